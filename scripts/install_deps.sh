@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Installs what train_quaff is built from, and says why each package is there. Debian 12, Ubuntu 24.04.
+set -euo pipefail
+
+packages=(
+    "g++|the C++20 compiler"
+    "make|the build"
+    "libdnnl-dev|oneDNN: fp32 and int8 GEMM on the CPU"
+    "nlohmann-json3-dev|config.json, JSONL data, logs"
+    "libcli11-dev|the command line and --config files"
+    "libpcre2-dev|the regular expressions of tokenizer.json"
+    "libsentencepiece-dev|tokenizer.model"
+    "catch2|the tests"
+)
+
+names=()
+for entry in "${packages[@]}"; do
+    printf '  %-22s %s\n' "${entry%%|*}" "${entry#*|}"
+    names+=("${entry%%|*}")
+done
+
+if ! command -v apt-get >/dev/null; then
+    echo "apt-get not found: install the packages above with your distribution's tools (Debian's names)." >&2
+    exit 1
+fi
+sudo=()
+[ "$(id -u)" -eq 0 ] || sudo=(sudo)
+export DEBIAN_FRONTEND=noninteractive
+"${sudo[@]}" apt-get update -qq
+"${sudo[@]}" apt-get install -y -qq --no-install-recommends "${names[@]}" >/dev/null
+echo "All packages are installed. Next: make"

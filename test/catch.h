@@ -1,0 +1,10 @@
+// Catch2 in the version the distribution has: 3 on Ubuntu 24.04, 2 on Debian 12.
+#pragma once
+
+#if __has_include(<catch2/catch_all.hpp>)
+#include <catch2/catch_all.hpp>
+using Catch::Approx;
+#else
+#include <catch2/catch.hpp>
+using Catch::Approx;
+#endif
