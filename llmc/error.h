@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+namespace llmc {
+
 // Something the user can mend: a bad file, a full disk, a model that does not fit. Exit status 1.
 class Error : public std::runtime_error {
   public:
@@ -38,3 +40,5 @@ template <class... Parts>
 void require(bool condition, const Parts&... parts) {
     if (!condition) fail(parts...);
 }
+
+}  // namespace llmc

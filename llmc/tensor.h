@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <type_traits>
 
+namespace llmc {
+
 template <class T>
 struct Matrix {
     T* data = nullptr;
@@ -18,11 +20,7 @@ struct Matrix {
     Matrix(T* data, int64_t rows, int64_t cols, int64_t stride) : data(data), rows(rows), cols(cols), stride(stride) {}
 
     // A Matrix<T> is usable wherever a Matrix<const T> is asked for.
-    operator Matrix<const T>() const
-        requires(!std::is_const_v<T>)
-    {
-        return {data, rows, cols, stride};
-    }
+    operator Matrix<const T>() const requires(!std::is_const_v<T>) { return {data, rows, cols, stride}; }
 
     T* row(int64_t i) const { return data + i * stride; }
     T& operator()(int64_t i, int64_t j) const { return data[i * stride + j]; }
@@ -42,3 +40,5 @@ struct Matrix {
 // so that a Matrix<T> converts.
 template <class T>
 using ConstMatrix = std::type_identity_t<Matrix<const T>>;
+
+}  // namespace llmc
