@@ -3,6 +3,7 @@
 #pragma once
 
 #include <omp.h>
+#include <sys/mman.h>
 
 #include "llmc/error.h"
 #include "llmc/tensor.h"
@@ -16,6 +17,17 @@ struct Device {
     static constexpr const char* name = "cpu";
 
     int threads = omp_get_max_threads();
+
+    // Anonymous pages: zero, aligned, and resident only once they are touched. Null when there is no more.
+    void* allocate(int64_t bytes) const {
+        void* block =
+            mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (block == MAP_FAILED) return nullptr;
+        madvise(block, static_cast<size_t>(bytes),
+                MADV_HUGEPAGE);  // a wish: fewer TLB misses where the kernel grants it
+        return block;
+    }
+    void release(void* block, int64_t bytes) const { munmap(block, static_cast<size_t>(bytes)); }
 };
 
 }  // namespace cpu
