@@ -1,0 +1,45 @@
+// Whole files in and out. What is written appears complete or not at all, also when the power fails: the bytes go to a
+// temporary file in the same directory, which is fsynced and renamed over the name, and the directory is fsynced last.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace llmc {
+
+// The file's bytes. `max_bytes` keeps a mistaken path (a disk image, /dev/zero) from filling the memory.
+std::string read_file(const std::filesystem::path& path, int64_t max_bytes = int64_t{1} << 30);
+
+// Creates the directory and its parents where they are missing.
+void make_directories(const std::filesystem::path& path);
+
+// Makes a rename or a new entry in the directory survive a power failure.
+void sync_directory(const std::filesystem::path& directory);
+
+void write_file_atomically(const std::filesystem::path& path, std::string_view content);
+
+// The same for content that is produced piece by piece. Without commit() nothing is left behind.
+class AtomicFile {
+  public:
+    explicit AtomicFile(const std::filesystem::path& path);
+    ~AtomicFile();
+    AtomicFile(const AtomicFile&) = delete;
+    AtomicFile& operator=(const AtomicFile&) = delete;
+
+    void write(std::span<const std::byte> bytes);
+    void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+    void commit();
+
+  private:
+    [[noreturn]] void fail_writing() const;  // with the reason in errno
+
+    std::filesystem::path path_;
+    std::filesystem::path temporary_;
+    int fd_ = -1;
+};
+
+}  // namespace llmc

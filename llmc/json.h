@@ -1,0 +1,63 @@
+// JSON files in, with errors for the person who wrote the file: what is wrong, in which file, at which line or field.
+//
+//   config.json: line 7, column 3 (byte 112): unexpected end of input; expected '}'
+//   config.json: field "hidden_size" must be a positive integer, found "abc"
+//
+// Text must be UTF-8, an object must not name a field twice, and nesting is bounded, so that no file can overflow the
+// stack of whoever walks the tree.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace llmc {
+
+constexpr int kMaxJsonDepth = 100;
+
+// `name` is what errors start with: the file, or the file and its line.
+nlohmann::json parse_json(std::string_view text, const std::string& name);
+nlohmann::json read_json(const std::filesystem::path& path);
+
+// "abc", 12, [..]: a value as an error message shows it, cut short when it is long.
+std::string describe(const nlohmann::json& value);
+
+// A view of an object that somebody else keeps alive, and the name of the place it was read from. A field that is null
+// counts as absent, as in Hugging Face's own reading of these files.
+class JsonObject {
+  public:
+    // `prefix` is what the names of its fields start with in errors: "rope_scaling." for a nested object.
+    JsonObject(const nlohmann::json& object, std::string file, std::string prefix = "");
+
+    const nlohmann::json& tree() const { return object_; }
+    const std::string& file() const { return file_; }
+    bool contains(const std::string& key) const;                // present, null or not
+    bool has(const std::string& key) const;                     // present and not null
+    const nlohmann::json& value(const std::string& key) const;  // throws when absent
+    JsonObject object(const std::string& key) const;            // nested
+    std::string field(const std::string& key) const;            // `config.json: field "rope_scaling.factor"`
+    [[noreturn]] void fail_field(const std::string& key, const std::string& must) const;  // "must be ..., found ..."
+
+    int64_t integer(const std::string& key, int64_t min, int64_t max) const;
+    int64_t integer(const std::string& key, int64_t min, int64_t max, int64_t absent) const;
+    // Finite, within [min, max].
+    double number(const std::string& key, double min, double max) const;
+    double number(const std::string& key, double min, double max, double absent) const;
+    bool boolean(const std::string& key) const;
+    bool boolean(const std::string& key, bool absent) const;
+    std::string string(const std::string& key) const;
+    std::string string(const std::string& key, const std::string& absent) const;
+    std::vector<double> numbers(const std::string& key) const;  // a list of finite numbers
+    std::vector<std::string> strings(const std::string& key) const;
+
+  private:
+    const nlohmann::json& object_;
+    std::string file_;
+    std::string prefix_;
+};
+
+}  // namespace llmc

@@ -1,0 +1,30 @@
+// A file mapped read-only into memory: pages come in when they are read, and can be let go again, so that a checkpoint
+// much larger than the memory is read tensor by tensor.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+
+namespace llmc {
+
+class MappedFile {
+  public:
+    explicit MappedFile(const std::filesystem::path& path);
+    ~MappedFile();
+    MappedFile(MappedFile&& other) noexcept;
+    MappedFile& operator=(MappedFile&& other) noexcept;
+
+    const std::filesystem::path& path() const { return path_; }
+    std::span<const std::byte> bytes() const { return bytes_; }
+
+    // Tells the kernel that `range`, a part of bytes(), is done with: its pages leave the resident set at once. Reading
+    // it again is allowed and costs the disk.
+    void release(std::span<const std::byte> range) const;
+
+  private:
+    std::filesystem::path path_;
+    std::span<const std::byte> bytes_;
+};
+
+}  // namespace llmc

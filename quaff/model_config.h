@@ -1,0 +1,71 @@
+// config.json: what a Hugging Face model directory says about its network, checked before anything is allocated.
+//
+// Fields carry Hugging Face's names and, where a file leaves one out, the defaults of transformers' own LlamaConfig,
+// MistralConfig and Phi3Config. Whatever this program would not compute exactly as transformers does is refused by
+// name.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace quaff {
+
+// Rotary position embedding: channel pair i of a head is turned by position * inv_freq[i], with
+// inv_freq[i] = theta^(-2i / rotary_dim), changed by the type:
+//   linear     / factor
+//   llama3     / factor for wavelengths above original_max_position_embeddings / low_freq_factor, unchanged below
+//              original_max_position_embeddings / high_freq_factor, blended in between
+//   longrope   / long_factor[i] in sequences longer than original_max_position_embeddings, / short_factor[i] in others
+struct RopeConfig {
+    enum class Type { standard, linear, llama3, longrope };
+    Type type = Type::standard;
+    double theta = 10000;
+    double partial_rotary_factor = 1;
+    double factor = 1;
+    double low_freq_factor = 1;
+    double high_freq_factor = 1;
+    int64_t original_max_position_embeddings = 0;
+    std::vector<double> short_factor, long_factor;  // [rotary_dim / 2], longrope only
+    double attention_factor = 1;                    // multiplies cos and sin
+};
+
+struct ModelConfig {
+    enum class Architecture { llama, mistral, phi3 };
+    Architecture architecture = Architecture::llama;
+    int64_t vocab_size = 0;
+    int64_t hidden_size = 0;
+    int64_t intermediate_size = 0;
+    int64_t num_hidden_layers = 0;
+    int64_t num_attention_heads = 0;
+    int64_t num_key_value_heads = 0;
+    int64_t head_dim = 0;
+    int64_t max_position_embeddings = 0;
+    double rms_norm_eps = 1e-6;
+    int64_t sliding_window = 0;  // 0: none. Token i sees tokens i - sliding_window + 1 .. i
+    bool attention_bias = false;
+    bool mlp_bias = false;
+    bool tie_word_embeddings = false;
+    std::vector<int32_t> eos_token_ids;  // config.json's first, then those that only generation_config.json names
+    std::optional<int32_t> bos_token_id;
+    RopeConfig rope;
+
+    // Channels of the queries, and of the keys (and of the values).
+    int64_t q_size() const { return num_attention_heads * head_dim; }
+    int64_t kv_size() const { return num_key_value_heads * head_dim; }
+    // Channels of a head that are turned; the others pass through.
+    int64_t rotary_dim() const {
+        return static_cast<int64_t>(static_cast<double>(head_dim) * rope.partial_rotary_factor);
+    }
+    // Phi-3 stores q, k, v as one tensor, and gate and up; LLaMA and Mistral store them one by one.
+    bool fused() const { return architecture == Architecture::phi3; }
+};
+
+// "llama", "mistral", "phi3"
+const char* name_of(ModelConfig::Architecture architecture);
+
+ModelConfig read_model_config(const std::filesystem::path& directory);
+
+}  // namespace quaff
