@@ -1,0 +1,40 @@
+// Learning-rate schedules by Hugging Face's names, with the semantics of transformers.get_scheduler.
+//
+//   lr(k) = peak * factor(k), k = optimiser steps already taken: the first step uses factor(0)
+//
+//   constant               1
+//   constant_with_warmup   min(1, k / W)
+//   linear                 k / W for k < W, then (T - k) / (T - W), never below 0
+//   cosine                 k / W for k < W, then (1 + cos(pi (k - W) / (T - W))) / 2
+//
+// T: steps of the run; W = ceil(T * warmup_ratio) warm-up steps (divisions are by at least 1). `constant` has no
+// warm-up, and with a warm-up the first step is taken with learning rate 0, both as in Hugging Face.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace llmc {
+
+class LearningRateSchedule {
+  public:
+    // `name` is one of names().
+    LearningRateSchedule(const std::string& name, double peak, int64_t total_steps, double warmup_ratio);
+
+    // The learning rate of step `step`, counted from 1.
+    double at(int64_t step) const;
+    int64_t warmup_steps() const { return warmup_steps_; }
+
+    static const std::vector<std::string>& names();
+
+  private:
+    enum class Kind { constant, constant_with_warmup, linear, cosine };
+
+    Kind kind_;
+    double peak_;
+    int64_t total_steps_;
+    int64_t warmup_steps_;
+};
+
+}  // namespace llmc

@@ -1,0 +1,23 @@
+// The part of TOML that a file of options needs: `name = value` lines with strings, numbers, booleans, one-line arrays
+// and comments. Every value is handed on as text, arrays joined by commas: what it has to look like is the business of
+// the option it is for.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace llmc {
+
+struct TomlEntry {
+    std::string name;
+    std::string value;
+    int line = 0;
+};
+
+// Throws Error naming file and line for anything else that TOML has (tables, dates, multi-line values).
+std::vector<TomlEntry> read_toml(const std::string& path);
+
+// `text` as a TOML string.
+std::string toml_quote(const std::string& text);
+
+}  // namespace llmc

@@ -1,0 +1,151 @@
+// What a run leans on besides its model: the log, the terminal's formats, signals, memory limits, spikes.
+#include <signal.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "llmc/error.h"
+#include "llmc/log.h"
+#include "llmc/memory_limits.h"
+#include "llmc/signals.h"
+#include "llmc/spike_detector.h"
+#include "llmc/terminal.h"
+#include "test/catch.h"
+
+using namespace llmc;
+namespace fs = std::filesystem;
+
+namespace {
+
+fs::path fresh_folder(const std::string& name) {
+    const fs::path folder = fs::temp_directory_path() / ("train_quaff_" + name);
+    fs::remove_all(folder);
+    fs::create_directories(folder);
+    return folder;
+}
+
+std::string read_text(const fs::path& path) {
+    std::ifstream file(path);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void write_text(const fs::path& path, const std::string& text) {
+    fs::create_directories(path.parent_path());
+    std::ofstream(path) << text;
+}
+
+}  // namespace
+
+TEST_CASE("the log has a line per object, at once on disk", "[log]") {
+    const fs::path path = fresh_folder("log") / "log.jsonl";
+    JsonLog log(path.string(), 0);
+    log.write({{"step", 1}, {"loss", 1.5}});
+    CHECK(read_text(path) == "{\"step\":1,\"loss\":1.5}\n");
+    log.write({{"step", 2}, {"loss", 1.25}});
+    CHECK(read_text(path) == "{\"step\":1,\"loss\":1.5}\n{\"step\":2,\"loss\":1.25}\n");
+}
+
+TEST_CASE("a resumed log drops the steps that will be taken again, and a torn line", "[log]") {
+    const fs::path path = fresh_folder("log_resume") / "log.jsonl";
+    write_text(path, "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n{\"ste");
+    { JsonLog log(path.string(), 2); }
+    CHECK(read_text(path) == "{\"step\":1}\n{\"step\":2}\n");
+    { JsonLog log(path.string(), 0); }
+    CHECK(read_text(path).empty());
+    CHECK_THROWS_AS(JsonLog((path.parent_path() / "no" / "log.jsonl").string(), 0), Error);
+}
+
+TEST_CASE("figures are printed for people", "[terminal]") {
+    CHECK(format_duration(7.4) == "7s");
+    CHECK(format_duration(59.6) == "1m00s");
+    CHECK(format_duration(125) == "2m05s");
+    CHECK(format_duration(3725) == "1h02m");
+    CHECK(format_duration(-1) == "?");
+    CHECK(format_count(0) == "0");
+    CHECK(format_count(999) == "999");
+    CHECK(format_count(1000) == "1,000");
+    CHECK(format_count(-1234567) == "-1,234,567");
+    CHECK(format_bytes(1023) == "1023 B");
+    CHECK(format_bytes(1536) == "1.50 KiB");
+    CHECK(format_bytes(int64_t{300} << 30) == "300.0 GiB");
+    CHECK(progress_bar(0, 10, 4) == "[....]");
+    CHECK(progress_bar(5, 10, 4) == "[##..]");
+    CHECK(progress_bar(10, 10, 4) == "[####]");
+    CHECK(progress_bar(1, 0, 4) == "[....]");
+    CHECK(std::stof(format_loss(0.1f)) == 0.1f);
+}
+
+TEST_CASE("a file gets plain lines: no live line, no escape codes", "[terminal]") {
+    const fs::path path = fresh_folder("terminal") / "out.txt";
+    std::FILE* file = std::fopen(path.c_str(), "w");
+    {
+        Terminal terminal(file, /*quiet=*/false);
+        CHECK_FALSE(terminal.live());
+        terminal.status("half way");
+        terminal.table("options", {{"a", "1"}, {"longer", "2"}});
+    }
+    {
+        Terminal terminal(file, /*quiet=*/true);
+        terminal.line("left out");
+        terminal.result("kept");
+    }
+    std::fclose(file);
+    CHECK(read_text(path) == "options\n  a       1\n  longer  2\nkept\n");
+}
+
+TEST_CASE("a signal asks for a stop, and the old handler comes back", "[signals]") {
+    struct sigaction before {
+    }, after{};
+    sigaction(SIGTERM, nullptr, &before);
+    {
+        StopSignals signals;
+        CHECK_FALSE(signals.requested());
+        raise(SIGTERM);
+        CHECK(signals.requested());
+    }
+    sigaction(SIGTERM, nullptr, &after);
+    CHECK(after.sa_handler == before.sa_handler);
+    StopSignals again;
+    CHECK_FALSE(again.requested());
+}
+
+TEST_CASE("a value far outside its trailing window has a large z-score", "[spike]") {
+    SpikeDetector detector(4);
+    for (const double x : {1.0, 3.0, 1.0, 3.0}) CHECK(detector.update(x) == 0);  // the window fills
+    CHECK(detector.update(7.0) == Approx(5.0));                                  // mean 2, standard deviation 1
+    // Window 3, 1, 3, 7: mean 3.5, variance (0.25 + 6.25 + 0.25 + 12.25) / 4 = 4.75.
+    CHECK(detector.update(3.5) == Approx(0.0).margin(1e-12));
+    SpikeDetector flat(3);
+    for (int i = 0; i < 10; ++i) CHECK(flat.update(2.0) == 0);
+    CHECK(flat.update(100.0) == 0);  // no scale to measure by yet
+}
+
+TEST_CASE("available memory is what the tightest limit leaves", "[memory]") {
+    const fs::path root = fresh_folder("memory");
+    write_text(root / "proc/meminfo", "MemTotal: 9000 kB\nMemAvailable:    8000 kB\n");
+    CHECK(available_memory(root.string()) == 8000 * 1024);
+    SECTION("control group v2, the parent is the tighter") {
+        write_text(root / "proc/self/cgroup", "0::/a/b\n");
+        write_text(root / "sys/fs/cgroup/a/b/memory.max", "max\n");
+        write_text(root / "sys/fs/cgroup/a/b/memory.current", "1\n");
+        write_text(root / "sys/fs/cgroup/a/memory.max", "100000\n");
+        write_text(root / "sys/fs/cgroup/a/memory.current", "60000\n");
+        write_text(root / "sys/fs/cgroup/a/memory.stat", "anon 1\ninactive_file 20000\n");
+        CHECK(available_memory(root.string()) == 60000);
+    }
+    SECTION("control group v1") {
+        write_text(root / "proc/self/cgroup", "5:cpu,memory:/x\n1:name=systemd:/x\n");
+        write_text(root / "sys/fs/cgroup/memory/x/memory.limit_in_bytes", "5000\n");
+        write_text(root / "sys/fs/cgroup/memory/x/memory.usage_in_bytes", "7000\n");
+        CHECK(available_memory(root.string()) == 0);
+    }
+    SECTION("a container sees its own group at the root of the mount") {
+        write_text(root / "proc/self/cgroup", "0::/not/visible/here\n");
+        write_text(root / "sys/fs/cgroup/memory.max", "4096\n");
+        write_text(root / "sys/fs/cgroup/memory.current", "96\n");
+        CHECK(available_memory(root.string()) == 4000);
+    }
+    CHECK(available_memory() > 0);
+    CHECK(peak_resident_memory() > 1 << 20);
+}

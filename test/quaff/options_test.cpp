@@ -1,0 +1,190 @@
+#include "quaff/options.h"
+
+#include <filesystem>
+#include <fstream>
+
+#include "llmc/error.h"
+#include "test/catch.h"
+
+using namespace quaff;
+using llmc::UsageError;
+
+namespace {
+
+// What the user is told, or "" when the command line is fine.
+std::string complaint(const std::vector<std::string>& arguments) {
+    try {
+        parse_options(arguments);
+    } catch (const UsageError& error) {
+        return error.what();
+    }
+    return "";
+}
+
+bool mentions(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
+
+std::string write_file(const std::string& name, const std::string& content) {
+    const auto folder = std::filesystem::temp_directory_path() / "train_quaff_options_test";
+    std::filesystem::create_directories(folder);
+    std::ofstream(folder / name) << content;
+    return (folder / name).string();
+}
+
+}  // namespace
+
+TEST_CASE("no verb trains, and the defaults are the documented ones", "[options]") {
+    const Options o = parse_options({"--model", "m", "--data", "d.jsonl"});
+    CHECK(o.verb == "train");
+    CHECK(o.method == "quaff");
+    CHECK(o.out == "out/m-quaff");
+    CHECK(o.batch_size == 16);
+    CHECK(o.gradient_accumulation_steps == 1);
+    CHECK(o.learning_rate == 2e-4);
+    CHECK(o.lr_scheduler == "constant");
+    CHECK(o.warmup_ratio == 0.03);
+    CHECK(o.max_grad_norm == 0.3);
+    CHECK(o.adam_eps == 1e-8);
+    CHECK(o.lora_r == 16);
+    CHECK(o.lora_dropout == 0.1);
+    CHECK(o.outlier_strategy == "token_max");
+    CHECK(o.outlier_max_ratio == "0.02");
+    CHECK(o.max_cal_samples == 512);
+    CHECK(o.save_total_limit == 2);
+    CHECK(o.eval_split == 0.1);
+    CHECK(o.max_steps == -1);
+    CHECK(o.eval_data.empty());
+}
+
+TEST_CASE("options are written --name value, --name=value and with _ for -", "[options]") {
+    CHECK(parse_options({"train", "--model", "m", "--data", "d", "--batch-size", "3"}).batch_size == 3);
+    CHECK(parse_options({"train", "--model=m", "--data=d", "--batch_size=4"}).batch_size == 4);
+    CHECK(parse_options({"--model", "m", "--data", "d", "--max-steps", "-1"}).max_steps == -1);
+    CHECK(parse_options({"--model", "m", "--data", "d", "--seed", "1", "--seed", "2"}).seed == 2);
+    CHECK(parse_options({"generate", "--prompt", "[a, b] -- \"c\""}).prompt == "[a, b] -- \"c\"");
+    CHECK(parse_options({"generate", "--prompt", ""}).prompt.empty());
+}
+
+TEST_CASE("an unknown verb or option names the nearest one", "[options]") {
+    CHECK(mentions(complaint({"trian"}), "did you mean train?"));
+    CHECK(mentions(complaint({"--learning-rat", "1"}), "did you mean --learning-rate?"));
+    CHECK(mentions(complaint({"eval", "--bacth-size=1"}), "did you mean --batch-size?"));
+    CHECK(mentions(complaint({"--xyzzy"}), "there is no option --xyzzy"));
+    CHECK_FALSE(mentions(complaint({"--xyzzy"}), "did you mean"));
+    CHECK(mentions(complaint({"--model", "m", "eval"}), "unexpected argument 'eval'"));
+    CHECK(nearest_name("evla", {"train", "eval", "merge"}) == "eval");
+}
+
+TEST_CASE("every value is checked against its range", "[options]") {
+    const std::string number = GENERATE("0", "-1", "nan", "inf", "-inf", "", "x", "1e-4x", "1,5");
+    for (const char* name : {"--learning-rate", "--epochs", "--lora-alpha", "--adam-eps", "--outlier-threshold"}) {
+        CAPTURE(name, number);
+        CHECK(mentions(complaint({name, number}), std::string(name) + " must be a number above 0"));
+    }
+    for (const char* name : {"--batch-size", "--gradient-accumulation-steps", "--lora-r", "--source-max-len"}) {
+        CAPTURE(name, number);
+        CHECK(mentions(complaint({name, number}), std::string(name) + " must be a whole number of at least 1"));
+    }
+    CHECK(mentions(complaint({"--batch-size", "1.5"}), "whole number"));
+    CHECK(mentions(complaint({"--seed", "99999999999999999999"}), "--seed"));
+    for (const char* name : {"--lora-dropout", "--adam-beta1", "--adam-beta2", "--eval-split"})
+        CHECK(mentions(complaint({name, "1"}), "from 0 to below 1"));
+    for (const char* name : {"--scale-momentum", "--warmup-ratio"})
+        CHECK(mentions(complaint({name, "1.1"}), "from 0 to 1"));
+    CHECK(mentions(complaint({"--device", "tpu"}), "auto, cpu or cuda"));
+    CHECK(mentions(complaint({"--grad-bits", "4"}), "8 or 16"));
+    CHECK(mentions(complaint({"--lr-scheduler", "polynomial"}), "constant, constant_with_warmup, linear or cosine"));
+    CHECK(mentions(complaint({"--max-steps", "0"}), "--max-steps"));
+    CHECK(mentions(complaint({"--out", "--json"}), "--out needs a value"));
+    CHECK(!complaint({"--seed"}).empty());
+    CHECK(complaint({"--outlier-max-ratio", "down_proj=0.05,o_proj=0.02,0.003"}).empty());
+    for (const char* ratio : {"2", "-0.1", "nan", "down_proj=", "=0.1", "0.1,", "down_proj=x"}) {
+        CAPTURE(ratio);
+        CHECK(mentions(complaint({"--outlier-max-ratio", ratio}), "--outlier-max-ratio"));
+    }
+}
+
+TEST_CASE("options that contradict each other are refused", "[options]") {
+    CHECK(mentions(complaint({"--resume", "--adapter", "a"}), "--resume and --adapter"));
+    CHECK(mentions(complaint({"eval", "--outliers", "o.json", "--cal-data", "c"}), "--outliers"));
+    CHECK(mentions(complaint({"generate"}), "--prompt"));
+    CHECK(mentions(complaint({"generate", "--prompt", "a", "--prompt-file", "b"}), "contradict"));
+    CHECK(mentions(complaint({"tokenize"}), "--text"));
+    CHECK(mentions(complaint({"merge"}), "--adapter"));
+}
+
+TEST_CASE("eval and generate leave the method to the adapter unless told", "[options]") {
+    CHECK(parse_options({"eval", "--model", "m", "--data", "d"}).method.empty());
+    CHECK(parse_options({"eval", "--model", "m", "--data", "d", "--outliers", "o"}).method == "quaff");
+    CHECK(parse_options({"eval", "--model", "m", "--data", "d", "--cal-data", "c"}).method == "quaff");
+    CHECK(parse_options({"eval", "--model", "m", "--data", "d", "--method", "fp"}).method == "fp");
+}
+
+TEST_CASE("--resume takes a folder or none", "[options]") {
+    CHECK(parse_options({"--model", "m", "--data", "d"}).resume.empty());
+    CHECK(parse_options({"--model", "m", "--data", "d", "--resume"}).resume == kNewestCheckpoint);
+    CHECK(parse_options({"--resume", "--model", "m", "--data", "d", "--quiet"}).resume == kNewestCheckpoint);
+    const Options o = parse_options({"--resume", "runs/a/checkpoint-3", "--model", "m", "--data", "d"});
+    CHECK(o.resume == "runs/a/checkpoint-3");
+    CHECK(o.out == "runs/a");
+}
+
+TEST_CASE("the command line overrides --config, which overrides the defaults", "[options]") {
+    const std::string path = write_file("run.toml",
+                                        "# a comment\n"
+                                        "model = \"a # b, c\"   # another\n"
+                                        "data = 'd\\e.jsonl'\n"
+                                        "batch_size = 3\n"
+                                        "learning-rate = 1e-3\n"
+                                        "quiet = true\n"
+                                        "target-modules = [\"q_proj\", 'v_proj']\n");
+    const Options o = parse_options({"--config", path, "--batch-size", "5"});
+    CHECK(o.model == "a # b, c");
+    CHECK(o.data == "d\\e.jsonl");
+    CHECK(o.batch_size == 5);
+    CHECK(o.learning_rate == 1e-3);
+    CHECK(o.quiet);
+    CHECK(o.target_modules == "q_proj,v_proj");
+}
+
+TEST_CASE("a config file's errors name file and line", "[options]") {
+    CHECK(mentions(complaint({"--config", write_file("a.toml", "seed = 1\nlearning-rat = 2\n")}), "a.toml line 2"));
+    CHECK(mentions(complaint({"--config", write_file("b.toml", "learning-rat = 2\n")}), "did you mean learning-rate?"));
+    CHECK(mentions(complaint({"--config", write_file("c.toml", "batch-size = 0\n")}), "c.toml line 1: --batch-size"));
+    CHECK(mentions(complaint({"--config", write_file("d.toml", "[train]\n")}), "tables"));
+    CHECK(mentions(complaint({"--config", write_file("e.toml", "seed 1\n")}), "no ="));
+    CHECK(mentions(complaint({"--config", write_file("f.toml", "model = \"a\n")}), "closing"));
+    CHECK(mentions(complaint({"--config", write_file("g.toml", "seed = 1\nseed = 2\n")}), "already set in line 1"));
+    CHECK(mentions(complaint({"--config", write_file("h.toml", "model = a b\n")}), "quotes"));
+    CHECK(mentions(complaint({"--config", "no/such/file.toml"}), "no/such/file.toml"));
+}
+
+TEST_CASE("the resolved options are a config file again", "[options]") {
+    const std::vector<std::string> arguments = {
+        "--model", "a \"b\" \\ #c",     "--data",      "d", "--learning-rate",  "0.00123",       "--lora-alpha",
+        "0.1",     "--train-on-source", "--max-steps", "7", "--target-modules", "q_proj,v_proj", "--seed",
+        "42"};
+    const Options o = parse_options(arguments);
+    const Options again = parse_options({"--config", write_file("out.toml", to_toml(o))});
+    CHECK(to_toml(again) == to_toml(o));
+    CHECK(again.model == o.model);
+    CHECK(again.learning_rate == o.learning_rate);
+    CHECK(again.lora_alpha == o.lora_alpha);
+    CHECK(again.train_on_source);
+    CHECK(again.out == o.out);
+}
+
+TEST_CASE("a resumed run is continued with its own options", "[options]") {
+    const std::string config = write_file("config.toml", "model = \"m\"\ndata = \"d\"\nlora-r = 4\nmax-steps = 60\n");
+    const std::string out = std::filesystem::path(config).parent_path().string();
+    const Options o = parse_options({"--resume", "--out", out, "--max-steps", "100"});
+    CHECK(o.model == "m");
+    CHECK(o.lora_r == 4);
+    CHECK(o.max_steps == 100);
+}
+
+TEST_CASE("an option that the verb makes no use of is noticed on the command line only", "[options]") {
+    CHECK(parse_options({"eval", "--lora-r", "4"}).unused == std::vector<std::string>{"lora-r"});
+    CHECK(parse_options({"eval", "--config", write_file("i.toml", "lora-r = 4\n")}).unused.empty());
+}
