@@ -1,0 +1,443 @@
+"""The Quaff method in plain PyTorch, written from its equations: a second opinion on the C++, sharing no code with it.
+
+    python quaff_reference.py [case ...]        run by hand, after make_golden.py; adds to test/data/golden/<case>/
+
+Notation: N tokens, I inputs, O outputs, X [N,I], W [O,I]; Oc the outlier channels of a layer; q, k, v (and gate, up)
+are one joint layer, because they share their input.
+
+Once:       dW[o] = max_i |W[o,i]| / 127;  Wq = clamp(round(W / dW));  Wo = W[:, Oc];  wmax[j] = max_o |Wo[o,j]|
+Forward:    xmax[j] = max_n |X[n,Oc[j]]|;  beta = max(1, sqrt(xmax / wmax));  s = gamma s + (1 - gamma) beta
+            Xh = X with channels Oc divided by s;  dX[n] = max_i |Xh[n,i]| / 127;  Xq = clamp(round(Xh / dX))
+            Y = dX dW (Xq Wq^T) + Xh[:,Oc] ((s-1) Wo)^T + alpha/r X A^T B^T + bias
+Backward:   G = dY dW;  dG[n] = max_o |G[n,o]| / 127;  dX = dG (clamp(round(G / dG)) Wq)      straight through, to X
+            or, with 16 gradient bits, dX = dY (dW Wq)
+
+Rounding is to the nearest even. A row of zeros gets the scale 1. int8 products are summed exactly (fp64 holds them).
+Everything else is fp32, on one thread.
+
+Files, next to make_golden.py's:
+
+  outlier/<strategy>.json   what calibration must find: the outlier file of each strategy
+  quaff.json                batches, options, losses, gradient norms, spreads
+  quaff.safetensors         for <kind> exact and train:
+                            <kind>.logits          the first 16 rows of the evaluations' logits, in their order
+                            <kind>.scales.<layer>  [steps + 1, channels]: s before the first step and after each
+                            <kind>.final.<name>    the adapter after the last step, under PEFT's names
+                            exact.grad.<name>      the adapter gradients of the first step
+
+A value that lies within fp32 noise of a rounding boundary may round the other way in an implementation that sums in
+another order, and from there on the two runs differ by one int8 step in one element, which grows over the steps. So
+there are two kinds of golden. `exact`: an evaluation, three training steps and an evaluation on small batches, found by
+searching seeds, in which no quantised value comes close to a boundary: there a right implementation agrees as tightly
+as in full precision. `train`: more steps on ordinary batches. For both, `spread` records how far this very reference
+moves when its embeddings are disturbed by one part in a million; the tests take their bounds from it.
+"""
+
+import json
+import math
+import pathlib
+import sys
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
+
+import tiny_models
+from make_golden import ADAMW, MAX_GRAD_NORM, ROOT
+
+F = torch.nn.functional
+TRAIN_STEPS, EXACT_STEPS, LEARNING_RATE = 6, 3, 1e-3
+
+# Per case: gamma, the bits of the backward GEMM, whether s starts from the calibration's max_abs or from the first
+# forward, and the strategy whose channels are trained with. The ratios leave each layer a few of its 48 to 80 channels.
+QUAFF_CASES = {
+    "llama_gqa": dict(gamma=0.1, grad_bits=8, use_max_abs=True, strategy="token_max", ratio=0.11),
+    "llama_tied_llama3": dict(gamma=0.3, grad_bits=8, use_max_abs=False, strategy="token_max", ratio=0.11),
+    "phi3": dict(gamma=0.1, grad_bits=16, use_max_abs=True, strategy="mean_times", ratio=0.11),
+}
+# Thresholds for tiny models: low enough that each strategy finds some channels and leaves others.
+THRESHOLDS = {"token_max": 100.0, "mean_times": 6.0, "static": 5.0, "zscore": 3.5, "top_abs": 100.0}
+GROUPS = {"self_attn.qkv_proj": ["q_proj", "k_proj", "v_proj"], "self_attn.o_proj": ["o_proj"],
+          "mlp.gate_up_proj": ["gate_proj", "up_proj"], "mlp.down_proj": ["down_proj"]}
+
+
+class Rounding:
+    """Smallest distance of any quantised value from a rounding boundary, in int8 steps, since the last reset."""
+    margin = math.inf
+
+    @classmethod
+    def quantise(cls, x, scale):
+        steps = x / scale
+        distance = (steps - torch.floor(steps) - 0.5).abs().min().item()
+        cls.margin = min(cls.margin, distance)
+        return steps.round().clamp(-127, 127)  # torch rounds half to even
+
+
+def row_scale(x):
+    scale = x.abs().amax(dim=1, keepdim=True) / 127
+    return torch.where(scale == 0, torch.ones_like(scale), scale)
+
+
+def int_matmul(a, b):
+    """a @ b for integer-valued fp32: exact, then rounded once to fp32, as int32 accumulation is."""
+    return (a.double() @ b.double()).float()
+
+
+class StraightThrough(torch.autograd.Function):
+    """The frozen part of a quantised layer: int8 product and outlier term forward, the same int8 weight backward."""
+
+    @staticmethod
+    def forward(ctx, x, layer, s):
+        xh = x.clone()
+        xh[:, layer.channels] = xh[:, layer.channels] / s
+        scale = row_scale(xh)
+        y = int_matmul(Rounding.quantise(xh, scale), layer.wq.T) * scale * layer.dw
+        ctx.layer = layer
+        return y + xh[:, layer.channels] @ ((s - 1) * layer.wo).T
+
+    @staticmethod
+    def backward(ctx, dy):
+        layer = ctx.layer
+        if layer.grad_bits == 16:
+            return dy @ (layer.dw[:, None] * layer.wq), None, None
+        g = dy * layer.dw
+        scale = row_scale(g)
+        return int_matmul(Rounding.quantise(g, scale), layer.wq) * scale, None, None
+
+
+class JointLinear:
+    """One quantised layer with the adapters of the linears that it joins."""
+
+    def __init__(self, weight, bias, adapters, scaling):
+        self.weight, self.bias, self.adapters, self.scaling = weight, bias, adapters, scaling
+        self.quantised = False
+
+    def quantise(self, channels, max_abs, gamma, grad_bits):
+        self.quantised, self.gamma, self.grad_bits = True, gamma, grad_bits
+        self.channels = torch.tensor(channels, dtype=torch.long)
+        self.dw = row_scale(self.weight)[:, 0]
+        self.wq = Rounding.quantise(self.weight, self.dw[:, None])
+        self.wo = self.weight[:, self.channels]
+        self.wmax = self.wo.abs().amax(dim=0)
+        self.initialised = max_abs is not None
+        self.s = self.beta(torch.tensor(max_abs)) if self.initialised else torch.ones(len(channels))
+
+    def beta(self, xmax):
+        ratio = torch.where(self.wmax == 0, torch.ones_like(xmax), xmax / self.wmax)
+        return ratio.sqrt().clamp(min=1)
+
+    def observe(self, x):
+        """The scales move once per training forward, with the maxima of the whole packed micro-batch."""
+        beta = self.beta(x.detach()[:, self.channels].abs().amax(dim=0))
+        self.s = self.gamma * self.s + (1 - self.gamma) * beta if self.initialised else beta
+        self.initialised = True
+
+    def __call__(self, x, training):
+        if self.quantised:
+            if training:
+                self.observe(x)
+            y = StraightThrough.apply(x, self, self.s)
+        else:
+            y = x @ self.weight.T
+        parts = []
+        for rows, pair in self.adapters:
+            parts.append(self.scaling * (x @ pair[0].T) @ pair[1].T if pair else x.new_zeros(x.shape[0], rows))
+        y = y + torch.cat(parts, dim=1)
+        return y if self.bias is None else y + self.bias
+
+
+class Model:
+    """A decoder over packed sequences, from the tensors of the files and nothing else but transformers' rotary tables."""
+
+    def __init__(self, directory):
+        self.config = AutoConfig.from_pretrained(directory / "model")
+        hf = AutoModelForCausalLM.from_pretrained(directory / "model", dtype=torch.float32).eval()
+        self.hf, self.rotary = hf, hf.model.rotary_emb
+        weights = {name: p.detach().clone() for name, p in hf.state_dict().items()}
+        self.embed, self.head, self.norm = weights["model.embed_tokens.weight"], weights["lm_head.weight"], weights["model.norm.weight"]
+        adapter_config = json.loads((directory / "adapter" / "adapter_config.json").read_text())
+        self.adapter = {name: p.requires_grad_() for name, p in sorted(load_file(directory / "adapter" / "adapter_model.safetensors").items())}
+        self.head_dim = getattr(self.config, "head_dim", None) or self.config.hidden_size // self.config.num_attention_heads
+        self.layers, self.linears = [], {}
+        for i in range(self.config.num_hidden_layers):
+            layer = {"input_layernorm": weights[f"model.layers.{i}.input_layernorm.weight"],
+                     "post_attention_layernorm": weights[f"model.layers.{i}.post_attention_layernorm.weight"]}
+            for group, separate in GROUPS.items():
+                prefix, joint = f"model.layers.{i}.{group.split('.')[0]}.", group.split(".")[1]
+                members = [joint] if f"{prefix}{joint}.weight" in weights else separate
+                parts = [weights[f"{prefix}{m}.weight"] for m in members]
+                biases = [weights[f"{prefix}{m}.bias"] for m in members if f"{prefix}{m}.bias" in weights]
+                adapters = []
+                for member, part in zip(members, parts):
+                    key = f"base_model.model.{prefix}{member}.lora_"
+                    pair = (self.adapter[f"{key}A.weight"], self.adapter[f"{key}B.weight"]) if f"{key}A.weight" in self.adapter else None
+                    adapters.append((part.shape[0], pair))
+                layer[group] = JointLinear(torch.cat(parts), torch.cat(biases) if biases else None, adapters,
+                                           adapter_config["lora_alpha"] / adapter_config["r"])
+                self.linears[f"model.layers.{i}.{group}"] = layer[group]
+            self.layers.append(layer)
+
+    def rmsnorm(self, x, weight):
+        return x * torch.rsqrt((x * x).mean(dim=1, keepdim=True) + self.config.rms_norm_eps) * weight
+
+    def rotate(self, heads, cos, sin):
+        """[T, n, head_dim]: channel c turns with channel c + half of the rotated ones; the rest pass."""
+        half = cos.shape[-1] // 2
+        cos, sin = cos[:, None, :half], sin[:, None, :half]
+        a, b, rest = heads[..., :half], heads[..., half:2 * half], heads[..., 2 * half:]
+        return torch.cat([a * cos - b * sin, b * cos + a * sin, rest], dim=-1)
+
+    def attention(self, qkv, cu_seqlens):
+        h, kv, d = self.config.num_attention_heads, self.config.num_key_value_heads, self.head_dim
+        window = getattr(self.config, "sliding_window", None) or math.inf
+        outputs = []
+        for begin, end in zip(cu_seqlens, cu_seqlens[1:]):
+            n = end - begin
+            cos, sin = (t[0] for t in self.rotary(qkv, torch.arange(n)[None]))
+            q, k, v = qkv[begin:end].reshape(n, h + 2 * kv, d).split([h, kv, kv], dim=1)
+            q, k = self.rotate(q, cos, sin), self.rotate(k, cos, sin)
+            k, v = k.repeat_interleave(h // kv, dim=1), v.repeat_interleave(h // kv, dim=1)
+            scores = torch.einsum("ihd,jhd->hij", q, k) * d ** -0.5
+            age = torch.arange(n)[:, None] - torch.arange(n)[None]
+            scores = scores.masked_fill((age < 0) | (age >= window), -math.inf)
+            outputs.append(torch.einsum("hij,jhd->ihd", scores.softmax(dim=-1), v).reshape(n, h * d))
+        return torch.cat(outputs)
+
+    def logits(self, batch, training=False, inputs=None):
+        """[N,V]. `inputs`, a dict, collects the input of every layer by name."""
+        x = self.embed[torch.tensor(batch["input_ids"])]
+        for i, layer in enumerate(self.layers):
+            def linear(group, value):
+                if inputs is not None:
+                    inputs[f"model.layers.{i}.{group}"] = value.detach()
+                return layer[group](value, training)
+
+            qkv = linear("self_attn.qkv_proj", self.rmsnorm(x, layer["input_layernorm"]))
+            x = x + linear("self_attn.o_proj", self.attention(qkv, batch["cu_seqlens"]))
+            gate, up = linear("mlp.gate_up_proj", self.rmsnorm(x, layer["post_attention_layernorm"])).chunk(2, dim=1)
+            x = x + linear("mlp.down_proj", F.silu(gate) * up)
+        return self.rmsnorm(x, self.norm) @ self.head.T
+
+    def loss(self, batch, training=False):
+        """Mean over the labelled tokens; row n predicts token n + 1 of its own sequence."""
+        targets = torch.tensor(batch["labels"])[1:].clone()
+        for begin in batch["cu_seqlens"][1:-1]:
+            targets[begin - 1] = -100
+        return F.cross_entropy(self.logits(batch, training)[:-1], targets, ignore_index=-100)
+
+    def quantise(self, outliers, options):
+        for name, linear in self.linears.items():
+            linear.quantise(outliers["channels"][name], outliers["max_abs"][name] if options["use_max_abs"] else None,
+                            options["gamma"], options["grad_bits"])
+
+    def scales(self):
+        return {name: linear.s.clone() for name, linear in self.linears.items()}
+
+    def zero_gradients(self):
+        for p in self.adapter.values():
+            p.grad = None
+
+
+def check_against_transformers(model, batch):
+    """Without quantisation and adapters this decoder is the one of transformers."""
+    pairs = [(linear, linear.adapters) for linear in model.linears.values()]
+    for linear, adapters in pairs:
+        linear.adapters = [(rows, None) for rows, _ in adapters]
+    with torch.no_grad():
+        expected = torch.cat([model.hf(input_ids=ids).logits[0] for ids, _ in tiny_models.sequences(batch)])
+        torch.testing.assert_close(model.logits(batch), expected, rtol=1e-4, atol=1e-4)
+    for linear, adapters in pairs:
+        linear.adapters = adapters
+
+
+# ---- calibration -----------------------------------------------------------------------------------------------------
+
+def ranks(strategy, threshold, batches):
+    """The rank of every channel of a layer from its inputs, one [N,I] tensor per calibration batch, in fp64.
+
+    Refuses data on which the answer would hang on fp32 noise: a value close to the bound it is compared with."""
+    total = torch.zeros(batches[0].shape[1], dtype=torch.float64)
+    for x in batches:
+        x = x.double()
+        if strategy == "token_max":
+            top = x.abs().topk(5, dim=1)
+            assert ((top.values[:, 3] - top.values[:, 4]) > 1e-6 * top.values[:, 0]).all(), "fourth and fifth largest too close"
+            share = (x.abs() / top.values[:, :1]) ** 2
+            total += torch.zeros_like(x).scatter(1, top.indices[:, :4], 1.0).mul(share).sum(dim=0)
+        elif strategy == "top_abs":
+            total = torch.maximum(total, x.abs().amax(dim=0))
+        else:
+            if strategy == "zscore":
+                value, bound = (x - x.mean()).abs() / x.std(correction=0), threshold
+            else:
+                value, bound = x.abs(), threshold * (x.abs().mean() if strategy == "mean_times" else 1)
+            assert ((value - bound).abs() > 1e-6 * bound).all(), "a value lies on the bound"
+            total += (value > bound).sum(dim=0)
+    return total
+
+
+def select(rank, cap):
+    """The `cap` highest ranks, ties to the lower channel, never a rank of zero; ascending."""
+    order = sorted(range(len(rank)), key=lambda c: (-rank[c].item(), c))
+    kept = [c for c in order[:cap] if rank[c] > 0]
+    if 0 < cap < len(order):
+        last, first_out = rank[order[cap - 1]].item(), rank[order[cap]].item()
+        assert last == first_out or last - first_out > 1e-5 * last, "ranks too close to call"
+    return sorted(kept)
+
+
+def calibrate(model, batches, strategy, ratio):
+    """The outlier file of one strategy, by full-precision forwards of the frozen model (its adapter is not part of it)."""
+    saved = {name: linear.adapters for name, linear in model.linears.items()}
+    seen = {name: [] for name in model.linears}
+    for name, linear in model.linears.items():
+        linear.adapters = [(rows, None) for rows, _ in saved[name]]
+    with torch.no_grad():
+        for batch in batches:
+            inputs = {}
+            model.logits(batch, inputs=inputs)
+            for name, value in inputs.items():
+                seen[name].append(value)
+    channels, max_abs = {}, {}
+    for name, linear in model.linears.items():
+        linear.adapters = saved[name]
+        cap = math.floor(linear.weight.shape[1] * ratio / 4) * 4
+        channels[name] = select(ranks(strategy, THRESHOLDS[strategy], seen[name]), cap)
+        max_abs[name] = torch.cat(seen[name]).abs().amax(dim=0)[channels[name]].tolist()
+    return dict(strategy=strategy, threshold=THRESHOLDS[strategy], max_ratio=ratio, dataset="golden",
+                samples=sum(len(b["cu_seqlens"]) - 1 for b in batches), channels=channels, max_abs=max_abs)
+
+
+# ---- goldens ---------------------------------------------------------------------------------------------------------
+
+class Run:
+    """A model in training: one fresh model, its optimiser, and what every step showed."""
+
+    def __init__(self, directory, options, outliers, weight_decay, noise_seed=None):
+        self.model = Model(directory)
+        self.model.quantise(outliers, options)
+        if noise_seed is not None:
+            generator = torch.Generator().manual_seed(noise_seed)
+            self.model.embed = self.model.embed * (1 + 1e-6 * torch.randn(self.model.embed.shape, generator=generator))
+        self.optimizer = torch.optim.AdamW(self.model.adapter.values(), weight_decay=weight_decay, **(ADAMW | {"lr": LEARNING_RATE}))
+        self.losses, self.grad_norms, self.scales, self.eval_losses, self.eval_logits = [], [], [], [], []
+        self.scales_before, self.first_grads = self.model.scales(), None
+
+    def evaluate(self, batch):
+        with torch.no_grad():
+            self.eval_logits.append(self.model.logits(batch))
+            self.eval_losses.append(self.model.loss(batch).item())
+
+    def forward_backward(self, batch):
+        self.model.zero_gradients()
+        loss = self.model.loss(batch, training=True)
+        loss.backward()
+        return loss.item()
+
+    def step(self, batch):
+        self.losses.append(self.forward_backward(batch))
+        if self.first_grads is None:
+            self.first_grads = {name: p.grad.clone() for name, p in self.model.adapter.items()}
+        self.grad_norms.append(torch.nn.utils.clip_grad_norm_(self.model.adapter.values(), MAX_GRAD_NORM).item())
+        self.optimizer.step()
+        self.scales.append(self.model.scales())
+
+    def adapter(self):
+        return {name: p.detach().clone() for name, p in self.model.adapter.items()}
+
+    def margin(self, batch, work):
+        """How close a value comes to a rounding boundary when `work` is done on `batch`; leaves the run as it was."""
+        before = [(linear, linear.s, linear.initialised) for linear in self.model.linears.values()]
+        Rounding.margin = math.inf
+        with torch.set_grad_enabled(work == "step"):
+            self.forward_backward(batch) if work == "step" else self.model.loss(batch)
+        for linear, linear.s, linear.initialised in before:
+            pass
+        return Rounding.margin
+
+
+def replay(run, evaluate_first, batches, evaluate_last):
+    """The order of calls in either golden: evaluations, training steps, evaluations."""
+    for batch in evaluate_first:
+        run.evaluate(batch)
+    for batch in batches:
+        run.step(batch)
+    for batch in evaluate_last:
+        run.evaluate(batch)
+    return run
+
+
+def search_exact(run, vocab_size):
+    """Batches of eight tokens, the best of many seeds each: one to evaluate, EXACT_STEPS to train on, one to evaluate."""
+    found, seed = [], 1000
+    for work in ["evaluate"] + ["step"] * EXACT_STEPS + ["evaluate"]:
+        candidates = []
+        for seed in range(seed, seed + 300):
+            batch = tiny_models.make_batch(torch.Generator().manual_seed(seed), [5, 3], vocab_size)
+            candidates.append((run.margin(batch, work), seed, batch))
+        margin, _, batch = max(candidates)
+        run.step(batch) if work == "step" else run.evaluate(batch)
+        found.append((margin, batch | {"labelled": tiny_models.n_labelled(batch)}))
+    return [batch for _, batch in found], min(margin for margin, _ in found)
+
+
+def spread(first, others):
+    """The largest difference of each kind of number between a run and its disturbed twins, relative to the largest."""
+    def relative(a, b):
+        return (a - b).abs().max().item() / max(a.abs().max().item(), 1e-12)
+
+    def flat(tree):
+        return torch.cat([t.flatten() for t in tree.values()])
+
+    kinds = {
+        "losses": lambda run: torch.tensor(run.losses), "grad_norms": lambda run: torch.tensor(run.grad_norms),
+        "eval_losses": lambda run: torch.tensor(run.eval_losses), "logits": lambda run: torch.cat(run.eval_logits),
+        "scales": lambda run: torch.cat([flat(scales) for scales in run.scales]),
+        "gradients": lambda run: flat(run.first_grads), "adapter": lambda run: flat(run.adapter())}
+    return {kind: max(relative(get(first), get(other)) for other in others) for kind, get in kinds.items()}
+
+
+def make(name, options):
+    case, directory = tiny_models.CASES[name], ROOT / name
+    golden = json.loads((directory / "golden.json").read_text())
+    batches = golden["batches"]
+    model = Model(directory)
+    check_against_transformers(model, batches[0])
+
+    (directory / "outlier").mkdir(exist_ok=True)
+    outliers = {}
+    for strategy in THRESHOLDS:
+        outliers[strategy] = dict(model=name) | calibrate(model, batches, strategy, options["ratio"])
+        (directory / "outlier" / f"{strategy}.json").write_text(json.dumps(outliers[strategy]) + "\n")
+        print(f"{name:20} {strategy:10}", [len(c) for c in outliers[strategy]["channels"].values()])
+
+    def start(noise_seed=None):
+        return Run(directory, options, outliers[options["strategy"]], golden["adamw"]["weight_decay"], noise_seed)
+
+    found, margin = search_exact(start(), case["config"].vocab_size)
+    orders = {"exact": (found[:1], found[1:-1], found[-1:]),
+              "train": ([], [batches[i % len(batches)] for i in range(TRAIN_STEPS)], batches)}
+    tensors, numbers = {}, dict(case=name, outliers=f"outlier/{options['strategy']}.json", adamw=golden["adamw"] | {"learning_rate": LEARNING_RATE},
+                                max_grad_norm=MAX_GRAD_NORM, **options)
+    for kind, order in orders.items():
+        run = replay(start(), *order)
+        moved = spread(run, [replay(start(noise), *order) for noise in range(8)])
+        tensors[f"{kind}.logits"] = torch.cat(run.eval_logits)[:16].clone()
+        tensors |= {f"{kind}.grad.{key}": g for key, g in run.first_grads.items() if kind == "exact"}
+        tensors |= {f"{kind}.final.{key}": p for key, p in run.adapter().items()}
+        for key in model.linears:
+            tensors[f"{kind}.scales.{key}"] = torch.stack([scales[key] for scales in [run.scales_before] + run.scales])
+        numbers[kind] = dict(evaluate_first=order[0], batches=order[1], evaluate_last=order[2], losses=run.losses,
+                             grad_norms=run.grad_norms, eval_losses=run.eval_losses, spread=moved)
+        print(f"{name:20} {kind}: loss {run.losses[0]:.4f} -> {run.losses[-1]:.4f}; spread "
+              + ", ".join(f"{what} {value:.1e}" for what, value in moved.items()))
+    numbers["exact"]["margin"] = margin
+    print(f"{name:20} margin {margin:.1e}")
+    save_file(tensors, directory / "quaff.safetensors")
+    (directory / "quaff.json").write_text(json.dumps(numbers) + "\n")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for chosen_case in sys.argv[1:] or QUAFF_CASES:
+        make(chosen_case, QUAFF_CASES[chosen_case])
