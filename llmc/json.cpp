@@ -1,6 +1,8 @@
 #include "llmc/json.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -113,6 +115,38 @@ json parse_json(std::string_view text, const std::string& name) {
 
 json read_json(const std::filesystem::path& path) {
     return parse_json(read_file(path), path.string());
+}
+
+namespace {
+
+void append_pretty(std::string& text, const nlohmann::ordered_json& value, const std::string& indent) {
+    if (!value.is_object() || value.empty()) {
+        text += value.dump();
+        return;
+    }
+    const char* separator = "{\n";
+    for (const auto& [key, child] : value.items()) {
+        text += concat(separator, indent, "  ", nlohmann::ordered_json(key).dump(), ": ");
+        append_pretty(text, child, indent + "  ");
+        separator = ",\n";
+    }
+    text += "\n" + indent + "}";
+}
+
+}  // namespace
+
+std::string dump_pretty(const nlohmann::ordered_json& value) {
+    std::string text;
+    append_pretty(text, value, "");
+    return text + "\n";
+}
+
+double shortest_decimal(float value) {
+    std::array<char, 32> digits;
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
+    double result = 0;
+    std::from_chars(digits.data(), end, result);
+    return static_cast<float>(result) == value ? result : value;
 }
 
 std::string describe(const json& value) {

@@ -23,6 +23,13 @@ constexpr int kMaxJsonDepth = 100;
 nlohmann::json parse_json(std::string_view text, const std::string& name);
 nlohmann::json read_json(const std::filesystem::path& path);
 
+// Text for a person: an object's fields on lines of their own, two spaces further in; a list on one line.
+std::string dump_pretty(const nlohmann::ordered_json& value);
+
+// The number that prints as the shortest decimal of `value`: 0.1f gives 0.1 and not 0.10000000149011612. Narrowing it
+// gives `value` back exactly.
+double shortest_decimal(float value);
+
 // "abc", 12, [..]: a value as an error message shows it, cut short when it is long.
 std::string describe(const nlohmann::json& value);
 

@@ -185,6 +185,38 @@ const char* name_of(Architecture architecture) {
     return "";
 }
 
+std::vector<LinearLayer> linear_layers(const ModelConfig& config) {
+    const int64_t hidden = config.hidden_size, intermediate = config.intermediate_size;
+    const int64_t q = config.q_size(), kv = config.kv_size();
+    std::vector<LinearLayer> layers;
+    if (config.fused()) {
+        layers = {{"self_attn.qkv_proj", "self_attn.qkv_proj", q + 2 * kv, hidden},
+                  {"self_attn.o_proj", "self_attn.o_proj", hidden, q},
+                  {"mlp.gate_up_proj", "mlp.gate_up_proj", 2 * intermediate, hidden}};
+    } else {
+        layers = {{"self_attn.q_proj", "self_attn.qkv_proj", q, hidden},
+                  {"self_attn.k_proj", "self_attn.qkv_proj", kv, hidden},
+                  {"self_attn.v_proj", "self_attn.qkv_proj", kv, hidden},
+                  {"self_attn.o_proj", "self_attn.o_proj", hidden, q},
+                  {"mlp.gate_proj", "mlp.gate_up_proj", intermediate, hidden},
+                  {"mlp.up_proj", "mlp.gate_up_proj", intermediate, hidden}};
+    }
+    layers.push_back({"mlp.down_proj", "mlp.down_proj", hidden, intermediate});
+    return layers;
+}
+
+std::vector<JointModule> joint_modules(const ModelConfig& config) {
+    std::vector<JointModule> modules;
+    for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+        for (const LinearLayer& linear : linear_layers(config)) {
+            std::string name = concat("model.layers.", layer, ".", linear.joint);
+            if (modules.empty() || modules.back().name != name)
+                modules.push_back({std::move(name), linear.in_features});
+        }
+    }
+    return modules;
+}
+
 ModelConfig read_model_config(const std::filesystem::path& directory) {
     require(std::filesystem::is_directory(directory), directory.string(),
             ": is not a directory; a Hugging Face model directory with config.json is needed");

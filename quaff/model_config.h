@@ -63,6 +63,27 @@ struct ModelConfig {
     bool fused() const { return architecture == Architecture::phi3; }
 };
 
+// A frozen linear layer of a block, W[out_features, in_features] as the checkpoint stores it.
+struct LinearLayer {
+    std::string name;   // in the block: "self_attn.q_proj"
+    std::string joint;  // the matrix it is a part of, with the others that read the same input: "self_attn.qkv_proj"
+    int64_t out_features;
+    int64_t in_features;
+};
+
+// The linear layers of every block, in the order of the forward pass. Layers of the same joint matrix are neighbours
+// and lie in it, row below row, in this order.
+std::vector<LinearLayer> linear_layers(const ModelConfig& config);
+
+// A joint matrix of one layer: what is quantized, and what has outlier channels and their scales.
+struct JointModule {
+    std::string name;  // "model.layers.0.self_attn.qkv_proj"
+    int64_t in_features;
+};
+
+// Of all layers, in the order of the forward pass.
+std::vector<JointModule> joint_modules(const ModelConfig& config);
+
 // "llama", "mistral", "phi3"
 const char* name_of(ModelConfig::Architecture architecture);
 
