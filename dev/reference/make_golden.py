@@ -6,9 +6,9 @@ For each tiny model of tiny_models.py:
 
   model/               the model as Hugging Face stores it
   adapter/             the adapter that training starts from, as PEFT stores it; B is not zero, so that A has gradients
-  golden.json          batches (input_ids, labels, cu_seqlens, labelled tokens), options, losses and gradient norms of ten steps
-  golden.safetensors   logits.rows      int32, rows of batch 0 whose logits are kept
-                       logits           their logits before the first step
+  golden.json          batches (input_ids, labels, cu_seqlens, labelled tokens), options, losses and gradient norms of
+                       ten steps, the rows of batch 0 whose logits are kept
+  golden.safetensors   logits           of those rows, before the first step
                        grad.<name>      every adapter gradient of the first step, under PEFT's names
                        final.<name>     the adapter after ten steps
 
@@ -131,8 +131,8 @@ def make(name, case):
 
     logits = batch_logits(peft, batches[0])
     n_rows = min(6, logits.shape[0])
-    rows = torch.linspace(0, logits.shape[0] - 1, n_rows).round().to(torch.int32)
-    tensors = {"logits.rows": rows, "logits": logits[rows.long()].clone()}
+    rows = torch.linspace(0, logits.shape[0] - 1, n_rows).round().long()
+    tensors = {"logits": logits[rows]}
     losses, norms = [], []
     for step in range(STEPS):
         batch = batches[step % len(batches)]
@@ -152,7 +152,7 @@ def make(name, case):
         lora=dict(r=case["lora"]["r"], alpha=case["lora"]["alpha"], target_modules=case["lora"]["modules"]),
         adamw=dict(learning_rate=ADAMW["lr"], beta1=ADAMW["betas"][0], beta2=ADAMW["betas"][1], eps=ADAMW["eps"],
                    weight_decay=weight_decay),
-        max_grad_norm=MAX_GRAD_NORM, losses=losses, grad_norms=norms)
+        max_grad_norm=MAX_GRAD_NORM, losses=losses, grad_norms=norms, logits_rows=rows.tolist())
     (directory / "golden.json").write_text(json.dumps(golden) + "\n")
     assert all(map(math.isfinite, losses))
     print(f"{name:20} loss {losses[0]:.4f} -> {losses[-1]:.4f}, gradient norm {norms[0]:.3f} -> {norms[-1]:.3f}, "

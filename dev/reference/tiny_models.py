@@ -39,7 +39,7 @@ CASES = {
     "llama_tied_llama3": dict(
         seed=2, legacy="rope_type", dtype=torch.float32, shards=None,
         config=LlamaConfig(**common(
-            intermediate_size=72, vocab_size=101, tie_word_embeddings=True, attention_bias=True,
+            intermediate_size=72, vocab_size=101, tie_word_embeddings=True, attention_bias=True, mlp_bias=True,
             rope_parameters=dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0,
                                  high_freq_factor=4.0, original_max_position_embeddings=32))),
         lora=dict(r=3, alpha=6, modules=LLAMA_LINEARS), lengths=[[19, 6], [9, 10, 4]], amplify=True),
