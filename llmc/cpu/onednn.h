@@ -1,0 +1,35 @@
+// What every call of oneDNN's plain C GEMM interface needs: its status checked, and our number of threads.
+#pragma once
+
+#include <dnnl.h>
+#include <omp.h>
+
+#include "llmc/error.h"
+
+namespace cpu {
+
+inline void check_onednn(dnnl_status_t status, const char* call, int64_t m, int64_t n, int64_t k) {
+    if (status != dnnl_success) {
+        llmc::fail(call, " of m = ", m, ", n = ", n, ", k = ", k, " failed with oneDNN status ",
+                   static_cast<int>(status),
+                   status == dnnl_out_of_memory ? " (out of memory): lower --batch-size" : "");
+    }
+}
+
+// oneDNN takes its number of threads from OpenMP's setting for the calling thread. Puts the old one back at the end.
+class OneDnnThreads {
+  public:
+    explicit OneDnnThreads(int threads) : before_(omp_get_max_threads()) {
+        if (threads != before_) omp_set_num_threads(threads);
+    }
+    ~OneDnnThreads() {
+        if (omp_get_max_threads() != before_) omp_set_num_threads(before_);
+    }
+    OneDnnThreads(const OneDnnThreads&) = delete;
+    OneDnnThreads& operator=(const OneDnnThreads&) = delete;
+
+  private:
+    int before_;
+};
+
+}  // namespace cpu

@@ -1,0 +1,114 @@
+// From float to int8 and the statistics that come with it. All use one rule, per row of v:
+//
+//   scale[n] = max_i |v[n,i]| / 127, a zero row gets 1
+//   q[n,i]   = clamp(round_half_even(v[n,i] / scale[n]), -127, 127)
+//
+//   quantize_weight           v = W[o,i]
+//   quantize_rows             v = Xh: x with outlier channel channels[j] divided by s[j];  outliers[n,j] =
+//   Xh[n,channels[j]] quantize_gradient_rows    v[n,o] = dy[n,o] col_scale[o] outlier_absmax            xmax[j] = max_n
+//   |x[n,channels[j]]|
+//
+// All outputs are written (=). A NaN anywhere in a row makes its scale NaN, an infinity makes it infinite, so that
+// neither is rounded away: the loss shows it.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "llmc/cpu/device.h"
+
+namespace cpu {
+
+// |x| as an integer: ordered as the absolute values are, infinity above all numbers and NaN above infinity.
+inline int32_t magnitude_bits(float x) {
+    return std::bit_cast<int32_t>(x) & 0x7fffffff;
+}
+
+inline float scale_from_magnitude(int32_t bits) {
+    const float scale = std::bit_cast<float>(bits) / 127.0f;
+    return scale == 0.0f ? 1.0f : scale;
+}
+
+// Adding 1.5 2^23 rounds half to even and leaves the integer in the low byte. The quotient is within 127 by
+// construction (scale is the largest magnitude / 127, and both divisions round to nearest), the clamp is for the last
+// ulp.
+inline int8_t quantize(float value, float scale) {
+    const float clamped = std::max(-127.0f, std::min(127.0f, value / scale));
+    return static_cast<int8_t>(std::bit_cast<uint32_t>(clamped + 12582912.0f));
+}
+
+inline float row_scale_of(const float* x, int64_t n) {
+    int32_t largest = 0;
+#pragma omp simd reduction(max : largest)
+    for (int64_t i = 0; i < n; i++) largest = std::max(largest, magnitude_bits(x[i]));
+    return scale_from_magnitude(largest);
+}
+
+inline void outlier_absmax(const Device& device, float* xmax, Matrix<const float> x,
+                           std::span<const int32_t> channels) {
+    const int64_t count = static_cast<int64_t>(channels.size());
+#pragma omp parallel for num_threads(device.threads) schedule(static)
+    for (int64_t j = 0; j < count; j++) {
+        const float* column = x.data + channels[j];
+        int32_t largest = 0;
+        for (int64_t n = 0; n < x.rows; n++) largest = std::max(largest, magnitude_bits(column[n * x.stride]));
+        xmax[j] = std::bit_cast<float>(largest);
+    }
+}
+
+inline void quantize_rows(const Device& device, Matrix<int8_t> q, float* row_scale, Matrix<float> outliers,
+                          Matrix<const float> x, std::span<const int32_t> channels, const float* s) {
+    const int64_t count = static_cast<int64_t>(channels.size());
+#pragma omp parallel num_threads(device.threads)
+    {
+        std::vector<float> scaled(static_cast<size_t>(x.cols));  // one row of Xh
+#pragma omp for schedule(static)
+        for (int64_t n = 0; n < x.rows; n++) {
+            std::copy_n(x.row(n), x.cols, scaled.data());
+            for (int64_t j = 0; j < count; j++) {
+                scaled[channels[j]] /= s[j];
+                outliers(n, j) = scaled[channels[j]];
+            }
+            const float scale = row_scale_of(scaled.data(), x.cols);
+            row_scale[n] = scale;
+            int8_t* q_row = q.row(n);
+            const float* scaled_row = scaled.data();
+#pragma omp simd
+            for (int64_t i = 0; i < x.cols; i++) q_row[i] = quantize(scaled_row[i], scale);
+        }
+    }
+}
+
+inline void quantize_gradient_rows(const Device& device, Matrix<int8_t> q, float* row_scale, Matrix<const float> dy,
+                                   const float* col_scale) {
+#pragma omp parallel for num_threads(device.threads) schedule(static)
+    for (int64_t n = 0; n < dy.rows; n++) {
+        const float* dy_row = dy.row(n);
+        int8_t* q_row = q.row(n);
+        int32_t largest = 0;
+#pragma omp simd reduction(max : largest)
+        for (int64_t o = 0; o < dy.cols; o++) largest = std::max(largest, magnitude_bits(dy_row[o] * col_scale[o]));
+        const float scale = scale_from_magnitude(largest);
+        row_scale[n] = scale;
+#pragma omp simd
+        for (int64_t o = 0; o < dy.cols; o++) q_row[o] = quantize(dy_row[o] * col_scale[o], scale);
+    }
+}
+
+inline void quantize_weight(const Device& device, Matrix<int8_t> q, float* scale, Matrix<const float> w) {
+#pragma omp parallel for num_threads(device.threads) schedule(static)
+    for (int64_t o = 0; o < w.rows; o++) {
+        const float* w_row = w.row(o);
+        int8_t* q_row = q.row(o);
+        const float row_scale = row_scale_of(w_row, w.cols);
+        scale[o] = row_scale;
+#pragma omp simd
+        for (int64_t i = 0; i < w.cols; i++) q_row[i] = quantize(w_row[i], row_scale);
+    }
+}
+
+}  // namespace cpu

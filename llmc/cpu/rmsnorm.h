@@ -1,0 +1,84 @@
+// RMSNorm with the residual addition in front of it.
+//
+//   r[n,c]   = x[n,c] + y[n,c]                        y may be null: r = x; r may be x (in place)
+//   rstd[n]  = 1 / sqrt(mean_c r[n,c]^2 + eps)
+//   out[n,c] = r[n,c] rstd[n] weight[c]
+//
+// backward, with g = dout weight and h = r rstd:
+//   dr[n,c] += rstd[n] (g[n,c] - h[n,c] mean_c(g h))
+//
+// n: packed tokens; c: hidden_size. `out`, `r`, `rstd` are written (=), `dr` is accumulated (+=).
+// weight is frozen and gets no gradient. Zhang and Sennrich 2019, arXiv 1910.07467.
+#pragma once
+
+#include <cmath>
+
+#include "llmc/cpu/device.h"
+
+namespace cpu {
+
+template <class T>
+void rmsnorm_forward(const Device& device, Matrix<T> out, Matrix<T> residual, std::type_identity_t<T>* rstd,
+                     ConstMatrix<T> x, ConstMatrix<T> y, const std::type_identity_t<T>* weight, float eps) {
+    const int64_t channels = x.cols;
+#pragma omp parallel for num_threads(device.threads) schedule(static)
+    for (int64_t n = 0; n < x.rows; n++) {
+        T* out_row = out.row(n);
+        T* r = residual.row(n);
+        const T* x_row = x.row(n);
+        T sum = 0;
+        if (y.data != nullptr) {
+            const T* y_row = y.row(n);
+#pragma omp simd reduction(+ : sum)
+            for (int64_t c = 0; c < channels; c++) {
+                r[c] = x_row[c] + y_row[c];
+                sum += r[c] * r[c];
+            }
+        } else {
+#pragma omp simd reduction(+ : sum)
+            for (int64_t c = 0; c < channels; c++) {
+                r[c] = x_row[c];
+                sum += r[c] * r[c];
+            }
+        }
+        const T scale = 1 / std::sqrt(sum / static_cast<T>(channels) + static_cast<T>(eps));
+        rstd[n] = scale;
+#pragma omp simd
+        for (int64_t c = 0; c < channels; c++) out_row[c] = r[c] * scale * weight[c];
+    }
+}
+
+// `out` again from what the forward kept: the same bits.
+template <class T>
+void rmsnorm_apply(const Device& device, Matrix<T> out, ConstMatrix<T> residual, const std::type_identity_t<T>* rstd,
+                   const std::type_identity_t<T>* weight) {
+#pragma omp parallel for num_threads(device.threads) schedule(static)
+    for (int64_t n = 0; n < out.rows; n++) {
+        T* out_row = out.row(n);
+        const T* r = residual.row(n);
+        const T scale = rstd[n];
+#pragma omp simd
+        for (int64_t c = 0; c < out.cols; c++) out_row[c] = r[c] * scale * weight[c];
+    }
+}
+
+template <class T>
+void rmsnorm_backward(const Device& device, Matrix<T> dresidual, ConstMatrix<T> dout, ConstMatrix<T> residual,
+                      const std::type_identity_t<T>* rstd, const std::type_identity_t<T>* weight) {
+    const int64_t channels = dresidual.cols;
+#pragma omp parallel for num_threads(device.threads) schedule(static)
+    for (int64_t n = 0; n < dresidual.rows; n++) {
+        T* dr = dresidual.row(n);
+        const T* dout_row = dout.row(n);
+        const T* r = residual.row(n);
+        const T scale = rstd[n];
+        T sum = 0;  // of g r
+#pragma omp simd reduction(+ : sum)
+        for (int64_t c = 0; c < channels; c++) sum += dout_row[c] * weight[c] * r[c];
+        const T coefficient = sum * scale * scale / static_cast<T>(channels);  // h mean(g h) = r coefficient
+#pragma omp simd
+        for (int64_t c = 0; c < channels; c++) dr[c] += scale * (dout_row[c] * weight[c] - r[c] * coefficient);
+    }
+}
+
+}  // namespace cpu

@@ -1,0 +1,48 @@
+// SwiGLU on the joint output of gate_proj and up_proj, gate in the first F columns, up in the last F.
+//
+//   out = g sigmoid(g) u
+//   du  = dout g sigmoid(g)                                     dg, du are written (=) and may overwrite gate, up
+//   dg  = dout u sigmoid(g) (1 + g (1 - sigmoid(g)))
+//
+// Shazeer 2020, arXiv 2002.05202.
+#pragma once
+
+#include "llmc/cpu/device.h"
+#include "llmc/cpu/simd_math.h"
+
+namespace cpu {
+
+template <class T>
+void swiglu_forward(const Device& device, Matrix<T> out, ConstMatrix<T> gate_up) {
+#pragma omp parallel for num_threads(device.threads) schedule(static)
+    for (int64_t n = 0; n < out.rows; n++) {
+        T* out_row = out.row(n);
+        const T* gate = gate_up.row(n);
+        const T* up = gate + out.cols;
+#pragma omp simd
+        for (int64_t f = 0; f < out.cols; f++) out_row[f] = gate[f] / (1 + simd_exp(-gate[f])) * up[f];
+    }
+}
+
+template <class T>
+void swiglu_backward(const Device& device, Matrix<T> dgate_up, ConstMatrix<T> dout, ConstMatrix<T> gate_up) {
+#pragma omp parallel for num_threads(device.threads) schedule(static)
+    for (int64_t n = 0; n < dout.rows; n++) {
+        const int64_t width = dout.cols;
+        T* dgate = dgate_up.row(n);
+        T* dup = dgate + width;
+        const T* dout_row = dout.row(n);
+        const T* gate = gate_up.row(n);
+        const T* up = gate + width;
+#pragma omp simd
+        for (int64_t f = 0; f < width; f++) {
+            const T g = gate[f];
+            const T u = up[f];
+            const T sigmoid = 1 / (1 + simd_exp(-g));
+            dup[f] = dout_row[f] * g * sigmoid;
+            dgate[f] = dout_row[f] * u * sigmoid * (1 + g * (1 - sigmoid));
+        }
+    }
+}
+
+}  // namespace cpu
