@@ -18,7 +18,4 @@ int64_t available_memory(const std::string& root = "");
 // The largest resident set of this process so far, in bytes.
 int64_t peak_resident_memory();
 
-// 1234567890 -> "1.15 GiB".
-std::string format_bytes(int64_t bytes);
-
 }  // namespace llmc

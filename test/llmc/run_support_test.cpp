@@ -66,9 +66,6 @@ TEST_CASE("figures are printed for people", "[terminal]") {
     CHECK(format_count(999) == "999");
     CHECK(format_count(1000) == "1,000");
     CHECK(format_count(-1234567) == "-1,234,567");
-    CHECK(format_bytes(1023) == "1023 B");
-    CHECK(format_bytes(1536) == "1.50 KiB");
-    CHECK(format_bytes(int64_t{300} << 30) == "300.0 GiB");
     CHECK(progress_bar(0, 10, 4) == "[....]");
     CHECK(progress_bar(5, 10, 4) == "[##..]");
     CHECK(progress_bar(10, 10, 4) == "[####]");
