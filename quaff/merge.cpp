@@ -1,0 +1,152 @@
+#include "quaff/merge.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "llmc/dtype.h"
+#include "llmc/error.h"
+#include "llmc/file_io.h"
+#include "llmc/safetensors.h"
+#include "quaff/adapter.h"
+#include "quaff/checkpoint_reader.h"
+
+namespace quaff {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// A directory that becomes `target` in one step, or is gone again.
+class AtomicDirectory {
+  public:
+    explicit AtomicDirectory(const fs::path& target) : target_(target) {
+        temporary_ = target.parent_path() / concat(".", target.filename().string(), ".", ::getpid(), ".tmp");
+        make_directories(temporary_);
+    }
+    ~AtomicDirectory() {
+        std::error_code ignored;  // what is left behind has a name that says so
+        if (!temporary_.empty()) fs::remove_all(temporary_, ignored);
+    }
+    const fs::path& path() const { return temporary_; }
+    void commit() {
+        sync_directory(temporary_);
+        std::error_code error;
+        fs::rename(temporary_, target_, error);
+        require(!error, target_.string(), ": cannot create the directory: ", error.message());
+        temporary_.clear();
+        sync_directory(target_.parent_path());
+    }
+
+  private:
+    fs::path target_, temporary_;
+};
+
+// What belongs to a model besides its weights: configuration, tokenizer, chat template, license.
+bool is_companion(const fs::path& file) {
+    const std::string name = file.filename().string();
+    if (name == "model.safetensors.index.json") return false;  // goes with the shards
+    for (const char* extension : {".json", ".txt", ".model", ".jinja", ".py"}) {
+        if (file.extension() == extension) return true;
+    }
+    return name == "LICENSE" || name == "NOTICE";
+}
+
+void copy_into(const fs::path& file, const fs::path& directory) {
+    write_file_atomically(directory / file.filename(), read_file(file));
+}
+
+// w[o, i] += scaling * sum_k b[o, k] a[k, i]
+void add_product(Matrix<float> w, const LoraTensor& lora, float scaling) {
+#pragma omp parallel for schedule(static)
+    for (int64_t o = 0; o < w.rows; ++o) {
+        float* row = w.row(o);
+        for (int64_t k = 0; k < lora.a.rows; ++k) {
+            const float factor = scaling * lora.b(o, k);
+            const float* a = lora.a.row(k);
+            for (int64_t i = 0; i < w.cols; ++i) row[i] += factor * a[i];
+        }
+    }
+}
+
+// One file of weights, tensor by tensor in the order in which they lie in it. Returns how many the adapter changed.
+int64_t merge_shard(const SafetensorsFile& shard, const Adapter& adapter, const fs::path& out) {
+    std::vector<TensorSpec> specs;
+    for (const auto& [name, tensor] : shard.tensors()) specs.push_back({name, tensor.dtype, tensor.shape});
+    std::stable_sort(specs.begin(), specs.end(), [&](const TensorSpec& a, const TensorSpec& b) {
+        return shard.tensor(a.name).bytes.data() < shard.tensor(b.name).bytes.data();
+    });
+    SafetensorsWriter writer(out / shard.path().filename(), specs, shard.metadata());
+    int64_t merged = 0;
+    std::vector<float> weight;
+    std::vector<std::byte> rounded;
+    for (const TensorSpec& spec : specs) {
+        const std::string weight_suffix = ".weight";
+        const LoraTensor* lora = spec.name.ends_with(weight_suffix)
+                                     ? adapter.find(spec.name.substr(0, spec.name.size() - weight_suffix.size()))
+                                     : nullptr;
+        if (lora == nullptr) {
+            writer.write(spec.name, shard.tensor(spec.name).bytes);
+            shard.release(spec.name);
+            continue;
+        }
+        const std::vector<int64_t> expected = {lora->b.rows, lora->a.cols};
+        require(spec.shape == expected, shard.path().string(), ": tensor ", spec.name, " has shape ",
+                shape_to_string(spec.shape), ", but config.json asks for ", shape_to_string(expected));
+        const DType dtype = shard.dtype(spec.name);
+        weight.resize(static_cast<size_t>(expected[0] * expected[1]));
+        shard.read(spec.name, weight);
+        shard.release(spec.name);
+        add_product({weight.data(), expected[0], expected[1]}, *lora, static_cast<float>(adapter.config().scaling()));
+        const float largest = dtype == DType::f16 ? 65504.0f : std::numeric_limits<float>::max();
+        for (const float value : weight) {
+            require(std::abs(value) <= largest, shard.path().string(), ": the merged ", spec.name, " has the value ",
+                    value, ", which ", name_of(dtype), " does not hold; the adapter does not belong to this model");
+        }
+        rounded.resize(weight.size() * static_cast<size_t>(size_of(dtype)));
+        from_float(dtype, weight.data(), rounded.data(), static_cast<int64_t>(weight.size()));
+        writer.write(spec.name, rounded);
+        ++merged;
+    }
+    writer.finish();
+    return merged;
+}
+
+}  // namespace
+
+MergeReport merge_adapter(const fs::path& model, const fs::path& adapter_directory, const fs::path& out) {
+    const CheckpointReader checkpoint(model);
+    const Adapter adapter(adapter_directory, checkpoint.config());
+    for (const LoraTensor& tensor : adapter.tensors()) {
+        require(checkpoint.contains(tensor.module + ".weight"), model.string(), ": the weights have no tensor ",
+                tensor.module, ".weight, which the adapter changes");
+    }
+    // A symbolic link or a trailing slash would defeat the rename at the end.
+    fs::path target = fs::weakly_canonical(fs::absolute(out));
+    if (!target.has_filename()) target = target.parent_path();
+    require(target != fs::canonical(model) && target != fs::canonical(adapter_directory), out.string(),
+            ": is what is being merged; choose another directory for the result");
+    require(!fs::exists(target) || (fs::is_directory(target) && fs::is_empty(target)), out.string(),
+            ": already exists and is not an empty directory; choose another one or remove it first");
+
+    AtomicDirectory directory(target);
+    MergeReport report;
+    for (const SafetensorsFile& shard : checkpoint.shards()) {
+        report.merged_layers += merge_shard(shard, adapter, directory.path());
+        report.bytes += static_cast<int64_t>(fs::file_size(directory.path() / shard.path().filename()));
+        ++report.files;
+    }
+    const fs::path index = model / "model.safetensors.index.json";
+    if (!fs::exists(model / "model.safetensors")) copy_into(index, directory.path());
+    for (const fs::directory_entry& entry : fs::directory_iterator(model)) {
+        if (entry.is_regular_file() && is_companion(entry.path())) copy_into(entry.path(), directory.path());
+    }
+    directory.commit();
+    return report;
+}
+
+}  // namespace quaff
