@@ -15,7 +15,7 @@ constexpr int32_t kIgnoreLabel = -100;
 struct Example {
     std::vector<int32_t> input_ids;
     std::vector<int32_t> labels;  // same length as input_ids
-    int64_t index = 0;            // of the example in its file, from 0
+    int64_t index = 0;            // of its record in the file, from 0; records left out are counted too
 };
 
 // Several sequences laid end to end. N tokens, S sequences, L labelled rows.
@@ -35,5 +35,7 @@ struct Batch {
 
 // Lays the examples end to end in the order given.
 Batch pack(std::span<const Example* const> examples);
+// The same for examples[indices[0]], examples[indices[1]], ...
+Batch pack(std::span<const Example> examples, std::span<const int64_t> indices);
 
 }  // namespace llmc

@@ -1,0 +1,124 @@
+#include <streambuf>
+
+#include "llmc/data/row_reader.h"
+#include "llmc/data/utf8.h"
+#include "llmc/error.h"
+
+namespace llmc {
+namespace {
+
+// Cuts a stream into rows of cells, RFC 4180's grammar as a loop over characters.
+class CellReader {
+  public:
+    CellReader(std::istream& in, char delimiter, const std::string& file)
+        : in_(*in.rdbuf()), delimiter_(delimiter), file_(file) {}
+
+    // False at the end of the file. Rows without a single character are passed over.
+    bool next(std::vector<std::string>& cells) {
+        while (true) {
+            cells.assign(1, "");
+            problem_.clear();
+            row_line_ = line_;
+            if (!read_row(cells)) return false;
+            if (!blank_) return true;
+        }
+    }
+
+    int64_t line() const { return row_line_; }               // the row's first line
+    const std::string& problem() const { return problem_; }  // what is wrong with the row, or ""
+
+  private:
+    using Traits = std::char_traits<char>;
+    static constexpr int kEnd = Traits::eof();
+
+    bool read_row(std::vector<std::string>& cells) {
+        bool after_quotes = false;  // the cell's closing quote has been read
+        blank_ = true;
+        for (int c = in_.sbumpc();; c = in_.sbumpc()) {
+            if (c == kEnd) return !blank_;
+            if (c == '\r' && in_.sgetc() == '\n') c = in_.sbumpc();
+            if (c == '\n' || c == '\r') {
+                ++line_;
+                return true;
+            }
+            blank_ = false;
+            if (c == delimiter_) {
+                cells.emplace_back();
+                after_quotes = false;
+            } else if (after_quotes) {
+                if (problem_.empty())
+                    problem_ = concat("text after the closing quote of cell ", cells.size(),
+                                      "; a quote inside a quoted cell is written twice");
+            } else if (c == '"' && cells.back().empty()) {
+                read_quoted(cells.back());
+                after_quotes = true;
+            } else {
+                cells.back().push_back(Traits::to_char_type(c));
+            }
+        }
+    }
+
+    // What stands between an opening quote, already read, and its closing one.
+    void read_quoted(std::string& cell) {
+        const int64_t opened = line_;
+        for (int c = in_.sbumpc(); c != kEnd; c = in_.sbumpc()) {
+            if (c == '"') {
+                if (in_.sgetc() != '"') return;
+                in_.sbumpc();
+            }
+            if (c == '\n') ++line_;
+            cell.push_back(Traits::to_char_type(c));
+        }
+        fail(file_, ":", opened,
+             ": a cell starts with a quote that is never closed; a quote inside a quoted cell is "
+             "written twice");
+    }
+
+    std::streambuf& in_;
+    const char delimiter_;
+    const std::string& file_;
+    int64_t line_ = 1, row_line_ = 1;
+    bool blank_ = true;
+    std::string problem_;
+};
+
+std::string_view trim(std::string_view text) {
+    const size_t begin = text.find_first_not_of(' ');
+    if (begin == text.npos) return "";
+    return text.substr(begin, text.find_last_not_of(' ') - begin + 1);
+}
+
+}  // namespace
+
+void read_delimited(std::istream& in, char delimiter, const RowSink& sink) {
+    CellReader reader(in, delimiter, sink.file);
+    std::vector<std::string> header, cells;
+    if (!reader.next(header)) return;
+    require(reader.problem().empty(), sink.file, ":", reader.line(), ": ", reader.problem());
+    for (std::string& name : header) {
+        require(is_utf8(name), sink.file, ":", reader.line(), ": the header is not UTF-8; convert the file with iconv");
+        name = trim(name);
+    }
+
+    while (reader.next(cells)) {
+        const std::string where = concat(sink.file, ":", reader.line());
+        std::string problem = reader.problem();
+        if (problem.empty() && cells.size() != header.size())
+            problem = concat(cells.size(), " cells, but the header names ", header.size(), " columns; put a cell with ",
+                             delimiter == ',' ? "a comma" : "a tab", " or a line break in it in quotes");
+        std::vector<Field> fields(cells.size());
+        for (size_t i = 0; i < cells.size() && problem.empty(); ++i) {
+            if (!is_utf8(cells[i]))
+                problem = concat("column ", quoted(header[i]), " is not UTF-8; convert the file with iconv");
+            fields[i].name = header[i];
+            fields[i].type = Field::Type::text;
+            fields[i].text = std::move(cells[i]);
+        }
+        if (problem.empty())
+            sink.row(where, std::move(fields));
+        else
+            sink.bad(where, problem);
+    }
+}
+
+}  // namespace llmc

@@ -1,0 +1,94 @@
+// Records to examples: token ids, and which of them the loss counts.
+//
+//   pair    ids = [BOS] encode(source) encode(target) EOS      loss on the target and EOS (train_on_source: and source)
+//   text    ids = [BOS] encode(text) EOS                       loss on all but BOS
+//   tokens  ids and labels as the file has them
+//
+// Source and target are encoded apart, so that the boundary between them is one between tokens (QLoRA, Dettmers et al.
+// 2023, does the same). BOS is there when the tokenizer adds one, unless the text already starts with it; EOS is not
+// doubled when the text already ends in it. The first token of a sequence is predicted by nothing and has no loss.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "llmc/data/batch.h"
+#include "llmc/data/reader.h"
+
+namespace llmc {
+
+// What is needed of a tokenizer. `encode` adds no special tokens and is called from several threads at once; without
+// one only records of tokens can be read.
+struct TextEncoding {
+    std::function<std::vector<int32_t>(std::string_view)> encode;
+    int32_t bos_id = -1;  // -1: there is none
+    int32_t eos_id = -1;
+    bool adds_bos = false;
+};
+
+// The text a (source, target) pair becomes, for a model that was taught a chat format. Records of `text` pass it by.
+using PromptTemplate =
+    std::function<std::pair<std::string, std::string>(const std::string& source, const std::string& target)>;
+
+struct ExampleOptions {
+    int64_t source_max_len = 512;  // tokens, BOS included; longer examples are dropped
+    int64_t target_max_len = 512;  // tokens, EOS included. Without a source their sum bounds the whole example
+    bool train_on_source = false;
+    int64_t vocab_size = 0;     // every id must be below; 0: unknown
+    int64_t max_positions = 0;  // no example may be longer; 0: unknown
+    bool strict = true;         // as in ReaderOptions
+};
+
+// Examples that are fine but not used, by reason.
+struct Dropped {
+    int64_t source_too_long = 0, target_too_long = 0, too_long = 0;
+    int64_t nothing_labelled = 0;
+
+    int64_t total() const { return source_too_long + target_too_long + too_long + nothing_labelled; }
+    std::string describe() const;  // "3 with a source of more than ..." or "none"
+};
+
+// Source and target as the file has them, before any template; a record of text has no source, one of tokens neither.
+struct SourceTarget {
+    std::string source, target;
+};
+
+struct Dataset {
+    std::vector<Example> examples;    // in the order of the file
+    std::vector<SourceTarget> texts;  // of each example
+    Dropped dropped;
+    SkippedRecords skipped;
+
+    int64_t size() const { return static_cast<int64_t>(examples.size()); }
+    int64_t n_tokens() const;
+    int64_t n_labelled() const;
+};
+
+// Throws Error when not one example is left.
+Dataset read_examples(const std::string& path, const TextEncoding& encoding, const ExampleOptions& options,
+                      const PromptTemplate& prompt_template = nullptr);
+
+// [BOS] encode(source): what generation continues. The same ids an example of this source starts with.
+std::vector<int32_t> encode_prompt(const TextEncoding& encoding, std::string_view source);
+
+// Tokens of the example that the loss counts.
+int64_t count_labelled(const Example& example);
+
+// Two disjoint sets that are all of 0 .. n-1 together, each ascending; the same for the same n, fraction and seed.
+struct Split {
+    std::vector<int64_t> train, eval;
+};
+// round(n * fraction) go to eval, at least one to each when n >= 2; fraction 0: none to eval. 0 <= fraction < 1.
+Split split_indices(int64_t n, double fraction, uint64_t seed);
+// `count` of 0 .. n-1 (all when there are fewer), ascending.
+std::vector<int64_t> sample_indices(int64_t n, int64_t count, uint64_t seed);
+
+// Train and eval parts of a data set, which is taken apart. What was dropped stays on the account of the first.
+std::pair<Dataset, Dataset> split(Dataset all, double fraction, uint64_t seed);
+
+}  // namespace llmc

@@ -1,0 +1,193 @@
+// JSON rows without a document in between: nlohmann-json's event parser keeps its own state, so neither the size of an
+// array nor the depth of its nesting costs memory or stack here.
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "llmc/data/row_reader.h"
+#include "llmc/error.h"
+
+namespace llmc {
+namespace {
+
+// Rows are flat; columns that nobody reads may hold a tree, within reason.
+constexpr int kMaxDepth = 100;
+
+// "[json.exception.parse_error.101] parse error at line 1, column 9: syntax error ..., last read: '...'" in our words.
+// What was last read can be a whole line, or bytes that no terminal should see.
+struct SyntaxError {
+    int64_t line = 0, column = 0;
+    std::string problem;
+
+    explicit SyntaxError(std::string what) {
+        const size_t at = what.find("parse error at line ");
+        long long line_number = 0, column_number = 0;
+        if (at != what.npos && std::sscanf(what.c_str() + at, "parse error at line %lld, column %lld:", &line_number,
+                                           &column_number) == 2) {
+            line = line_number;
+            column = column_number;
+        }
+        if (what.find("ill-formed UTF-8") != what.npos) {
+            problem = "not UTF-8; convert the file with iconv";
+            return;
+        }
+        const size_t message = at == what.npos ? what.find("] ") + 2 : what.find(": ", at) + 2;
+        const size_t end = what.find("; last read: ");
+        problem = "not JSON: " + what.substr(message, end == what.npos ? 120 : end - message);
+    }
+};
+
+// Collects the fields of the objects at `depth_of_rows` (0: the value itself, 1: the elements of an array).
+class RowCollector {
+  public:
+    std::function<void(std::vector<Field>&&)> row;         // an object is complete
+    std::function<void(const std::string&)> not_a_row;     // something else where an object belongs
+    std::function<void(const std::string&)> syntax_error;  // must throw
+    std::function<void()> too_deep;                        // must throw
+
+    explicit RowCollector(int depth_of_rows) : depth_of_rows_(depth_of_rows) {}
+
+    // The interface nlohmann::json::sax_parse calls.
+    bool null() { return value(Field::Type::null, "null"); }
+    bool boolean(bool) { return value(Field::Type::other, "true or false"); }
+    bool number_integer(int64_t number) { return integer(number); }
+    bool number_unsigned(uint64_t number) {
+        if (number > static_cast<uint64_t>(INT64_MAX)) return value(Field::Type::other, std::to_string(number));
+        return integer(static_cast<int64_t>(number));
+    }
+    bool number_float(double, const std::string& number) { return value(Field::Type::other, number.substr(0, 40)); }
+    bool string(std::string& text) {
+        if (in_row_ && depth_ == depth_of_rows_ + 1) {
+            fields_.back().type = Field::Type::text;
+            fields_.back().text = std::move(text);
+            return true;
+        }
+        return value(Field::Type::other, "a string");
+    }
+    bool binary(nlohmann::json::binary_t&) { return true; }
+    bool key(std::string& name) {
+        if (in_row_ && depth_ == depth_of_rows_ + 1) fields_.emplace_back().name = std::move(name);
+        return true;
+    }
+    bool start_object(size_t) {
+        if (depth_ == depth_of_rows_) {
+            in_row_ = true;
+            fields_.clear();
+        } else {
+            value(Field::Type::other, "an object");
+        }
+        return descend();
+    }
+    bool end_object() {
+        --depth_;
+        if (!in_row_ || depth_ != depth_of_rows_) return true;
+        in_row_ = false;
+        row(std::move(fields_));
+        return true;
+    }
+    bool start_array(size_t) {
+        if (in_row_ && depth_ == depth_of_rows_ + 1)
+            fields_.back().type = Field::Type::ids;
+        else
+            value(Field::Type::other, "a list");
+        return descend();
+    }
+    bool end_array() {
+        --depth_;
+        return true;
+    }
+    bool parse_error(size_t, const std::string&, const nlohmann::json::exception& error) {
+        syntax_error(error.what());
+        return false;
+    }
+
+  private:
+    bool descend() {
+        if (++depth_ > kMaxDepth) too_deep();
+        return true;
+    }
+
+    bool integer(int64_t number) {
+        if (in_row_ && depth_ == depth_of_rows_ + 2 && fields_.back().type == Field::Type::ids) {
+            fields_.back().ids.push_back(number);
+            return true;
+        }
+        return value(Field::Type::other, std::to_string(number));
+    }
+
+    // A value that is neither a string field nor one of a list of integers.
+    bool value(Field::Type type, const std::string& what) {
+        if (depth_ == depth_of_rows_) {
+            not_a_row(what);
+        } else if (in_row_ && depth_ == depth_of_rows_ + 1) {
+            fields_.back().type = type;
+            fields_.back().text = what;
+        } else if (in_row_ && depth_ == depth_of_rows_ + 2 && fields_.back().type == Field::Type::ids) {
+            // The first element that is no integer makes it another list, which only a column we read objects to.
+            Field& field = fields_.back();
+            field.type = Field::Type::other;
+            field.text = concat("a list with ", what, " at position ", field.ids.size());
+        }
+        return true;
+    }
+
+    const int depth_of_rows_;
+    int depth_ = 0;
+    bool in_row_ = false;
+    std::vector<Field> fields_;
+};
+
+const std::string kTooDeep = concat("nested more than ", kMaxDepth, " deep; an example is a flat object");
+
+std::string not_an_object(const std::string& what) {
+    return what + R"( where an object such as {"input": "...", "output": "..."} must be)";
+}
+
+}  // namespace
+
+void read_json_lines(std::istream& in, const RowSink& sink) {
+    int64_t line_number = 0;
+    for (std::string line; std::getline(in, line);) {
+        ++line_number;
+        if (line.find_first_not_of(" \t\r") == line.npos) continue;
+        const std::string where = concat(sink.file, ":", line_number);
+        // A collector of its own for every line: a syntax error leaves one in the middle of something.
+        RowCollector collector(0);
+        std::vector<Field> fields;
+        collector.row = [&](std::vector<Field>&& found) { fields = std::move(found); };
+        collector.not_a_row = [&](const std::string& what) { fail(not_an_object(what)); };
+        collector.too_deep = [&] { fail(kTooDeep); };
+        collector.syntax_error = [&](const std::string& message) {
+            const SyntaxError error(message);
+            fail("column ", error.column, " is ", error.problem, "; every line must be one object");
+        };
+        try {
+            nlohmann::json::sax_parse(line, &collector);
+        } catch (const Error& error) {
+            sink.bad(where, error.what());
+            continue;
+        }
+        sink.row(where, std::move(fields));
+    }
+}
+
+void read_json_array(std::istream& in, const RowSink& sink) {
+    int64_t n_records = 0;
+    const auto where = [&] { return concat(sink.file, ": record ", n_records + 1); };
+    RowCollector collector(1);
+    collector.row = [&](std::vector<Field>&& fields) {
+        sink.row(where(), std::move(fields));
+        ++n_records;
+    };
+    collector.not_a_row = [&](const std::string& what) {
+        sink.bad(where(), not_an_object(what));
+        ++n_records;
+    };
+    collector.too_deep = [&] { fail(where(), ": ", kTooDeep); };
+    collector.syntax_error = [&](const std::string& message) {
+        const SyntaxError error(message);
+        fail(sink.file, ":", error.line, ": record ", n_records + 1, ", column ", error.column, " is ", error.problem);
+    };
+    nlohmann::json::sax_parse(in, &collector);
+}
+
+}  // namespace llmc

@@ -1,0 +1,93 @@
+#include "llmc/data/reader.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "llmc/data/row_reader.h"
+#include "llmc/error.h"
+
+namespace llmc {
+namespace {
+
+std::string lower_extension(const std::string& path) {
+    std::string extension = std::filesystem::path(path).extension().string();
+    std::transform(extension.begin(), extension.end(), extension.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return extension;
+}
+
+// The file, behind its byte order mark.
+std::ifstream open(const std::string& path) {
+    std::error_code ignored;
+    require(!std::filesystem::is_directory(path, ignored), path, " is a directory; name a file in it");
+    std::ifstream in(path, std::ios::binary);
+    require(in.is_open(), "cannot open ", path, ": ", std::strerror(errno));
+    char start[3] = {};
+    in.read(start, sizeof start);
+    const std::string_view mark(start, in.gcount());
+    require(!mark.starts_with("\xFF\xFE") && !mark.starts_with("\xFE\xFF"), path,
+            " is UTF-16, but must be UTF-8; convert it with: iconv -f UTF-16 -t UTF-8");
+    in.clear();
+    in.seekg(mark == "\xEF\xBB\xBF" ? 3 : 0);
+    return in;
+}
+
+void read_rows(std::ifstream& in, const std::string& extension, const RowSink& sink) {
+    if (extension == ".csv" || extension == ".tsv") return read_delimited(in, extension == ".csv" ? ',' : '\t', sink);
+    const auto start = in.tellg();
+    const bool array = extension == ".json" && (in >> std::ws).peek() == '[';
+    in.clear();
+    in.seekg(start);
+    array ? read_json_array(in, sink) : read_json_lines(in, sink);
+}
+
+}  // namespace
+
+void SkippedRecords::add(std::string reason) {
+    ++count;
+    if (reasons.size() < kMostListed) reasons.push_back(std::move(reason));
+}
+
+SkippedRecords read_records(const std::string& path, const ReaderOptions& options,
+                            const std::function<void(Record&&)>& take) {
+    const std::string extension = lower_extension(path);
+    require(extension == ".jsonl" || extension == ".json" || extension == ".csv" || extension == ".tsv", path,
+            ": the name must end in .jsonl, .json, .csv or .tsv, so that its format is known");
+    std::ifstream in = open(path);
+
+    SkippedRecords skipped;
+    int64_t n_records = 0, n_taken = 0;
+    const auto bad = [&](const std::string& where, const std::string& problem) {
+        ++n_records;
+        require(!options.strict, where, ": ", problem);
+        skipped.add(where + ": " + problem);
+    };
+    const auto row = [&](const std::string& where, std::vector<Field>&& fields) {
+        Record record;
+        try {
+            record = to_record(std::move(fields), options.vocab_size);
+        } catch (const Error& error) {
+            return bad(where, error.what());
+        }
+        record.index = n_records++;
+        record.where = where;
+        ++n_taken;
+        take(std::move(record));
+    };
+    try {
+        read_rows(in, extension, {path, row, bad});
+    } catch (const std::ios_base::failure& failure) {
+        fail("cannot read ", path, ": ", failure.what());
+    }
+    require(!in.bad(), "cannot read ", path);
+    require(n_records > 0, path, " holds no records; it must have at least one example");
+    require(n_taken > 0, path, ": none of its ", n_records,
+            " records can be used; the first: ", skipped.count > 0 ? skipped.reasons.front() : "");
+    return skipped;
+}
+
+}  // namespace llmc

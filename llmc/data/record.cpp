@@ -1,0 +1,184 @@
+#include "llmc/data/record.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <limits>
+#include <optional>
+
+#include "llmc/data/batch.h"
+#include "llmc/data/utf8.h"
+#include "llmc/error.h"
+
+namespace llmc {
+namespace {
+
+constexpr const char* kAcceptedColumns =
+    "input_ids (and labels), instruction (and input) and output, input and output, prompt and completion, question and "
+    "answer, or text";
+
+struct ColumnPair {
+    const char* source;
+    const char* target;
+};
+constexpr std::array<ColumnPair, 4> kColumnPairs = {
+    {{"instruction", "output"}, {"input", "output"}, {"prompt", "completion"}, {"question", "answer"}}};
+
+// Null when the field is absent. Which of two fields of one name is meant, nobody can tell.
+Field* find(std::vector<Field>& fields, std::string_view name) {
+    Field* found = nullptr;
+    for (Field& field : fields) {
+        if (field.name != name) continue;
+        require(!found, "the field ", quoted(name), " appears twice; keep one of them");
+        found = &field;
+    }
+    return found && found->type != Field::Type::null ? found : nullptr;
+}
+
+std::string what(const Field& field) {
+    switch (field.type) {
+        case Field::Type::null:
+            return "null";
+        case Field::Type::text:
+            return "a string";
+        case Field::Type::ids:
+            return "a list of integers";
+        case Field::Type::other:
+            break;
+    }
+    return field.text;
+}
+
+std::string columns(const std::vector<Field>& fields) {
+    constexpr size_t kMost = 20;
+    std::string list;
+    for (size_t i = 0; i < std::min(fields.size(), kMost); ++i) {
+        list += (i ? ", " : "") + quoted(fields[i].name);
+        if (fields[i].type == Field::Type::null) list += " (null)";
+    }
+    if (fields.size() > kMost) list += concat(" and ", fields.size() - kMost, " more");
+    return fields.empty() ? "none" : list;
+}
+
+std::string take_text(Field& field) {
+    require(field.type == Field::Type::text, "the field ", quoted(field.name), " is ", what(field),
+            ", but must be a string; put the text in quotes");
+    return std::move(field.text);
+}
+
+// "[1, 2, 3]", as a list looks in the cell of a CSV file; numpy writes it without the commas.
+std::vector<int64_t> parse_ids(std::string_view name, std::string_view cell) {
+    constexpr std::string_view kSpace = " \t\r\n";
+    const auto skip_space = [&] { cell.remove_prefix(std::min(cell.find_first_not_of(kSpace), cell.size())); };
+    const auto check = [&](bool ok) {
+        require(ok, "the field ", quoted(name), " must be a list of token ids such as [1, 2, 3], but goes on with ",
+                cell.empty() ? "nothing" : quoted(cell));
+    };
+    std::vector<int64_t> ids;
+    skip_space();
+    check(cell.starts_with('['));
+    cell.remove_prefix(1);
+    for (skip_space(); !cell.starts_with(']'); skip_space()) {
+        int64_t id = 0;
+        const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), id);
+        const size_t length = end - cell.data();
+        // What follows must end the number: 2.5 is not 2.
+        check(error == std::errc() && length < cell.size() &&
+              (kSpace.find(cell[length]) != kSpace.npos || cell[length] == ',' || cell[length] == ']'));
+        ids.push_back(id);
+        cell.remove_prefix(length);
+        skip_space();
+        if (!cell.starts_with(',')) continue;
+        cell.remove_prefix(1);
+        skip_space();
+        check(!cell.starts_with(']'));
+    }
+    cell.remove_prefix(1);
+    skip_space();
+    check(cell.empty());
+    return ids;
+}
+
+// The field as a list of integers, or nothing when it is absent.
+std::optional<std::vector<int64_t>> take_ids(std::vector<Field>& fields, const char* name) {
+    Field* field = find(fields, name);
+    if (!field || (field->type == Field::Type::text && field->text.empty())) return std::nullopt;
+    if (field->type == Field::Type::text) return parse_ids(name, field->text);
+    require(field->type == Field::Type::ids, "the field ", quoted(name), " is ", what(*field),
+            ", but must be a list of token ids, all integers");
+    return std::move(field->ids);
+}
+
+// Checks the range of every id; -100 is one only among labels.
+std::vector<int32_t> to_tokens(const char* name, const std::vector<int64_t>& ids, int64_t vocab_size, bool labels) {
+    const int64_t limit = vocab_size > 0 ? vocab_size : int64_t{std::numeric_limits<int32_t>::max()} + 1;
+    std::vector<int32_t> tokens(ids.size());
+    for (size_t i = 0; i < ids.size(); ++i) {
+        if ((ids[i] < 0 || ids[i] >= limit) && !(labels && ids[i] == kIgnoreLabel))
+            fail("the field ", quoted(name), " has ", ids[i], " at position ", i, ", but token ids go from 0 to ",
+                 limit - 1, labels ? " (-100: no loss)" : "",
+                 ids[i] < 0 ? "" : "; was it tokenised for another model?");
+        tokens[i] = static_cast<int32_t>(ids[i]);
+    }
+    return tokens;
+}
+
+// The mask is not needed, but a zero in it says that there is padding, which would be trained on.
+void check_no_padding(std::vector<Field>& fields) {
+    const auto mask = take_ids(fields, "attention_mask");
+    require(
+        !mask || std::find(mask->begin(), mask->end(), 0) == mask->end(),
+        "the field \"attention_mask\" has zeros: the row is padded; tokenise without padding, rows are packed here");
+}
+
+}  // namespace
+
+std::string quoted(std::string_view text) {
+    constexpr size_t kMost = 40;
+    std::string clean = "\"";
+    for (size_t i = 0; i < text.size();) {
+        if (clean.size() > kMost) return clean + "...\"";
+        const size_t length = utf8_length(text.substr(i));
+        const bool printable =
+            length > 1 || (length == 1 && static_cast<unsigned char>(text[i]) >= ' ' && text[i] != 127);
+        clean += printable ? text.substr(i, length) : "?";
+        i += std::max<size_t>(length, 1);
+    }
+    return clean + "\"";
+}
+
+Record to_record(std::vector<Field> fields, int64_t vocab_size) {
+    Record record;
+    if (const auto ids = take_ids(fields, "input_ids")) {
+        record.kind = Record::Kind::tokens;
+        record.input_ids = to_tokens("input_ids", *ids, vocab_size, false);
+        const auto labels = take_ids(fields, "labels");
+        require(!labels || labels->size() == ids->size(), "\"input_ids\" has ", ids->size(),
+                " entries, but \"labels\" has ", labels ? labels->size() : 0,
+                "; they are aligned one to one, -100 where there is no loss");
+        record.labels = labels ? to_tokens("labels", *labels, vocab_size, true) : record.input_ids;
+        check_no_padding(fields);
+        return record;
+    }
+    for (const auto& [source_name, target_name] : kColumnPairs) {
+        Field* source = find(fields, source_name);
+        Field* target = find(fields, target_name);
+        if (!source || !target) continue;
+        record.kind = Record::Kind::pair;
+        record.source = take_text(*source);
+        record.target = take_text(*target);
+        if (std::string_view(source_name) == "instruction") {
+            Field* input = find(fields, "input");
+            const std::string more = input ? take_text(*input) : "";
+            if (!more.empty()) record.source += "\n" + more;
+        }
+        return record;
+    }
+    Field* text = find(fields, "text");
+    require(text, "no known set of columns: found ", columns(fields), "; wanted ", kAcceptedColumns);
+    record.kind = Record::Kind::text;
+    record.target = take_text(*text);
+    return record;
+}
+
+}  // namespace llmc

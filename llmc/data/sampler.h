@@ -1,0 +1,85 @@
+// Which examples make up which micro-batch, for every epoch and step of a run.
+//
+// An epoch is a random order of all examples, drawn from (seed, epoch) alone, cut into micro-batches of batch_size
+// sequences. Sequences of similar length share a micro-batch: the random order is taken in groups of some
+// micro-batches, each group is sorted by length before it is cut, and the micro-batches are then shuffled over the
+// whole epoch, so that an optimiser step sees a random set of lengths. What does not fill a micro-batch is the last one
+// of the epoch.
+//
+// An optimiser step takes the next `accumulation` micro-batches of its epoch; the last step of an epoch has what is
+// left. A step never takes from two epochs, so the loss of an epoch is that of all examples, each once.
+//
+// Every micro-batch can be asked for in any order: a run that is resumed starts at its step, and data-parallel ranks
+// would each take their share of a window of ranks * accumulation micro-batches.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "llmc/data/batch.h"
+
+namespace llmc {
+
+// The largest figures over some micro-batches: what memory is planned for.
+struct BatchLimits {
+    int64_t max_tokens = 0;
+    int64_t max_sequence_length = 0;
+    int64_t max_labelled = 0;
+    int64_t max_sequences = 0;
+
+    void include(const BatchLimits& other);
+    bool operator==(const BatchLimits&) const = default;
+};
+
+// Micro-batches first .. first + count - 1 of an epoch: what an optimiser step takes.
+struct Window {
+    int64_t epoch = 0, first = 0, count = 0;
+    bool operator==(const Window&) const = default;
+};
+
+// Calls from several threads at once need a Sampler each: it keeps the order of the epoch it was last asked for.
+class Sampler {
+  public:
+    // group: micro-batches that are sorted by length together; fewer in a small data set, so that an epoch always has
+    // at least four groups and its micro-batches differ from those of the next; 1: lengths play no part.
+    static constexpr int64_t kGroup = 32;
+
+    Sampler(std::span<const Example> examples, int64_t batch_size, uint64_t seed, int64_t group = kGroup);
+
+    int64_t n_examples() const { return static_cast<int64_t>(sizes_.size()); }
+    int64_t micro_batches_per_epoch() const;
+    int64_t steps_per_epoch(int64_t accumulation) const;
+
+    // Positions in the span of examples. 0 <= index < micro_batches_per_epoch().
+    std::vector<int64_t> micro_batch(int64_t epoch, int64_t index) const;
+
+    // Of a step counted from 0 over the whole run, which goes round the data as often as it takes.
+    Window window(int64_t step, int64_t accumulation) const;
+
+    // Exact over the micro-batches of steps first_step .. end_step - 1. Linear in their sequences.
+    BatchLimits limits(int64_t first_step, int64_t end_step, int64_t accumulation) const;
+
+  private:
+    struct Size {
+        int64_t tokens, labelled;
+    };
+
+    // The examples of an epoch, micro-batch after micro-batch.
+    const std::vector<int64_t>& order(int64_t epoch) const;
+
+    std::vector<Size> sizes_;
+    int64_t batch_size_;
+    uint64_t seed_;
+    int64_t group_;
+    mutable int64_t ordered_epoch_ = -1;
+    mutable std::vector<int64_t> order_;
+};
+
+// All examples once, in order, for evaluation and calibration: up to batch_size of them and, where max_tokens is given,
+// no more tokens than that, unless a single example has more.
+std::vector<std::vector<int64_t>> sequential_batches(std::span<const Example> examples, int64_t batch_size,
+                                                     int64_t max_tokens = 0);
+BatchLimits batch_limits(std::span<const Example> examples, std::span<const std::vector<int64_t>> batches);
+
+}  // namespace llmc

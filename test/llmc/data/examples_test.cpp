@@ -1,0 +1,342 @@
+#include "llmc/data/examples.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <map>
+
+#include "llmc/error.h"
+#include "test/catch.h"
+#include "test/llmc/data/temp_file.h"
+
+using namespace llmc;
+using Ints = std::vector<int32_t>;
+
+namespace {
+
+constexpr int32_t kBos = 1, kEos = 2;
+
+// One token a byte, but "<s>" and "</s>" are the special tokens when the text holds them.
+Ints encode_bytes(std::string_view text) {
+    Ints ids;
+    while (!text.empty()) {
+        if (text.starts_with("<s>")) {
+            ids.push_back(kBos);
+            text.remove_prefix(3);
+        } else if (text.starts_with("</s>")) {
+            ids.push_back(kEos);
+            text.remove_prefix(4);
+        } else {
+            ids.push_back(static_cast<unsigned char>(text.front()));
+            text.remove_prefix(1);
+        }
+    }
+    return ids;
+}
+
+const TextEncoding kLlama = {encode_bytes, kBos, kEos, true};
+const TextEncoding kPlain = {encode_bytes, kBos, kEos, false};
+
+Dataset read(const std::string& content, const TextEncoding& encoding = kLlama, const ExampleOptions& options = {},
+             const PromptTemplate& prompt_template = nullptr, const std::string& name = "a.jsonl") {
+    const TempFile file(name, content);
+    return read_examples(file.path(), encoding, options, prompt_template);
+}
+
+Example only(const Dataset& data) {
+    REQUIRE(data.size() == 1);
+    return data.examples[0];
+}
+
+std::string error_of(const std::string& content, const TextEncoding& encoding = kLlama,
+                     const ExampleOptions& options = {}) {
+    const TempFile file("a.jsonl", content);
+    try {
+        read_examples(file.path(), encoding, options);
+    } catch (const Error& error) {
+        std::string message = error.what();
+        const std::string folder = file.folder() + "/";
+        for (size_t at; (at = message.find(folder)) != message.npos;) message.erase(at, folder.size());
+        return message;
+    }
+    return "";
+}
+
+}  // namespace
+
+TEST_CASE("a pair is BOS, source, target, EOS, with loss on target and EOS", "[data][examples]") {
+    const Example example = only(read(R"({"input": "ab", "output": "cd"})"));
+    CHECK(example.input_ids == Ints{kBos, 'a', 'b', 'c', 'd', kEos});
+    CHECK(example.labels == Ints{-100, -100, -100, 'c', 'd', kEos});
+    CHECK(count_labelled(example) == 3);
+}
+
+TEST_CASE("train_on_source adds the source to the loss, but not the first token", "[data][examples]") {
+    ExampleOptions options;
+    options.train_on_source = true;
+    const std::string row = R"({"input": "ab", "output": "cd"})";
+    CHECK(only(read(row, kLlama, options)).labels == Ints{-100, 'a', 'b', 'c', 'd', kEos});
+    CHECK(only(read(row, kPlain, options)).labels == Ints{-100, 'b', 'c', 'd', kEos});
+}
+
+TEST_CASE("BOS comes from the tokenizer or from the text, never from both", "[data][examples]") {
+    CHECK(only(read(R"({"input": "<s>ab", "output": "c"})")).input_ids == Ints{kBos, 'a', 'b', 'c', kEos});
+    CHECK(only(read(R"({"input": "ab", "output": "c"})", kPlain)).input_ids == Ints{'a', 'b', 'c', kEos});
+    CHECK(only(read(R"({"input": "", "output": "<s>c"})")).input_ids == Ints{kBos, 'c', kEos});
+    CHECK(only(read(R"({"input": "", "output": "<s>c"})")).labels == Ints{-100, 'c', kEos});
+    CHECK(only(read(R"({"text": "<s>c"})")).input_ids == Ints{kBos, 'c', kEos});
+    // A tokenizer that claims to add one but has none.
+    CHECK(only(read(R"({"text": "ab"})", {encode_bytes, -1, kEos, true})).input_ids == Ints{'a', 'b', kEos});
+}
+
+TEST_CASE("EOS is appended once", "[data][examples]") {
+    CHECK(only(read(R"({"input": "a", "output": "c</s>"})")).input_ids == Ints{kBos, 'a', 'c', kEos});
+    CHECK(only(read(R"({"text": "c</s>"})")).input_ids == Ints{kBos, 'c', kEos});
+    // That the source ends in it says nothing about the target.
+    CHECK(only(read(R"({"input": "a</s>", "output": ""})")).input_ids == Ints{kBos, 'a', kEos, kEos});
+    CHECK(only(read(R"({"input": "a", "output": "c"})", {encode_bytes, kBos, -1, true})).input_ids ==
+          Ints{kBos, 'a', 'c'});
+}
+
+TEST_CASE("an empty source is fine", "[data][examples]") {
+    CHECK(only(read(R"({"input": "", "output": "cd"})")).labels == Ints{-100, 'c', 'd', kEos});
+    // Without BOS nothing predicts the first token of the target.
+    const Example example = only(read(R"({"input": "", "output": "cd"})", kPlain));
+    CHECK(example.input_ids == Ints{'c', 'd', kEos});
+    CHECK(example.labels == Ints{-100, 'd', kEos});
+}
+
+TEST_CASE("source and target are encoded apart", "[data][examples]") {
+    // An encoder that says how often it was called: every call starts with a 77, like a Metaspace tokenizer's prefix.
+    const TextEncoding prefixing = {[](std::string_view text) {
+                                        Ints ids = encode_bytes(text);
+                                        ids.insert(ids.begin(), 77);
+                                        return ids;
+                                    },
+                                    kBos, kEos, true};
+    CHECK(only(read(R"({"input": "a", "output": "c"})", prefixing)).input_ids == Ints{kBos, 77, 'a', 77, 'c', kEos});
+    CHECK(only(read(R"({"text": "ac"})", prefixing)).input_ids == Ints{kBos, 77, 'a', 'c', kEos});
+}
+
+TEST_CASE("text is all in the loss but BOS", "[data][examples]") {
+    CHECK(only(read(R"({"text": "ab"})")).labels == Ints{-100, 'a', 'b', kEos});
+}
+
+TEST_CASE("token rows are taken as they are, without a tokenizer", "[data][examples]") {
+    const Example example = only(read(R"({"input_ids": [5, 6, 7], "labels": [5, -100, 9]})", {}));
+    CHECK(example.input_ids == Ints{5, 6, 7});
+    CHECK(example.labels == Ints{5, -100, 9});
+    CHECK(count_labelled(example) == 1);
+    CHECK(only(read(R"({"input_ids": [5, 6, 7]})", {})).labels == Ints{5, 6, 7});
+    for (const char* row : {R"({"text": "a"})", R"({"input": "a", "output": "b"})"})
+        CHECK(error_of(row, {}) ==
+              "a.jsonl:1: it holds text, but the model's folder has no tokenizer; add its "
+              "tokenizer.json or give input_ids");
+}
+
+TEST_CASE("the raw texts are kept beside the examples", "[data][examples]") {
+    const auto brackets = [](const std::string& source, const std::string& target) {
+        return std::pair("[" + source + "]", target + "!");
+    };
+    const Dataset data =
+        read("{\"input\": \"a\", \"output\": \"b\"}\n{\"text\": \"t\"}\n{\"input_ids\": [7, 8]}", kLlama, {}, brackets);
+    REQUIRE(data.size() == 3);
+    CHECK(data.examples[0].input_ids == Ints{kBos, '[', 'a', ']', 'b', '!', kEos});
+    CHECK(data.examples[0].labels == Ints{-100, -100, -100, -100, 'b', '!', kEos});
+    CHECK(data.examples[1].input_ids == Ints{kBos, 't', kEos});  // no template for text
+    REQUIRE(data.texts.size() == 3);
+    CHECK(data.texts[0].source == "a");
+    CHECK(data.texts[0].target == "b");
+    CHECK(data.texts[1].target == "t");
+    CHECK(data.texts[2].target == "");
+    CHECK(data.n_tokens() == 7 + 3 + 2);
+    CHECK(data.n_labelled() == 3 + 2 + 1);
+}
+
+TEST_CASE("lengths: source with BOS, target with EOS, tokens and text by the sum", "[data][examples]") {
+    ExampleOptions options;
+    options.source_max_len = 3;
+    options.target_max_len = 2;
+    const auto fate = [&](const std::string& row, const TextEncoding& encoding = kLlama) {
+        const Dataset data = read(row + "\n{\"text\": \"x\"}", encoding, options);
+        CHECK(data.size() + data.dropped.total() == 2);
+        return data.dropped.total() == 0 ? "kept" : data.dropped.describe();
+    };
+    CHECK(fate(R"({"input": "ab", "output": "c"})") == "kept");
+    CHECK(fate(R"({"input": "abc", "output": "c"})") == "1 with a source over --source-max-len");
+    CHECK(fate(R"({"input": "abc", "output": "c"})", kPlain) == "kept");
+    CHECK(fate(R"({"input": "ab", "output": "cd"})") == "1 with a target over --target-max-len");
+    CHECK(fate(R"({"input": "ab", "output": "c</s>"})") == "kept");
+    CHECK(fate(R"({"text": "abc"})") == "kept");
+    CHECK(fate(R"({"text": "abcd"})") == "1 longer than --source-max-len and --target-max-len together");
+    CHECK(fate(R"({"input_ids": [1, 2, 3, 4, 5]})") == "kept");
+    CHECK(fate(R"({"input_ids": [1, 2, 3, 4, 5, 6]})") ==
+          "1 longer than --source-max-len and --target-max-len together");
+    CHECK(Dropped{}.describe() == "none");
+}
+
+TEST_CASE("examples with nothing to learn are dropped and counted", "[data][examples]") {
+    const Dataset data = read(
+        "{\"input_ids\": [1, 2], \"labels\": [1, -100]}\n{\"input_ids\": []}\n{\"input_ids\": [4]}\n"
+        "{\"input_ids\": [1, 2], \"labels\": [-100, 2]}");
+    CHECK(data.dropped.nothing_labelled == 3);
+    CHECK(data.dropped.total() == 3);
+    CHECK(only(data).index == 3);
+    // Without EOS and BOS an empty text is an empty example.
+    const TextEncoding bare = {encode_bytes, -1, -1, false};
+    CHECK(read("{\"text\": \"\"}\n{\"input\": \"\", \"output\": \"\"}\n{\"text\": \"ab\"}", bare)
+              .dropped.nothing_labelled == 2);
+}
+
+TEST_CASE("a file of which nothing is left is an error that says why", "[data][examples]") {
+    CHECK(
+        error_of("{\"input_ids\": [1, 2], \"labels\": [-100, -100]}\n{\"input_ids\": [1], \"labels\": [1]}") ==
+        "a.jsonl: nothing is labelled in the whole file; the loss needs a target, or labels other than -100 behind the "
+        "first position");
+    ExampleOptions options;
+    options.source_max_len = options.target_max_len = 1;
+    CHECK(error_of("{\"text\": \"ab\"}\n{\"input\": \"a\", \"output\": \"\"}", kLlama, options) ==
+          "a.jsonl: no example is left; dropped: 1 with a source over --source-max-len, 1 longer than --source-max-len "
+          "and --target-max-len together. Raise --source-max-len (1) or --target-max-len (1)");
+}
+
+TEST_CASE("what the model cannot take is an error, or skipped", "[data][examples]") {
+    const std::string rows = "{\"input_ids\": [1, 2]}\n{\"input_ids\": [1, 2, 3, 4, 5]}\n{\"text\": \"z\"}\nnonsense";
+    ExampleOptions options;
+    options.max_positions = 4;
+    const std::string first_two = rows.substr(0, rows.find("{\"text"));
+    CHECK(error_of(first_two, kLlama, options) ==
+          "a.jsonl:2: the example has 5 tokens, but the model has 4 positions; lower --source-max-len or "
+          "--target-max-len to drop examples of this length");
+    options.vocab_size = 100;
+    options.max_positions = 0;
+    CHECK(
+        error_of("{\"text\": \"z\"}", kLlama, options) ==
+        "a.jsonl:1: the tokenizer makes token 122, but the model's embedding has 100 rows; tokenizer and model do not "
+        "belong together");
+    options.max_positions = 4;
+    options.strict = false;
+    const Dataset data = read(rows, kLlama, options);
+    CHECK(data.size() == 1);
+    CHECK(data.skipped.count == 3);
+    CHECK(data.skipped.reasons.size() == 3);
+    // Dropping by length comes first: the way out the message names works.
+    options.strict = true;
+    options.source_max_len = options.target_max_len = 2;
+    CHECK(read(first_two, kLlama, options).dropped.too_long == 1);
+}
+
+TEST_CASE("every skipped record is counted, also those that are not listed", "[data][examples]") {
+    std::string rows = "{\"input_ids\": [1, 2]}\n";
+    for (int i = 0; i < 30; ++i) rows += "nonsense\n";
+    for (int i = 0; i < 30; ++i) rows += "{\"input_ids\": [1, 2, 3]}\n";
+    ExampleOptions options;
+    options.max_positions = 2;
+    options.strict = false;
+    const Dataset data = read(rows, kLlama, options);
+    CHECK(data.skipped.count == 60);
+    CHECK(data.skipped.reasons.size() == SkippedRecords::kMostListed);
+    CHECK(error_of(rows.substr(rows.find("nonsense")), kLlama, options)
+              .find("a.jsonl: none of its records can be used; the first: a.jsonl:") == 0);
+}
+
+TEST_CASE("an encoder's own exception is not taken for a bad record", "[data][examples]") {
+    const TextEncoding broken = {[](std::string_view) -> Ints { throw std::bad_alloc(); }, kBos, kEos, true};
+    ExampleOptions options;
+    options.strict = false;
+    const TempFile file("a.jsonl", "{\"text\": \"a\"}");
+    CHECK_THROWS_AS(read_examples(file.path(), broken, options), std::bad_alloc);
+}
+
+TEST_CASE("examples come in the order of the file whatever the number of threads", "[data][examples]") {
+    // More records than a chunk holds.
+    std::string rows;
+    for (int i = 0; i < 10000; ++i)
+        rows += "{\"prompt\": \"" + std::to_string(i) + "\", \"completion\": \"" + std::string(i % 50, 'x') + "\"}\n";
+    const int n_threads = omp_get_max_threads();
+    omp_set_num_threads(1);
+    const Dataset one = read(rows);
+    omp_set_num_threads(4);
+    const Dataset four = read(rows);
+    omp_set_num_threads(n_threads);
+    REQUIRE(one.size() == 10000);
+    REQUIRE(four.size() == 10000);
+    bool same = true;
+    for (int64_t i = 0; i < 10000; ++i) {
+        same = same && one.examples[i].index == i && one.texts[i].source == std::to_string(i) &&
+               one.examples[i].input_ids == four.examples[i].input_ids &&
+               one.examples[i].labels == four.examples[i].labels;
+    }
+    CHECK(same);
+    CHECK(one.examples[9999].input_ids[1] == '9');
+}
+
+TEST_CASE("a prompt is how an example of its source begins", "[data][examples]") {
+    CHECK(encode_prompt(kLlama, "ab") == Ints{kBos, 'a', 'b'});
+    CHECK(encode_prompt(kLlama, "<s>ab") == Ints{kBos, 'a', 'b'});
+    CHECK(encode_prompt(kLlama, "") == Ints{kBos});
+    CHECK(encode_prompt(kPlain, "ab") == Ints{'a', 'b'});
+}
+
+TEST_CASE("a split is disjoint, complete and the seed's own", "[data][split]") {
+    for (int64_t n : {2, 3, 10, 1000}) {
+        for (double fraction : {1e-9, 0.1, 0.5, 0.999}) {
+            const Split split = split_indices(n, fraction, 3);
+            INFO(n << " " << fraction);
+            CHECK(split.train.size() >= 1);
+            CHECK(split.eval.size() >= 1);
+            CHECK(std::is_sorted(split.train.begin(), split.train.end()));
+            CHECK(std::is_sorted(split.eval.begin(), split.eval.end()));
+            std::vector<int64_t> all = split.train;
+            all.insert(all.end(), split.eval.begin(), split.eval.end());
+            std::sort(all.begin(), all.end());
+            std::vector<int64_t> expected(n);
+            for (int64_t i = 0; i < n; ++i) expected[i] = i;
+            CHECK(all == expected);
+        }
+    }
+    CHECK(split_indices(1000, 0.1, 3).eval.size() == 100);
+    CHECK(split_indices(1000, 0.1, 3).eval == split_indices(1000, 0.1, 3).eval);
+    CHECK(split_indices(1000, 0.1, 3).eval != split_indices(1000, 0.1, 4).eval);
+    CHECK(split_indices(1000, 0, 3).eval.empty());
+    CHECK(split_indices(1, 0.5, 3).train.size() == 1);
+    CHECK(split_indices(0, 0.5, 3).train.empty());
+    CHECK_THROWS_AS(split_indices(10, 1, 3), Error);
+    CHECK_THROWS_AS(split_indices(10, -0.1, 3), Error);
+}
+
+TEST_CASE("a data set is split with its texts", "[data][split]") {
+    std::string rows = "{\"input_ids\": [1]}\nnonsense\n";
+    for (int i = 0; i < 20; ++i) rows += "{\"input\": \"" + std::string(1, 'a' + i) + "\", \"output\": \"x\"}\n";
+    ExampleOptions options;
+    options.strict = false;
+    const auto [train, eval] = split(read(rows, kLlama, options), 0.25, 0);
+    CHECK(train.size() == 15);
+    CHECK(eval.size() == 5);
+    CHECK(train.dropped.nothing_labelled == 1);
+    CHECK(train.skipped.count == 1);
+    CHECK(eval.dropped.total() == 0);
+    std::string seen;
+    for (const Dataset* part : {&train, &eval}) {
+        REQUIRE(part->texts.size() == part->examples.size());
+        for (int64_t i = 0; i < part->size(); ++i) {
+            CHECK(part->texts[i].source[0] == part->examples[i].input_ids[1]);
+            seen += part->texts[i].source;
+        }
+    }
+    std::sort(seen.begin(), seen.end());
+    CHECK(seen == "abcdefghijklmnopqrst");
+}
+
+TEST_CASE("a sample is some of the indices, ascending, each as likely as the next", "[data][split]") {
+    std::map<int64_t, int> counts;
+    for (uint64_t seed = 0; seed < 2000; ++seed) {
+        const std::vector<int64_t> sample = sample_indices(10, 3, seed);
+        REQUIRE(sample.size() == 3);
+        CHECK((sample[0] < sample[1] && sample[1] < sample[2]));
+        for (int64_t i : sample) ++counts[i];
+    }
+    // Each is drawn 600 times on average with a standard deviation of sqrt(2000 * 0.3 * 0.7) = 20.5; five of them.
+    for (int64_t i = 0; i < 10; ++i) CHECK(std::abs(counts[i] - 600) < 103);
+    CHECK(sample_indices(3, 10, 0) == std::vector<int64_t>{0, 1, 2});
+}

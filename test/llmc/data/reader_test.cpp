@@ -1,0 +1,394 @@
+#include "llmc/data/reader.h"
+
+#include <random>
+
+#include "llmc/data/utf8.h"
+#include "llmc/error.h"
+#include "test/catch.h"
+#include "test/llmc/data/temp_file.h"
+
+using namespace llmc;
+using Ints = std::vector<int32_t>;
+
+namespace {
+
+std::vector<Record> read(const std::string& name, const std::string& content, ReaderOptions options = {}) {
+    const TempFile file(name, content);
+    std::vector<Record> records;
+    read_records(file.path(), options, [&](Record&& record) { records.push_back(std::move(record)); });
+    return records;
+}
+
+// The message of the Error that reading ends with, without the folder's name; "" when it does not.
+std::string error_of(const std::string& name, const std::string& content, ReaderOptions options = {}) {
+    const TempFile file(name, content);
+    try {
+        read_records(file.path(), options, [](Record&&) {});
+    } catch (const Error& error) {
+        std::string message = error.what();
+        const std::string folder = file.folder() + "/";
+        for (size_t at; (at = message.find(folder)) != message.npos;) message.erase(at, folder.size());
+        return message;
+    }
+    return "";
+}
+
+void expect_start(const std::string& text, const std::string& start) {
+    CHECK(text.substr(0, start.size()) == start);
+}
+
+void expect_within(const std::string& text, const std::string& part) {
+    INFO(text);
+    CHECK(text.find(part) != text.npos);
+}
+
+void check_pair(const Record& record, const std::string& source, const std::string& target) {
+    CHECK(record.kind == Record::Kind::pair);
+    CHECK(record.source == source);
+    CHECK(record.target == target);
+}
+
+}  // namespace
+
+TEST_CASE("every set of columns is read as documented", "[data][reader]") {
+    const std::vector<Record> records = read("a.jsonl", R"({"input": "i", "output": "o"})"
+                                                        "\n"
+                                                        R"({"prompt": "p", "completion": "c"})"
+                                                        "\n"
+                                                        R"({"question": "q", "answer": "a"})"
+                                                        "\n"
+                                                        R"({"instruction": "do", "output": "done"})"
+                                                        "\n"
+                                                        R"({"instruction": "do", "input": "this", "output": "done"})"
+                                                        "\n"
+                                                        R"({"instruction": "do", "input": "", "output": "done"})"
+                                                        "\n"
+                                                        R"({"text": "all"})"
+                                                        "\n"
+                                                        R"({"input_ids": [1, 2, 3]})"
+                                                        "\n"
+                                                        R"({"input_ids": [1, 2, 3], "labels": [-100, 2, 9]})");
+    REQUIRE(records.size() == 9);
+    check_pair(records[0], "i", "o");
+    check_pair(records[1], "p", "c");
+    check_pair(records[2], "q", "a");
+    check_pair(records[3], "do", "done");
+    check_pair(records[4], "do\nthis", "done");
+    check_pair(records[5], "do", "done");
+    CHECK(records[6].kind == Record::Kind::text);
+    CHECK(records[6].source == "");
+    CHECK(records[6].target == "all");
+    CHECK(records[7].kind == Record::Kind::tokens);
+    CHECK(records[7].input_ids == Ints{1, 2, 3});
+    CHECK(records[7].labels == Ints{1, 2, 3});
+    CHECK(records[8].labels == Ints{-100, 2, 9});
+    for (int i = 0; i < 9; ++i) CHECK(records[i].index == i);
+}
+
+TEST_CASE("where several sets are complete the first of the list is taken", "[data][reader]") {
+    const std::vector<Record> records = read(
+        "a.jsonl", R"({"text": "t", "output": "o", "instruction": "n", "input": "i", "question": "q", "answer": "a"})"
+                   "\n"
+                   R"({"text": "t", "output": "o", "input": "i", "question": "q", "answer": "a"})"
+                   "\n"
+                   R"({"text": "t", "prompt": "p", "completion": "c", "question": "q", "answer": "a"})"
+                   "\n"
+                   R"({"text": "t", "question": "q", "answer": "a", "output": "o"})"
+                   "\n"
+                   R"({"text": "t", "question": "q"})"
+                   "\n"
+                   R"({"text": "t", "question": "q", "answer": "a", "input_ids": [5]})"
+                   "\n"
+                   R"({"instruction": null, "input": "i", "output": "o", "input_ids": null})"
+                   "\n"
+                   R"({"instruction": "n", "input": null, "output": "o"})");
+    REQUIRE(records.size() == 8);
+    check_pair(records[0], "n\ni", "o");
+    check_pair(records[1], "i", "o");
+    check_pair(records[2], "p", "c");
+    check_pair(records[3], "q", "a");
+    CHECK(records[4].kind == Record::Kind::text);
+    CHECK(records[5].kind == Record::Kind::tokens);
+    check_pair(records[6], "i", "o");
+    check_pair(records[7], "n", "o");
+}
+
+TEST_CASE("columns nobody asked for are ignored, whatever is in them", "[data][reader]") {
+    const std::vector<Record> records = read(
+        "a.jsonl", R"({"id": 7, "meta": {"input": "no", "list": [1, {"output": [2.5]}]}, "tags": ["a", [1], null],)"
+                   R"( "input": "i", "ok": true, "score": 1e3, "output": "o", "big": 99999999999999999999})");
+    REQUIRE(records.size() == 1);
+    check_pair(records[0], "i", "o");
+}
+
+TEST_CASE("JSON lines may end in CRLF, be blank, and start with a byte order mark", "[data][reader]") {
+    const std::vector<Record> records =
+        read("a.jsonl", "\xEF\xBB\xBF{\"text\": \"one\\u00e9\\n\"}\r\n\r\n  \n{\"text\": \"two\"}\r\n");
+    REQUIRE(records.size() == 2);
+    CHECK(records[0].target == "one\xC3\xA9\n");
+    CHECK(records[1].target == "two");
+    CHECK(records[1].index == 1);
+    expect_within(records[1].where, "a.jsonl:4");
+}
+
+TEST_CASE("a .json file is an array of objects, or JSON lines", "[data][reader]") {
+    const std::vector<Record> array =
+        read("a.json", "\n [ {\"text\": \"one\", \"x\": [{}]},\n {\"input_ids\": [], \"labels\": []} ]\n");
+    REQUIRE(array.size() == 2);
+    CHECK(array[0].target == "one");
+    CHECK(array[1].kind == Record::Kind::tokens);
+    expect_within(array[1].where, "a.json: record 2");
+    const std::vector<Record> lines = read("a.JSON", "{\"text\": \"one\"}\n{\"text\": \"two\"}\n");
+    REQUIRE(lines.size() == 2);
+    CHECK(lines[1].target == "two");
+}
+
+TEST_CASE("CSV follows RFC 4180", "[data][reader]") {
+    const std::vector<Record> records = read("a.csv",
+                                             "\xEF\xBB\xBFinput, output ,\"no\"\"te\"\r\n"
+                                             "plain,\"with, comma\",\r\n"
+                                             "\"two\r\nlines\",\"say \"\"hi\"\"\",x\r\n"
+                                             "\r\n"
+                                             ",\"\",x\n"
+                                             "6\" pipe, spaced ,x");
+    REQUIRE(records.size() == 4);
+    check_pair(records[0], "plain", "with, comma");
+    check_pair(records[1], "two\r\nlines", "say \"hi\"");
+    check_pair(records[2], "", "");
+    check_pair(records[3], "6\" pipe", " spaced ");
+    expect_within(records[1].where, "a.csv:3");
+    expect_within(records[3].where, "a.csv:7");
+}
+
+TEST_CASE("TSV is the same with tabs", "[data][reader]") {
+    const std::vector<Record> records = read("a.tsv", "question\tanswer\na, b\t\"c\td\"\n");
+    REQUIRE(records.size() == 1);
+    check_pair(records[0], "a, b", "c\td");
+}
+
+TEST_CASE("lists of ids in CSV cells", "[data][reader]") {
+    const std::vector<Record> records =
+        read("a.csv", "input_ids,labels\n\"[1, 2,3]\",\"[-100,2,3]\"\n[4 5  6],\n[ ],[]\n");
+    REQUIRE(records.size() == 3);
+    CHECK(records[0].input_ids == Ints{1, 2, 3});
+    CHECK(records[0].labels == Ints{-100, 2, 3});
+    CHECK(records[1].input_ids == Ints{4, 5, 6});
+    CHECK(records[1].labels == Ints{4, 5, 6});
+    CHECK(records[2].input_ids.empty());
+    for (const char* cell : {"1 2", "[1", "[1,]", "[,1]", "[2.5]", "[1] 2", "[a]", "[1 -]", "[99999999999999999999]"}) {
+        INFO(cell);
+        expect_start(error_of("a.csv", std::string("input_ids\n\"") + cell + "\"\n"),
+                     "a.csv:2: the field \"input_ids\" must be a list of token ids");
+    }
+}
+
+TEST_CASE("errors name the file, the line, the field and the way out", "[data][reader]") {
+    const auto second = [](const std::string& line) {
+        return error_of("a.jsonl", "{\"text\": \"fine\"}\n" + line, {true, 100});
+    };
+    CHECK(second(R"({"inputs": "a", "targets": null})") ==
+          "a.jsonl:2: no known set of columns: found \"inputs\", \"targets\" (null); wanted input_ids (and labels), "
+          "instruction (and input) and output, input and output, prompt and completion, question and answer, or text");
+    expect_start(second("{}"), "a.jsonl:2: no known set of columns: found none; wanted");
+    CHECK(second(R"({"input": "a", "output": 5})") ==
+          "a.jsonl:2: the field \"output\" is 5, but must be a string; put the text in quotes");
+    expect_within(second(R"({"input": "a", "output": {"b": 1}})"), "\"output\" is an object");
+    expect_within(second(R"({"input": "a", "output": [1]})"), "\"output\" is a list of integers");
+    expect_within(second(R"({"input": "a", "output": ["b"]})"), "\"output\" is a list with a string at position 0");
+    expect_within(second(R"({"input": "a", "output": "b", "output": "c"})"), "\"output\" appears twice");
+    expect_start(second("[1, 2]"), "a.jsonl:2: a list where an object such as");
+    expect_start(second("[[1]]"), "a.jsonl:2: a list where an object such as");
+    expect_start(second("17"), "a.jsonl:2: 17 where an object such as");
+    expect_start(second("\"text\""), "a.jsonl:2: a string where an object such as");
+    expect_start(second("{\"text\": \"a\""), "a.jsonl:2: column 13 is not JSON: ");
+    expect_start(second("{\"text\": \"a\"} {}"), "a.jsonl:2: column 15 is not JSON: ");
+    expect_start(second("text,answer"), "a.jsonl:2: column 2 is not JSON: ");
+    expect_start(second("{\"x\": 1e999, \"text\": \"a\"}"), "a.jsonl:2: ");
+    expect_start(second("{\"text\": \"caf\xE9\"}"), "a.jsonl:2: column 15 is not UTF-8; convert");
+    expect_start(second("{\"text\": \"\\ud800\"}"), "a.jsonl:2: column ");
+}
+
+TEST_CASE("errors about ids say what they may be", "[data][reader]") {
+    const auto row = [](const std::string& line) { return error_of("a.jsonl", line, {true, 100}); };
+    CHECK(row(R"({"input_ids": [1, -1]})") ==
+          "a.jsonl:1: the field \"input_ids\" has -1 at position 1, but token ids go from 0 to 99");
+    CHECK(row(R"({"input_ids": [-100]})") ==
+          "a.jsonl:1: the field \"input_ids\" has -100 at position 0, but token ids go from 0 to 99");
+    CHECK(
+        row(R"({"input_ids": [1, 100]})") ==
+        "a.jsonl:1: the field \"input_ids\" has 100 at position 1, but token ids go from 0 to 99; was it tokenised for "
+        "another model?");
+    CHECK(row(R"({"input_ids": [99]})") == "");
+    CHECK(row(R"({"input_ids": [1, 2.5]})") ==
+          "a.jsonl:1: the field \"input_ids\" is a list with 2.5 at position 1, but must be a list of token ids, all "
+          "integers");
+    expect_within(row(R"({"input_ids": [[1, 2]]})"), "is a list with a list at position 0");
+    expect_within(row(R"({"input_ids": ["1"]})"), "is a list with a string at position 0");
+    expect_within(row(R"({"input_ids": [1, null]})"), "is a list with null at position 1");
+    expect_within(row(R"({"input_ids": [18446744073709551615]})"), "is a list with 18446744073709551615 at position 0");
+    expect_within(row(R"({"input_ids": 5})"), "\"input_ids\" is 5, but must be a list");
+    CHECK(row(R"({"input_ids": [1, 2, 3], "labels": [1, 2]})") ==
+          "a.jsonl:1: \"input_ids\" has 3 entries, but \"labels\" has 2; they are aligned one to one, -100 where there "
+          "is "
+          "no loss");
+    CHECK(row(R"({"input_ids": [1, 2], "labels": [-100, -99]})") ==
+          "a.jsonl:1: the field \"labels\" has -99 at position 1, but token ids go from 0 to 99 (-100: no loss)");
+    expect_within(row(R"({"input_ids": [1, 2], "labels": [-100, 100]})"), "\"labels\" has 100 at position 1");
+    expect_within(row(R"({"input_ids": [1, 2], "attention_mask": [1, 0]})"), "\"attention_mask\" has zeros");
+    CHECK(row(R"({"input_ids": [1, 2], "attention_mask": [1, 1]})") == "");
+    // Without a vocabulary any id of 32 bits will do.
+    CHECK(error_of("a.jsonl", R"({"input_ids": [2147483647]})") == "");
+    expect_within(error_of("a.jsonl", R"({"input_ids": [2147483648]})"), "go from 0 to 2147483647");
+}
+
+TEST_CASE("errors in an array name the record", "[data][reader]") {
+    expect_start(error_of("a.json", R"([{"text": "a"}, {"txt": "b"}])"), "a.json: record 2: no known set of columns");
+    expect_start(error_of("a.json", R"([{"text": "a"}, [1], 5])"), "a.json: record 2: a list where an object");
+    expect_start(error_of("a.json", "[{\"text\": \"a\"},\n {\"text\" \"b\"}]"),
+                 "a.json:2: record 2, column 12 is not JSON");
+    expect_start(error_of("a.json", "[{\"text\": \"a\"}"), "a.json:1: record 2, column 15 is not JSON");
+    expect_within(error_of("a.json", "[{\"text\": \"\xFF\"}]"), "not UTF-8");
+}
+
+TEST_CASE("errors in CSV name the line the row starts at", "[data][reader]") {
+    expect_start(error_of("a.csv", "text,x\n\"a\nb\",1\nc\n"), "a.csv:4: 1 cells, but the header names 2 columns");
+    expect_start(error_of("a.csv", "text\n\"a\"b\n"), "a.csv:2: text after the closing quote of cell 1");
+    expect_start(error_of("a.csv", "text\n\"a\nb\n"), "a.csv:2: a cell starts with a quote that is never closed");
+    expect_start(error_of("a.csv", "text\ncaf\xE9\n"), "a.csv:2: column \"text\" is not UTF-8");
+    expect_start(error_of("a.csv", "t\xE9xt\na\n"), "a.csv:1: the header is not UTF-8");
+    expect_start(error_of("a.csv", "text,text\na,b\n"), "a.csv:2: the field \"text\" appears twice");
+    expect_start(error_of("a.csv", "a,b\n1,2\n"), "a.csv:2: no known set of columns: found \"a\", \"b\"; wanted");
+}
+
+TEST_CASE("files that cannot be data are told apart", "[data][reader]") {
+    expect_within(error_of("a.txt", "x"), "the name must end in .jsonl, .json, .csv or .tsv");
+    for (const char* empty : {"", "\n\n", "\xEF\xBB\xBF"})
+        for (const char* name : {"a.jsonl", "a.json", "a.csv"})
+            expect_start(error_of(name, empty), std::string(name) + " holds no records");
+    expect_start(error_of("a.json", "[]"), "a.json holds no records");
+    expect_start(error_of("a.csv", "input,output\n"), "a.csv holds no records");
+    expect_within(error_of("a.jsonl", std::string("\xFF\xFE{\0\"\0", 6)), "is UTF-16");
+    const TempFile file("a.jsonl", "{}");
+    CHECK_THROWS_WITH(read_records(file.folder() + "/none.jsonl", {}, [](Record&&) {}),
+                      "cannot open " + file.folder() + "/none.jsonl: No such file or directory");
+    std::filesystem::create_directory(file.folder() + "/d.jsonl");
+    CHECK_THROWS_WITH(read_records(file.folder() + "/d.jsonl", {}, [](Record&&) {}),
+                      file.folder() + "/d.jsonl is a directory; name a file in it");
+}
+
+TEST_CASE("nesting 200,000 deep is an error and not a stack overflow", "[data][reader]") {
+    const std::string open(200000, '[');
+    for (const std::string& value : {open, open + std::string(200000, ']')}) {
+        expect_start(error_of("a.jsonl", "{\"text\": " + value + "}"), "a.jsonl:1: nested more than 100 deep");
+        expect_start(error_of("a.json", "[{\"text\": " + value + "}]"), "a.json: record 1: nested more than 100 deep");
+    }
+    expect_start(error_of("a.json", open), "a.json: record 1: ");
+    std::string objects;
+    for (int i = 0; i < 200000; ++i) objects += "{\"a\":";
+    expect_start(error_of("a.jsonl", objects), "a.jsonl:1: nested more than 100 deep");
+    // An ignored column may hold a tree.
+    CHECK(error_of("a.jsonl", "{\"text\": \"a\", \"x\": " + std::string(90, '[') + std::string(90, ']') + "}") == "");
+}
+
+TEST_CASE("a long line or name does not make a long message", "[data][reader]") {
+    const std::string junk(100000, 'x');
+    CHECK(error_of("a.jsonl", junk).size() < 300);
+    CHECK(error_of("a.jsonl", "{\"" + junk + "\": 1}").size() < 300);
+    CHECK(error_of("a.jsonl", "{\"text\": \"" + junk).size() < 300);
+    std::string many = "{\"c\": 1";
+    for (int i = 0; i < 1000; ++i) many += ", \"column" + std::to_string(i) + "\": 1";
+    expect_within(error_of("a.jsonl", many + "}"), "and 981 more");
+    expect_within(error_of("a.jsonl", "{\"\\u0007\\u001b[31m\": 1}"), "found \"??[31m\";");
+}
+
+TEST_CASE("not strict: bad records are left out, counted and listed, and the good ones keep their place",
+          "[data][reader]") {
+    const auto lenient = [](const std::string& name, const std::string& content) {
+        const TempFile file(name, content);
+        std::vector<int64_t> kept;
+        const SkippedRecords skipped =
+            read_records(file.path(), {false, 10}, [&](Record&& record) { kept.push_back(record.index); });
+        for (const std::string& reason : skipped.reasons) expect_within(reason, file.path() + ":");
+        return std::pair(kept, skipped.count);
+    };
+    CHECK(lenient("a.jsonl",
+                  "{\"text\": \"a\"}\nnonsense\n{\"input_ids\": [10]}\n\n{\"text\": \"b\"}\n[]\n{\"text\": \"c\"}") ==
+          std::pair(std::vector<int64_t>{0, 3, 5}, int64_t{3}));
+    CHECK(lenient("a.json", R"([{"text": "a"}, 5, [{"text": "no"}], {"x": 1}, {"text": "b"}])") ==
+          std::pair(std::vector<int64_t>{0, 4}, int64_t{3}));
+    CHECK(lenient("a.csv", "text,x\na,1\nb\n\"c\"c,1\nd,1\n") == std::pair(std::vector<int64_t>{0, 3}, int64_t{2}));
+    // Nothing left, or no way to find the next record: an error all the same.
+    expect_start(error_of("a.jsonl", "nonsense\n5\n", {false}),
+                 "a.jsonl: none of its 2 records can be used; the first: ");
+    expect_start(error_of("a.json", "[{\"text\": \"a\"}, {", {false}), "a.json:1: record 2");
+    expect_within(error_of("a.csv", "text\na\n\"b\n", {false}), "never closed");
+}
+
+TEST_CASE("the list of what was skipped is bounded, its count is not", "[data][reader]") {
+    std::string content = "{\"text\": \"a\"}\n";
+    for (int i = 0; i < 50; ++i) content += "x\n";
+    const TempFile file("a.jsonl", content);
+    const SkippedRecords skipped = read_records(file.path(), {false}, [](Record&&) {});
+    CHECK(skipped.count == 50);
+    CHECK(skipped.reasons.size() == SkippedRecords::kMostListed);
+}
+
+TEST_CASE("what the caller throws passes through, strict or not", "[data][reader]") {
+    for (const char* name : {"a.jsonl", "a.json"}) {
+        const TempFile file(name, name == std::string("a.json") ? "[{\"text\": \"a\"}]" : "{\"text\": \"a\"}");
+        CHECK_THROWS_WITH(read_records(file.path(), {false}, [](Record&&) { fail("stop"); }), "stop");
+    }
+}
+
+TEST_CASE("no bytes, however broken, do worse than an Error", "[data][reader]") {
+    const std::vector<std::string> pieces = {"{",
+                                             "}",
+                                             "[",
+                                             "]",
+                                             "\"",
+                                             ",",
+                                             ":",
+                                             "\n",
+                                             "\r",
+                                             "\t",
+                                             "\\",
+                                             "\\u12",
+                                             "\xFF",
+                                             "\xC3",
+                                             "\"text\"",
+                                             "\"input_ids\"",
+                                             "\"labels\"",
+                                             "1",
+                                             "-100",
+                                             "2.5",
+                                             "null",
+                                             "true",
+                                             "a",
+                                             "[1,2]",
+                                             "{\"text\":\"a\"}",
+                                             "text",
+                                             "input_ids",
+                                             std::string(1, '\0')};
+    std::mt19937 random(5);
+    for (int i = 0; i < 4000; ++i) {
+        std::string content = i % 2 ? "" : "text,input_ids\n";
+        for (unsigned n = random() % 20; n > 0; --n) content += pieces[random() % pieces.size()];
+        static constexpr const char* kNames[] = {"a.jsonl", "a.json", "a.csv", "a.tsv"};
+        const std::string message = error_of(kNames[random() % 4], content, {random() % 2 == 0, 3});
+        CHECK(is_utf8(message));
+    }
+}
+
+TEST_CASE("UTF-8 is what RFC 3629 says", "[data][utf8]") {
+    for (const char* good : {"", "a", "\xC2\x80", "\xDF\xBF", "\xE0\xA0\x80", "\xED\x9F\xBF", "\xEE\x80\x80",
+                             "\xEF\xBF\xBF", "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF", "a\xC3\xA9z"}) {
+        INFO(good);
+        CHECK(is_utf8(good));
+    }
+    for (const char* bad :
+         {"\x80", "\xBF", "\xC0\x80", "\xC1\xBF", "\xC2", "\xC2z", "\xE0\x9F\xBF", "\xE1\x80", "\xED\xA0\x80",
+          "\xF0\x8F\xBF\xBF", "\xF1\x80\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF", "a\xC3"}) {
+        INFO(bad);
+        CHECK_FALSE(is_utf8(bad));
+    }
+}
