@@ -1,0 +1,270 @@
+"""Writes test/data/tokenizer: small tokenizers with the pipelines of real models, and what Hugging Face makes of texts.
+
+    python3 dev/reference/make_tokenizer_golden.py          # needs tokenizers, transformers, sentencepiece, protobuf
+
+Every tokenizer is a directory as a model has it, trained here on the sentences below: only the vocabulary is small, the
+normalizers, pre-tokenizers, decoders, post-processors and added tokens are those of the model it is named after.
+golden.json holds the texts once and, for each tokenizer, the ids of every text, lists of ids and their decoded text,
+all computed by the `tokenizers` library (by transformers for the one without tokenizer.json).
+"""
+
+import json
+import pathlib
+import random
+import shutil
+
+import sentencepiece
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import LlamaTokenizerFast
+
+OUT = pathlib.Path(__file__).resolve().parents[2] / "test" / "data" / "tokenizer"
+
+SENTENCES = """
+The quick brown fox jumps over the lazy dog, and the dog doesn't mind: it's sleeping.
+Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May.
+How many clips did Natalia sell altogether in April and May? She sold 48/2 = <<48/2=24>>24 clips in May.
+We'll see what they've done, what I'd do, and why you're here; I'm sure he won't.
+Write a function that returns the sum of the first n numbers, then explain how it works.
+def add(a, b):\n    return a + b\n\n\nfor (int i = 0; i < 10; ++i) { total += values[i]; }
+Der schnelle braune Fuchs springt über den faulen Hund. Größe, Straße, Übermut, schön.
+Le cœur a ses raisons que la raison ne connaît point ; où est l'été, déjà passé ?
+El niño pequeño comió una manzana y después se durmió. ¿Dónde está la biblioteca?
+Быстрая коричневая лиса прыгает через ленивую собаку. Сколько стоит этот хлеб?
+敏捷的棕色狐狸跳过了懒狗。今天天气很好，我们去公园吧。
+素早い茶色の狐がのろまな犬を飛び越えた。ありがとうございます。
+빠른 갈색 여우가 게으른 개를 뛰어넘는다. 감사합니다.
+الثعلب البني السريع يقفز فوق الكلب الكسول. שלום עולם, מה שלומך היום?
+नमस्ते दुनिया, आप कैसे हैं? สวัสดีชาวโลก คุณสบายดีไหม
+Γειά σου Κόσμε, τι κάνεις σήμερα; Xin chào thế giới, hôm nay bạn khỏe không?
+The answer is 3.14159, or 22/7, or about 3; in 1999 it was 1,000,000 times 2^10.
+A B C D E F G H I J K L M N O P Q R S T U V W X Y Z a b c d e f g h i j k l m n o p q r s t u v w x y z
+0 1 2 3 4 5 6 7 8 9 00 10 12 100 123 1000 2024 ! " # $ % & ' ( ) * + , - . / : ; < = > ? @ [ \\ ] ^ _ ` { | } ~
+""".strip().replace("\\n", "\n").split("\n")
+
+TEXTS = [
+    "", " ", "  ", "   ", "\n", "\r\n", "\t", "a", " a", "a ", "  a", "a  b", "a   b    c     d",
+    "Hello world", " Hello world", "Hello, y'all! How are you? I'm fine, we'LL see, they'VE, it'S, 'Tis, she'ſ",
+    "Natalia sold 48/2 = <<48/2=24>>24 clips in May.\n#### 72",
+    "1", "12", "123", "1234", "1234567890", "3.14159e-10", "x1y22z333", "½ ² Ⅷ ٣٤٥ १२३ 一二三 ①②",
+    "Größe Straße ÄÖÜ cœur déjà où ça", "¿Dónde está? ¡Aquí!", "Быстрая лиса", "敏捷的棕色狐狸跳过了懒狗。",
+    "素早い茶色の狐、カタカナ", "빠른 갈색 여우", "الثعلب البني", "שלום עולם", "नमस्ते दुनिया", "สวัสดีชาวโลก",
+    "Γειά σου Κόσμε", "Xin chào thế giới", "ქართული ენა", "አማርኛ", "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 𝒯ℯ𝓍𝓉",
+    "😀😃 👩‍👩‍👧‍👦 🇫🇷🇩🇪 👍🏽 ❤️ 🏴‍☠️", "e\u0301 vs \u00e9, n\u0303, o\u0308\u0304, \u0301 alone",
+    "Z\u0351\u036b\u0343\u036a\u0302algo\u0488", "\u200b\u200c\u200d\ufeff\u2060", "\u00a0nbsp\u2003em\u3000ideographic\u1680\u180e\u202f.",
+    "\u0085next\u2028line\u2029para\x0b\x0c", "\x00", "a\x00b\x01\x02\x1b[0m\x7f\x80\x9f", "\ud7ff\ue000\ufffd\uffff\U0010ffff",
+    "if x:\n\treturn  {\n\t\t'a': [1, 2],\n\t}\n\n\n", "    indented\n        more\n\n   \n  end   ",
+    "trailing spaces   ", "   leading", "\n\n\n\n", " \n \n ", "a\n\nb\r\nc\rd", "\t\t\ta\t b",
+    "<s>", "</s>", "<unk>", "<s>Hello</s>", " <s> Hello </s> world", "a</s>b", "<s><s></s></s>", "<s", "<ss>", "< s>",
+    "<|im_start|>user\nHi there<|im_end|>\n<|im_start|>assistant\n", "<|im_start|><|im_end|>", "<|im_start", "|im_end|>",
+    "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>", "<|end|>", "<|user|>\nHi<|end|>\n<|assistant|>\n",
+    "Hi <|end|>   \n x", "Hi<|end|> <|end|>  <|end|>", "[INST] Hi [/INST] there </s><s>[INST]", "<|endoftext|>", "<pad>",
+    "a word, awordb, word_x, word word", " word", "keyword word2 é-word wordé", "  pad  pad", "x <l> y <l>  <r> z<r>",
+    "\n<l>\t<l>", "<r>\n\n<l>", "Norm NORM norm", "a Norm b", "Norm", " Norm",
+    "<0x41>", "<0x0A><0xFF>", "▁", "▁▁a", " ▁a▁ b", "ĠHello", "Ġ", "Ċ", "Ä", "#version", "\\n\\t", "'", "''", "'s", " 's", "'sa",
+    "don't DON'T 'll'll", "http://www.example.com/a?b=c&d=e#f", "user@example.com", "C:\\dir\\file.txt", "--option=value",
+    "SELECT * FROM t WHERE a<>b;", "\\frac{1}{2} \\sum_{i=0}^{n} x_i", "{\"a\": [1, 2.5, null, true], \"b\": \"\\u00e9\"}",
+    "CamelCaseString snake_case_string kebab-case", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "abababababababababab",
+    "!!!!!!!!??????......,,,,,,", "=" * 40, "-" * 37, "~!@#$%^&*()_+", "…—–‘’“”«»", "№ § ¶ † ‡ • ™ © ®", "∑∏∫√∞≈≠≤≥",
+    "ﬁ ﬂ ﬀ ﬃ", "ǅ ǈ ǋ", "İ i̇ ı I", "ß ẞ SS", "Ａｂｃ１２３", "𐍈𐌰𐌹", "\U0001f1e6\U0001f1e6\U0001f1e6",
+]
+# [unit, count]: runs, kept short in the file
+RUNS = [["a", 200], [" ", 200], ["\n", 60], ["ab ", 40], ["1", 50], ["é", 50], ["😀", 12], ["の", 20], ["\u0301", 20],
+        ["the quick ", 20], ["=-", 40], [" \n", 30], ["\t ", 20], ["\x00", 20], ["<s>", 10], ["▁", 30], ["'s", 20]]
+
+LLAMA3_WORDS = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+                r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+def special(content, **flags):
+    return AddedToken(content, special=True, normalized=False, **flags)
+
+
+def train(tokenizer, vocab_size, special_tokens=(), byte_fallback=False, **options):
+    tokens = list(special_tokens)
+    if byte_fallback:
+        tokens += [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=tokens, show_progress=False, **options)
+    tokenizer.train_from_iterator(SENTENCES * 2, trainer)
+    if byte_fallback:  # byte tokens belong to the model's vocabulary alone
+        state = json.loads(tokenizer.to_str())
+        state["added_tokens"] = []
+        tokenizer = Tokenizer.from_str(json.dumps(state))
+    return tokenizer
+
+
+def template(before, tokenizer):
+    return processors.TemplateProcessing(single=f"{before} $A", pair=f"{before} $A {before} $B:1",
+                                         special_tokens=[(before, tokenizer.token_to_id(before))])
+
+
+def smollm2():
+    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer = train(tokenizer, 560, specials, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    return tokenizer, {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "unk_token": "<|endoftext|>",
+                       "pad_token": "<|im_end|>", "add_prefix_space": False}
+
+
+def llama3():
+    tokenizer = Tokenizer(models.BPE(ignore_merges=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(LLAMA3_WORDS), behavior="isolated", invert=False),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=True, use_regex=False)])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer = train(tokenizer, 600, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    state = json.loads(tokenizer.to_str())
+    # A token that no merge builds: ignore_merges finds it all the same.
+    state["model"]["vocab"]["\u0120Unicode"] = len(state["model"]["vocab"])
+    tokenizer = Tokenizer.from_str(json.dumps(state))
+    tokenizer.add_special_tokens([special(t) for t in ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>",
+                                                       "<|end_header_id|>", "<|eot_id|>")])
+    tokenizer.post_processor = processors.Sequence(
+        [processors.ByteLevel(trim_offsets=False), template("<|begin_of_text|>", tokenizer)])
+    return tokenizer, {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>", "clean_up_tokenization_spaces": True}
+
+
+def llama2_model(vocab_size, metaspace=None):
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    if metaspace:
+        tokenizer.pre_tokenizer = metaspace
+    else:
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
+                                           decoders.Strip(" ", 1, 0)])
+    # Merges that stay within words, as SentencePiece learns them; the pipeline itself does not split.
+    trained = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    trained.pre_tokenizer = pre_tokenizers.Metaspace()
+    trained = train(trained, vocab_size, ["<unk>", "<s>", "</s>"], byte_fallback=True, limit_alphabet=120)
+    tokenizer.model = trained.model
+    return tokenizer
+
+
+def llama2():
+    tokenizer = llama2_model(560)
+    tokenizer.add_special_tokens([special(t) for t in ("<unk>", "<s>", "</s>")])
+    tokenizer.post_processor = template("<s>", tokenizer)
+    return tokenizer, {"bos_token": {"__type": "AddedToken", "content": "<s>", "lstrip": False, "normalized": False,
+                                     "rstrip": False, "single_word": False},
+                       "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": True, "add_eos_token": False,
+                       "legacy": False, "tokenizer_class": "LlamaTokenizer"}
+
+
+def mistral():
+    tokenizer = llama2_model(540, pre_tokenizers.Metaspace("▁", prepend_scheme="first", split=False))
+    tokenizer.add_special_tokens([special(t) for t in ("<unk>", "<s>", "</s>")])
+    tokenizer.add_special_tokens([special("[INST]"), special("[/INST]")])
+    tokenizer.post_processor = template("<s>", tokenizer)
+    return tokenizer, {"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": True, "add_eos_token": True}
+
+
+def phi3():
+    tokenizer = llama2_model(550)
+    tokenizer.add_special_tokens([special("<unk>"), special("<s>"), special("</s>", rstrip=True), special("<|endoftext|>")])
+    tokenizer.add_special_tokens([special(t, rstrip=True) for t in ("<|assistant|>", "<|system|>", "<|end|>", "<|user|>")])
+    return tokenizer, {"bos_token": "<s>", "eos_token": "<|endoftext|>", "add_bos_token": False, "add_eos_token": False,
+                       "legacy": False}
+
+
+def odd_byte_level():
+    """GPT-2's pipeline with a prefix space, old-style merges, and added tokens of every kind."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    tokenizer = train(tokenizer, 420, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    tokenizer.add_tokens([
+        AddedToken("word", single_word=True, normalized=False), AddedToken("<l>", lstrip=True, normalized=False),
+        AddedToken("<r>", rstrip=True, normalized=True), AddedToken("pad", lstrip=True, rstrip=True, single_word=True),
+        AddedToken("Norm", normalized=True), AddedToken("    ", normalized=False), AddedToken("é́", normalized=False),
+        AddedToken("<|end|>", special=True, normalized=False), AddedToken("<|end|>   ", special=True, normalized=False)])
+    return tokenizer, {}
+
+
+def odd_metaspace():
+    """Words split at the metaspace, unknown characters not fused, no bytes; tokens found in the normalized text."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=False))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(Regex(r"N(?=o)"), "n"),
+                                                 normalizers.Replace("déjà", "deja")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Metaspace("▁", prepend_scheme="always", split=True),
+        pre_tokenizers.Digits(individual_digits=False),
+        pre_tokenizers.Split("=", behavior="merged_with_previous"),
+        pre_tokenizers.Split(Regex(r"[.,!?]+"), behavior="merged_with_next"),
+        pre_tokenizers.Split(Regex(r"[a-z]+|[^a-z]+"), behavior="removed", invert=True),
+        pre_tokenizers.Split(Regex(r"(?=[A-Z])"), behavior="isolated"),
+        pre_tokenizers.Split("-", behavior="contiguous"),
+        pre_tokenizers.Split("~", behavior="removed")])
+    tokenizer.decoder = decoders.Metaspace("▁", prepend_scheme="always")
+    tokenizer = train(tokenizer, 400, ["<unk>"], limit_alphabet=100)
+    tokenizer.add_tokens([AddedToken("Norm", normalized=True), AddedToken("word", normalized=True, single_word=True),
+                          AddedToken("<s>", special=True, normalized=True)])
+    return tokenizer, {}
+
+
+def sentencepiece_model(directory, legacy):
+    """tokenizer.model alone: SentencePiece's own file, encoded by Hugging Face's LLaMA tokenizer."""
+    corpus = directory / "corpus.txt"
+    corpus.write_text("\n".join(SENTENCES * 2))
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(corpus), model_prefix=str(directory / "tokenizer"), vocab_size=700, model_type="bpe", byte_fallback=True,
+        character_coverage=0.98, normalization_rule_name="identity", remove_extra_whitespaces=False, split_digits=True,
+        max_sentence_length=10000, num_threads=1, minloglevel=2,
+        allow_whitespace_only_pieces=True)
+    corpus.unlink()
+    (directory / "tokenizer.vocab").unlink()
+    config = {"legacy": legacy, "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": True}
+    if legacy:
+        (directory / "added_tokens.json").write_text(json.dumps({"<|end|>": 701, "<|user|>": 700}) + "\n")
+    (directory / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
+    return LlamaTokenizerFast.from_pretrained(directory).backend_tokenizer
+
+
+def golden(tokenizer, texts):
+    vocab_size = max(tokenizer.get_vocab().values()) + 1
+    rng = random.Random(vocab_size)
+    ids = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+    # What a model may generate: any tokens in any order, so bytes that are no character as well.
+    lists = [[rng.randrange(vocab_size) for _ in range(rng.randrange(1, 12))] for _ in range(25)]
+    first_bytes = [i for i in range(vocab_size) if len(tokenizer.id_to_token(i) or "") == 1 or
+                   (tokenizer.id_to_token(i) or "").startswith("<0x")][:256]
+    lists += [[rng.choice(first_bytes) for _ in range(rng.randrange(1, 9))] for _ in range(35)]
+    pick = [i for i, text in enumerate(texts) if len(text) < 80]
+    return {
+        "vocab_size": vocab_size,
+        "ids": ids,
+        "with_special": tokenizer.encode("Hi", add_special_tokens=True).ids,
+        "decoded": [[i, tokenizer.decode(ids[i], skip_special_tokens=False), tokenizer.decode(ids[i])]
+                    for i in pick if tokenizer.decode(ids[i], skip_special_tokens=False) != texts[i]],
+        "lists": [[l, tokenizer.decode(l, skip_special_tokens=False), tokenizer.decode(l)] for l in lists],
+    }
+
+
+def main():
+    shutil.rmtree(OUT, ignore_errors=True)
+    texts = TEXTS + [unit * count for unit, count in RUNS]
+    result = {"texts": TEXTS, "runs": RUNS, "tokenizers": {}}
+    for make in (smollm2, llama3, llama2, mistral, phi3, odd_byte_level, odd_metaspace):
+        directory = OUT / make.__name__
+        directory.mkdir(parents=True)
+        tokenizer, config = make()
+        state = json.loads(tokenizer.to_str())
+        if make is odd_byte_level:
+            state["model"]["merges"] = [" ".join(merge) for merge in state["model"]["merges"]]
+        (directory / "tokenizer.json").write_text(json.dumps(state, ensure_ascii=False, separators=(",", ":")) + "\n")
+        if config:
+            (directory / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
+        result["tokenizers"][make.__name__] = golden(Tokenizer.from_file(str(directory / "tokenizer.json")), texts)
+    for name, legacy in (("sentencepiece", False), ("sentencepiece_legacy", True)):
+        directory = OUT / name
+        directory.mkdir()
+        result["tokenizers"][name] = golden(sentencepiece_model(directory, legacy), texts)
+    with open(OUT / "golden.json", "w") as file:
+        json.dump(result, file, separators=(",", ":"))
+        file.write("\n")
+
+
+if __name__ == "__main__":
+    main()

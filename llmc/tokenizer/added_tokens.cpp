@@ -1,0 +1,94 @@
+#include "llmc/tokenizer/added_tokens.h"
+
+#include <nlohmann/json.hpp>
+
+#include "llmc/error.h"
+#include "llmc/json.h"
+#include "llmc/tokenizer/utf8.h"
+
+namespace llmc {
+
+namespace {
+
+// The character that ends at `end`.
+std::string_view character_before(std::string_view text, size_t end) {
+    size_t begin = end - 1;
+    while ((text[begin] & 0xC0) == 0x80) --begin;
+    return text.substr(begin, end - begin);
+}
+
+std::string_view character_at(std::string_view text, size_t begin) {
+    return text.substr(begin, utf8_sequence(text.substr(begin)).length);
+}
+
+// \w of Rust's regex crate, which decides here.
+bool is_word_character(std::string_view character) {
+    static const Regex kWord("[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\xE2\x80\x8C\xE2\x80\x8D]", "words");
+    return kWord.matches_front(character);
+}
+
+}  // namespace
+
+void AddedTokenMatcher::add(const AddedToken& token) {
+    uint32_t node = 0;
+    first_bytes_[static_cast<uint8_t>(token.pattern.front())] = true;
+    for (const char c : token.pattern) {
+        const auto [edge, is_new] = edges_.try_emplace(uint64_t{node} << 8 | static_cast<uint8_t>(c), ends_.size());
+        if (is_new) ends_.push_back(nullptr);
+        node = edge->second;
+    }
+    require(!ends_[node], "The added tokens ", describe(ends_[node] ? ends_[node]->content : ""), " and ",
+            describe(token.content), " cannot be told apart in a text.");
+    ends_[node] = &token;
+}
+
+const AddedToken* AddedTokenMatcher::longest_at(std::string_view text, size_t offset) const {
+    if (!first_bytes_[static_cast<uint8_t>(text[offset])]) return nullptr;
+    const AddedToken* longest = nullptr;
+    uint32_t node = 0;
+    for (size_t i = offset; i < text.size(); ++i) {
+        const auto edge = edges_.find(uint64_t{node} << 8 | static_cast<uint8_t>(text[i]));
+        if (edge == edges_.end()) break;
+        node = edge->second;
+        if (ends_[node]) longest = ends_[node];
+    }
+    return longest;
+}
+
+std::vector<TokenSpan> AddedTokenMatcher::cut(std::string_view text) const {
+    std::vector<TokenSpan> spans;
+    size_t done = 0;  // end of the last span
+    for (size_t search = 0; search < text.size();) {
+        const AddedToken* token = longest_at(text, search);
+        if (!token) {
+            ++search;
+            continue;
+        }
+        size_t begin = search;
+        size_t end = begin + token->pattern.size();
+        search = end;  // also past a token that does not count
+        if (token->single_word && ((begin > 0 && is_word_character(character_before(text, begin))) ||
+                                   (end < text.size() && is_word_character(character_at(text, end))))) {
+            continue;
+        }
+        if (token->lstrip) {
+            size_t space = std::max(begin, done);  // a token on the left may have taken some already
+            while (space > done && is_white_space(utf8_code_point(character_before(text, space)))) {
+                space -= character_before(text, space).size();
+            }
+            begin = space;
+        }
+        if (token->rstrip) {
+            while (end < text.size() && is_white_space(utf8_code_point(character_at(text, end)))) {
+                end += character_at(text, end).size();
+            }
+        }
+        if (done < begin) spans.push_back({done, begin, -1});
+        spans.push_back({begin, end, token->id});
+        done = end;
+    }
+    if (done != text.size()) spans.push_back({done, text.size(), -1});
+    return spans;
+}
+
+}  // namespace llmc

@@ -1,0 +1,56 @@
+// Regular expressions as tokenizer.json means them: Hugging Face's tokenizers runs them through Oniguruma (Ruby syntax,
+// UTF-8), this runs them through PCRE2. What the two read differently is rewritten, or refused by name.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+struct pcre2_real_code_8;
+
+namespace llmc {
+
+class JsonObject;
+
+// A stretch of the text that is a match, or lies between two.
+struct Span {
+    size_t begin, end;
+    bool is_match;
+};
+
+class Regex {
+  public:
+    // `where` names the place the pattern stands, for errors.
+    Regex(const std::string& pattern, std::string where);
+
+    // The whole of `text` (well-formed UTF-8), cut at every match. An empty match is a cut between two characters.
+    std::vector<Span> cut(std::string_view text) const;
+
+    // Whether `text` begins with a match.
+    bool matches_front(std::string_view text) const;
+
+  private:
+    bool match(std::string_view text, size_t offset, uint32_t options, size_t* begin, size_t* end) const;
+
+    std::shared_ptr<const pcre2_real_code_8> code_;
+    std::string where_;
+};
+
+// What tokenizer.json calls a pattern: {"String": ".."}, taken literally, or {"Regex": ".."}.
+class Pattern {
+  public:
+    explicit Pattern(std::string literal) : literal_(std::move(literal)) {}  // not empty
+    explicit Pattern(Regex regex) : regex_(std::move(regex)) {}
+    Pattern(const JsonObject& owner, const std::string& key);
+
+    std::vector<Span> cut(std::string_view text) const;
+    std::string replace(std::string_view text, std::string_view content) const;
+
+  private:
+    std::string literal_;
+    std::optional<Regex> regex_;
+};
+
+}  // namespace llmc

@@ -1,0 +1,64 @@
+#include "llmc/tokenizer/sentencepiece_model.h"
+
+#include <sentencepiece_processor.h>
+
+#include "llmc/error.h"
+#include "llmc/file_io.h"
+
+namespace llmc {
+
+namespace {
+
+std::optional<int32_t> if_any(int id) {
+    return id >= 0 ? std::optional<int32_t>(id) : std::nullopt;
+}
+
+}  // namespace
+
+SentencePieceModel::SentencePieceModel(const std::filesystem::path& path)
+    : path_(path.string()), processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()) {
+    std::string bytes = read_file(path);
+    // Protocol buffers merge when they stand one behind the other: this is a ModelProto that holds nothing but
+    // normalizer_spec (field 3) { add_dummy_prefix (3): false, remove_extra_whitespaces (4): false }.
+    bytes += std::string_view("\x1A\x04\x18\x00\x20\x00", 6);
+    const auto status = processor_->LoadFromSerializedProto(bytes);
+    require(status.ok(), path_, ": is not a SentencePiece model (", status.ToString(),
+            "). The file may be incomplete, or a Git LFS pointer; download it again.");
+}
+
+SentencePieceModel::~SentencePieceModel() = default;
+
+void SentencePieceModel::encode(std::string_view piece, std::vector<int32_t>& ids) const {
+    std::vector<int> found;
+    const auto status = processor_->Encode(piece, &found);
+    require(status.ok(), path_, ": SentencePiece cannot encode a text of ", piece.size(), " bytes (", status.ToString(),
+            ").");
+    ids.insert(ids.end(), found.begin(), found.end());
+}
+
+std::optional<int32_t> SentencePieceModel::id(std::string_view token) const {
+    const int id = processor_->PieceToId(token);  // the unknown token's for what it does not know
+    return processor_->IdToPiece(id) == token ? std::optional<int32_t>(id) : std::nullopt;
+}
+
+const std::string* SentencePieceModel::token(int32_t id) const {
+    return id >= 0 && id < n_tokens() ? &processor_->IdToPiece(id) : nullptr;
+}
+
+int32_t SentencePieceModel::n_tokens() const {
+    return processor_->GetPieceSize();
+}
+
+bool SentencePieceModel::is_control(int32_t id) const {
+    return processor_->IsControl(id) || processor_->IsUnknown(id);
+}
+
+std::optional<int32_t> SentencePieceModel::bos_id() const {
+    return if_any(processor_->bos_id());
+}
+
+std::optional<int32_t> SentencePieceModel::eos_id() const {
+    return if_any(processor_->eos_id());
+}
+
+}  // namespace llmc

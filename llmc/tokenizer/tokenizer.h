@@ -1,0 +1,68 @@
+// Text to token ids and back, as Hugging Face's tokenizers does it: the same ids, without Python.
+//
+// A model directory's tokenizer.json is read when it is there (byte-pair encoding with the normalizers, pre-tokenizers,
+// decoders and post-processors of LLaMA 2 and 3, Phi-3, Mistral and SmolLM2; anything else is refused by name), else
+// tokenizer.model through the SentencePiece library. tokenizer_config.json, special_tokens_map.json and
+// added_tokens.json add what they say about special tokens.
+//
+// A Tokenizer is never changed by use: threads may share it.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace llmc {
+
+struct TokenizerParts;
+
+class Tokenizer {
+  public:
+    static std::unique_ptr<Tokenizer> load(const std::filesystem::path& model_directory);
+    ~Tokenizer();
+
+    // The ids of a text, which must be well-formed UTF-8. Special tokens are matched in it; none is added.
+    std::vector<int32_t> encode(std::string_view text) const;
+
+    // The text of the ids. Ids the tokenizer does not know (the padding of an embedding table) say nothing.
+    std::string decode(std::span<const int32_t> ids, bool skip_special) const;
+
+    std::optional<int32_t> bos_id() const;
+    std::optional<int32_t> eos_id() const;
+    // Whether Hugging Face puts BOS before, EOS behind a text when it is asked to add special tokens (its default).
+    bool adds_bos() const;
+    bool adds_eos() const;
+
+    int32_t vocab_size() const;                // the largest id + 1
+    std::string token_text(int32_t id) const;  // as the vocabulary spells it: "\u0120the", "<0x0A>"
+    std::optional<int32_t> token_id(std::string_view token) const;  // of such a spelling
+    bool is_special(int32_t id) const;
+
+  private:
+    friend class TextStream;
+    explicit Tokenizer(std::unique_ptr<TokenizerParts> parts);
+
+    std::unique_ptr<TokenizerParts> parts_;
+};
+
+// decode() one id at a time, for text that is shown while it is generated. Never returns a part of a character, and all
+// that push() and finish() return, one after the other, equals decode() of all the ids.
+class TextStream {
+  public:
+    TextStream(const Tokenizer& tokenizer, bool skip_special);  // the tokenizer must outlive the stream
+    ~TextStream();
+
+    std::string push(int32_t id);
+    std::string finish();  // what was held back because more might have followed
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace llmc

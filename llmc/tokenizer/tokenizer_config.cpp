@@ -1,0 +1,139 @@
+// The files beside the tokenizer proper: which token is BOS, which EOS, whether they are added, what else is special.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "llmc/error.h"
+#include "llmc/json.h"
+#include "llmc/tokenizer/sentencepiece_model.h"
+#include "llmc/tokenizer/tokenizer_parts.h"
+
+namespace llmc {
+
+using nlohmann::json;
+
+namespace {
+
+// The file's tree, an empty object when there is no such file.
+json read_if_there(const std::filesystem::path& path) {
+    return std::filesystem::exists(path) ? read_json(path) : json::object();
+}
+
+// "<s>", or {"content": "<s>", ..}; nothing when the field is missing, null or empty.
+std::string token_content(const JsonObject& config, const std::string& key) {
+    if (!config.has(key)) return "";
+    return config.value(key).is_object() ? config.object(key).string("content") : config.string(key);
+}
+
+}  // namespace
+
+TokenizerParts read_sentencepiece(const std::filesystem::path& directory) {
+    const json tree = read_if_there(directory / "tokenizer_config.json");
+    const JsonObject config(tree, (directory / "tokenizer_config.json").string());
+
+    auto model = std::make_unique<SentencePieceModel>(directory / "tokenizer.model");
+    TokenizerParts parts;
+    parts.bos = model->bos_id();
+    parts.eos = model->eos_id();
+    parts.adds_bos = parts.bos.has_value();
+
+    const bool add_prefix_space = config.boolean("add_prefix_space", true);
+    // Since transformers 5 only the text's beginning gets a space; `legacy` puts one behind every special token too.
+    const PrependScheme scheme = !add_prefix_space                 ? PrependScheme::never
+                                 : config.boolean("legacy", false) ? PrependScheme::always
+                                                                   : PrependScheme::first;
+    parts.pre_tokenizer = PreTokenizer::metaspace(scheme);
+    parts.decoder = Decoder::sentencepiece(add_prefix_space);
+
+    std::vector<AddedToken> control;
+    for (int32_t id = 0; id < model->n_tokens(); ++id) {
+        if (!model->is_control(id)) continue;
+        AddedToken token;
+        token.id = id;
+        token.content = *model->token(id);
+        token.special = true;
+        control.push_back(std::move(token));
+    }
+    parts.model = std::move(model);
+    for (AddedToken& token : control) parts.add(std::move(token), config.file());
+
+    const std::filesystem::path added_path = directory / "added_tokens.json";
+    const json added_tree = read_if_there(added_path);
+    const JsonObject added(added_tree, added_path.string());
+    std::vector<AddedToken> tokens;
+    for (const auto& [content, id] : added_tree.items()) {
+        AddedToken token;
+        token.id = static_cast<int32_t>(added.integer(content, 0, INT32_MAX - 1));
+        token.content = content;
+        tokens.push_back(std::move(token));
+    }
+    std::ranges::sort(tokens, {}, &AddedToken::id);
+    for (AddedToken& token : tokens) parts.add(std::move(token), added.file());
+    return parts;
+}
+
+void apply_tokenizer_config(TokenizerParts& parts, const std::filesystem::path& directory) {
+    const json config_tree = read_if_there(directory / "tokenizer_config.json");
+    const json map_tree = read_if_there(directory / "special_tokens_map.json");
+    const JsonObject config(config_tree, (directory / "tokenizer_config.json").string());
+    const JsonObject map(map_tree, (directory / "special_tokens_map.json").string());
+
+    // {"32000": {"content": "<|end|>", ..}}: tokens that are new, or other than the tokenizer's own file says.
+    if (config.has("added_tokens_decoder")) {
+        const JsonObject decoder = config.object("added_tokens_decoder");
+        std::vector<AddedToken> tokens;
+        for (const auto& [key, entry] : decoder.tree().items()) {
+            AddedToken token = read_added_token(decoder.object(key));
+            const bool is_number = !key.empty() && key.size() <= 9 && key.find_first_not_of("0123456789") == key.npos;
+            if (!is_number) config.fail_field("added_tokens_decoder", "have token ids as its keys");
+            token.id = std::stoi(key);
+            tokens.push_back(std::move(token));
+        }
+        std::ranges::sort(tokens, {}, &AddedToken::id);
+        for (AddedToken& token : tokens) parts.add(std::move(token), config.file());
+    }
+
+    // A token that is named here is special, if the tokenizer has it at all.
+    const auto make_special = [&](const std::string& content) -> std::optional<int32_t> {
+        const std::optional<int32_t> id = content.empty() ? std::nullopt : parts.id(content);
+        if (id && !parts.added.contains(*id)) {
+            AddedToken token;
+            token.content = content;
+            token.special = true;
+            parts.add(std::move(token), config.file());
+        } else if (id) {
+            parts.added[*id].special = true;
+        }
+        return id;
+    };
+    const auto named_token = [&](const std::string& key) {
+        return config.contains(key) ? token_content(config, key) : token_content(map, key);
+    };
+    for (const char* key : {"unk_token", "pad_token"}) make_special(named_token(key));
+    const auto bos_or_eos = [&](const std::string& key, std::optional<int32_t>& id) {
+        const std::string content = named_token(key);
+        const std::optional<int32_t> found = make_special(content);
+        if (content.empty()) return;
+        require(found.has_value(), (config.contains(key) ? config : map).field(key), " is ", describe(content),
+                ", which is not a token of this tokenizer.");
+        id = found;
+    };
+    const std::optional<int32_t> template_bos = parts.bos, template_eos = parts.eos;
+    bos_or_eos("bos_token", parts.bos);
+    bos_or_eos("eos_token", parts.eos);
+
+    // Set explicitly, these two replace the post-processor, as in transformers.
+    if (config.contains("add_bos_token") || config.contains("add_eos_token")) {
+        parts.adds_bos = parts.bos && config.boolean("add_bos_token", false);
+        parts.adds_eos = parts.eos && config.boolean("add_eos_token", false);
+        return;
+    }
+    const auto require_same = [&](bool adds, std::optional<int32_t> a, std::optional<int32_t> b, const char* key) {
+        require(!adds || a == b, config.field(key), " is the token ", b.value_or(-1),
+                ", but the tokenizer's post_processor adds the token ", a.value_or(-1),
+                " in its place. Such templates are not supported.");
+    };
+    require_same(parts.adds_bos, template_bos, parts.bos, "bos_token");
+    require_same(parts.adds_eos, template_eos, parts.eos, "eos_token");
+}
+
+}  // namespace llmc

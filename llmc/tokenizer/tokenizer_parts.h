@@ -1,0 +1,49 @@
+// What a tokenizer consists of, whichever files it was read from.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "llmc/tokenizer/added_tokens.h"
+#include "llmc/tokenizer/decoder.h"
+#include "llmc/tokenizer/pre_tokenizer.h"
+#include "llmc/tokenizer/token_model.h"
+
+namespace llmc {
+
+class JsonObject;
+
+struct TokenizerParts {
+    std::unique_ptr<TokenModel> model;
+    Normalizer normalizer;
+    PreTokenizer pre_tokenizer;
+    Decoder decoder;
+    std::map<int32_t, AddedToken> added;  // by id
+    AddedTokenMatcher as_written, as_normalized;
+    std::optional<int32_t> bos, eos;
+    bool adds_bos = false, adds_eos = false;
+
+    std::optional<int32_t> id(std::string_view token) const;
+    int32_t max_id() const;
+
+    // Adds the token or, if there is one of that content, changes it. `token.id` must be the id that Hugging Face
+    // would give it: the one it has, or the next free one; -1 accepts any. `where` is the place it was read from.
+    void add(AddedToken token, const std::string& where);
+    // Builds the matchers, when all tokens are added.
+    void finish();
+};
+
+// An entry of added_tokens, or of added_tokens_decoder.
+AddedToken read_added_token(const JsonObject& token);
+
+TokenizerParts read_tokenizer_json(const std::filesystem::path& path);
+
+// tokenizer.model, and what tokenizer_config.json, if it is there, says about spaces.
+TokenizerParts read_sentencepiece(const std::filesystem::path& directory);
+
+// What tokenizer_config.json, special_tokens_map.json and added_tokens.json say about special tokens.
+void apply_tokenizer_config(TokenizerParts& parts, const std::filesystem::path& directory);
+
+}  // namespace llmc
