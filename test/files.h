@@ -1,0 +1,65 @@
+// What tests of files share: a directory of their own, files in it, and the sentence that a damaged file gets.
+#pragma once
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include "llmc/error.h"
+
+namespace test {
+
+// A new, empty directory that goes with the test.
+class TempDir {
+  public:
+    TempDir() {
+        std::string name = (std::filesystem::temp_directory_path() / "train_quaff_XXXXXX").string();
+        if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot create " + name);
+        path_ = name;
+    }
+    ~TempDir() { std::filesystem::remove_all(path_); }
+    TempDir(const TempDir&) = delete;
+    TempDir& operator=(const TempDir&) = delete;
+
+    const std::filesystem::path& path() const { return path_; }
+    std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
+
+    std::filesystem::path write(std::string_view name, std::string_view content) const {
+        std::ofstream(path_ / name, std::ios::binary) << content;
+        return path_ / name;
+    }
+
+  private:
+    std::filesystem::path path_;
+};
+
+inline std::string read(const std::filesystem::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// The message of the llmc::Error that `action` throws, "" when it throws none. Anything else goes through and fails the
+// test: an error for the user is never a std::out_of_range.
+template <class Action>
+std::string error_of(Action&& action) {
+    try {
+        action();
+    } catch (const llmc::Error& error) {
+        return error.what();
+    }
+    return "";
+}
+
+// The same without the temporary directory's name in front of files.
+template <class Action>
+std::string error_of(const TempDir& directory, Action&& action) {
+    std::string message = error_of(action);
+    const std::string prefix = directory.path().string() + "/";
+    for (size_t at; (at = message.find(prefix)) != message.npos;) message.erase(at, prefix.size());
+    return message;
+}
+
+}  // namespace test

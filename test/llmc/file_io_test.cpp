@@ -1,0 +1,57 @@
+#include "llmc/file_io.h"
+
+#include "llmc/mapped_file.h"
+#include "test/catch.h"
+#include "test/files.h"
+
+using namespace llmc;
+using test::error_of;
+using test::TempDir;
+namespace fs = std::filesystem;
+
+TEST_CASE("a file is replaced as a whole and nothing else is left in the directory", "[file_io]") {
+    const TempDir directory;
+    write_file_atomically(directory / "a.json", "first");
+    write_file_atomically(directory / "a.json", std::string("se\0cond", 7));
+    CHECK(read_file(directory / "a.json") == std::string("se\0cond", 7));
+    {
+        AtomicFile abandoned(directory / "a.json");
+        abandoned.write("half of the third");
+    }
+    CHECK(read_file(directory / "a.json").size() == 7);
+    CHECK(std::distance(fs::directory_iterator(directory.path()), {}) == 1);
+}
+
+TEST_CASE("what cannot be written or read is named with the reason", "[file_io]") {
+    const TempDir directory;
+    CHECK(error_of(directory, [&] { write_file_atomically(directory / "no/a.json", "x"); }) ==
+          "no/a.json: cannot write the file: No such file or directory; create the directory first");
+    CHECK(error_of(directory, [&] { read_file(directory / "a.json"); }) ==
+          "a.json: cannot open the file: No such file or directory");
+    fs::create_directory(directory / "folder");
+    CHECK(error_of(directory, [&] { read_file(directory / "folder"); }) == "folder: is a directory, a file is needed");
+    CHECK(error_of(directory, [&] { MappedFile(directory / "folder"); }) == "folder: is not a regular file");
+    CHECK(error_of(directory, [&] { write_file_atomically(directory / "folder", "x"); }) ==
+          "folder: cannot write the file: Is a directory");
+    CHECK(error_of([] { read_file("/dev/zero", 10000); }) ==
+          "/dev/zero: is larger than 10000 bytes, which is more than a file of this kind can be");
+    CHECK(std::distance(fs::directory_iterator(directory.path()), {}) == 1);
+    directory.write("file", "x");
+    CHECK(error_of(directory, [&] { make_directories(directory / "file"); }) ==
+          "file: cannot create the directory: Not a directory");
+}
+
+TEST_CASE("a mapped file shows its bytes, also after they were let go", "[file_io]") {
+    const TempDir directory;
+    std::string content(100'000, 'x');
+    for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i * 7);
+    const MappedFile file(directory.write("data", content));
+    const auto text = [&] {
+        return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+    };
+    CHECK(text() == content);
+    file.release(file.bytes().subspan(10, 90'000));
+    file.release(file.bytes().subspan(99'999, 1));
+    CHECK(text() == content);
+    CHECK(MappedFile(directory.write("empty", "")).bytes().empty());
+}
