@@ -1,0 +1,135 @@
+#include "quaff/calibrate.h"
+
+#include <algorithm>
+
+#include "quaff/block_setup.h"
+#include "quaff/rope_table.h"
+
+namespace quaff {
+
+namespace {
+
+// One full-precision layer and the scratch to run it, reused for every layer.
+template <class Device>
+struct CalibrationLayer {
+    Device device;
+    Arena<Device> arena;
+    RopeTable rope;
+    Block<Device> block;
+    BlockActivations<Device> activations;
+    BlockWorkspace<Device> workspace;
+    Matrix<float> cos, sin;
+    std::vector<int32_t> rope_rows;
+
+    CalibrationLayer(const Device& device, const ModelConfig& config, int64_t max_tokens, int64_t max_sequence_length)
+        : device(device), arena(device), rope(config, max_sequence_length) {
+        block.configure(config, 0, Method::fp, std::vector<std::vector<int32_t>>(kLayersPerBlock));
+        const auto layout = [&] {
+            block.layout_weights(arena);
+            block.layout_activations(arena, activations, "calibration", max_tokens);
+            block.layout_input(arena, activations, "calibration", max_tokens);
+            block.layout_workspace(arena, device, workspace, max_tokens, max_sequence_length, false);
+            workspace.linear.layout(arena, {});
+            cos = arena.template matrix<float>(MemoryKind::weights, "rope.cos", rope.rows(), rope.columns());
+            sin = arena.template matrix<float>(MemoryKind::weights, "rope.sin", rope.rows(), rope.columns());
+        };
+        layout();
+        arena.commit();
+        layout();
+        rope.fill(cos, sin);
+    }
+
+    // stream [N,C] becomes the block's output.
+    void run(const Batch& batch, Matrix<float> stream) {
+        rope_rows.resize(batch.input_ids.size());
+        for (size_t s = 0; s + 1 < batch.cu_seqlens.size(); s++)
+            for (int32_t n = batch.cu_seqlens[s]; n < batch.cu_seqlens[s + 1]; n++)
+                rope_rows[n] = rope.row(batch.positions[n], batch.cu_seqlens[s + 1] - batch.cu_seqlens[s]);
+        block.forward(device, stream, {}, {batch.cu_seqlens, rope_rows, cos, sin}, activations, PassInfo{}, workspace);
+        copy<float>(device, stream, activations.residual_mlp.first_rows(stream.rows));
+        add<float>(device, stream, workspace.branch.first_rows(stream.rows));
+    }
+};
+
+}  // namespace
+
+template <class Device>
+OutlierChannels calibrate(const Device& device, const CheckpointReader& checkpoint, std::span<const Batch> batches,
+                          const CalibrationOptions& options) {
+    const ModelConfig& config = checkpoint.config();
+    const int64_t width = config.hidden_size;
+    int64_t max_tokens = 0, max_sequence_length = 0, samples = 0;
+    for (const Batch& batch : batches) {
+        max_tokens = std::max(max_tokens, batch.n_tokens());
+        max_sequence_length = std::max(max_sequence_length, batch.max_sequence_length());
+        samples += batch.n_sequences();
+    }
+    require(max_tokens > 0, "there is no example to calibrate on; give some with --cal-data or --data");
+
+    CalibrationLayer<Device> layer(device, config, max_tokens, max_sequence_length);
+    const std::vector<LinearSpec> specs = linear_specs(config);
+    std::vector<ChannelStatistics> statistics;
+    for (int64_t i = 0; i < config.num_hidden_layers * kLayersPerBlock; i++)
+        statistics.emplace_back(specs[i % kLayersPerBlock].in_features, options.strategy, options.threshold);
+
+    std::vector<float> staging;
+    for (size_t begin = 0; begin < batches.size();) {
+        // A group: as many batches as the limit on hidden states allows, one at least.
+        size_t end = begin;
+        int64_t tokens = 0;
+        const int64_t token_limit = options.hidden_state_limit / static_cast<int64_t>(width * sizeof(float));
+        do tokens += batches[end++].n_tokens();
+        while (end < batches.size() && tokens + batches[end].n_tokens() <= token_limit);
+
+        std::vector<float> hidden(tokens * width);
+        const Matrix<float> stream(hidden.data(), tokens, width);
+        {
+            std::vector<float> table(config.vocab_size * width);
+            const Matrix<float> embedding(table.data(), config.vocab_size, width);
+            checkpoint.read("model.embed_tokens.weight", embedding);
+            int64_t row = 0;
+            for (size_t i = begin; i < end; i++) {
+                embedding_forward<float>(device, stream.rows_at(row, batches[i].n_tokens()), embedding,
+                                         batches[i].input_ids);
+                row += batches[i].n_tokens();
+            }
+        }
+        for (int64_t index = 0; index < config.num_hidden_layers; index++) {
+            layer.block.load(device, checkpoint, index, staging);
+            for (int k = 0; k < kLayersPerBlock; k++)
+                layer.block.linears[k].statistics = &statistics[index * kLayersPerBlock + k];
+            int64_t row = 0;
+            for (size_t i = begin; i < end; i++) {
+                layer.run(batches[i], stream.rows_at(row, batches[i].n_tokens()));
+                row += batches[i].n_tokens();
+            }
+            const double layers_done = static_cast<double>(index + 1) / static_cast<double>(config.num_hidden_layers);
+            if (options.progress) options.progress((begin + layers_done * (end - begin)) / batches.size());
+        }
+        begin = end;
+    }
+
+    OutlierChannels result{checkpoint.name(),
+                           name_of(options.strategy),
+                           options.dataset,
+                           options.threshold,
+                           options.max_ratio.text(),
+                           samples,
+                           {},
+                           {}};
+    for (size_t i = 0; i < statistics.size(); i++) {
+        const LinearSpec& spec = specs[i % kLayersPerBlock];
+        const std::string module = concat("model.layers.", i / kLayersPerBlock, ".", spec.module);
+        const std::vector<int32_t> channels =
+            statistics[i].outliers(max_outliers(spec.in_features, options.max_ratio.of(module)));
+        std::vector<float>& maxima = result.max_abs[module];
+        for (int32_t channel : channels) maxima.push_back(statistics[i].max_abs(channel));
+        result.channels[module] = channels;
+    }
+    return result;
+}
+
+template OutlierChannels calibrate<cpu::Device>(const cpu::Device&, const CheckpointReader&, std::span<const Batch>,
+                                                const CalibrationOptions&);
+
+}  // namespace quaff

@@ -1,0 +1,269 @@
+// A Model's passes: forward, backward, step, and generation. Included where Model is instantiated.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "quaff/model.h"
+
+namespace quaff {
+
+template <class Device>
+void Model<Device>::check(int64_t n_tokens, int64_t longest) const {
+    require(n_tokens > 0, "a micro-batch holds no token");
+    require(n_tokens <= options_.max_tokens && longest <= options_.max_sequence_length, "a micro-batch of ", n_tokens,
+            " tokens with a sequence of ", longest, " does not fit the memory planned for ", options_.max_tokens,
+            " tokens and sequences of ", options_.max_sequence_length);
+}
+
+// Notes where the batch's tokens stand and what the pass is for.
+template <class Device>
+void Model<Device>::begin(const Batch& batch, Mode mode) {
+    check(batch.n_tokens(), batch.max_sequence_length());
+    require(batch.n_labelled() <= options_.max_labelled, "a micro-batch with ", batch.n_labelled(),
+            " labelled tokens does not fit the memory planned for ", options_.max_labelled);
+    for (int32_t id : batch.input_ids)
+        require(id >= 0 && id < config_.vocab_size, "token id ", id, " is outside the vocabulary of ",
+                config_.vocab_size);
+
+    ids_ = batch.input_ids;
+    cu_seqlens_ = batch.cu_seqlens;
+    rope_rows_.resize(batch.input_ids.size());
+    for (size_t s = 0; s + 1 < cu_seqlens_.size(); s++)
+        for (int32_t n = cu_seqlens_[s]; n < cu_seqlens_[s + 1]; n++)
+            rope_rows_[n] = rope_.row(batch.positions[n], cu_seqlens_[s + 1] - cu_seqlens_[s]);
+
+    pass_ = {
+        mode, options_.lora.scale(), options_.lora.dropout, options_.scale_momentum, options_.grad_bits, options_.seed,
+        0};
+}
+
+template <class Device>
+std::pair<Matrix<typename Device::compute_t>, Matrix<typename Device::compute_t>> Model<Device>::run_blocks(
+    std::vector<KeyValueCache<Device>>* caches) {
+    const int64_t n = static_cast<int64_t>(ids_.size());
+    Matrix<T> x = activations_[0].residual_attention.first_rows(n), delta;
+    embedding_forward<T>(device_, x, embedding_, ids_);
+    for (size_t layer = 0; layer < blocks_.size(); layer++) {
+        BlockActivations<Device>& saved = activations_[options_.training ? layer : 0];
+        blocks_[layer].forward(device_, x, delta, sequences(), saved, pass_, workspace_,
+                               caches ? &(*caches)[layer] : nullptr);
+        x = saved.residual_mlp.first_rows(n);
+        delta = workspace_.branch.first_rows(n);
+    }
+    return {x, delta};
+}
+
+// The loss of the labelled rows; with grad_scale != 0 also the gradient of the residual stream at them, in head_delta_.
+template <class Device>
+LossSums Model<Device>::run_head(const Batch& batch, Matrix<const T> x, Matrix<const T> delta, float grad_scale) {
+    const int64_t labelled = batch.n_labelled();
+    const Matrix<T> residual = head_residual_.first_rows(labelled), addend = head_delta_.first_rows(labelled);
+    const Matrix<T> normed = head_normed_.first_rows(labelled);
+    gather_rows<T>(device_, residual, x, batch.label_rows);
+    gather_rows<T>(device_, addend, delta, batch.label_rows);
+    const float eps = static_cast<float>(config_.rms_norm_eps);
+    rmsnorm_forward<T>(device_, normed, residual, head_rstd_.data(), residual, addend, final_norm_.data(), eps);
+
+    for (int64_t begin = 0; begin < labelled; begin += logits_.rows) {
+        const int64_t count = std::min(logits_.rows, labelled - begin);
+        const Matrix<T> logits = logits_.first_rows(count), h = normed.rows_at(begin, count);
+        const std::span<const int32_t> labels = std::span(batch.label_ids).subspan(begin, count);
+        gemm_nt<T>(device_, logits, h, head_, 1, 0);
+        if (grad_scale == 0) {
+            cross_entropy_forward<T>(device_, losses_.data() + begin, correct_.data() + begin, logits, labels);
+        } else {
+            cross_entropy_forward_backward<T>(device_, losses_.data() + begin, correct_.data() + begin, logits, labels,
+                                              grad_scale);
+            gemm_nn<T>(device_, h, logits, head_, 1, 0);  // h has been used: its gradient takes its place
+        }
+    }
+    if (grad_scale != 0) {
+        set_zero<T>(device_, addend);
+        rmsnorm_backward<T>(device_, addend, normed, residual, head_rstd_.data(), final_norm_.data());
+    }
+
+    LossSums sums;
+    sums.labelled = labelled;
+    sums.losses = losses_.first(labelled);
+    sums.correct_rows = correct_.first(labelled);
+    for (int64_t i = 0; i < labelled; i++) {
+        sums.loss += losses_[i];
+        sums.correct += correct_[i];
+    }
+    return sums;
+}
+
+template <class Device>
+LossSums Model<Device>::forward(const Batch& batch, float grad_scale, uint64_t micro_batch) {
+    require(options_.training && options_.adapters,
+            "this model was built for evaluation only (BuildOptions::training)");
+    begin(batch, Mode::train);
+    pass_.micro_batch = micro_batch;
+    const auto [x, delta] = run_blocks();
+    return run_head(batch, x, delta, grad_scale);
+}
+
+template <class Device>
+void Model<Device>::backward(const Batch& batch) {
+    const int64_t n = batch.n_tokens();
+    require(pass_.mode == Mode::train && n == static_cast<int64_t>(ids_.size()),
+            "backward() needs the batch of the last forward()");
+    const Matrix<T> dresidual = dresidual_.first_rows(n);
+    scatter_rows<T>(device_, dresidual, head_delta_.first_rows(batch.n_labelled()), batch.label_rows);
+
+    // Layers below the lowest adapter are not visited.
+    size_t lowest = 0;
+    const auto has_adapter = [](const Block<Device>& block) {
+        return std::ranges::any_of(block.linears, [](const auto& linear) { return linear.rank() > 0; });
+    };
+    while (lowest < blocks_.size() && !has_adapter(blocks_[lowest])) lowest++;
+
+    for (size_t layer = blocks_.size(); layer-- > lowest;) {
+        BlockActivations<Device>& saved = activations_[layer];
+        if (static_cast<int64_t>(layer) < n_recomputed_) {
+            PassInfo again = pass_;
+            again.mode = Mode::recompute;
+            const Matrix<T> x = saved.residual_attention.first_rows(n);
+            blocks_[layer].forward(device_, x, {}, sequences(), saved, again, workspace_);
+        }
+        blocks_[layer].backward(device_, dresidual, sequences(), saved, pass_, workspace_, layer > lowest);
+    }
+}
+
+template <class Device>
+LossSums Model<Device>::evaluate(const Batch& batch) {
+    begin(batch, Mode::evaluate);
+    const auto [x, delta] = run_blocks();
+    return run_head(batch, x, delta, 0);
+}
+
+template <class Device>
+std::vector<float> Model<Device>::logits(const Batch& batch) {
+    begin(batch, Mode::evaluate);
+    const auto [x, delta] = run_blocks();
+    const int64_t n = batch.n_tokens();
+    std::vector<T> sum(x.size()), normed(x.size()), rstd(n);
+    const Matrix<T> residual(sum.data(), n, x.cols), h(normed.data(), n, x.cols);
+    rmsnorm_forward<T>(device_, h, residual, rstd.data(), x, delta, final_norm_.data(),
+                       static_cast<float>(config_.rms_norm_eps));
+    std::vector<float> out(n * config_.vocab_size);
+    gemm_nt<T>(device_, Matrix<T>(out.data(), n, config_.vocab_size), h, head_, 1, 0);
+    return out;
+}
+
+template <class Device>
+void Model<Device>::zero_gradients() {
+    set_zero<float>(device_, {gradients_.data(), 1, static_cast<int64_t>(gradients_.size())});
+}
+
+template <class Device>
+double Model<Device>::gradient_norm() const {
+    return global_norm<float>(device_, gradients_);
+}
+
+template <class Device>
+void Model<Device>::step(const AdamWOptions& adamw, int64_t step, float grad_scale) {
+    adamw_step<float>(device_, parameters_, gradients_, adam_m_, adam_v_, adamw, step, grad_scale);
+}
+
+template <class Device>
+std::vector<LoraAdapter> Model<Device>::adapters() const {
+    std::vector<LoraAdapter> all;
+    for (const Block<Device>& block : blocks_)
+        for (const QuantizedLinear<Device>& linear : block.linears)
+            all.insert(all.end(), linear.adapters.begin(), linear.adapters.end());
+    return all;
+}
+
+template <class Device>
+std::vector<LayerScales> Model<Device>::scales() {
+    std::vector<LayerScales> all;
+    for (Block<Device>& block : blocks_)
+        for (QuantizedLinear<Device>& linear : block.linears)
+            all.push_back({linear.module, linear.channels, linear.s, &linear.scales_initialised});
+    return all;
+}
+
+template <class Device>
+std::string Model<Device>::find_nonfinite() {
+    const auto finite = [](const float* begin, int64_t size) {
+        return std::all_of(begin, begin + size, [](float value) { return std::isfinite(value); });
+    };
+    for (const LayerScales& layer : scales())
+        if (!finite(layer.s.data(), static_cast<int64_t>(layer.s.size()))) return "scale of " + layer.module;
+    for (const LoraAdapter& adapter : adapters()) {
+        if (!finite(adapter.a.data, adapter.a.size())) return "lora_A of " + adapter.module;
+        if (!finite(adapter.b.data, adapter.b.size())) return "lora_B of " + adapter.module;
+        if (!options_.training) continue;
+        if (!finite(adapter.da.data, adapter.da.size())) return "gradient of lora_A of " + adapter.module;
+        if (!finite(adapter.db.data, adapter.db.size())) return "gradient of lora_B of " + adapter.module;
+    }
+    return "";
+}
+
+template <class Device>
+Generator<Device>::Generator(Model<Device>& model, int64_t max_length)
+    : model_(model), arena_(model.device_), max_length_(max_length) {
+    model.check(max_length, max_length);
+    const auto layout = [&] {
+        caches_.assign(model.blocks_.size(), {});
+        for (size_t layer = 0; layer < caches_.size(); layer++) {
+            const int64_t width = model.blocks_[layer].key_width();
+            caches_[layer].keys =
+                arena_.template matrix<T>(MemoryKind::activations, concat("keys ", layer), max_length, width);
+            caches_[layer].values =
+                arena_.template matrix<T>(MemoryKind::activations, concat("values ", layer), max_length, width);
+        }
+    };
+    layout();
+    arena_.commit();
+    layout();
+}
+
+template <class Device>
+std::span<const float> Generator<Device>::prefill(std::span<const int32_t> ids) {
+    for (KeyValueCache<Device>& cache : caches_) cache.length = 0;
+    ids_.clear();
+    return run(ids);
+}
+
+template <class Device>
+std::span<const float> Generator<Device>::decode(int32_t id) {
+    const int64_t length = this->length();
+    if (model_.rope_.is_long(length + 1) != model_.rope_.is_long(length)) {
+        // longrope: the sequence has just become a long one, and all of its keys turn by other angles.
+        std::vector<int32_t> ids = ids_;
+        ids.push_back(id);
+        return prefill(ids);
+    }
+    return run({&id, 1});
+}
+
+template <class Device>
+std::span<const float> Generator<Device>::run(std::span<const int32_t> ids) {
+    const int64_t before = length(), n = static_cast<int64_t>(ids.size());
+    require(before + n <= max_length_, "the text has reached the ", max_length_, " tokens that memory was planned for");
+    Batch batch;
+    batch.input_ids.assign(ids.begin(), ids.end());
+    for (int64_t i = 0; i < n; i++) batch.positions.push_back(static_cast<int32_t>(before + i));
+    batch.cu_seqlens = {0, static_cast<int32_t>(n)};
+    batch.examples = {0};
+    batch.label_rows = {static_cast<int32_t>(n - 1)};
+    batch.label_ids = {0};  // only the logits are wanted
+    model_.begin(batch, Mode::evaluate);
+    ids_.insert(ids_.end(), ids.begin(), ids.end());
+    for (int64_t i = 0; i < n; i++) model_.rope_rows_[i] = model_.rope_.row(before + i, length());
+    const auto [x, delta] = model_.run_blocks(&caches_);
+
+    const Matrix<T> residual = model_.head_residual_.first_rows(1), addend = model_.head_delta_.first_rows(1);
+    const Matrix<T> normed = model_.head_normed_.first_rows(1), logits = model_.logits_.first_rows(1);
+    gather_rows<T>(model_.device_, residual, x, batch.label_rows);
+    gather_rows<T>(model_.device_, addend, delta, batch.label_rows);
+    rmsnorm_forward<T>(model_.device_, normed, residual, model_.head_rstd_.data(), residual, addend,
+                       model_.final_norm_.data(), static_cast<float>(model_.config_.rms_norm_eps));
+    gemm_nt<T>(model_.device_, logits, normed, model_.head_, 1, 0);
+    return {logits.data, static_cast<size_t>(logits.cols)};
+}
+
+}  // namespace quaff

@@ -1,0 +1,31 @@
+// The public door of the library.
+//
+//   quaff::CheckpointReader checkpoint("models/smollm2-135m-instruct");
+//   auto channels = quaff::calibrate(device, checkpoint, batches, {});
+//   auto model = quaff::build_quantized_model(checkpoint, channels, options);
+//   quaff::LossSums loss = model->forward(batch, 1.0f / batch.n_labelled(), micro_batch);
+//   model->backward(batch);
+//   model->step(adamw, 1, 1.0f);
+//
+// dev/quick_start.cpp is a whole program written against it.
+#pragma once
+
+#include <memory>
+
+#include "quaff/calibrate.h"
+#include "quaff/checkpoint_reader.h"
+#include "quaff/model.h"
+#include "quaff/outliers.h"
+
+namespace quaff {
+
+// Reads the checkpoint layer by layer, quantising each linear as it is read, and adds adapters. `outliers` may be empty
+// for Method::fp. Throws Error with a sentence for the user.
+template <class Device = cpu::Device>
+std::unique_ptr<Model<Device>> build_quantized_model(const CheckpointReader& checkpoint,
+                                                     const OutlierChannels& outliers, const BuildOptions& options,
+                                                     const Device& device = {}) {
+    return std::make_unique<Model<Device>>(device, checkpoint, outliers, options);
+}
+
+}  // namespace quaff

@@ -1,0 +1,280 @@
+// A frozen linear layer in int8 with LoRA adapters on it: the method of the paper, in one file.
+//
+// At load, W [O,I] is quantised per output channel, outlier columns included, and those columns are kept once more:
+//   dW[o] = max_i |W[o,i]| / 127,  Wq = round(W / dW),  Wo[o,j] = W[o, Oc[j]],  wmax[j] = max_o |Wo[o,j]|
+//
+// Forward, Xh = X with channel Oc[j] divided by s[j] (scales.h):
+//   Xq = round(Xh / dX),  dX[n] = max_i |Xh[n,i]| / 127
+//   Y  = dX[n] dW[o] (Xq Wq^T) + bias                        int8 x int8 -> int32, dequantised
+//      + [ dropout(X) A^T | Xh[:,Oc] ] [ (alpha/r) B | (s-1) Wo ]^T      one GEMM for adapters and outliers (lora.h)
+//
+// Backward, straight through the rounding:
+//   G = dY dW[o],  Gq = round(G / dG),  dG[n] = max_o |G[n,o]| / 127
+//   dX   = dG[n] (Gq Wq)                                       the same Wq, contracted over O
+//   dZ   = (alpha/r) dY B,  dA += dZ^T dropout(X),  dB += (alpha/r) dY^T (dropout(X) A^T)
+//   dX  += mask/(1-p) (dZ A)
+//
+// --method fp runs the same code with W unquantised and no outliers. Y and dX are written (=), dA and dB accumulated
+// (+=). Huang and Wu 2025, arXiv 2505.14742.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "llmc/arena.h"
+#include "llmc/cpu/operators.h"
+#include "quaff/channel_statistics.h"
+#include "quaff/lora.h"
+#include "quaff/scales.h"
+
+namespace quaff {
+
+enum class Method { quaff, fp };
+const char* name_of(Method method);
+
+// What a forward pass is for.
+enum class Mode {
+    train,      // moves s, drops out, keeps what backward needs
+    recompute,  // the same numbers again from the same input: s and the dropout mask are those of the train pass
+    evaluate,   // s as it stands, no dropout, keeps nothing
+};
+
+// A Hugging Face linear inside a joint layer, or the joint layer itself.
+struct LinearPart {
+    std::string module;  // within the block: "self_attn.q_proj"
+    int64_t out_features;
+};
+
+// Shape of one layer; the same in every block.
+struct LinearSpec {
+    std::string module;  // joint name within the block: "self_attn.qkv_proj"
+    int64_t in_features;
+    std::vector<LinearPart> parts;
+    bool bias;
+
+    int64_t out_features() const {
+        int64_t sum = 0;
+        for (const LinearPart& part : parts) sum += part.out_features;
+        return sum;
+    }
+};
+
+// What one forward or backward pass tells each of its linears.
+struct PassInfo {
+    Mode mode = Mode::evaluate;
+    float lora_scale = 1;
+    float dropout = 0;
+    float scale_momentum = 0;
+    int grad_bits = 8;
+    uint64_t seed = 0;
+    uint64_t micro_batch = 0;  // counts up over the whole run: names the dropout mask
+};
+
+// Elements of each buffer of a LinearWorkspace: the largest need of any layer.
+struct LinearWorkspaceSizes {
+    int64_t quantized = 0, row_scale = 0, dropped = 0, z = 0, joint_weight = 0, xmax = 0, tile = 0, dequantized = 0;
+};
+
+// Scratch of one linear at a time, shared by all of them. N: tokens of the longest micro-batch.
+template <class Device>
+struct LinearWorkspace {
+    using T = typename Device::compute_t;
+    std::span<int8_t> quantized;  // Xq [N,I] or Gq [N,O]
+    std::span<float> row_scale;   // dX or dG [N]
+    std::span<T> dropped;         // dropout(X) [N,I]; in backward also dZ A
+    std::span<T> z;               // Z [N, R+n]; in backward dZ [N,R]
+    std::span<T> joint_weight;    // Wz [O, R+n]
+    std::span<float> xmax;        // [n]
+    std::span<int32_t> tile;      // of the int8 GEMM
+    std::span<T> dequantized;     // a block of rows of W, --grad-bits 16
+
+    void layout(Arena<Device>& arena, const LinearWorkspaceSizes& sizes) {
+        const MemoryKind kind = MemoryKind::workspace;
+        quantized = arena.template vector<int8_t>(kind, "quantized rows", sizes.quantized);
+        row_scale = arena.template vector<float>(kind, "row scales", sizes.row_scale);
+        dropped = arena.template vector<T>(kind, "dropout(x)", sizes.dropped);
+        z = arena.template vector<T>(kind, "z", sizes.z);
+        joint_weight = arena.template vector<T>(kind, "joint weight", sizes.joint_weight);
+        xmax = arena.template vector<float>(kind, "outlier maxima", sizes.xmax);
+        tile = arena.template vector<int32_t>(kind, "int32 tile", sizes.tile);
+        dequantized = arena.template vector<T>(kind, "dequantized rows", sizes.dequantized);
+    }
+};
+
+template <class Device>
+class QuantizedLinear {
+  public:
+    using T = typename Device::compute_t;
+
+    std::string module;  // "model.layers.0.self_attn.qkv_proj"
+    int64_t in_features = 0, out_features = 0;
+    uint32_t id = 0;  // distinct in the model: names the layer's dropout stream
+    Method method = Method::quaff;
+    bool has_bias = false;
+
+    // Frozen.
+    Matrix<int8_t> weight_q;        // Wq [O,I]
+    std::span<float> weight_scale;  // dW [O]
+    Matrix<T> weight;               // W [O,I], --method fp only
+    std::span<T> bias;              // [O], or empty
+    std::vector<int32_t> channels;  // Oc, ascending
+    Matrix<T> outlier_weight;       // Wo [O,n]
+    std::span<float> outlier_wmax;  // [n]
+
+    // Set by calibration only: told of every input.
+    ChannelStatistics* statistics = nullptr;
+
+    // What training moves.
+    std::span<float> s;  // [n]
+    bool scales_initialised = false;
+    std::vector<LoraAdapter> adapters;
+    Matrix<float> lora_a, lora_da;  // the adapters' A stacked [R,I], and its gradient
+
+    int64_t rank() const { return lora_a.rows; }
+    int64_t n_outliers() const { return static_cast<int64_t>(channels.size()); }
+
+    void layout(Arena<Device>& arena) {
+        const int64_t n = n_outliers();
+        if (method == Method::quaff) {
+            weight_q =
+                arena.template matrix<int8_t>(MemoryKind::int8_weights, module + ".weight", out_features, in_features);
+            weight_scale = arena.template vector<float>(MemoryKind::weights, module + ".weight_scale", out_features);
+        } else {
+            weight = arena.template matrix<T>(MemoryKind::weights, module + ".weight", out_features, in_features);
+        }
+        bias = arena.template vector<T>(MemoryKind::weights, module + ".bias", has_bias ? out_features : 0);
+        outlier_weight =
+            arena.template matrix<T>(MemoryKind::outlier_rows, module + ".outlier_weight", out_features, n);
+        outlier_wmax = arena.template vector<float>(MemoryKind::outlier_rows, module + ".outlier_wmax", n);
+        s = arena.template vector<float>(MemoryKind::outlier_rows, module + ".s", n);
+    }
+
+    // Raises `sizes` to what this layer needs for `n_tokens` rows. `dropout` and `grad_bits` matter to training only.
+    void size_workspace(const Device& device, LinearWorkspaceSizes& sizes, int64_t n_tokens, bool training,
+                        float dropout, int grad_bits) const {
+        const auto raise = [](int64_t& size, int64_t need) { size = std::max(size, need); };
+        const int64_t z_columns = rank() + n_outliers();
+        raise(sizes.z, n_tokens * z_columns);
+        raise(sizes.joint_weight, out_features * z_columns);
+        if (training && rank() > 0 && dropout > 0) raise(sizes.dropped, n_tokens * in_features);
+        if (method == Method::fp) return;
+        const bool int8_backward = training && grad_bits == 8;
+        raise(sizes.quantized, n_tokens * (int8_backward ? std::max(in_features, out_features) : in_features));
+        raise(sizes.row_scale, n_tokens);
+        raise(sizes.xmax, n_outliers());
+        raise(sizes.tile, int8_gemm_workspace(device));
+        if (training && grad_bits == 16) raise(sizes.dequantized, dequantized_gemm_workspace(device, in_features));
+    }
+
+    // Takes rows out_begin .. of W from `w` [rows, I]; the rows of all parts together cover [0, O) once, in order,
+    // before the first pass. s becomes 1 everywhere.
+    void load_rows(const Device& device, int64_t out_begin, Matrix<const float> w) {
+        if (method == Method::fp) {
+            copy<T>(device, weight.rows_at(out_begin, w.rows), w);
+            return;
+        }
+        quantize_weight(device, weight_q.rows_at(out_begin, w.rows), weight_scale.data() + out_begin, w);
+        for (size_t j = 0; j < channels.size(); j++) {
+            float largest = out_begin == 0 ? 0.0f : outlier_wmax[j];
+            for (int64_t o = 0; o < w.rows; o++) {
+                const float value = w(o, channels[j]);
+                outlier_weight(out_begin + o, j) = value;
+                largest = std::max(largest, std::abs(value));
+            }
+            outlier_wmax[j] = largest;
+            s[j] = 1.0f;
+        }
+    }
+
+    // y [N,O] =, x [N,I]. `saved_z` [N,R] receives dropout(X) A^T unless the pass is an evaluation; then it may be
+    // empty.
+    void forward(const Device& device, Matrix<T> y, Matrix<const T> x, Matrix<T> saved_z, const PassInfo& pass,
+                 LinearWorkspace<Device>& workspace) {
+        const int64_t n = n_outliers(), r = rank();
+        Matrix<T> z(workspace.z.data(), x.rows, r + n);
+        if (statistics) statistics->observe(x, device.threads);
+
+        if (method == Method::quaff) {
+            if (pass.mode == Mode::train && n > 0) move_scales(device, x, pass, workspace);
+            Matrix<int8_t> xq(workspace.quantized.data(), x.rows, in_features);
+            quantize_rows(device, xq, workspace.row_scale.data(), z.columns(r, n), x, channels, s.data());
+            int8_gemm_nt(device, y, xq, workspace.row_scale.data(), weight_q, weight_scale.data(), bias.data(),
+                         workspace.tile);
+        } else {
+            if (has_bias) fill_rows<T>(device, y, bias.data());
+            gemm_nt<T>(device, y, x, weight, 1, has_bias ? 1 : 0);
+        }
+
+        if (r > 0) {
+            gemm_nt<T>(device, z.columns(0, r), dropped(device, x, pass, workspace), lora_a, 1, 0);
+            if (pass.mode != Mode::evaluate) copy<T>(device, saved_z, z.columns(0, r));
+        }
+        if (r + n > 0) {
+            Matrix<T> wz(workspace.joint_weight.data(), out_features, r + n);
+            joint_weight(device, wz, adapters, pass.lora_scale, outlier_weight, s.data());
+            gemm_nt<T>(device, y, z, wz, 1, 1);
+        }
+    }
+
+    // dx [N,I] = unless its data is null (nothing below is trained); da and db of the adapters +=.
+    // x and saved_z are those of the forward pass.
+    void backward(const Device& device, Matrix<T> dx, Matrix<const T> dy, Matrix<const T> x, Matrix<const T> saved_z,
+                  const PassInfo& pass, LinearWorkspace<Device>& workspace) {
+        const bool wants_dx = dx.data != nullptr;
+        if (wants_dx && method == Method::fp) {
+            gemm_nn<T>(device, dx, dy, weight, 1, 0);
+        } else if (wants_dx && pass.grad_bits == 16) {
+            dequantized_gemm_nn(device, dx, dy, weight_q, weight_scale.data(), workspace.dequantized);
+        } else if (wants_dx) {
+            Matrix<int8_t> gq(workspace.quantized.data(), dy.rows, out_features);
+            quantize_gradient_rows(device, gq, workspace.row_scale.data(), dy, weight_scale.data());
+            int8_gemm_nn(device, dx, gq, workspace.row_scale.data(), weight_q, workspace.tile);
+        }
+        if (rank() == 0) return;
+
+        Matrix<T> dz(workspace.z.data(), dy.rows, rank());
+        int64_t column = 0;
+        for (LoraAdapter& adapter : adapters) {
+            const int64_t r = adapter.b.cols;
+            const Matrix<const T> dy_p = dy.columns(adapter.out_begin, adapter.b.rows);
+            gemm_nn<T>(device, dz.columns(column, r), dy_p, adapter.b, pass.lora_scale, 0);
+            gemm_tn<T>(device, adapter.db, dy_p, saved_z.columns(column, r), pass.lora_scale, 1);
+            column += r;
+        }
+        gemm_tn<T>(device, lora_da, dz, dropped(device, x, pass, workspace), 1, 1);
+        if (wants_dx && pass.dropout > 0) {
+            Matrix<T> before_mask(workspace.dropped.data(), dy.rows, in_features);
+            gemm_nn<T>(device, before_mask, dz, lora_a, 1, 0);
+            dropout_backward<T>(device, dx, before_mask, pass.dropout, stream(pass));
+        } else if (wants_dx) {
+            gemm_nn<T>(device, dx, dz, lora_a, 1, 1);
+        }
+    }
+
+  private:
+    DropoutStream stream(const PassInfo& pass) const { return {pass.seed, pass.micro_batch, id}; }
+
+    void move_scales(const Device& device, Matrix<const T> x, const PassInfo& pass,
+                     LinearWorkspace<Device>& workspace) {
+        outlier_absmax(device, workspace.xmax.data(), x, channels);
+        if (scales_initialised) {
+            update_scales(device, s, workspace.xmax.data(), outlier_wmax.data(), pass.scale_momentum);
+        } else {
+            scales_from_maxima(device, s, workspace.xmax.data(), outlier_wmax.data());
+            scales_initialised = true;
+        }
+    }
+
+    // dropout(X), or X itself where nothing is dropped.
+    Matrix<const T> dropped(const Device& device, Matrix<const T> x, const PassInfo& pass,
+                            LinearWorkspace<Device>& workspace) {
+        if (pass.mode == Mode::evaluate || pass.dropout == 0) return x;
+        Matrix<T> out(workspace.dropped.data(), x.rows, x.cols);
+        dropout_forward<T>(device, out, x, pass.dropout, stream(pass));
+        return out;
+    }
+};
+
+}  // namespace quaff
