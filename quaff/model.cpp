@@ -25,17 +25,14 @@ float LoraOptions::scale() const {
 }
 
 std::vector<LinearSpec> linear_specs(const ModelConfig& config) {
-    const int64_t c = config.hidden_size, f = config.intermediate_size, q = config.q_size(), kv = config.kv_size();
-    std::vector<LinearPart> qkv = {{"self_attn.q_proj", q}, {"self_attn.k_proj", kv}, {"self_attn.v_proj", kv}};
-    std::vector<LinearPart> gate_up = {{"mlp.gate_proj", f}, {"mlp.up_proj", f}};
-    if (config.fused()) {
-        qkv = {{"self_attn.qkv_proj", q + 2 * kv}};
-        gate_up = {{"mlp.gate_up_proj", 2 * f}};
+    std::vector<LinearSpec> specs;
+    for (const LinearLayer& layer : linear_layers(config)) {
+        const bool bias = layer.name.starts_with("self_attn") ? config.attention_bias : config.mlp_bias;
+        if (specs.empty() || specs.back().module != layer.joint)
+            specs.push_back({layer.joint, layer.in_features, {}, bias});
+        specs.back().parts.push_back({layer.name, layer.out_features});
     }
-    return {{"self_attn.qkv_proj", c, qkv, config.attention_bias},
-            {"self_attn.o_proj", q, {{"self_attn.o_proj", c}}, config.attention_bias},
-            {"mlp.gate_up_proj", c, gate_up, config.mlp_bias},
-            {"mlp.down_proj", f, {{"mlp.down_proj", c}}, config.mlp_bias}};
+    return specs;
 }
 
 template class Block<cpu::Device>;
