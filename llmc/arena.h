@@ -2,7 +2,8 @@
 //
 // Whoever owns tensors has one function that asks an Arena for each of them by kind, name and shape. The function runs
 // twice: the first pass only adds up (the plan), commit() allocates one block per kind, and the second pass, which must
-// ask for the same tensors in the same order, hands out the addresses. `--plan` prints the table of the first pass.
+// ask for the same tensors in the same order, hands out the addresses (null for a tensor of no
+// elements). `--plan` prints the table of the first pass.
 #pragma once
 
 #include <array>
@@ -94,7 +95,8 @@ class Arena : public ArenaBase {
     Matrix<T> matrix(MemoryKind kind, const std::string& name, int64_t rows, int64_t cols) {
         const int64_t offset = place(kind, name, type_name<T>(), rows, cols, sizeof(T));
         char* block = blocks_[static_cast<size_t>(kind)];
-        return {block ? reinterpret_cast<T*>(block + offset) : nullptr, rows, cols};
+        const bool exists = block && rows * cols > 0;
+        return {exists ? reinterpret_cast<T*>(block + offset) : nullptr, rows, cols};
     }
     template <class T>
     std::span<T> vector(MemoryKind kind, const std::string& name, int64_t size) {
