@@ -1,0 +1,82 @@
+// A Hugging Face directory small enough to look at: two layers, hidden size 8, written by the test itself.
+#pragma once
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "llmc/dtype.h"
+#include "llmc/safetensors.h"
+#include "quaff/model_config.h"
+#include "test/files.h"
+
+namespace test {
+
+inline nlohmann::json tiny_config(const std::string& model_type = "llama") {
+    nlohmann::json config = {{"model_type", model_type}, {"vocab_size", 11},       {"hidden_size", 8},
+                             {"intermediate_size", 12},  {"num_hidden_layers", 2}, {"num_attention_heads", 2},
+                             {"num_key_value_heads", 1}, {"bos_token_id", 1},      {"eos_token_id", 2}};
+    return config;
+}
+
+// Values without a pattern, about one in size, the same on every machine.
+inline std::vector<float> some_values(int64_t n, int seed) {
+    std::vector<float> values;
+    for (int64_t i = 0; i < n; ++i) {
+        const double x = std::sin(12.9898 * static_cast<double>(i) + 78.233 * seed) * 43758.5453;
+        values.push_back(static_cast<float>(2 * (x - std::floor(x)) - 1));
+    }
+    return values;
+}
+
+// Name and shape of every tensor that a model with this config has.
+inline std::vector<llmc::TensorSpec> weight_specs(const quaff::ModelConfig& config, const std::string& dtype) {
+    std::vector<llmc::TensorSpec> specs = {
+        {"model.embed_tokens.weight", dtype, {config.vocab_size, config.hidden_size}}};
+    for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+        const std::string prefix = llmc::concat("model.layers.", layer, ".");
+        specs.push_back({prefix + "input_layernorm.weight", dtype, {config.hidden_size}});
+        specs.push_back({prefix + "post_attention_layernorm.weight", dtype, {config.hidden_size}});
+        for (const quaff::LinearLayer& linear : quaff::linear_layers(config)) {
+            specs.push_back({prefix + linear.name + ".weight", dtype, {linear.out_features, linear.in_features}});
+        }
+    }
+    specs.push_back({"model.norm.weight", dtype, {config.hidden_size}});
+    specs.push_back({"lm_head.weight", dtype, {config.vocab_size, config.hidden_size}});
+    return specs;
+}
+
+inline void write_tensors(const std::filesystem::path& path, const std::vector<llmc::TensorSpec>& specs) {
+    llmc::SafetensorsWriter writer(path, specs);
+    int seed = 0;
+    for (const llmc::TensorSpec& spec : specs) {
+        int64_t n = 1;
+        for (const int64_t extent : spec.shape) n *= extent;
+        const llmc::DType dtype = spec.dtype == "F16"    ? llmc::DType::f16
+                                  : spec.dtype == "BF16" ? llmc::DType::bf16
+                                                         : llmc::DType::f32;
+        const std::vector<float> values = some_values(n, ++seed);
+        std::vector<std::byte> bytes(static_cast<size_t>(n * llmc::size_of(dtype)));
+        llmc::from_float(dtype, values.data(), bytes.data(), n);
+        writer.write(spec.name, bytes);
+    }
+    writer.finish();
+}
+
+// config.json and model.safetensors, or two shards and their index.
+inline void write_tiny_model(const TempDir& directory, const nlohmann::json& config = tiny_config(),
+                             const std::string& dtype = "F32", bool sharded = false) {
+    directory.write("config.json", config.dump(1));
+    const auto specs = weight_specs(quaff::read_model_config(directory.path()), dtype);
+    if (!sharded) return write_tensors(directory / "model.safetensors", specs);
+    const auto middle = specs.begin() + static_cast<int64_t>(specs.size() / 2);
+    const std::string names[] = {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"};
+    nlohmann::json index = {{"metadata", {{"total_size", 1}}}};
+    for (auto it = specs.begin(); it != specs.end(); ++it) index["weight_map"][it->name] = names[it < middle ? 0 : 1];
+    write_tensors(directory / names[0], {specs.begin(), middle});
+    write_tensors(directory / names[1], {middle, specs.end()});
+    directory.write("model.safetensors.index.json", index.dump(1));
+}
+
+}  // namespace test
