@@ -8,6 +8,7 @@
 
 #include "llmc/dtype.h"
 #include "llmc/safetensors.h"
+#include "quaff/adapter.h"
 #include "quaff/model_config.h"
 #include "test/files.h"
 
@@ -77,6 +78,30 @@ inline void write_tiny_model(const TempDir& directory, const nlohmann::json& con
     write_tensors(directory / names[0], {specs.begin(), middle});
     write_tensors(directory / names[1], {middle, specs.end()});
     directory.write("model.safetensors.index.json", index.dump(1));
+}
+
+// An adapter of o_proj and down_proj, rank 3, alpha 6, written for the model in `model`.
+inline void write_tiny_adapter(const std::filesystem::path& model, const std::filesystem::path& adapter,
+                               float size = 1) {
+    const quaff::ModelConfig config = quaff::read_model_config(model);
+    std::vector<std::vector<float>> values;
+    std::vector<quaff::LoraTensor> tensors;
+    for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+        for (const quaff::LinearLayer& linear : quaff::linear_layers(config)) {
+            if (linear.name != "self_attn.o_proj" && linear.name != "mlp.down_proj") continue;
+            values.push_back(some_values(3 * linear.in_features, 100 + static_cast<int>(layer)));
+            const llmc::Matrix<const float> a(values.back().data(), 3, linear.in_features);
+            values.push_back(some_values(3 * linear.out_features, 200 + static_cast<int>(layer)));
+            for (float& x : values.back()) x *= size;
+            const llmc::Matrix<const float> b(values.back().data(), linear.out_features, 3);
+            tensors.push_back({llmc::concat("model.layers.", layer, ".", linear.name), a, b});
+        }
+    }
+    quaff::LoraConfig lora;
+    lora.r = 3;
+    lora.lora_alpha = 6;
+    lora.base_model = model.string();
+    quaff::write_adapter(adapter, lora, tensors);
 }
 
 }  // namespace test
