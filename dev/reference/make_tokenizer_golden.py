@@ -5,19 +5,25 @@
 Every tokenizer is a directory as a model has it, trained here on the sentences below: only the vocabulary is small, the
 normalizers, pre-tokenizers, decoders, post-processors and added tokens are those of the model it is named after.
 golden.json holds the texts once and, for each tokenizer, the ids of every text, lists of ids and their decoded text,
-all computed by the `tokenizers` library (by transformers for the one without tokenizer.json).
+all computed by the `tokenizers` library. chat_templates.json holds the chat templates of models and what transformers
+renders with them. llama2.json holds checksums of the ids that the real LLaMA 2 tokenizer gives to real texts; it is
+written where ../shared/reference has them.
 """
 
 import json
 import pathlib
 import random
 import shutil
+import tempfile
 
 import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import LlamaTokenizerFast
+from transformers import LlamaTokenizerFast, PreTrainedTokenizerFast
+from transformers.tokenization_utils_base import generate_merges
 
-OUT = pathlib.Path(__file__).resolve().parents[2] / "test" / "data" / "tokenizer"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+OUT = ROOT / "test" / "data" / "tokenizer"
+SHARED = ROOT.parent / "shared" / "reference"
 
 SENTENCES = """
 The quick brown fox jumps over the lazy dog, and the dog doesn't mind: it's sleeping.
@@ -219,10 +225,24 @@ def sentencepiece_model(directory, legacy):
     if legacy:
         (directory / "added_tokens.json").write_text(json.dumps({"<|end|>": 701, "<|user|>": 700}) + "\n")
     (directory / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
-    return LlamaTokenizerFast.from_pretrained(directory).backend_tokenizer
+    return converted(directory)
 
 
-def golden(tokenizer, texts):
+def converted(directory):
+    """tokenizer.model as Hugging Face's LLaMA tokenizer, with the merges ranked by the pieces' scores.
+
+    transformers 5 ranks them by id, which is not what the model does: LLaMA 2's runs of spaces have small ids and the
+    lowest scores. The tokenizer.json files of these models, written by transformers 4, rank them by score.
+    """
+    pieces = sentencepiece.SentencePieceProcessor(str(directory / "tokenizer.model"))
+    vocab = {pieces.id_to_piece(i): i for i in range(len(pieces))}
+    scores = {pieces.id_to_piece(i): pieces.get_score(i) for i in range(len(pieces))}
+    state = json.loads(LlamaTokenizerFast.from_pretrained(directory).backend_tokenizer.to_str())
+    state["model"]["merges"] = [list(merge) for merge in generate_merges(vocab, scores)]
+    return Tokenizer.from_str(json.dumps(state))
+
+
+def golden(directory, tokenizer, texts):
     vocab_size = max(tokenizer.get_vocab().values()) + 1
     rng = random.Random(vocab_size)
     ids = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
@@ -231,24 +251,139 @@ def golden(tokenizer, texts):
     first_bytes = [i for i in range(vocab_size) if len(tokenizer.id_to_token(i) or "") == 1 or
                    (tokenizer.id_to_token(i) or "").startswith("<0x")][:256]
     lists += [[rng.choice(first_bytes) for _ in range(rng.randrange(1, 9))] for _ in range(35)]
+    loader = PreTrainedTokenizerFast if (directory / "tokenizer.json").exists() else LlamaTokenizerFast
     pick = [i for i, text in enumerate(texts) if len(text) < 80]
     return {
         "vocab_size": vocab_size,
         "ids": ids,
-        "with_special": tokenizer.encode("Hi", add_special_tokens=True).ids,
+        "with_special": loader.from_pretrained(directory)("Hi").input_ids,
         "decoded": [[i, tokenizer.decode(ids[i], skip_special_tokens=False), tokenizer.decode(ids[i])]
                     for i in pick if tokenizer.decode(ids[i], skip_special_tokens=False) != texts[i]],
         "lists": [[l, tokenizer.decode(l, skip_special_tokens=False), tokenizer.decode(l)] for l in lists],
     }
 
 
+# As the models' own tokenizer_config.json has them; LLaMA 3.1's without its tool calls.
+CHAT_TEMPLATES = {
+    "smollm2": ("chatml", "<|im_start|>", "<|im_end|>",
+        "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a "
+        "helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] "
+        "+ '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ "
+        "'<|im_start|>assistant\n' }}{% endif %}"),
+    "chatml": ("chatml", "<s>", "<|im_end|>",
+        "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"),
+    "chatml_escaped": ("chatml", None, "<|im_end|>",
+        "{%- if messages[0].role == 'system' %}{{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}"
+        "{%- else %}{{- '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}{%- endif %}"
+        "{%- for message in messages %}{%- if message.role != 'system' %}{{- '<|im_start|>' + message.role + '\\n' + "
+        "message.content + '<|im_end|>' + '\\n' }}{%- endif %}{%- endfor %}"
+        "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"),
+    "llama2": ("llama2", "<s>", "</s>",
+        "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set system_message = "
+        "messages[0]['content'] %}{% else %}{% set loop_messages = messages %}{% set system_message = false %}{% endif %}"
+        "{% for message in loop_messages %}{% if loop.index0 == 0 and system_message != false %}{% set content = '<<SYS>>\\n' + "
+        "system_message + '\\n<</SYS>>\\n\\n' + message['content'] %}{% else %}{% set content = message['content'] %}{% endif %}"
+        "{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}{% elif message['role'] == "
+        "'assistant' %}{{ ' '  + content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}"),
+    "llama3": ("llama3", "<|begin_of_text|>", "<|eot_id|>",
+        "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + "
+        "message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}"
+        "{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}{% if add_generation_prompt %}"
+        "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"),
+    "llama3_1": ("llama3", "<|begin_of_text|>", "<|eot_id|>",
+        '{{- bos_token }}\n{%- if not date_string is defined %}\n    {%- set date_string = "26 Jul 2024" %}\n{%- endif %}\n'
+        "{%- if messages[0]['role'] == 'system' %}\n    {%- set system_message = messages[0]['content']|trim %}\n"
+        '    {%- set messages = messages[1:] %}\n{%- else %}\n    {%- set system_message = "" %}\n{%- endif %}\n'
+        '{{- "<|start_header_id|>system<|end_header_id|>\\n\\n" }}\n{{- "Cutting Knowledge Date: December 2023\\n" }}\n'
+        '{{- "Today Date: " + date_string + "\\n\\n" }}\n{{- system_message }}\n{{- "<|eot_id|>" }}\n'
+        "{%- for message in messages %}\n    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'+ "
+        "message['content'] | trim + '<|eot_id|>' }}\n{%- endfor %}\n{%- if add_generation_prompt %}\n"
+        "    {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}\n{%- endif %}\n"),
+    "phi3": ("phi3", "<s>", "<|endoftext|>",
+        "{% for message in messages %}{% if message['role'] == 'system' %}{{'<|system|>\n' + message['content'] + '<|end|>\n'}}"
+        "{% elif message['role'] == 'user' %}{{'<|user|>\n' + message['content'] + '<|end|>\n'}}{% elif message['role'] == "
+        "'assistant' %}{{'<|assistant|>\n' + message['content'] + '<|end|>\n'}}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"),
+    "phi3_first": ("phi3", "<s>", "<|endoftext|>",
+        "{{ bos_token }}{% for message in messages %}{% if (message['role'] == 'user') %}{{'<|user|>' + '\n' + message['content'] + "
+        "'<|end|>' + '\n' + '<|assistant|>' + '\n'}}{% elif (message['role'] == 'assistant') %}{{message['content'] + '<|end|>' + "
+        "'\n'}}{% endif %}{% endfor %}"),
+    "zephyr": ("zephyr", "<s>", "</s>",
+        "{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token }}\n"
+        "{% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n{% elif message['role'] == "
+        "'assistant' %}\n{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n{% endif %}\n{% if loop.last and "
+        "add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}"),
+    "zephyr_other_eos": ("zephyr", "<|endoftext|>", "<|endoftext|>",
+        "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + eos_token + '\n' }}{% endfor %}"
+        "{# <|user|> #}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"),
+    "mistral": ("mistral", "<s>", "</s>",
+        "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + "
+        "' [/INST]' }}{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token}}{% endif %}{% endfor %}"),
+    "mistral_0_3": ("mistral", "<s>", "</s>",
+        '{%- if messages[0]["role"] == "system" %}{%- set system_message = messages[0]["content"] %}{%- set loop_messages = '
+        'messages[1:] %}{%- else %}{%- set loop_messages = messages %}{%- endif %}{{- bos_token }}{%- for message in '
+        'loop_messages %}{%- if message["role"] == "user" %}{%- if loop.last and system_message is defined %}{{- "[INST] " + '
+        'system_message + "\\n\\n" + message["content"] + "[/INST]" }}{%- else %}{{- "[INST] " + message["content"] + "[/INST]" }}'
+        '{%- endif %}{%- elif message["role"] == "assistant" %}{{- " " + message["content"] + eos_token}}{%- endif %}{%- endfor %}'),
+}
+
+
+def chat_templates():
+    user = {"role": "user", "content": "How many?\nTell me."}
+    system = {"role": "system", "content": "Be brief."}
+    answer = {"role": "assistant", "content": "ANSWER"}
+    takes_no_system = ("phi3_first", "mistral")
+    result = []
+    for name, (family, bos, eos, template) in CHAT_TEMPLATES.items():
+        tokens = {"eos_token": eos} | ({"bos_token": bos} if bos else {})
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()), **tokens)
+        tokenizer.chat_template = template
+
+        def render(*messages, prompt=True):
+            return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)
+
+        result.append({
+            "name": name, "family": family, "config": tokens | {"chat_template": template},
+            "user": user["content"], "prompt": render(user), "conversation": render(user, answer, prompt=False),
+            "system": system["content"],
+            "prompt_with_system": None if name in takes_no_system else render(system, user)})
+    return result
+
+
+def fnv1a(ids):
+    """64 bits of the ids, each as four bytes, little-endian."""
+    value = 0xCBF29CE484222325
+    for byte in b"".join(i.to_bytes(4, "little") for i in ids):
+        value = (value ^ byte) * 0x100000001B3 % 2**64
+    return f"{value:016x}"
+
+
+def real_llama2():
+    with tempfile.TemporaryDirectory() as directory:
+        shutil.copyfile(SHARED / "llama2_tokenizer.model", pathlib.Path(directory) / "tokenizer.model")
+        tokenizer = converted(pathlib.Path(directory))
+    result = {}
+    for name in ("gsm8k_train_1500.jsonl", "gsm8k_test_300.jsonl", "self_instruct_seed_tasks.jsonl"):
+        ids = []
+        for line in (SHARED / name).read_text().splitlines():
+            ids += tokenizer.encode(line, add_special_tokens=False).ids
+        result[name] = {"tokens": len(ids), "fnv1a": fnv1a(ids)}
+    return result
+
+
+def write(name, value):
+    with open(OUT / name, "w") as file:
+        json.dump(value, file, separators=(",", ":"))
+        file.write("\n")
+
+
 def main():
-    shutil.rmtree(OUT, ignore_errors=True)
     texts = TEXTS + [unit * count for unit, count in RUNS]
     result = {"texts": TEXTS, "runs": RUNS, "tokenizers": {}}
     for make in (smollm2, llama3, llama2, mistral, phi3, odd_byte_level, odd_metaspace):
         directory = OUT / make.__name__
-        directory.mkdir(parents=True)
+        directory.mkdir(parents=True, exist_ok=True)
         tokenizer, config = make()
         state = json.loads(tokenizer.to_str())
         if make is odd_byte_level:
@@ -256,14 +391,16 @@ def main():
         (directory / "tokenizer.json").write_text(json.dumps(state, ensure_ascii=False, separators=(",", ":")) + "\n")
         if config:
             (directory / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
-        result["tokenizers"][make.__name__] = golden(Tokenizer.from_file(str(directory / "tokenizer.json")), texts)
+        saved = Tokenizer.from_file(str(directory / "tokenizer.json"))
+        result["tokenizers"][make.__name__] = golden(directory, saved, texts)
     for name, legacy in (("sentencepiece", False), ("sentencepiece_legacy", True)):
         directory = OUT / name
-        directory.mkdir()
-        result["tokenizers"][name] = golden(sentencepiece_model(directory, legacy), texts)
-    with open(OUT / "golden.json", "w") as file:
-        json.dump(result, file, separators=(",", ":"))
-        file.write("\n")
+        directory.mkdir(exist_ok=True)
+        result["tokenizers"][name] = golden(directory, sentencepiece_model(directory, legacy), texts)
+    write("golden.json", result)
+    write("chat_templates.json", chat_templates())
+    if SHARED.exists():
+        write("llama2.json", real_llama2())
 
 
 if __name__ == "__main__":

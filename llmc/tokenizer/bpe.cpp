@@ -196,7 +196,7 @@ void Bpe::merge(std::vector<int32_t>& symbols) const {
         const int32_t right = links[left].next;
         // Hugging Face asks for the same outcome, not for the same pair; so do we, to break ties as it does.
         const Merge* merge = find_merge(symbols[left], symbols[right]);
-       
+
         if (!merge || merge->id != id) continue;
 
         symbols[left] = id;

@@ -1,4 +1,7 @@
-// The files beside the tokenizer proper: which token is BOS, which EOS, whether they are added, what else is special.
+// The files beside the tokenizer proper: which token is BOS, which EOS, what else is special.
+//
+// Whether BOS and EOS are added is said by the post-processor of tokenizer.json, and by add_bos_token and add_eos_token
+// for a tokenizer.model alone: so does transformers since version 5, and the files of the supported models agree.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -34,7 +37,8 @@ TokenizerParts read_sentencepiece(const std::filesystem::path& directory) {
     TokenizerParts parts;
     parts.bos = model->bos_id();
     parts.eos = model->eos_id();
-    parts.adds_bos = parts.bos.has_value();
+    parts.adds_bos = parts.bos && config.boolean("add_bos_token", true);
+    parts.adds_eos = parts.eos && config.boolean("add_eos_token", false);
 
     const bool add_prefix_space = config.boolean("add_prefix_space", true);
     // Since transformers 5 only the text's beginning gets a space; `legacy` puts one behind every special token too.
@@ -121,12 +125,6 @@ void apply_tokenizer_config(TokenizerParts& parts, const std::filesystem::path& 
     bos_or_eos("bos_token", parts.bos);
     bos_or_eos("eos_token", parts.eos);
 
-    // Set explicitly, these two replace the post-processor, as in transformers.
-    if (config.contains("add_bos_token") || config.contains("add_eos_token")) {
-        parts.adds_bos = parts.bos && config.boolean("add_bos_token", false);
-        parts.adds_eos = parts.eos && config.boolean("add_eos_token", false);
-        return;
-    }
     const auto require_same = [&](bool adds, std::optional<int32_t> a, std::optional<int32_t> b, const char* key) {
         require(!adds || a == b, config.field(key), " is the token ", b.value_or(-1),
                 ", but the tokenizer's post_processor adds the token ", a.value_or(-1),

@@ -1,19 +1,24 @@
-// The ids and texts of golden.json, which Hugging Face's tokenizers computed (dev/reference/make_tokenizer_golden.py).
+// Ids, texts and prompts that Hugging Face's libraries computed (dev/reference/make_tokenizer_golden.py).
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "llmc/json.h"
+#include "llmc/tokenizer/chat_template.h"
 #include "llmc/tokenizer/tokenizer.h"
+#include "llmc/tokenizer/utf8.h"
 #include "test/catch.h"
 
 using namespace llmc;
+using nlohmann::json;
+namespace fs = std::filesystem;
 
 namespace {
 
-const std::filesystem::path kData = "test/data/tokenizer";
+const fs::path kData = "test/data/tokenizer";
 
-std::vector<std::string> golden_texts(const nlohmann::json& golden) {
+std::vector<std::string> golden_texts(const json& golden) {
     std::vector<std::string> texts = golden["texts"];
-    for (const auto& run : golden["runs"]) {
+    for (const json& run : golden["runs"]) {
         std::string text;
         for (int i = 0; i < run[1]; ++i) text += run[0];
         texts.push_back(text);
@@ -28,37 +33,135 @@ std::string decode(const Tokenizer& tokenizer, const std::vector<int32_t>& ids, 
     std::string streamed;
     for (size_t i = 0; i <= ids.size(); ++i) {
         const std::string part = i < ids.size() ? stream.push(ids[i]) : stream.finish();
-        CHECK_NOTHROW(tokenizer.encode(part));  // which refuses what is not UTF-8
+        CHECK(find_invalid_utf8(part) == std::string::npos);
         streamed += part;
     }
     CHECK(streamed == text);
     return text;
 }
 
+std::vector<int32_t> encode_with_special(const Tokenizer& tokenizer, const std::string& text) {
+    std::vector<int32_t> ids = tokenizer.encode(text);
+    if (tokenizer.adds_bos()) ids.insert(ids.begin(), tokenizer.bos_id().value());
+    if (tokenizer.adds_eos()) ids.push_back(tokenizer.eos_id().value());
+    return ids;
+}
+
+// 64-bit FNV-1a of the ids, each as four bytes, little-endian.
+class Checksum {
+  public:
+    void add(const std::vector<int32_t>& ids) {
+        for (const int32_t id : ids) {
+            for (int byte = 0; byte < 4; ++byte) value_ = (value_ ^ (id >> 8 * byte & 0xFF)) * 0x100000001B3;
+        }
+    }
+    std::string hex() const {
+        char text[17];
+        std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value_));
+        return text;
+    }
+
+  private:
+    uint64_t value_ = 0xCBF29CE484222325;
+};
+
 }  // namespace
 
 TEST_CASE("token ids and decoded texts equal those of Hugging Face's tokenizers", "[tokenizer]") {
-    const nlohmann::json golden = read_json(kData / "golden.json");
+    const json golden = read_json(kData / "golden.json");
     const std::vector<std::string> texts = golden_texts(golden);
     CHECK(golden["tokenizers"].size() == 9);
     for (const auto& [name, expected] : golden["tokenizers"].items()) {
         const auto tokenizer = Tokenizer::load(kData / name);
+        INFO(name);
         CHECK(tokenizer->vocab_size() == expected["vocab_size"]);
+        CHECK(encode_with_special(*tokenizer, "Hi") == expected["with_special"].get<std::vector<int32_t>>());
         REQUIRE(expected["ids"].size() == texts.size());
         for (size_t i = 0; i < texts.size(); ++i) {
-            INFO(name << ": " << nlohmann::json(texts[i]).dump());
+            INFO(json(texts[i]).dump());
             CHECK(tokenizer->encode(texts[i]) == expected["ids"][i].get<std::vector<int32_t>>());
         }
-        for (const auto& decoded : expected["decoded"]) {
+        for (const json& decoded : expected["decoded"]) {
             const std::vector<int32_t> ids = expected["ids"][decoded[0].get<size_t>()];
-            INFO(name << ": " << decoded.dump());
+            INFO(decoded.dump());
             CHECK(decode(*tokenizer, ids, false) == decoded[1]);
             CHECK(decode(*tokenizer, ids, true) == decoded[2]);
         }
-        for (const auto& list : expected["lists"]) {
-            INFO(name << ": " << list.dump());
+        for (const json& list : expected["lists"]) {
+            INFO(list.dump());
             CHECK(decode(*tokenizer, list[0], false) == list[1]);
             CHECK(decode(*tokenizer, list[0], true) == list[2]);
         }
+    }
+}
+
+TEST_CASE("byte-level tokenizers give every text back", "[tokenizer]") {
+    for (const char* name : {"smollm2", "llama3"}) {
+        const auto tokenizer = Tokenizer::load(kData / name);
+        for (const std::string& text : golden_texts(read_json(kData / "golden.json"))) {
+            INFO(name << ": " << json(text).dump());
+            CHECK(decode(*tokenizer, tokenizer->encode(text), false) == text);
+        }
+    }
+}
+
+TEST_CASE("the real LLaMA 2 tokenizer.model gives real texts Hugging Face's ids", "[tokenizer]") {
+    const fs::path shared = "../shared/reference";
+    if (!fs::exists(shared / "llama2_tokenizer.model")) {
+        WARN("skipped: " << shared << " does not hold llama2_tokenizer.model");
+        return;
+    }
+    const fs::path directory = fs::temp_directory_path() / "quaff_llama2_tokenizer_test";
+    fs::create_directories(directory);
+    fs::copy_file(shared / "llama2_tokenizer.model", directory / "tokenizer.model",
+                  fs::copy_options::overwrite_existing);
+    const auto tokenizer = Tokenizer::load(directory);
+    fs::remove_all(directory);
+    CHECK(tokenizer->vocab_size() == 32000);
+    CHECK(tokenizer->adds_bos());
+    CHECK(tokenizer->bos_id() == 1);
+    CHECK(tokenizer->eos_id() == 2);
+    const json golden = read_json(kData / "llama2.json");
+    for (const auto& [name, expected] : golden.items()) {
+        std::ifstream file(shared / name);
+        Checksum checksum;
+        int64_t n_tokens = 0;
+        for (std::string line; std::getline(file, line);) {
+            const std::vector<int32_t> ids = tokenizer->encode(line);
+            checksum.add(ids);
+            n_tokens += static_cast<int64_t>(ids.size());
+            CHECK(decode(*tokenizer, ids, true) == line);
+        }
+        INFO(name);
+        CHECK(n_tokens == expected["tokens"]);
+        CHECK(checksum.hex() == expected["fnv1a"]);
+    }
+}
+
+TEST_CASE("prompts equal what transformers renders with the models' own templates", "[tokenizer][chat_template]") {
+    const json golden = read_json(kData / "chat_templates.json");
+    CHECK(golden.size() == 12);
+    for (const json& expected : golden) {
+        const json& config = expected["config"];
+        INFO(expected["name"]);
+        const std::string jinja = config["chat_template"];
+        const ChatTemplate recognised =
+            ChatTemplate::recognise(jinja, "tokenizer_config.json", config.value("bos_token", ""), config["eos_token"]);
+        CHECK(recognised.name() == expected["family"]);
+        const std::string prompt = recognised.prompt(expected["user"].get<std::string>());
+        CHECK(prompt == expected["prompt"]);
+        if (!expected["prompt_with_system"].is_null()) {
+            CHECK(recognised.prompt(expected["user"].get<std::string>(), expected["system"].get<std::string>()) ==
+                  expected["prompt_with_system"]);
+        }
+        // The whole conversation, but for the space some templates put in front of the answer: the tokenizers of these
+        // models put one in front of every text that is encoded by itself.
+        std::string conversation = expected["conversation"];
+        REQUIRE(conversation.starts_with(prompt));
+        conversation.erase(0, prompt.size() + (conversation[prompt.size()] == ' '));
+        CHECK(conversation.starts_with("ANSWER" + recognised.end_of_turn()));
+        const auto [source, target] = recognised.apply(expected["user"].get<std::string>(), "ANSWER");
+        CHECK(source == prompt);
+        CHECK(target == "ANSWER" + recognised.end_of_turn());
     }
 }

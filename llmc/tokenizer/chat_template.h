@@ -1,0 +1,49 @@
+// Prompt templates: the text that a chat model expects around what its user says.
+//
+// The families are known by name and written down here; a model's own template, a Jinja program, is not run but
+// recognised by its markers. A conversation has one turn: an optional system message, the user's, and the answer.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace llmc {
+
+class ChatTemplate {
+  public:
+    // none, alpaca, chatml, llama2, llama3, phi3, zephyr, mistral; throws UsageError for another name.
+    static ChatTemplate named(std::string_view name);
+    static std::vector<std::string> names();
+
+    // The one of the model in the directory, by chat_template.jinja or tokenizer_config.json.
+    static ChatTemplate of_model(const std::filesystem::path& model_directory);
+
+    // Of a Jinja template; `where` is the place it was read from, `bos` and `eos` are the tokens it may name.
+    static ChatTemplate recognise(std::string_view jinja, const std::string& where, const std::string& bos,
+                                  const std::string& eos);
+
+    const std::string& name() const { return name_; }
+
+    // The text that the assistant's answer continues. It begins with BOS where the family's template writes it: whoever
+    // encodes it must not add a second one.
+    std::string prompt(std::string_view user, std::string_view system = "") const;
+
+    // What follows the answer and tells that it has ended.
+    const std::string& end_of_turn() const { return end_of_turn_; }
+
+    // Source and target of an example, each with its part of the template.
+    std::pair<std::string, std::string> apply(std::string_view source, std::string_view target) const;
+
+  private:
+    // prompt = begin [before_system system after_system] before_user user after_user
+    std::string name_;
+    std::string begin_, before_system_, after_system_, before_user_, after_user_, end_of_turn_;
+    std::optional<std::string> default_system_;  // said when there is no system message; none: nothing is
+    bool trims_ = false;                         // white space around messages is dropped
+};
+
+}  // namespace llmc

@@ -1,0 +1,55 @@
+#include "llmc/tokenizer/chat_template.h"
+
+#include <fstream>
+
+#include "llmc/error.h"
+#include "llmc/tokenizer/tokenizer.h"
+#include "test/catch.h"
+#include "test/llmc/tokenizer/model_directory.h"
+
+using namespace llmc;
+using Catch::Matchers::Contains;
+
+TEST_CASE("templates are known by name", "[chat_template]") {
+    CHECK(ChatTemplate::named("none").prompt("2+2?") == "2+2?");
+    CHECK(ChatTemplate::named("none").prompt("2+2?", "Be brief.") == "Be brief.\n\n2+2?");
+    CHECK(
+        ChatTemplate::named("alpaca").prompt("2+2?") ==
+        "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+        "### Instruction:\n2+2?\n\n### Response:\n");
+    CHECK(ChatTemplate::named("zephyr").prompt("2+2?", "Be brief.") ==
+          "<|system|>\nBe brief.</s>\n<|user|>\n2+2?</s>\n<|assistant|>\n");
+    CHECK(ChatTemplate::named("llama2").prompt(" 2+2?\n") == "<s>[INST] 2+2? [/INST]");
+    for (const std::string& name : ChatTemplate::names()) {
+        const ChatTemplate t = ChatTemplate::named(name);
+        CHECK(t.name() == name);
+        CHECK_THAT(t.prompt("2+2?"), Contains("2+2?"));
+        CHECK_THAT(t.prompt("2+2?", "Be brief."), Contains("Be brief."));
+        CHECK(t.apply("2+2?", "4") == std::pair(t.prompt("2+2?"), "4" + t.end_of_turn()));
+    }
+    CHECK_THROWS_AS(ChatTemplate::named("llama9"), UsageError);
+    CHECK_THROWS_WITH(ChatTemplate::named("llama9"), Contains("llama9") && Contains("chatml, llama2"));
+}
+
+TEST_CASE("a model's template is found in its files", "[chat_template]") {
+    const std::string phi3 = "{{ '<|user|>' + message['content'] + '<|end|>' }}";
+    ModelDirectory model;
+    CHECK_THROWS_WITH(ChatTemplate::of_model(model.path()), Contains("has no chat template"));
+    model.write("tokenizer_config.json", {{"chat_template", phi3}});
+    CHECK(ChatTemplate::of_model(model.path()).name() == "phi3");
+    model.write("tokenizer_config.json",
+                {{"chat_template",
+                  {{{"name", "tool_use"}, {"template", "{{ tools }}"}}, {{"name", "default"}, {"template", phi3}}}}});
+    CHECK(ChatTemplate::of_model(model.path()).name() == "phi3");
+    model.write("tokenizer_config.json", {{"chat_template", {{{"name", "rag"}, {"template", phi3}}}}});
+    CHECK_THROWS_WITH(ChatTemplate::of_model(model.path()), Contains("\"default\""));
+    // The file of its own comes first.
+    std::ofstream(model.path() / "chat_template.jinja") << "<|im_start|>";
+    CHECK(ChatTemplate::of_model(model.path()).name() == "chatml");
+    for (const char* unknown :
+         {"{{ '<start_of_turn>user' }}", "<|im_start|>user<|im_sep|>", "", "[SYSTEM_PROMPT] [INST]"}) {
+        std::ofstream(model.path() / "chat_template.jinja") << unknown;
+        CHECK_THROWS_WITH(ChatTemplate::of_model(model.path()),
+                          Contains("chat_template.jinja") && Contains("no known family") && Contains("--template"));
+    }
+}
