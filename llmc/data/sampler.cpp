@@ -46,7 +46,7 @@ int64_t Sampler::steps_per_epoch(int64_t accumulation) const {
 
 const std::vector<int64_t>& Sampler::order(int64_t epoch) const {
     if (epoch == ordered_epoch_) return order_;
-    SplitMix64 random(seed_, RandomStream::epoch, epoch);
+    RandomSequence random(seed_, RandomStream::epoch, static_cast<uint32_t>(epoch));
     std::vector<int64_t> examples(n_examples());
     std::iota(examples.begin(), examples.end(), int64_t{0});
     shuffle(std::span(examples), random);

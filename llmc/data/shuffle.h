@@ -8,18 +8,27 @@
 #include <utility>
 #include <vector>
 
+#include "llmc/philox.h"
+
 namespace llmc {
 
-// What a run draws from its one seed; two purposes never share a sequence.
-enum class RandomStream : uint64_t { subset = 1, epoch = 2 };
+// What is drawn from a run's one seed. Dropout has the numbers of the layers in the same place of Philox's counter;
+// these are beyond any layer's.
+enum class RandomStream : uint32_t { subset = 0xFFFFFFFF, epoch = 0xFFFFFFFE };
 
-// SplitMix64 (Steele, Lea and Flood 2014): a counter through a bijective mixer, so any start is a good one.
-class SplitMix64 {
+// The numbers of one purpose: of epoch 7, for instance, that of a run with this seed.
+class RandomSequence {
   public:
-    SplitMix64(uint64_t seed, RandomStream stream, uint64_t counter = 0)
-        : state_(mix(mix(seed + static_cast<uint64_t>(stream) * kGolden) + counter * kGolden)) {}
+    RandomSequence(uint64_t seed, RandomStream stream, uint32_t number = 0)
+        : key_{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)}, stream_(stream), number_(number) {}
 
-    uint64_t next() { return mix(state_ += kGolden); }
+    uint64_t next() {
+        const PhiloxWords counter = {static_cast<uint32_t>(drawn_), static_cast<uint32_t>(drawn_ >> 32),
+                                     static_cast<uint32_t>(stream_), number_};
+        ++drawn_;
+        const PhiloxWords words = philox4x32_10(counter, key_);
+        return uint64_t{words.x1} << 32 | words.x0;
+    }
 
     // Uniform over 0 .. n-1: values that would favour the small ones are drawn again.
     uint64_t below(uint64_t n) {
@@ -31,26 +40,23 @@ class SplitMix64 {
     }
 
   private:
-    static constexpr uint64_t kGolden = 0x9E3779B97F4A7C15;
-    static uint64_t mix(uint64_t z) {
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-        return z ^ (z >> 31);
-    }
-    uint64_t state_;
+    PhiloxKey key_;
+    RandomStream stream_;
+    uint32_t number_;
+    uint64_t drawn_ = 0;
 };
 
 // Fisher and Yates.
 template <class T>
-void shuffle(std::span<T> values, SplitMix64& random) {
+void shuffle(std::span<T> values, RandomSequence& random) {
     for (size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[random.below(i)]);
 }
 
 // 0 .. n-1 in random order.
-inline std::vector<int64_t> permutation(int64_t n, uint64_t seed, RandomStream stream, uint64_t counter = 0) {
+inline std::vector<int64_t> permutation(int64_t n, uint64_t seed, RandomStream stream, uint32_t number = 0) {
     std::vector<int64_t> order(n);
     std::iota(order.begin(), order.end(), int64_t{0});
-    SplitMix64 random(seed, stream, counter);
+    RandomSequence random(seed, stream, number);
     shuffle(std::span(order), random);
     return order;
 }
