@@ -31,7 +31,7 @@ import tiny_models
 
 ROOT = pathlib.Path(__file__).resolve().parents[2] / "test" / "data" / "golden"
 STEPS, MAX_GRAD_NORM = 10, 0.3
-ADAMW = dict(lr=1e-2, betas=(0.9, 0.999), eps=1e-8)
+ADAMW = dict(betas=(0.9, 0.999), eps=1e-8)
 
 
 def legacy_config(path, type_key):
@@ -95,7 +95,7 @@ def peft_model(model, case):
     generator = torch.Generator().manual_seed(100 + case["seed"])
     with torch.no_grad():
         for name, parameter in sorted(adapter(peft).items()):
-            std = parameter.shape[1] ** -0.5 if "lora_A" in name else 0.2
+            std = 0.5 * parameter.shape[1] ** -0.5 if "lora_A" in name else 0.2
             parameter.copy_(tiny_models.normal(generator, parameter.shape, std))
     return peft.eval()
 
@@ -115,6 +115,11 @@ def write_adapter(peft, case_name, directory):
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
+def learning_rate(case):
+    """Long steps where that is stable; where inputs are amplified, so are the outputs that a step moves."""
+    return 1e-3 if case["amplify"] else 1e-2
+
+
 def make(name, case):
     directory = ROOT / name
     for part in ("model", "adapter"):
@@ -127,7 +132,7 @@ def make(name, case):
     batches = [tiny_models.make_batch(generator, lengths, case["config"].vocab_size) for lengths in case["lengths"]]
     weight_decay = 0.1 if case["seed"] % 2 else 0.0
     parameters = adapter(peft)
-    optimizer = torch.optim.AdamW(parameters.values(), weight_decay=weight_decay, **ADAMW)
+    optimizer = torch.optim.AdamW(parameters.values(), lr=learning_rate(case), weight_decay=weight_decay, **ADAMW)
 
     logits = batch_logits(peft, batches[0])
     n_rows = min(6, logits.shape[0])
@@ -150,7 +155,7 @@ def make(name, case):
     golden = dict(
         case=name, batches=[b | {"labelled": tiny_models.n_labelled(b)} for b in batches], steps=STEPS,
         lora=dict(r=case["lora"]["r"], alpha=case["lora"]["alpha"], target_modules=case["lora"]["modules"]),
-        adamw=dict(learning_rate=ADAMW["lr"], beta1=ADAMW["betas"][0], beta2=ADAMW["betas"][1], eps=ADAMW["eps"],
+        adamw=dict(learning_rate=learning_rate(case), beta1=ADAMW["betas"][0], beta2=ADAMW["betas"][1], eps=ADAMW["eps"],
                    weight_decay=weight_decay),
         max_grad_norm=MAX_GRAD_NORM, losses=losses, grad_norms=norms, logits_rows=rows.tolist())
     (directory / "golden.json").write_text(json.dumps(golden) + "\n")

@@ -43,10 +43,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import tiny_models
-from make_golden import ADAMW, MAX_GRAD_NORM, ROOT
+from make_golden import ADAMW, MAX_GRAD_NORM, ROOT, learning_rate
 
 F = torch.nn.functional
-TRAIN_STEPS, EXACT_STEPS, LEARNING_RATE = 6, 3, 1e-3
+TRAIN_STEPS, EXACT_STEPS = 6, 3
 
 # Per case: gamma, the bits of the backward GEMM, whether s starts from the calibration's max_abs or from the first
 # forward, and the strategy whose channels are trained with. The ratios leave each layer a few of its 48 to 80 channels.
@@ -313,13 +313,14 @@ def calibrate(model, batches, strategy, ratio):
 class Run:
     """A model in training: one fresh model, its optimiser, and what every step showed."""
 
-    def __init__(self, directory, options, outliers, weight_decay, noise_seed=None):
+    def __init__(self, directory, options, outliers, adamw, noise_seed=None):
         self.model = Model(directory)
         self.model.quantise(outliers, options)
         if noise_seed is not None:
             generator = torch.Generator().manual_seed(noise_seed)
             self.model.embed = self.model.embed * (1 + 1e-6 * torch.randn(self.model.embed.shape, generator=generator))
-        self.optimizer = torch.optim.AdamW(self.model.adapter.values(), weight_decay=weight_decay, **(ADAMW | {"lr": LEARNING_RATE}))
+        self.optimizer = torch.optim.AdamW(self.model.adapter.values(), lr=adamw["learning_rate"],
+                                           weight_decay=adamw["weight_decay"], **ADAMW)
         self.losses, self.grad_norms, self.scales, self.eval_losses, self.eval_logits = [], [], [], [], []
         self.scales_before, self.first_grads = self.model.scales(), None
 
@@ -412,12 +413,12 @@ def make(name, options):
         print(f"{name:20} {strategy:10}", [len(c) for c in outliers[strategy]["channels"].values()])
 
     def start(noise_seed=None):
-        return Run(directory, options, outliers[options["strategy"]], golden["adamw"]["weight_decay"], noise_seed)
+        return Run(directory, options, outliers[options["strategy"]], golden["adamw"], noise_seed)
 
     found, margin = search_exact(start(), case["config"].vocab_size)
     orders = {"exact": (found[:1], found[1:-1], found[-1:]),
               "train": ([], [batches[i % len(batches)] for i in range(TRAIN_STEPS)], batches)}
-    tensors, numbers = {}, dict(case=name, outliers=f"outlier/{options['strategy']}.json", adamw=golden["adamw"] | {"learning_rate": LEARNING_RATE},
+    tensors, numbers = {}, dict(case=name, outliers=f"outlier/{options['strategy']}.json", adamw=golden["adamw"],
                                 max_grad_norm=MAX_GRAD_NORM, **options)
     for kind, order in orders.items():
         run = replay(start(), *order)
