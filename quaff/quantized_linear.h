@@ -200,8 +200,8 @@ class QuantizedLinear {
             if (pass.mode == Mode::train && n > 0) move_scales(device, x, pass, workspace);
             Matrix<int8_t> xq(workspace.quantized.data(), x.rows, in_features);
             quantize_rows(device, xq, workspace.row_scale.data(), z.columns(r, n), x, channels, s.data());
-            int8_gemm_nt(device, y, xq, workspace.row_scale.data(), weight_q, weight_scale.data(), bias.data(),
-                         workspace.tile);
+            int8_gemm_nt(device, y, xq, workspace.row_scale.data(), weight_q, weight_scale.data(),
+                         has_bias ? bias.data() : nullptr, workspace.tile);
         } else {
             if (has_bias) fill_rows<T>(device, y, bias.data());
             gemm_nt<T>(device, y, x, weight, 1, has_bias ? 1 : 0);
