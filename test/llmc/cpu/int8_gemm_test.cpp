@@ -122,8 +122,32 @@ TEST_CASE("int8 GEMMs of no rows or no columns do nothing", "[int8_gemm]") {
     const std::vector<float> scale(3, 1.0f);
     cpu::int8_gemm_nt(device, y.view(), none.view(), nullptr, w.view(), scale.data(), nullptr, workspace);
     cpu::int8_gemm_nn(device, Buffer<float>(0, 5).view(), Buffer<int8_t>(0, 3).view(), nullptr, w.view(), workspace);
-    CHECK_THROWS_WITH(cpu::int8_gemm_nt(device, y.view(), none.view(), nullptr, w.view(), scale.data(), nullptr, {}),
-                      Catch::Matchers::Contains("workspace"));
+    CHECK(y.padding_untouched());
+}
+
+TEST_CASE("int8 GEMMs refuse too small a workspace", "[int8_gemm]") {
+    const auto x = random_int8(1, 5, 1), w = random_int8(3, 5, 2);
+    Buffer<float> y(1, 3);
+    const std::vector<float> scale(3, 1.0f);
+    CHECK_THROWS_WITH(
+        cpu::int8_gemm_nt(cpu::Device{2}, y.view(), x.view(), scale.data(), w.view(), scale.data(), nullptr, {}),
+        Catch::Matchers::Contains("workspace"));
+    CHECK_THROWS_WITH(
+        cpu::dequantized_gemm_nn(cpu::Device{2}, Buffer<float>(1, 5).view(), y.view(), w.view(), scale.data(), {}),
+        Catch::Matchers::Contains("workspace"));
+}
+
+TEST_CASE("the int8 GEMM's tiles cover y, fit the workspace and give every thread about as many", "[int8_gemm]") {
+    const int threads = GENERATE(1, 2, 3, 16, 64);
+    const auto [rows, cols] =
+        GENERATE(table<int64_t, int64_t>({{1, 1}, {1, 2560}, {512, 2560}, {512, 576}, {100000, 960}, {513, 513}}));
+    const cpu::Int8Tiling tiling(cpu::Device{threads}, rows, cols);
+    CHECK(tiling.rows > 0);
+    CHECK(tiling.cols > 0);
+    CHECK(tiling.rows <= cpu::Int8Tiling::kLargest);
+    CHECK(tiling.cols <= cpu::Int8Tiling::kLargest);
+    const int64_t tiles = ((rows + tiling.rows - 1) / tiling.rows) * ((cols + tiling.cols - 1) / tiling.cols);
+    if (rows * cols >= threads * 128 * 128) CHECK(tiles >= threads);
 }
 
 TEST_CASE("the dequantised GEMM is dy times the dequantised weight", "[int8_gemm]") {
