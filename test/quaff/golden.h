@@ -1,0 +1,160 @@
+// Golden results of test/data/golden, made by dev/reference, and the small machinery that holds the C++ against them.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "llmc/data/batch.h"
+#include "llmc/json.h"
+#include "llmc/safetensors.h"
+#include "quaff/quaff.h"
+
+namespace golden {
+
+using namespace llmc;
+using nlohmann::json;
+using quaff::BuildOptions;
+using quaff::CheckpointReader;
+using quaff::Method;
+using Model = quaff::Model<cpu::Device>;
+
+inline std::filesystem::path directory(const std::string& name) {
+    return std::filesystem::path("test/data/golden") / name;
+}
+
+// Models this small are slower on two threads than on one.
+inline cpu::Device one_thread() {
+    cpu::Device device;
+    device.threads = 1;
+    return device;
+}
+
+inline std::vector<float> read_tensor(const SafetensorsFile& file, const std::string& name) {
+    std::vector<float> values(file.tensor(name).size());
+    file.read(name, values);
+    return values;
+}
+
+// The largest difference, relative to the largest value expected. NaN and different lengths are infinitely far apart.
+inline double distance(std::span<const float> actual, std::span<const float> expected) {
+    if (actual.size() != expected.size()) return INFINITY;
+    double largest = 0, difference = 0;
+    for (size_t i = 0; i < expected.size(); i++) {
+        if (!std::isfinite(actual[i])) return INFINITY;
+        largest = std::max<double>(largest, std::abs(expected[i]));
+        difference = std::max<double>(difference, std::abs(actual[i] - expected[i]));
+    }
+    return largest > 0 ? difference / largest : difference;
+}
+
+inline double distance(std::span<const float> actual, const SafetensorsFile& file, const std::string& name) {
+    return distance(actual, read_tensor(file, name));
+}
+
+inline std::span<const float> values(const Matrix<float>& matrix) {
+    return {matrix.data, static_cast<size_t>(matrix.size())};
+}
+
+// The packed batch of the sequences of `batch` named by `order`; all of them, as they lie, when it is empty.
+inline Batch make_batch(const json& batch, std::vector<size_t> order = {}) {
+    const std::vector<int32_t> ids = batch["input_ids"], labels = batch["labels"], cu_seqlens = batch["cu_seqlens"];
+    std::vector<Example> examples(cu_seqlens.size() - 1);
+    std::vector<const Example*> pointers;
+    for (size_t s = 0; s < examples.size(); s++) {
+        examples[s].input_ids.assign(ids.begin() + cu_seqlens[s], ids.begin() + cu_seqlens[s + 1]);
+        examples[s].labels.assign(labels.begin() + cu_seqlens[s], labels.begin() + cu_seqlens[s + 1]);
+        examples[s].index = static_cast<int64_t>(s);
+        if (order.empty()) pointers.push_back(&examples[s]);
+    }
+    for (size_t s : order) pointers.push_back(&examples[s]);
+    return pack(pointers);
+}
+
+inline std::vector<Batch> make_batches(const json& batches) {
+    std::vector<Batch> made;
+    for (const json& batch : batches) made.push_back(make_batch(batch));
+    return made;
+}
+
+// Options of a golden case, with room for its batches and no dropout.
+inline BuildOptions build_options(const json& golden, Method method) {
+    BuildOptions options;
+    options.method = method;
+    options.lora.r = golden["lora"]["r"];
+    options.lora.alpha = golden["lora"]["alpha"];
+    options.lora.dropout = 0;
+    options.lora.target_modules = golden["lora"]["target_modules"].get<std::vector<std::string>>();
+    for (const Batch& batch : make_batches(golden["batches"])) {
+        options.max_tokens = std::max(options.max_tokens, batch.n_tokens());
+        options.max_sequence_length = std::max(options.max_sequence_length, batch.max_sequence_length());
+        options.max_labelled = std::max(options.max_labelled, batch.n_labelled());
+    }
+    return options;
+}
+
+inline AdamWOptions adamw_options(const json& golden) {
+    const json& adamw = golden["adamw"];
+    AdamWOptions options;
+    options.learning_rate = adamw["learning_rate"];
+    options.beta1 = adamw["beta1"];
+    options.beta2 = adamw["beta2"];
+    options.eps = adamw["eps"];
+    options.weight_decay = adamw["weight_decay"];
+    return options;
+}
+
+// PEFT's name of lora_A or lora_B of an adapter.
+inline std::string peft_name(const quaff::LoraAdapter& adapter, char matrix) {
+    return "base_model.model." + adapter.module + ".lora_" + matrix + ".weight";
+}
+
+// Sets the adapters to those of a PEFT directory, name by name, and makes sure that the directory holds no others.
+inline void load_adapter(Model& model, const std::filesystem::path& path) {
+    const SafetensorsFile file(path / "adapter_model.safetensors");
+    require(file.tensors().size() == 2 * model.adapters().size(), path.string(), " holds ", file.tensors().size(),
+            " tensors for ", model.adapters().size(), " adapters");
+    for (const quaff::LoraAdapter& adapter : model.adapters()) {
+        file.read(peft_name(adapter, 'A'), {adapter.a.data, static_cast<size_t>(adapter.a.size())});
+        file.read(peft_name(adapter, 'B'), {adapter.b.data, static_cast<size_t>(adapter.b.size())});
+    }
+}
+
+// The largest distance of any adapter matrix (`what` "final.") or gradient ("grad.") from the golden one.
+inline double adapter_distance(const Model& model, const SafetensorsFile& file, const std::string& what) {
+    const bool gradient = what.ends_with("grad.");
+    double largest = 0;
+    for (const quaff::LoraAdapter& adapter : model.adapters()) {
+        const double a = distance(values(gradient ? adapter.da : adapter.a), file, what + peft_name(adapter, 'A'));
+        const double b = distance(values(gradient ? adapter.db : adapter.b), file, what + peft_name(adapter, 'B'));
+        largest = std::max({largest, a, b});
+    }
+    return largest;
+}
+
+struct StepResult {
+    double loss, gradient_norm;
+};
+
+// One training step on one micro-batch, clipped as torch.nn.utils.clip_grad_norm_ clips.
+inline StepResult train_step(Model& model, const Batch& batch, const AdamWOptions& adamw, double max_grad_norm,
+                             int64_t step) {
+    model.zero_gradients();
+    const quaff::LossSums sums =
+        model.forward(batch, 1.0f / static_cast<float>(batch.n_labelled()), static_cast<uint64_t>(step));
+    model.backward(batch);
+    const double norm = model.gradient_norm();
+    model.step(adamw, step, static_cast<float>(std::min(1.0, max_grad_norm / (norm + 1e-6))));
+    return {sums.loss / static_cast<double>(sums.labelled), norm};
+}
+
+inline double mean_loss(const quaff::LossSums& sums) {
+    return sums.loss / static_cast<double>(sums.labelled);
+}
+
+}  // namespace golden
