@@ -1,8 +1,8 @@
 #include <streambuf>
 
 #include "llmc/data/row_reader.h"
-#include "llmc/data/utf8.h"
 #include "llmc/error.h"
+#include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 namespace {
@@ -70,8 +70,7 @@ class CellReader {
             cell.push_back(Traits::to_char_type(c));
         }
         fail(file_, ":", opened,
-             ": a cell starts with a quote that is never closed; a quote inside a quoted cell is "
-             "written twice");
+             ": a cell starts with a quote that is never closed; a quote inside a quoted cell is written twice");
     }
 
     std::streambuf& in_;
@@ -96,8 +95,9 @@ void read_delimited(std::istream& in, char delimiter, const RowSink& sink) {
     if (!reader.next(header)) return;
     require(reader.problem().empty(), sink.file, ":", reader.line(), ": ", reader.problem());
     for (std::string& name : header) {
-        require(is_utf8(name), sink.file, ":", reader.line(), ": the header is not UTF-8; convert the file with iconv");
-        name = trim(name);
+        require(find_invalid_utf8(name) == name.npos, sink.file, ":", reader.line(),
+                ": the header is not UTF-8; convert the file with iconv");
+        name = std::string(trim(name));
     }
 
     while (reader.next(cells)) {
@@ -108,7 +108,7 @@ void read_delimited(std::istream& in, char delimiter, const RowSink& sink) {
                              delimiter == ',' ? "a comma" : "a tab", " or a line break in it in quotes");
         std::vector<Field> fields(cells.size());
         for (size_t i = 0; i < cells.size() && problem.empty(); ++i) {
-            if (!is_utf8(cells[i]))
+            if (find_invalid_utf8(cells[i]) != std::string::npos)
                 problem = concat("column ", quoted(header[i]), " is not UTF-8; convert the file with iconv");
             fields[i].name = header[i];
             fields[i].type = Field::Type::text;

@@ -15,24 +15,25 @@ constexpr int kMaxDepth = 100;
 // "[json.exception.parse_error.101] parse error at line 1, column 9: syntax error ..., last read: '...'" in our words.
 // What was last read can be a whole line, or bytes that no terminal should see.
 struct SyntaxError {
-    int64_t line = 0, column = 0;
-    std::string problem;
+    int64_t line = 0;     // 0: unknown, as with a number that overflows
+    std::string problem;  // "column 9 is not JSON: ..."
 
-    explicit SyntaxError(std::string what) {
+    explicit SyntaxError(const std::string& what) {
         const size_t at = what.find("parse error at line ");
-        long long line_number = 0, column_number = 0;
-        if (at != what.npos && std::sscanf(what.c_str() + at, "parse error at line %lld, column %lld:", &line_number,
-                                           &column_number) == 2) {
+        size_t message = what.find("] ") + 2;
+        long long line_number = 0, column = 0;
+        if (at != what.npos &&
+            std::sscanf(what.c_str() + at, "parse error at line %lld, column %lld:", &line_number, &column) == 2) {
             line = line_number;
-            column = column_number;
+            problem = concat("column ", column, " ");
+            message = what.find(": ", at) + 2;
         }
         if (what.find("ill-formed UTF-8") != what.npos) {
-            problem = "not UTF-8; convert the file with iconv";
-            return;
+            problem += "is not UTF-8; convert the file with iconv";
+        } else {
+            const size_t end = what.find("; last read: ");
+            problem += "is not JSON: " + what.substr(message, end == what.npos ? 120 : end - message);
         }
-        const size_t message = at == what.npos ? what.find("] ") + 2 : what.find(": ", at) + 2;
-        const size_t end = what.find("; last read: ");
-        problem = "not JSON: " + what.substr(message, end == what.npos ? 120 : end - message);
     }
 };
 
@@ -157,8 +158,7 @@ void read_json_lines(std::istream& in, const RowSink& sink) {
         collector.not_a_row = [&](const std::string& what) { fail(not_an_object(what)); };
         collector.too_deep = [&] { fail(kTooDeep); };
         collector.syntax_error = [&](const std::string& message) {
-            const SyntaxError error(message);
-            fail("column ", error.column, " is ", error.problem, "; every line must be one object");
+            fail(SyntaxError(message).problem, "; every line must be one object");
         };
         try {
             nlohmann::json::sax_parse(line, &collector);
@@ -185,7 +185,8 @@ void read_json_array(std::istream& in, const RowSink& sink) {
     collector.too_deep = [&] { fail(where(), ": ", kTooDeep); };
     collector.syntax_error = [&](const std::string& message) {
         const SyntaxError error(message);
-        fail(sink.file, ":", error.line, ": record ", n_records + 1, ", column ", error.column, " is ", error.problem);
+        const std::string line = error.line > 0 ? concat(":", error.line) : "";
+        fail(sink.file, line, ": record ", n_records + 1, ", ", error.problem);
     };
     nlohmann::json::sax_parse(in, &collector);
 }

@@ -7,8 +7,8 @@
 #include <optional>
 
 #include "llmc/data/batch.h"
-#include "llmc/data/utf8.h"
 #include "llmc/error.h"
+#include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 namespace {
@@ -136,13 +136,12 @@ void check_no_padding(std::vector<Field>& fields) {
 std::string quoted(std::string_view text) {
     constexpr size_t kMost = 40;
     std::string clean = "\"";
-    for (size_t i = 0; i < text.size();) {
+    while (!text.empty()) {
         if (clean.size() > kMost) return clean + "...\"";
-        const size_t length = utf8_length(text.substr(i));
-        const bool printable =
-            length > 1 || (length == 1 && static_cast<unsigned char>(text[i]) >= ' ' && text[i] != 127);
-        clean += printable ? text.substr(i, length) : "?";
-        i += std::max<size_t>(length, 1);
+        const Utf8Sequence sequence = utf8_sequence(text);
+        const bool control = static_cast<unsigned char>(text.front()) < ' ' || text.front() == 127;
+        clean += sequence.kind == Utf8::valid && !control ? text.substr(0, sequence.length) : "?";
+        text.remove_prefix(sequence.length);
     }
     return clean + "\"";
 }

@@ -4,33 +4,36 @@
 #include <cstdio>
 
 #include "llmc/data/examples.h"
-#include "llmc/data/utf8.h"
 #include "llmc/error.h"
+#include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 namespace {
 
 // In quotes, on one line: spaces are seen, line breaks and bytes that are half a character are spelled out.
-std::string visible(const std::string& text) {
+std::string visible(std::string_view text) {
     std::string out = "\"";
-    for (size_t i = 0; i < text.size();) {
-        const size_t length = utf8_length(std::string_view(text).substr(i));
-        const unsigned char byte = text[i];
-        if (byte == '\n') {
+    while (!text.empty()) {
+        const Utf8Sequence sequence = utf8_sequence(text);
+        const std::string_view character = text.substr(0, sequence.length);
+        const char first = character.front();
+        if (first == '\n') {
             out += "\\n";
-        } else if (byte == '\t') {
+        } else if (first == '\t') {
             out += "\\t";
-        } else if (byte == '"' || byte == '\\') {
+        } else if (first == '"' || first == '\\') {
             out += '\\';
-            out += text[i];
-        } else if (length == 0 || byte < ' ' || byte == 127) {
-            char hex[5];
-            std::snprintf(hex, sizeof hex, "\\x%02X", byte);
-            out += hex;
+            out += first;
+        } else if (sequence.kind != Utf8::valid || static_cast<unsigned char>(first) < ' ' || first == 127) {
+            for (const char byte : character) {
+                char hex[5];
+                std::snprintf(hex, sizeof hex, "\\x%02X", static_cast<unsigned char>(byte));
+                out += hex;
+            }
         } else {
-            out.append(text, i, length);
+            out += character;
         }
-        i += std::max<size_t>(length, 1);
+        text.remove_prefix(sequence.length);
     }
     return out + "\"";
 }

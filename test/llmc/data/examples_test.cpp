@@ -85,6 +85,7 @@ TEST_CASE("BOS comes from the tokenizer or from the text, never from both", "[da
     CHECK(only(read(R"({"input": "", "output": "<s>c"})")).input_ids == Ints{kBos, 'c', kEos});
     CHECK(only(read(R"({"input": "", "output": "<s>c"})")).labels == Ints{-100, 'c', kEos});
     CHECK(only(read(R"({"text": "<s>c"})")).input_ids == Ints{kBos, 'c', kEos});
+    CHECK(only(read(R"({"input": "a", "output": "<s>c"})")).input_ids == Ints{kBos, 'a', kBos, 'c', kEos});
     // A tokenizer that claims to add one but has none.
     CHECK(only(read(R"({"text": "ab"})", {encode_bytes, -1, kEos, true})).input_ids == Ints{'a', 'b', kEos});
 }
