@@ -1,3 +1,4 @@
+// Rows of comma- or tab-separated files, a character at a time: the only state is whether a quote is open.
 #include <streambuf>
 
 #include "llmc/data/row_reader.h"
