@@ -84,13 +84,15 @@ $(BUILD)/train_quaff.o: train_quaff.cu | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
 	$(CXX) $(ALL_CXXFLAGS) -x c++ -c $< -o $@
 endif
+# What nvcc's own link step would add.
+CUDA_LIBS := $(if $(NVCC),-L$(dir $(NVCC))../lib64 -lcudart_static -ldl -lrt -lpthread)
 comma := ,
 
 train_quaff: $(BUILD)/train_quaff
 	@cp $< $@
 
 $(BUILD)/train_quaff: $(BUILD)/train_quaff.o $(LIB)
-	$(CXX) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
 
 $(BUILD)/test_quaff: $(TEST_OBJECTS) $(LIB)
 	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(shell test -e /usr/lib/$$(uname -m)-linux-gnu/libCatch2.a && echo -lCatch2) -o $@

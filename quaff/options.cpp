@@ -11,6 +11,7 @@
 #include "llmc/error.h"
 #include "llmc/schedule.h"
 #include "llmc/toml.h"
+#include "quaff/outliers.h"
 
 namespace quaff {
 namespace {
@@ -102,8 +103,8 @@ std::vector<Row> option_table(Options& o) {
     constexpr unsigned kData = kTrain | kCalibrate | kEval | kInfo;
     constexpr unsigned kFits = kTrain | kInfo;  // what only a training run uses
     return {
-        {"model", Text{&o.model, "DIR"}, kAll, fixed, "Hugging Face model directory"},
-        {"data", Text{&o.data, "FILE"}, kData | kTokenize, fixed, "examples: .jsonl, .json, .csv or .tsv"},
+        {"model", Text{&o.model, "DIR"}, kAll, free, "Hugging Face model directory"},
+        {"data", Text{&o.data, "FILE"}, kData | kTokenize, free, "examples: .jsonl, .json, .csv or .tsv"},
         {"eval-data", Text{&o.eval_data, "FILE"}, kFits | kEval, free, "held-out examples"},
         {"out", Text{&o.out, "DIR"}, kFits | kMerge, free, "log, checkpoints and adapter (train), model (merge)"},
         {"device", Choice{&o.device, {"auto", "cpu", "cuda"}}, kRuns, free, "what to compute on"},
@@ -381,27 +382,8 @@ void parse_file(Options& options, const std::vector<Row>& table, const std::stri
     }
 }
 
-// "down_proj=0.05,o_proj=0.02,0.003": every part a share, at most one of them for all other modules.
-void check_outlier_max_ratio(const std::string& text) {
-    size_t begin = 0;
-    while (begin <= text.size()) {
-        const size_t end = std::min(text.find(',', begin), text.size());
-        const std::string part = text.substr(begin, end - begin);
-        const size_t equals = part.find('=');
-        double ratio = 0;
-        const bool named = equals != std::string::npos && equals > 0;
-        if (!parse_number(named ? part.substr(equals + 1) : part, ratio) || !contains(from_to(0, 1), ratio))
-            throw UsageError(
-                concat("--outlier-max-ratio must be a number from 0 to 1, or such numbers by module as in ",
-                       "down_proj=0.05,o_proj=0.02,0.003, not '", text, "'"));
-        begin = end + 1;
-    }
-}
-
 void check_contradictions(const Options& o) {
     const auto refuse = [](const auto&... parts) { throw UsageError(concat(parts...)); };
-    if (!o.resume.empty() && !o.adapter.empty() && o.was_given("adapter"))
-        refuse("--resume and --adapter contradict each other: a resumed run goes on with its checkpoint's adapter");
     if (!o.resume.empty() && o.plan) refuse("--resume and --plan contradict each other: --plan starts no run");
     if (o.verb == "train" && o.max_steps == 0) refuse("--max-steps must be at least 1, or -1 to let --epochs count");
     if (o.verb != "calibrate" && !o.outliers.empty() && !o.cal_data.empty())
@@ -419,7 +401,7 @@ void check_contradictions(const Options& o) {
     if (o.verb == "tokenize" && !o.was_given("text") && !o.was_given("data"))
         refuse("tokenize needs a --text \"TEXT\" or a --data FILE");
     if (o.verb == "merge" && o.adapter.empty()) refuse("merge needs an --adapter DIR to fold into the weights");
-    check_outlier_max_ratio(o.outlier_max_ratio);
+    MaxRatio checked(o.outlier_max_ratio);  // throws UsageError
 }
 
 // The folder a model is named after: dev/demo/model is the demo's.
@@ -486,6 +468,9 @@ Options parse_options(const std::vector<std::string>& arguments) {
     if (!options.config.empty()) parse_file(options, table, options.config);
 
     if (!options.resume.empty()) {
+        if (!options.adapter.empty())
+            throw UsageError(
+                "--resume and --adapter contradict each other: a resumed run goes on with its checkpoint's adapter");
         Options run = options;  // where the run lies decides which file it is continued with
         resolve_out(run);
         const std::string config = run.out + "/config.toml";
@@ -508,7 +493,7 @@ std::vector<std::pair<std::string, std::string>> option_rows(const Options& opti
         std::find_if(verbs().begin(), verbs().end(), [&](const Verb& verb) { return verb.name == options.verb; });
     for (const Row& row : option_table(copy)) {
         const std::string value = value_text(row);
-        if ((row.used_by & verb->bit) && !value.empty() && std::string(row.name) != "config")
+        if ((row.used_by & verb->bit) && !value.empty() && row.kept != Kept::transient)
             rows.emplace_back(row.name, value);
     }
     return rows;

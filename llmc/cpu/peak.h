@@ -1,0 +1,73 @@
+// The fastest this processor multiplies matrices, measured: the speed of light that a training step is compared with.
+//
+// Every thread multiplies tiles of its own that stay in its L2, so that neither memory nor a barrier takes part; the
+// best of several short rounds counts, because other programs only ever make a round slower. Operations are
+// multiplications plus additions: 2 M N K a product.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <vector>
+
+#include "llmc/cpu/gemm.h"
+#include "llmc/cpu/int8_gemm.h"
+
+namespace cpu {
+
+struct Peak {
+    double int8_operations = 0;  // a second, all threads together
+    double float_operations = 0;
+};
+
+namespace detail {
+
+// Operations a second of `product`, which every thread calls on its own; `operations` each.
+template <class Product>
+double best_rate(const Device& device, double operations, const Product& product) {
+    constexpr int kRounds = 4;
+    constexpr double kRoundSeconds = 0.02;
+    using Clock = std::chrono::steady_clock;
+    double best = 0;
+    for (int round = 0; round < kRounds; round++) {
+        double rate = 0;  // of this round
+#pragma omp parallel num_threads(device.threads) reduction(+ : rate)
+        {
+            product();  // warm: code, tiles and clock
+#pragma omp barrier
+            const auto begin = Clock::now();
+            double seconds = 0;
+            int64_t count = 0;
+            do {
+                product();
+                count++;
+                seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+            } while (seconds < kRoundSeconds);
+            rate = operations * static_cast<double>(count) / seconds;
+        }
+        best = std::max(best, rate);
+    }
+    return best;
+}
+
+}  // namespace detail
+
+// Takes about 0.2 s.
+inline Peak measure_peak(const Device& device) {
+    constexpr int64_t kM = 192, kN = 192, kK = 768;
+    const OneDnnThreads one(1);
+    Peak peak;
+    peak.int8_operations = detail::best_rate(device, 2.0 * kM * kN * kK, [] {
+        thread_local std::vector<int8_t> a(kM * kK, 3), b(kN * kK, -5);
+        thread_local std::vector<int32_t> c(kM * kN);
+        int8_product()({c.data(), kM, kN}, {a.data(), kM, kK}, {b.data(), kN, kK}, /*transpose_b=*/true);
+    });
+    peak.float_operations = detail::best_rate(device, 2.0 * kM * kN * kK, [] {
+        thread_local std::vector<float> a(kM * kK, 0.5f), b(kN * kK, 0.25f), c(kM * kN);
+        check_onednn(dnnl_sgemm('N', 'T', kM, kN, kK, 1.0f, a.data(), kK, b.data(), kK, 0.0f, c.data(), kN),
+                     "dnnl_sgemm", kM, kN, kK);
+    });
+    return peak;
+}
+
+}  // namespace cpu

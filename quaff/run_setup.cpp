@@ -1,0 +1,272 @@
+#include "quaff/run_setup.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "llmc/data/show_tokens.h"
+#include "llmc/error.h"
+#include "llmc/memory_limits.h"
+
+namespace quaff {
+namespace {
+
+namespace fs = std::filesystem;
+
+// `automatic` recomputation leaves this share of the available memory to everything that is not planned: data, stacks,
+// the page cache that the checkpoint is read through.
+constexpr double kPlannedShare = 0.9;
+
+LoraOptions lora_of(const Adapter& adapter, double dropout) {
+    LoraOptions lora;
+    lora.r = static_cast<int>(adapter.config().r);
+    lora.alpha = static_cast<float>(adapter.config().lora_alpha);
+    lora.dropout = static_cast<float>(dropout);
+    lora.rslora = adapter.config().use_rslora;
+    for (const LoraTensor& tensor : adapter.tensors()) {
+        const std::string name = tensor.module.substr(tensor.module.rfind('.') + 1);
+        if (std::find(lora.target_modules.begin(), lora.target_modules.end(), name) == lora.target_modules.end())
+            lora.target_modules.push_back(name);
+    }
+    return lora;
+}
+
+std::vector<std::string> split_names(const std::string& names) {
+    std::vector<std::string> parts;
+    if (names == "all-linear") return parts;
+    size_t begin = 0;
+    while (begin <= names.size()) {
+        const size_t end = std::min(names.find(',', begin), names.size());
+        if (end > begin) parts.push_back(names.substr(begin, end - begin));
+        begin = end + 1;
+    }
+    return parts;
+}
+
+template <class Device>
+OutlierChannels calibrate_on(const RunSetup& setup, const Device& device, const std::vector<Example>& examples,
+                             const std::string& dataset, const Progress& progress) {
+    const Options& options = setup.options();
+    std::vector<Example> chosen;
+    for (const int64_t i : sample_indices(static_cast<int64_t>(examples.size()), options.max_cal_samples,
+                                          static_cast<uint64_t>(options.seed)))
+        chosen.push_back(examples[static_cast<size_t>(i)]);
+    std::vector<Batch> batches;
+    for (const auto& positions : sequential_batches(chosen, options.batch_size)) {
+        std::vector<const Example*> members;
+        for (const int64_t position : positions) members.push_back(&chosen[static_cast<size_t>(position)]);
+        batches.push_back(pack(members));
+    }
+    CalibrationOptions calibration;
+    calibration.strategy = parse_outlier_strategy(options.outlier_strategy);
+    calibration.threshold = options.outlier_threshold;
+    calibration.max_ratio = MaxRatio(options.outlier_max_ratio);
+    calibration.dataset = fs::path(dataset).stem().string();
+    calibration.progress = [&](double fraction) { progress("calibrating", static_cast<int64_t>(100 * fraction), 100); };
+    OutlierChannels outliers = calibrate(device, setup.checkpoint(), batches, calibration);
+    outliers.samples = static_cast<int64_t>(chosen.size());
+    return outliers;
+}
+
+}  // namespace
+
+RunSetup::RunSetup(const Options& options, Terminal& terminal)
+    : options_(options), terminal_(terminal), checkpoint_(options.model) {
+    const fs::path folder = options.model;
+    if (fs::exists(folder / "tokenizer.json") || fs::exists(folder / "tokenizer.model"))
+        tokenizer_ = Tokenizer::load(folder);
+}
+
+TextEncoding RunSetup::encoding() const {
+    TextEncoding encoding;
+    if (!tokenizer_) return encoding;
+    encoding.encode = [this](std::string_view text) { return tokenizer_->encode(text); };
+    encoding.bos_id = tokenizer_->bos_id().value_or(config().bos_token_id.value_or(-1));
+    encoding.eos_id =
+        tokenizer_->eos_id().value_or(config().eos_token_ids.empty() ? -1 : config().eos_token_ids.front());
+    encoding.adds_bos = tokenizer_->adds_bos();
+    return encoding;
+}
+
+std::vector<int32_t> RunSetup::end_tokens() const {
+    std::vector<int32_t> ids = config().eos_token_ids;
+    if (tokenizer_ && tokenizer_->eos_id()) ids.push_back(*tokenizer_->eos_id());
+    return ids;
+}
+
+Dataset RunSetup::read(const std::string& path) const {
+    ExampleOptions limits;
+    limits.source_max_len = options_.source_max_len;
+    limits.target_max_len = options_.target_max_len;
+    limits.train_on_source = options_.train_on_source;
+    limits.vocab_size = config().vocab_size;
+    limits.max_positions = config().max_position_embeddings;
+    limits.strict = options_.strict_data;
+    Dataset data = read_examples(path, encoding(), limits);
+    terminal_.line(concat(path, ": ", format_count(data.size()), " examples, ", format_count(data.n_tokens()),
+                          " tokens, ", format_count(data.n_labelled()), " of them in the loss"));
+    if (data.dropped.total() > 0) terminal_.warn(concat(path, ": dropped ", data.dropped.describe()));
+    if (data.skipped.count > 0) {
+        terminal_.warn(concat(path, ": ", data.skipped.count, " records cannot be used and are left out:"));
+        for (const std::string& reason : data.skipped.reasons) terminal_.warn("  " + reason);
+    }
+    return data;
+}
+
+void RunSetup::show(const Dataset& data) const {
+    if (options_.show_tokens == 0) return;
+    const auto text = [this](int32_t id) { return tokenizer_ ? tokenizer_->token_text(id) : std::string(); };
+    terminal_.result(show_tokens(data.examples, options_.show_tokens, text));
+}
+
+template <class Device>
+FrozenLayers resolve_frozen_layers(const RunSetup& setup, const Device& device, const std::string& adapter,
+                                   const std::vector<Example>& examples, const Progress& progress) {
+    const Options& options = setup.options();
+    FrozenLayers frozen;
+    std::optional<QuaffState> state;
+    if (!adapter.empty()) {
+        frozen.adapter.emplace(adapter, setup.config());
+        state = read_quaff_state(adapter, setup.config());
+    }
+    const std::string method = !options.method.empty() ? options.method : state ? state->method : "fp";
+    frozen.method = method == "quaff" ? Method::quaff : Method::fp;
+    if (frozen.method == Method::fp) return frozen;
+
+    // A resumed run goes on with what its checkpoint holds, whatever the channels once came from.
+    const bool resumed = !options.resume.empty() && state && state->outliers;
+    if (!resumed && !options.outliers.empty()) {
+        frozen.outliers = read_outlier_channels(options.outliers, setup.config());
+    } else if (!resumed && !options.cal_data.empty()) {
+        const Dataset data = setup.read(options.cal_data);
+        frozen.outliers = calibrate_on(setup, device, data.examples, options.cal_data, progress);
+    } else if (state && state->outliers) {
+        frozen.outliers = *state->outliers;
+        frozen.scales = state->scales;
+    } else if (!examples.empty()) {
+        if (options.verb == "eval")
+            setup.terminal().warn("no --outliers and no --cal-data: the outlier channels are found on --data itself");
+        frozen.outliers = calibrate_on(setup, device, examples, options.data, progress);
+    } else {
+        throw UsageError(
+            "--method quaff needs the outlier channels: give --outliers FILE, --cal-data FILE to find them, or an "
+            "--adapter that was trained with it");
+    }
+    return frozen;
+}
+
+OutlierChannels most_outlier_channels(const ModelConfig& config, const std::string& max_ratio) {
+    OutlierChannels most;
+    const MaxRatio ratio(max_ratio);
+    for (const JointModule& module : joint_modules(config)) {
+        std::vector<int32_t>& channels = most.channels[module.name];
+        channels.resize(static_cast<size_t>(max_outliers(module.in_features, ratio.of(module.name))));
+        for (size_t i = 0; i < channels.size(); ++i) channels[i] = static_cast<int32_t>(i);
+    }
+    return most;
+}
+
+BuildOptions build_options(const Options& options, const FrozenLayers& frozen, const BatchLimits& limits,
+                           bool training) {
+    BuildOptions build;
+    build.method = frozen.method;
+    if (frozen.adapter) {
+        build.lora = lora_of(*frozen.adapter, options.lora_dropout);
+    } else {
+        build.lora.r = static_cast<int>(options.lora_r);
+        build.lora.alpha = static_cast<float>(options.lora_alpha);
+        build.lora.dropout = static_cast<float>(options.lora_dropout);
+        build.lora.target_modules = split_names(options.target_modules);
+    }
+    build.scale_momentum = static_cast<float>(options.scale_momentum);
+    build.grad_bits = options.grad_bits == "16" ? 16 : 8;
+    build.seed = static_cast<uint64_t>(options.seed);
+    build.training = training;
+    build.adapters = training || frozen.adapter.has_value();
+    build.max_tokens = limits.max_tokens;
+    build.max_sequence_length = limits.max_sequence_length;
+    build.max_labelled = limits.max_labelled;
+    build.recompute = options.recompute == "none"    ? Recompute::none
+                      : options.recompute == "block" ? Recompute::block
+                                                     : Recompute::automatic;
+    build.memory_limit = static_cast<int64_t>(kPlannedShare * static_cast<double>(available_memory()));
+    return build;
+}
+
+template <class Device>
+std::unique_ptr<Model<Device>> build_model(const RunSetup& setup, const Device& device, const FrozenLayers& frozen,
+                                           const BuildOptions& build) {
+    const Model<Device> planned(device, setup.checkpoint(), frozen.outliers, build, /*plan_only=*/true);
+    const int64_t available = available_memory();
+    require(planned.plan().total() <= available, "the run needs ", format_bytes(planned.plan().total()),
+            " of memory and ", format_bytes(available), " are available; lower --batch-size, --source-max-len or ",
+            "--target-max-len", build.training ? ", or recompute with --recompute block" : "",
+            " (--plan shows what takes how much)");
+    auto model = build_quantized_model(setup.checkpoint(), frozen.outliers, build, device);
+    if (frozen.adapter) load_adapter(*model, *frozen.adapter);
+    load_scales(*model, frozen.scales);
+    return model;
+}
+
+template <class Device>
+void load_adapter(Model<Device>& model, const Adapter& adapter) {
+    for (const LoraAdapter& mine : model.adapters()) {
+        const LoraTensor* saved = adapter.find(mine.module);
+        require(saved != nullptr, "the adapter has no tensors for ", mine.module);
+        require(saved->a.rows == mine.a.rows && saved->b.cols == mine.b.cols, "the adapter's rank of ", mine.module,
+                " is ", saved->a.rows, ", but the model was built for ", mine.a.rows);
+        for (int64_t i = 0; i < mine.a.rows; ++i) std::copy_n(saved->a.row(i), mine.a.cols, mine.a.row(i));
+        for (int64_t i = 0; i < mine.b.rows; ++i) std::copy_n(saved->b.row(i), mine.b.cols, mine.b.row(i));
+    }
+}
+
+template <class Device>
+void load_scales(Model<Device>& model, const std::map<std::string, std::vector<float>>& scales) {
+    for (const LayerScales& layer : model.scales()) {
+        const auto saved = scales.find(layer.module);
+        if (saved == scales.end() || saved->second.size() != layer.s.size()) continue;
+        std::copy(saved->second.begin(), saved->second.end(), layer.s.begin());
+        *layer.initialised = true;
+    }
+}
+
+template <class Device>
+void save_adapter(const fs::path& folder, Model<Device>& model, const FrozenLayers& frozen, const Options& options) {
+    const LoraOptions& lora = model.options().lora;
+    LoraConfig config;
+    config.r = lora.r;
+    config.lora_alpha = static_cast<double>(lora.alpha);
+    config.lora_dropout = options.lora_dropout;  // as it was written: 0.1f is no 0.1
+    config.use_rslora = lora.rslora;
+    config.base_model = options.model;
+    std::vector<LoraTensor> tensors;
+    for (const LoraAdapter& adapter : model.adapters()) tensors.push_back({adapter.module, adapter.a, adapter.b});
+    write_adapter(folder, config, tensors);
+
+    QuaffState state;
+    state.method = name_of(frozen.method);
+    state.scale_momentum = options.scale_momentum;
+    state.grad_bits = model.options().grad_bits;
+    if (frozen.method == Method::quaff) {
+        state.outliers = frozen.outliers;
+        // All of them or, before the first training step of channels without maxima, none.
+        for (const LayerScales& layer : model.scales()) {
+            if (*layer.initialised || layer.s.empty()) {
+                state.scales[layer.module].assign(layer.s.begin(), layer.s.end());
+            } else {
+                state.scales.clear();
+                break;
+            }
+        }
+    }
+    write_quaff_state(folder, state);
+}
+
+template FrozenLayers resolve_frozen_layers(const RunSetup&, const cpu::Device&, const std::string&,
+                                            const std::vector<Example>&, const Progress&);
+template std::unique_ptr<Model<cpu::Device>> build_model(const RunSetup&, const cpu::Device&, const FrozenLayers&,
+                                                         const BuildOptions&);
+template void load_adapter(Model<cpu::Device>&, const Adapter&);
+template void load_scales(Model<cpu::Device>&, const std::map<std::string, std::vector<float>>&);
+template void save_adapter(const fs::path&, Model<cpu::Device>&, const FrozenLayers&, const Options&);
+
+}  // namespace quaff

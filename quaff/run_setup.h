@@ -1,0 +1,85 @@
+// What the verbs share before the first pass of a model: its checkpoint and tokenizer, the examples, and how its frozen
+// layers are computed, which an adapter brings along in its quaff.json.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "llmc/data/examples.h"
+#include "llmc/data/sampler.h"
+#include "llmc/terminal.h"
+#include "llmc/tokenizer/tokenizer.h"
+#include "quaff/adapter.h"
+#include "quaff/options.h"
+#include "quaff/quaff.h"
+#include "quaff/quaff_state.h"
+
+namespace quaff {
+
+// Called now and then by whatever takes long; may throw to stop it.
+using Progress = std::function<void(const std::string& what, int64_t done, int64_t total)>;
+
+class RunSetup {
+  public:
+    RunSetup(const Options& options, Terminal& terminal);
+
+    const Options& options() const { return options_; }
+    Terminal& terminal() const { return terminal_; }
+    const CheckpointReader& checkpoint() const { return checkpoint_; }
+    const ModelConfig& config() const { return checkpoint_.config(); }
+    const Tokenizer* tokenizer() const { return tokenizer_.get(); }  // null: the model's folder has none
+    TextEncoding encoding() const;
+    std::vector<int32_t> end_tokens() const;  // the config's and the tokenizer's
+
+    // Reads a data file under the options' limits and tells what was left out of it.
+    Dataset read(const std::string& path) const;
+    // --show-tokens of the first examples.
+    void show(const Dataset& data) const;
+
+  private:
+    const Options& options_;
+    Terminal& terminal_;
+    CheckpointReader checkpoint_;
+    std::unique_ptr<Tokenizer> tokenizer_;
+};
+
+// How the frozen layers are computed, and the adapter to begin with.
+struct FrozenLayers {
+    Method method = Method::fp;
+    OutlierChannels outliers;                          // without channels for Method::fp
+    std::map<std::string, std::vector<float>> scales;  // s by layer; empty: as calibration left it
+    std::optional<Adapter> adapter;
+};
+
+// `adapter` may be empty. Calibrates when nothing names the outlier channels, on --cal-data or else on `examples`.
+template <class Device>
+FrozenLayers resolve_frozen_layers(const RunSetup& setup, const Device& device, const std::string& adapter,
+                                   const std::vector<Example>& examples, const Progress& progress);
+
+// The channels of a layer that calibration will keep at most, for planning memory before there was a calibration.
+OutlierChannels most_outlier_channels(const ModelConfig& config, const std::string& max_ratio);
+
+BuildOptions build_options(const Options& options, const FrozenLayers& frozen, const BatchLimits& limits,
+                           bool training);
+
+// Throws Error when the plan needs more memory than there is. Adapter and scales are those of `frozen`.
+template <class Device>
+std::unique_ptr<Model<Device>> build_model(const RunSetup& setup, const Device& device, const FrozenLayers& frozen,
+                                           const BuildOptions& build);
+
+template <class Device>
+void load_adapter(Model<Device>& model, const Adapter& adapter);
+// s of the layers that are named.
+template <class Device>
+void load_scales(Model<Device>& model, const std::map<std::string, std::vector<float>>& scales);
+
+// The three files of an adapter, into `folder`.
+template <class Device>
+void save_adapter(const std::filesystem::path& folder, Model<Device>& model, const FrozenLayers& frozen,
+                  const Options& options);
+
+}  // namespace quaff

@@ -1,0 +1,456 @@
+#include "quaff/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+
+#include "llmc/error.h"
+#include "llmc/file_io.h"
+#include "llmc/memory_limits.h"
+#include "llmc/sha256.h"
+#include "quaff/checkpoint_folder.h"
+#include "quaff/generate.h"
+
+namespace quaff {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+constexpr double kSpike = 6;         // standard deviations above the trailing window that the log flags
+constexpr int64_t kAnswers = 3;      // evaluation examples whose answers are shown before and after
+constexpr int64_t kAnswerRoom = 32;  // tokens beyond the true answer that a wrong one may have
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+std::string fingerprint(const std::vector<Example>& examples) {
+    Sha256 digest;
+    const auto update = [&](const std::vector<int32_t>& ids) {
+        const uint64_t size = ids.size();
+        digest.update({reinterpret_cast<const char*>(&size), sizeof size});
+        digest.update({reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(int32_t)});
+    };
+    for (const Example& example : examples) {
+        update(example.input_ids);
+        update(example.labels);
+    }
+    return digest.finish();
+}
+
+// Config and the files' names and sizes: enough to notice another model, and read at once.
+std::string fingerprint(const CheckpointReader& checkpoint) {
+    Sha256 digest;
+    digest.update(read_file(checkpoint.directory() / "config.json"));
+    for (const SafetensorsFile& shard : checkpoint.shards())
+        digest.update(concat(shard.path().filename().string(), " ", fs::file_size(shard.path()), "\n"));
+    return digest.finish();
+}
+
+// What comes before the first labelled token.
+std::vector<int32_t> prompt_of(const Example& example) {
+    const auto labelled =
+        std::find_if(example.labels.begin(), example.labels.end(), [](int32_t label) { return label != kIgnoreLabel; });
+    return {example.input_ids.begin(), example.input_ids.begin() + (labelled - example.labels.begin())};
+}
+
+std::string one_line(std::string text, size_t width) {
+    std::replace(text.begin(), text.end(), '\n', ' ');
+    if (text.size() <= width) return text;
+    size_t end = width;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // between two characters
+    return text.substr(0, end) + "...";
+}
+
+}  // namespace
+
+template <class Device>
+Trainer<Device>::Trainer(const Options& options, Terminal& terminal, const Device& device)
+    : options_(options), terminal_(terminal), device_(device), setup_(options, terminal) {}
+
+// ---- before the first step -----------------------------------------------------------------------------------------
+
+template <class Device>
+void Trainer<Device>::read_data() {
+    train_ = setup_.read(options_.data);
+    if (!options_.eval_data.empty()) {
+        eval_ = setup_.read(options_.eval_data);
+    } else if (options_.eval_split > 0) {
+        std::tie(train_, eval_) = split(std::move(train_), options_.eval_split, static_cast<uint64_t>(options_.seed));
+        terminal_.line(concat(format_count(eval_.size()), " of the examples are held out for evaluation"));
+    }
+    setup_.show(train_);
+    data_fingerprint_ = fingerprint(train_.examples);
+    exact_match_ = eval_.size() > 0 && wants_exact_match(options_.exact_match, eval_, options_.train_on_source);
+}
+
+template <class Device>
+void Trainer<Device>::plan_steps() {
+    sampler_.emplace(train_.examples, options_.batch_size, static_cast<uint64_t>(options_.seed));
+    const int64_t per_epoch = sampler_->steps_per_epoch(options_.gradient_accumulation_steps);
+    total_steps_ = options_.max_steps > 0
+                       ? options_.max_steps
+                       : static_cast<int64_t>(std::ceil(options_.epochs * static_cast<double>(per_epoch)));
+    schedule_.emplace(options_.lr_scheduler, options_.learning_rate, total_steps_, options_.warmup_ratio);
+    limits_ = sampler_->limits(0, total_steps_, options_.gradient_accumulation_steps);
+    // Evaluation fits the memory that training needs, unless a single one of its examples is longer.
+    eval_batches_ = sequential_batches(eval_.examples, options_.batch_size, limits_.max_tokens);
+    limits_.include(batch_limits(eval_.examples, eval_batches_));
+}
+
+template <class Device>
+void Trainer<Device>::prepare_out() {
+    make_directories(options_.out);
+    if (resumed_from_.empty() && set_earlier_run_aside(options_.out))
+        terminal_.warn(concat(options_.out, " holds checkpoints of an earlier run; they are now in ", options_.out,
+                              "/earlier (--resume would have continued it)"));
+    write_file_atomically(fs::path(options_.out) / "config.toml", to_toml(options_));
+    log_.emplace((fs::path(options_.out) / "log.jsonl").string(), state_.step);
+    if (resumed_from_.empty() && frozen_.method == Method::quaff)
+        write_outlier_channels(fs::path(options_.out) / "outliers.json", frozen_.outliers);
+}
+
+template <class Device>
+ordered_json Trainer<Device>::plan() {
+    read_data();
+    plan_steps();
+    FrozenLayers frozen;
+    if (!options_.adapter.empty()) frozen.adapter.emplace(options_.adapter, setup_.config());
+    frozen.method = options_.method == "fp" ? Method::fp : Method::quaff;
+    if (frozen.method == Method::quaff)
+        frozen.outliers = options_.outliers.empty() ? most_outlier_channels(setup_.config(), options_.outlier_max_ratio)
+                                                    : read_outlier_channels(options_.outliers, setup_.config());
+    const BuildOptions build = build_options(options_, frozen, limits_, /*training=*/true);
+    const Model<Device> planned(device_, setup_.checkpoint(), frozen.outliers, build, /*plan_only=*/true);
+    terminal_.result(planned.plan().table());
+    terminal_.result(concat(format_bytes(available_memory()), " are available; ", planned.n_recomputed(), " of ",
+                            setup_.config().num_hidden_layers, " blocks are recomputed"));
+    ordered_json kinds = ordered_json::object();
+    for (int kind = 0; kind < static_cast<int>(MemoryKind::count); ++kind)
+        kinds[name_of(static_cast<MemoryKind>(kind))] = planned.plan().total(static_cast<MemoryKind>(kind));
+    return {{"total_bytes", planned.plan().total()}, {"bytes", kinds},
+            {"available_bytes", available_memory()}, {"recomputed_blocks", planned.n_recomputed()},
+            {"max_tokens", limits_.max_tokens},      {"max_sequence_length", limits_.max_sequence_length},
+            {"max_labelled", limits_.max_labelled}};
+}
+
+// ---- the run -------------------------------------------------------------------------------------------------------
+
+template <class Device>
+ordered_json Trainer<Device>::run(bool& stopped) {
+    stopped = false;
+    std::vector<std::pair<std::string, std::string>> rows = option_rows(options_);
+    terminal_.table("train_quaff train", rows);
+    ordered_json eval_after;
+    try {
+        read_data();
+        plan_steps();
+        std::string adapter = options_.adapter;
+        if (!options_.resume.empty()) {
+            const auto passed_over = [&](const std::string& damage) { terminal_.warn(damage); };
+            const bool named =
+                fs::path(options_.resume).lexically_normal().filename().string().rfind("checkpoint-", 0) == 0;
+            if (named) {
+                const std::string damage = find_damage(options_.resume);
+                require(damage.empty(), damage, "; --resume without a folder takes the newest intact checkpoint");
+            }
+            resumed_from_ = named ? options_.resume : newest_intact_checkpoint(options_.out, passed_over).string();
+            state_ = read_state(resumed_from_);
+            TrainingState asked = state_now();
+            check_resumable(state_, asked, resumed_from_);
+            last_checkpoint_ = adapter = resumed_from_;
+        }
+        frozen_ = resolve_frozen_layers(setup_, device_, adapter, train_.examples, progress());
+        const BuildOptions build = build_options(options_, frozen_, limits_, /*training=*/true);
+        model_ = build_model(setup_, device_, frozen_, build);
+        terminal_.line(model_->plan().table());
+        if (!resumed_from_.empty()) read_moments(resumed_from_, *model_);
+        work_.emplace(setup_.config(), build, frozen_.outliers, model_->n_recomputed());
+        peak_ = cpu::measure_peak(device_);
+        terminal_.line(format("peak of this machine, measured: %.0f int8 and %.0f fp32 GFLOP/s on %d threads",
+                              peak_.int8_operations * 1e-9, peak_.float_operations * 1e-9, device_.threads));
+        prepare_out();
+        if (!resumed_from_.empty()) terminal_.line(concat("resumed from ", resumed_from_));
+        train();
+        if (eval_.size() > 0) {
+            const Evaluation evaluation = evaluate_now("after");
+            log_evaluation(state_.step, evaluation);
+            eval_after = to_json(evaluation);
+        }
+        write_folder(fs::path(options_.out) / "adapter",
+                     [&](const fs::path& folder) { save_adapter(folder, *model_, frozen_, options_); });
+    } catch (const StoppedBySignal&) {
+        stopped = true;
+        terminal_.clear_status();
+        if (!model_) {
+            terminal_.warn("stopped before the first step; nothing was written");
+            return {{"stopped", true}, {"steps", 0}};
+        }
+        write_checkpoint_now();
+        terminal_.result(concat("stopped after step ", state_.step, " of ", total_steps_,
+                                "; go on with: ./train_quaff train --resume ", "--out ", options_.out));
+    }
+    ordered_json result = {
+        {"steps", state_.step},
+        {"loss", std::stod(format_loss(state_.loss))},
+        {"eval_before", state_.eval_before},
+        {"eval_after", eval_after},
+        {"tokens_per_second", training_seconds_ > 0 ? static_cast<double>(training_tokens_) / training_seconds_ : 0},
+        {"peak_memory_bytes", peak_resident_memory()},
+        {"adapter", (fs::path(options_.out) / "adapter").string()}};
+    if (stopped) {
+        result["stopped"] = true;
+        result["adapter"] = last_checkpoint_;
+    } else {
+        summarise(result);
+    }
+    return result;
+}
+
+template <class Device>
+void Trainer<Device>::train() {
+    if (eval_.size() > 0 && state_.eval_before.is_null()) {
+        const Evaluation evaluation = evaluate_now("before");
+        log_evaluation(0, evaluation);
+        state_.eval_before = to_json(evaluation);
+        state_.answers_before = answers();
+    }
+    first_step_ = state_.step;
+    while (state_.step < total_steps_) {
+        stop_if_asked();
+        const int64_t step = state_.step + 1;
+        const Step taken = take_step(step);
+        report(step, taken);
+        const bool last = step == total_steps_;
+        if (!last && options_.eval_steps > 0 && step % options_.eval_steps == 0 && eval_.size() > 0)
+            log_evaluation(step, evaluate_now("at step " + std::to_string(step)));
+        if (options_.save_steps > 0 && (last || step % options_.save_steps == 0)) write_checkpoint_now();
+    }
+}
+
+template <class Device>
+typename Trainer<Device>::Step Trainer<Device>::take_step(int64_t step) {
+    const auto begin = std::chrono::steady_clock::now();
+    const Window window = sampler_->window(step - 1, options_.gradient_accumulation_steps);
+    std::vector<Batch> batches;
+    Step taken;
+    Work work;
+    for (int64_t i = 0; i < window.count; ++i) {
+        batches.push_back(pack_examples(train_.examples, sampler_->micro_batch(window.epoch, window.first + i)));
+        taken.tokens += batches.back().n_tokens();
+        taken.labelled += batches.back().n_labelled();
+        work += work_->of(batches.back());
+    }
+    // Should a signal end the run in the middle of the window, the step was never begun: the scales go back too.
+    std::vector<std::pair<std::vector<float>, bool>> scales;
+    for (const LayerScales& layer : model_->scales())
+        scales.emplace_back(std::vector<float>(layer.s.begin(), layer.s.end()), *layer.initialised);
+
+    model_->zero_gradients();
+    double loss_sum = 0;
+    for (int64_t i = 0; i < window.count; ++i) {
+        const Batch& batch = batches[static_cast<size_t>(i)];
+        const LossSums sums = model_->forward(batch, static_cast<float>(1.0 / static_cast<double>(taken.labelled)),
+                                              static_cast<uint64_t>(state_.micro_batches + i));
+        if (!std::isfinite(sums.loss)) fail_nonfinite(step, "loss", sums.loss);
+        loss_sum += sums.loss;
+        model_->backward(batch);
+        if (signals_.requested() && i + 1 < window.count) {
+            size_t next = 0;
+            for (const LayerScales& layer : model_->scales()) {
+                std::copy(scales[next].first.begin(), scales[next].first.end(), layer.s.begin());
+                *layer.initialised = scales[next++].second;
+            }
+            throw StoppedBySignal{};
+        }
+        terminal_.status(format("step %lld/%lld  micro-batch %lld/%lld", static_cast<long long>(step),
+                                static_cast<long long>(total_steps_), static_cast<long long>(i + 1),
+                                static_cast<long long>(window.count)));
+    }
+    taken.loss = loss_sum / static_cast<double>(taken.labelled);
+    taken.grad_norm = model_->gradient_norm();
+    if (!std::isfinite(taken.grad_norm)) fail_nonfinite(step, "gradient norm", taken.grad_norm);
+    const double clip =
+        options_.max_grad_norm > 0 ? std::min(1.0, options_.max_grad_norm / (taken.grad_norm + 1e-6)) : 1.0;
+    taken.learning_rate = schedule_->at(step);
+    AdamWOptions adamw;
+    adamw.learning_rate = taken.learning_rate;
+    adamw.beta1 = options_.adam_beta1;
+    adamw.beta2 = options_.adam_beta2;
+    adamw.eps = options_.adam_eps;
+    adamw.weight_decay = options_.weight_decay;
+    model_->step(adamw, step, static_cast<float>(clip));
+
+    taken.seconds = seconds_since(begin);
+    const double floor = work.int8_operations / peak_.int8_operations + work.float_operations / peak_.float_operations;
+    taken.speed_of_light = floor / taken.seconds;
+    state_.step = step;
+    state_.micro_batches += window.count;
+    state_.epoch = static_cast<double>(window.epoch) + static_cast<double>(window.first + window.count) /
+                                                           static_cast<double>(sampler_->micro_batches_per_epoch());
+    training_seconds_ += taken.seconds;
+    training_tokens_ += taken.tokens;
+    state_.loss = taken.loss;
+    return taken;
+}
+
+template <class Device>
+void Trainer<Device>::fail_nonfinite(int64_t step, const std::string& what, double value) {
+    const std::string where = model_->find_nonfinite();
+    fail("step ", step, ": the ", what, " is ", value,
+         where.empty() ? "" : "; the first tensor that is not finite is the " + where, "; ",
+         last_checkpoint_.empty() ? "there is no checkpoint yet" : "the last good checkpoint is " + last_checkpoint_,
+         ". Lower --learning-rate or --max-grad-norm");
+}
+
+// ---- what is told --------------------------------------------------------------------------------------------------
+
+template <class Device>
+void Trainer<Device>::report(int64_t step, const Step& taken) {
+    const double tokens_per_second = static_cast<double>(taken.tokens) / taken.seconds;
+    const int64_t peak_memory = peak_resident_memory();
+    ordered_json line = {{"step", step},
+                         {"epoch", state_.epoch},
+                         {"loss", taken.loss},
+                         {"grad_norm", taken.grad_norm},
+                         {"learning_rate", taken.learning_rate},
+                         {"tokens", taken.tokens},
+                         {"labelled_tokens", taken.labelled},
+                         {"step_seconds", taken.seconds},
+                         {"tokens_per_second", tokens_per_second},
+                         {"sol", taken.speed_of_light},
+                         {"peak_memory_bytes", peak_memory}};
+    const double loss_z = loss_spikes_.update(taken.loss), grad_norm_z = grad_norm_spikes_.update(taken.grad_norm);
+    if (loss_z > kSpike) line["loss_zscore"] = loss_z;
+    if (grad_norm_z > kSpike) line["grad_norm_zscore"] = grad_norm_z;
+    log_->write(line);
+
+    const double mean_seconds = training_seconds_ / static_cast<double>(step - first_step_);
+    const std::string remaining = format_duration(static_cast<double>(total_steps_ - step) * mean_seconds);
+    const std::string figures =
+        format("step %lld/%lld  loss %.4f  grad norm %.3f  lr %.2e  %.0f tokens/s  %.0f%% SOL  %s  ETA %s",
+               static_cast<long long>(step), static_cast<long long>(total_steps_), taken.loss, taken.grad_norm,
+               taken.learning_rate, tokens_per_second, 100 * taken.speed_of_light, format_bytes(peak_memory).c_str(),
+               remaining.c_str());
+    terminal_.line(figures);
+    if (loss_z > kSpike)
+        terminal_.warn(format("step %lld: the loss is %.1f standard deviations above the steps before",
+                              static_cast<long long>(step), loss_z));
+    if (grad_norm_z > kSpike)
+        terminal_.warn(format("step %lld: the gradient norm is %.1f standard deviations above the steps before",
+                              static_cast<long long>(step), grad_norm_z));
+    terminal_.status(progress_bar(step, total_steps_, 30) + " ETA " + remaining);
+}
+
+template <class Device>
+Evaluation Trainer<Device>::evaluate_now(const std::string& when) {
+    const Progress tell = progress();
+    const Evaluation evaluation =
+        evaluate(*model_, eval_, eval_batches_, exact_match_,
+                 [&](int64_t done, int64_t total) { tell("evaluating " + when, done, total); });
+    terminal_.line(concat("evaluation ", when, ": ", in_words(evaluation)));
+    return evaluation;
+}
+
+template <class Device>
+void Trainer<Device>::log_evaluation(int64_t step, const Evaluation& evaluation) {
+    ordered_json line = {{"step", step},
+                         {"eval_loss", evaluation.loss()},
+                         {"eval_perplexity", evaluation.perplexity()},
+                         {"eval_token_accuracy", evaluation.token_accuracy()},
+                         {"eval_labelled_tokens", evaluation.labelled}};
+    if (evaluation.exact) line["eval_exact_match"] = evaluation.exact_match();
+    log_->write(line);
+}
+
+template <class Device>
+ordered_json Trainer<Device>::answers() {
+    ordered_json texts = ordered_json::array();
+    if (!exact_match_ || !setup_.tokenizer()) return texts;
+    const std::vector<int32_t> end = setup_.end_tokens();
+    for (int64_t i = 0; i < std::min(kAnswers, eval_.size()); ++i) {
+        const Example& example = eval_.examples[static_cast<size_t>(i)];
+        const std::vector<int32_t> made = generate(*model_, prompt_of(example), count_labelled(example) + kAnswerRoom,
+                                                   end, {}, 0, [](int32_t) { return true; });
+        texts.push_back(setup_.tokenizer()->decode(made, /*skip_special=*/true));
+    }
+    return texts;
+}
+
+template <class Device>
+void Trainer<Device>::summarise(const ordered_json& result) {
+    const ordered_json after = answers();
+    terminal_.result("");
+    for (size_t i = 0; i < after.size() && i < state_.answers_before.size(); ++i) {
+        const SourceTarget& text = eval_.texts[i];
+        terminal_.result("prompt  " + one_line(text.source, 100));
+        terminal_.result("  true    " + one_line(text.target, 100));
+        terminal_.result("  before  " + one_line(state_.answers_before[i].get<std::string>(), 100));
+        terminal_.result("  after   " + one_line(after[i].get<std::string>(), 100));
+    }
+    const ordered_json &before = result["eval_before"], &now = result["eval_after"];
+    const auto row = [&](const char* name, const char* key, double factor, const char* unit) {
+        if (!before.is_object() || !now.is_object() || !before.contains(key) || !now.contains(key)) return;
+        // JSON has no infinity: the perplexity of a model that knows nothing may be null.
+        const auto figure = [&](const ordered_json& of) {
+            return of[key].is_number() ? format("%10.4f%s", factor * of[key].get<double>(), unit) : "         -";
+        };
+        terminal_.result(format("%-15s", name) + figure(before) + "  -> " + figure(now));
+    };
+    row("loss", "loss", 1, "");
+    row("perplexity", "perplexity", 1, "");
+    row("token accuracy", "token_accuracy", 100, "%");
+    row("exact match", "exact_match", 100, "%");
+    terminal_.result(format("%lld steps, %.0f tokens/s, peak memory %s", static_cast<long long>(state_.step),
+                            result["tokens_per_second"].get<double>(),
+                            format_bytes(result["peak_memory_bytes"].get<int64_t>()).c_str()));
+    const std::string adapter = result["adapter"];
+    terminal_.result("the adapter is in " + adapter + "; next:");
+    terminal_.result(
+        concat("  ./train_quaff generate --model ", options_.model, " --adapter ", adapter, " --prompt \"...\""));
+    terminal_.result(concat("  ./train_quaff eval --model ", options_.model, " --adapter ", adapter, " --data FILE"));
+    terminal_.result(concat("  ./train_quaff merge --model ", options_.model, " --adapter ", adapter, " --out DIR"));
+}
+
+// ---- stopping and going on -----------------------------------------------------------------------------------------
+
+template <class Device>
+TrainingState Trainer<Device>::state_now() const {
+    TrainingState state = state_;
+    state.seed = options_.seed;
+    state.model = fingerprint(setup_.checkpoint());
+    state.data = data_fingerprint_;
+    state.options = resume_rows(options_);
+    // The number of steps shapes every schedule that comes down again; with the others a run may be prolonged.
+    if (options_.lr_scheduler != "constant") state.options.emplace_back("max-steps", std::to_string(total_steps_));
+    return state;
+}
+
+template <class Device>
+void Trainer<Device>::write_checkpoint_now() {
+    write_checkpoint(options_.out, state_.step, options_.save_total_limit, [&](const fs::path& folder) {
+        save_adapter(folder, *model_, frozen_, options_);
+        write_moments(folder, *model_);
+        write_state(folder, state_now());
+    });
+    last_checkpoint_ = (fs::path(options_.out) / ("checkpoint-" + std::to_string(state_.step))).string();
+}
+
+template <class Device>
+void Trainer<Device>::stop_if_asked() const {
+    if (signals_.requested()) throw StoppedBySignal{};
+}
+
+template <class Device>
+Progress Trainer<Device>::progress() {
+    return [this](const std::string& what, int64_t done, int64_t total) {
+        stop_if_asked();
+        terminal_.status(what + " " + progress_bar(done, total, 30));
+    };
+}
+
+template class Trainer<cpu::Device>;
+
+}  // namespace quaff

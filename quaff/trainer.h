@@ -1,0 +1,106 @@
+// A training run: the data, the steps, what is told about them, and the files that are left behind.
+//
+//   read data -> outlier channels -> build and quantise -> evaluate -> steps -> evaluate -> out/adapter
+//
+// One step takes `gradient_accumulation_steps` micro-batches. With L the labelled tokens of all of them,
+//
+//   loss     = sum of their tokens' losses / L
+//   gradient = d loss / d adapters; scaled by min(1, max_grad_norm / (norm + 1e-6)), torch's clip_grad_norm_
+//   AdamW with the schedule's learning rate
+//
+// Everything random is a function of the seed and a counter, so a run that is resumed goes on as if it had never
+// stopped.
+#pragma once
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "llmc/cpu/peak.h"
+#include "llmc/log.h"
+#include "llmc/schedule.h"
+#include "llmc/signals.h"
+#include "llmc/spike_detector.h"
+#include "quaff/evaluate.h"
+#include "quaff/run_setup.h"
+#include "quaff/speed_of_light.h"
+#include "quaff/training_state.h"
+
+namespace quaff {
+
+// Thrown where a run can stop because a signal asked for it.
+struct StoppedBySignal {};
+
+template <class Device>
+class Trainer {
+  public:
+    Trainer(const Options& options, Terminal& terminal, const Device& device);
+
+    // The whole run; `stopped` says that a signal ended it after a checkpoint. Returns the JSON object of --json.
+    nlohmann::ordered_json run(bool& stopped);
+
+    // Plans the memory of the run and prints the table. Calibrates nothing: where no file names the outlier channels,
+    // as many are planned for as calibration may find.
+    nlohmann::ordered_json plan();
+
+  private:
+    struct Step {
+        double loss = 0, grad_norm = 0, learning_rate = 0, seconds = 0, speed_of_light = 0;
+        int64_t tokens = 0, labelled = 0;
+    };
+
+    void read_data();
+    void plan_steps();
+    void prepare_out();
+    void train();
+
+    Step take_step(int64_t step);
+    [[noreturn]] void fail_nonfinite(int64_t step, const std::string& what, double value);
+    void report(int64_t step, const Step& taken);
+
+    Evaluation evaluate_now(const std::string& when);
+    void log_evaluation(int64_t step, const Evaluation& evaluation);
+    // The model's own answers to the first evaluation examples.
+    nlohmann::ordered_json answers();
+    void summarise(const nlohmann::ordered_json& result);
+
+    TrainingState state_now() const;
+    void write_checkpoint_now();
+    void stop_if_asked() const;
+    Progress progress();
+
+    const Options& options_;
+    Terminal& terminal_;
+    Device device_;
+    StopSignals signals_;
+    RunSetup setup_;
+
+    Dataset train_, eval_;
+    std::vector<std::vector<int64_t>> eval_batches_;
+    bool exact_match_ = false;
+    std::string data_fingerprint_;
+
+    std::optional<Sampler> sampler_;
+    std::optional<LearningRateSchedule> schedule_;
+    int64_t total_steps_ = 0;
+    BatchLimits limits_;
+
+    FrozenLayers frozen_;
+    std::unique_ptr<Model<Device>> model_;
+    std::optional<WorkModel> work_;
+    cpu::Peak peak_;
+    std::optional<JsonLog> log_;
+
+    // Where the run stands: the checkpoint it was resumed from, then every step taken.
+    std::string resumed_from_;
+    TrainingState state_;
+    std::string last_checkpoint_;
+    int64_t first_step_ = 0;       // steps that were taken before this process
+    double training_seconds_ = 0;  // of the steps this process took
+    int64_t training_tokens_ = 0;
+    SpikeDetector loss_spikes_, grad_norm_spikes_;
+};
+
+}  // namespace quaff

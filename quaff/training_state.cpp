@@ -1,0 +1,130 @@
+#include "quaff/training_state.h"
+
+#include <map>
+
+#include "llmc/error.h"
+#include "llmc/file_io.h"
+#include "llmc/json.h"
+#include "llmc/safetensors.h"
+
+namespace quaff {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kState = "state.json";
+constexpr const char* kMoments = "state.safetensors";
+constexpr int kFormat = 1;  // of state.json
+
+// Names of moments in state.safetensors: "m.model.layers.0.self_attn.q_proj.lora_A".
+struct NamedMoment {
+    std::string name;
+    std::span<float> values;
+};
+
+// m and v lie like the parameters: the offset of an adapter's matrix in the one is its offset in the other.
+template <class Device>
+std::vector<NamedMoment> named_moments(Model<Device>& model) {
+    std::vector<NamedMoment> moments;
+    const float* parameters = model.parameters().data();
+    for (const LoraAdapter& adapter : model.adapters()) {
+        for (const auto& [suffix, matrix] : {std::pair(".lora_A", adapter.a), std::pair(".lora_B", adapter.b)}) {
+            const auto begin = static_cast<size_t>(matrix.data - parameters);
+            const auto size = static_cast<size_t>(matrix.size());
+            moments.push_back({"m." + adapter.module + suffix, model.adam_m().subspan(begin, size)});
+            moments.push_back({"v." + adapter.module + suffix, model.adam_v().subspan(begin, size)});
+        }
+    }
+    return moments;
+}
+
+}  // namespace
+
+void write_state(const fs::path& folder, const TrainingState& state) {
+    nlohmann::ordered_json options = nlohmann::ordered_json::object();
+    for (const auto& [name, value] : state.options) options[name] = value;
+    const nlohmann::ordered_json object = {{"format", kFormat},
+                                           {"step", state.step},
+                                           {"epoch", state.epoch},
+                                           {"loss", state.loss},
+                                           {"model", {{"fingerprint", state.model}}},
+                                           {"data", {{"fingerprint", state.data}, {"next_step", state.step}}},
+                                           {"rng", {{"seed", state.seed}, {"micro_batches", state.micro_batches}}},
+                                           {"options", options},
+                                           {"eval_before", state.eval_before},
+                                           {"answers_before", state.answers_before}};
+    write_file_atomically(folder / kState, object.dump(2) + "\n");
+}
+
+TrainingState read_state(const fs::path& folder) {
+    const nlohmann::json tree = read_json(folder / kState);
+    const JsonObject object(tree, (folder / kState).string());
+    const int64_t format = object.integer("format", 0, INT64_MAX);
+    require(format == kFormat, object.field("format"), " is ", format, "; this program reads format ", kFormat);
+    TrainingState state;
+    state.step = object.integer("step", 0, INT64_MAX);
+    state.epoch = object.number("epoch", 0, 1e18);
+    state.loss = object.number("loss", -1e30, 1e30);
+    state.model = object.object("model").string("fingerprint");
+    state.data = object.object("data").string("fingerprint");
+    state.seed = object.object("rng").integer("seed", 0, INT64_MAX);
+    state.micro_batches = object.object("rng").integer("micro_batches", 0, INT64_MAX);
+    for (const auto& [name, value] : object.value("options").items())
+        state.options.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
+    if (object.has("eval_before")) state.eval_before = object.value("eval_before");
+    if (object.has("answers_before")) state.answers_before = object.value("answers_before");
+    return state;
+}
+
+void check_resumable(const TrainingState& before, const TrainingState& now, const std::string& checkpoint) {
+    const std::map<std::string, std::string> asked(now.options.begin(), now.options.end());
+    std::string changed;
+    for (const auto& [name, value] : before.options) {
+        const auto found = asked.find(name);
+        if (found == asked.end() || found->second == value) continue;
+        changed +=
+            concat(changed.empty() ? "" : ", ", "--", name, " was '", value, "' and is now '", found->second, "'");
+    }
+    if (!changed.empty())
+        throw UsageError(concat(checkpoint, " belongs to a run with other options: ", changed,
+                                ". Resume with the old ones, or start a new run with another --out"));
+    require(before.model == now.model, checkpoint, " belongs to another model than --model names");
+    require(before.data == now.data, checkpoint, " was trained on other examples than --data holds now; restore the ",
+            "file, or start a new run with another --out");
+}
+
+template <class Device>
+void write_moments(const fs::path& folder, Model<Device>& model) {
+    const std::vector<NamedMoment> moments = named_moments(model);
+    const std::vector<LayerScales> scales = model.scales();
+    std::vector<TensorSpec> specs;
+    for (const NamedMoment& moment : moments)
+        specs.push_back({moment.name, "F32", {static_cast<int64_t>(moment.values.size())}});
+    for (const LayerScales& layer : scales)
+        if (*layer.initialised) specs.push_back({"s." + layer.module, "F32", {static_cast<int64_t>(layer.s.size())}});
+    SafetensorsWriter writer(folder / kMoments, specs);
+    for (const NamedMoment& moment : moments) writer.write(moment.name, std::span<const float>(moment.values));
+    for (const LayerScales& layer : scales)
+        if (*layer.initialised) writer.write("s." + layer.module, std::span<const float>(layer.s));
+    writer.finish();
+}
+
+template <class Device>
+void read_moments(const fs::path& folder, Model<Device>& model) {
+    const SafetensorsFile file(folder / kMoments);
+    const auto read = [&](const std::string& name, std::span<float> values) {
+        require(file.tensor(name).size() == static_cast<int64_t>(values.size()), file.path().string(), ": tensor ",
+                name, " has ", file.tensor(name).size(), " values, but this model's has ", values.size());
+        file.read(name, values);
+    };
+    for (const NamedMoment& moment : named_moments(model)) read(moment.name, moment.values);
+    for (const LayerScales& layer : model.scales()) {
+        *layer.initialised = file.contains("s." + layer.module);
+        if (*layer.initialised) read("s." + layer.module, layer.s);
+    }
+}
+
+template void write_moments(const fs::path&, Model<cpu::Device>&);
+template void read_moments(const fs::path&, Model<cpu::Device>&);
+
+}  // namespace quaff

@@ -1,0 +1,222 @@
+#include "quaff/verbs.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "llmc/error.h"
+#include "llmc/file_io.h"
+#include "quaff/evaluate.h"
+#include "quaff/generate.h"
+#include "quaff/info.h"
+#include "quaff/merge.h"
+#include "quaff/run_setup.h"
+#include "quaff/trainer.h"
+
+namespace quaff {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+// Evaluation batches are no larger than this: more tokens at once are not faster, only larger in memory.
+constexpr int64_t kEvaluationTokens = 4096;
+
+void print_json(const ordered_json& object) {
+    std::printf("%s\n", object.dump(-1, ' ', false, ordered_json::error_handler_t::replace).c_str());
+}
+
+// outlier/<strategy><threshold>_<dataset>_<model>.json
+fs::path default_outlier_path(const OutlierChannels& outliers) {
+    return fs::path("outlier") /
+           concat(outliers.strategy, outliers.threshold, "_", outliers.dataset, "_", outliers.model, ".json");
+}
+
+Progress show_progress(Terminal& terminal) {
+    return [&terminal](const std::string& what, int64_t done, int64_t total) {
+        terminal.status(what + " " + progress_bar(done, total, 30));
+    };
+}
+
+// The lines of a text file, without their ends.
+std::vector<std::string> read_lines(const std::string& path) {
+    std::ifstream file(path);
+    require(file.good(), path, ": cannot be read");
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(file, line);) {
+        if (!line.empty() && line.back() == '\r') line.pop_back();
+        lines.push_back(std::move(line));
+    }
+    require(!file.bad(), path, ": reading failed");
+    return lines;
+}
+
+template <class Device>
+int train(const Options& options, Terminal& terminal, const Device& device) {
+    Trainer<Device> trainer(options, terminal, device);
+    if (options.plan) {
+        const ordered_json plan = trainer.plan();
+        if (options.json) print_json(plan);
+        return kDone;
+    }
+    bool stopped = false;
+    const ordered_json result = trainer.run(stopped);
+    if (options.json) print_json(result);
+    return stopped ? kStopped : kDone;
+}
+
+template <class Device>
+int calibrate_verb(const Options& options, Terminal& terminal, const Device& device) {
+    Options calibration = options;
+    calibration.method = "quaff";
+    calibration.outliers.clear();  // for this verb it names the file to write
+    const std::string& data = options.cal_data.empty() ? options.data : options.cal_data;
+    calibration.data = data;
+    calibration.cal_data.clear();
+    const RunSetup setup(calibration, terminal);
+    const Dataset examples = setup.read(data);
+    setup.show(examples);
+    const FrozenLayers frozen = resolve_frozen_layers(setup, device, "", examples.examples, show_progress(terminal));
+    const fs::path path = options.outliers.empty() ? default_outlier_path(frozen.outliers) : fs::path(options.outliers);
+    if (path.has_parent_path()) make_directories(path.parent_path());
+    write_outlier_channels(path, frozen.outliers);
+
+    int64_t channels = 0;
+    for (const auto& [module, list] : frozen.outliers.channels) channels += static_cast<int64_t>(list.size());
+    terminal.result(concat(channels, " outlier channels in ", frozen.outliers.channels.size(), " layers are in ",
+                           path.string(), "; use them with --outliers ", path.string()));
+    if (options.json) print_json(outliers_to_json(frozen.outliers));
+    return kDone;
+}
+
+template <class Device>
+int evaluate_verb(const Options& options, Terminal& terminal, const Device& device) {
+    const RunSetup setup(options, terminal);
+    const Dataset data = setup.read(options.data);
+    setup.show(data);
+    const bool exact_match = wants_exact_match(options.exact_match, data, options.train_on_source);
+    const auto batches = sequential_batches(data.examples, options.batch_size, kEvaluationTokens);
+    const Progress progress = show_progress(terminal);
+    const FrozenLayers frozen = resolve_frozen_layers(setup, device, options.adapter, data.examples, progress);
+    const BuildOptions build = build_options(options, frozen, batch_limits(data.examples, batches), /*training=*/false);
+    const auto model = build_model(setup, device, frozen, build);
+    const Evaluation evaluation = evaluate(*model, data, batches, exact_match,
+                                           [&](int64_t done, int64_t total) { progress("evaluating", done, total); });
+    terminal.result(concat(in_words(evaluation), " (", name_of(frozen.method), ", ", format_count(evaluation.labelled),
+                           " tokens of ", format_count(evaluation.examples), " examples)"));
+    if (options.json) print_json(to_json(evaluation));
+    return kDone;
+}
+
+template <class Device>
+int generate_verb(const Options& options, Terminal& terminal, const Device& device) {
+    const RunSetup setup(options, terminal);
+    require(setup.tokenizer() != nullptr, options.model,
+            ": has neither tokenizer.json nor tokenizer.model; text needs a tokenizer");
+    const std::vector<std::string> prompts =
+        options.prompt_file.empty() ? std::vector<std::string>{options.prompt} : read_lines(options.prompt_file);
+    std::vector<std::vector<int32_t>> prompt_ids;
+    BatchLimits limits;
+    for (const std::string& prompt : prompts) {
+        prompt_ids.push_back(encode_prompt(setup.encoding(), prompt));
+        limits.max_tokens = std::max(limits.max_tokens, static_cast<int64_t>(prompt_ids.back().size()));
+    }
+    const int64_t positions = setup.config().max_position_embeddings;
+    require(limits.max_tokens < positions || positions == 0, "a prompt has ", limits.max_tokens,
+            " tokens, and the model has ", positions, " positions for it and the answer");
+    limits.max_sequence_length = limits.max_tokens + options.max_new_tokens;
+    if (positions > 0) limits.max_sequence_length = std::min(limits.max_sequence_length, positions);
+    limits.max_tokens = limits.max_sequence_length;
+    limits.max_labelled = 1;
+
+    const FrozenLayers frozen = resolve_frozen_layers(setup, device, options.adapter, {}, show_progress(terminal));
+    const auto model = build_model(setup, device, frozen, build_options(options, frozen, limits, /*training=*/false));
+    terminal.clear_status();
+    const SamplingOptions sampling{options.temperature, options.top_k, options.top_p,
+                                   static_cast<uint64_t>(options.seed)};
+    const std::vector<int32_t> end = setup.end_tokens();
+    ordered_json results = ordered_json::array();
+    std::FILE* out = options.json ? stderr : stdout;
+    for (size_t i = 0; i < prompts.size(); ++i) {
+        TextStream stream(*setup.tokenizer(), /*skip_special=*/true);
+        std::string text;
+        const auto show = [&](const std::string& piece) {
+            text += piece;
+            std::fputs(piece.c_str(), out);
+            std::fflush(out);
+        };
+        const std::vector<int32_t> made =
+            generate(*model, prompt_ids[i], options.max_new_tokens, end, sampling, i, [&](int32_t id) {
+                show(stream.push(id));
+                return true;
+            });
+        show(stream.finish());
+        std::fputc('\n', out);
+        results.push_back({{"prompt", prompts[i]},
+                           {"text", text},
+                           {"prompt_tokens", prompt_ids[i].size()},
+                           {"new_tokens", made.size()},
+                           {"ids", made}});
+    }
+    if (options.json) print_json(options.prompt_file.empty() ? results[0] : ordered_json{{"results", results}});
+    return kDone;
+}
+
+int merge_verb(const Options& options, Terminal& terminal) {
+    const MergeReport report = merge_adapter(options.model, options.adapter, options.out);
+    terminal.result(concat(report.merged_layers, " layers of ", options.model, " now hold ", options.adapter, ": ",
+                           options.out, " (", report.files, report.files == 1 ? " file, " : " files, ",
+                           format_bytes(report.bytes), ")"));
+    if (options.json)
+        print_json({{"merged_layers", report.merged_layers},
+                    {"files", report.files},
+                    {"bytes", report.bytes},
+                    {"out", options.out}});
+    return kDone;
+}
+
+int tokenize_verb(const Options& options) {
+    const auto tokenizer = Tokenizer::load(options.model);
+    const auto print = [&](const std::string& text) {
+        std::printf("%s\n", nlohmann::json(tokenizer->encode(text)).dump().c_str());
+    };
+    if (options.was_given("text")) {
+        print(options.text);
+    } else {
+        for (const std::string& line : read_lines(options.data)) print(line);
+    }
+    return kDone;
+}
+
+template <class Device>
+int info_verb(const Options& options, Terminal& terminal, const Device& device) {
+    if (options.plan) return train(options, terminal, device);
+    const std::string path = !options.path.empty()       ? options.path
+                             : !options.adapter.empty()  ? options.adapter
+                             : !options.outliers.empty() ? options.outliers
+                                                         : options.model;
+    const ordered_json info = inspect(path);
+    terminal.result(info_text(info));
+    if (options.json) print_json(info);
+    return kDone;
+}
+
+}  // namespace
+
+template <class Device>
+int run_verb(const Options& options, Terminal& terminal, const Device& device) {
+    for (const std::string& name : options.unused) terminal.warn(concat(options.verb, " makes no use of --", name));
+    if (options.verb == "calibrate") return calibrate_verb(options, terminal, device);
+    if (options.verb == "eval") return evaluate_verb(options, terminal, device);
+    if (options.verb == "generate") return generate_verb(options, terminal, device);
+    if (options.verb == "merge") return merge_verb(options, terminal);
+    if (options.verb == "tokenize") return tokenize_verb(options);
+    if (options.verb == "info") return info_verb(options, terminal, device);
+    return train(options, terminal, device);
+}
+
+template int run_verb(const Options&, Terminal&, const cpu::Device&);
+
+}  // namespace quaff

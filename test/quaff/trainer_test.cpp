@@ -1,0 +1,288 @@
+// Whole runs on a model of two small layers: what they compute does not depend on how they are cut up.
+#include "quaff/trainer.h"
+
+#include <csignal>
+#include <thread>
+
+#include "llmc/error.h"
+#include "quaff/checkpoint_folder.h"
+#include "quaff/generate.h"
+#include "test/catch.h"
+#include "test/quaff/small_model.h"
+
+using namespace quaff;
+namespace fs = std::filesystem;
+
+namespace {
+
+// A folder with a model and data, and the option line of a run there.
+struct Workshop {
+    fs::path folder;
+    std::vector<std::string> common;
+
+    explicit Workshop(const std::string& name) : folder(small::fresh_folder("trainer_" + name)) {
+        small::write_model(folder / "model");
+        small::write_examples(folder / "train.jsonl", 21, 7);
+        small::write_examples(folder / "eval.jsonl", 5, 8);
+        common = {"--model",
+                  (folder / "model").string(),
+                  "--data",
+                  (folder / "train.jsonl").string(),
+                  "--threads",
+                  "1",
+                  "--learning-rate",
+                  "0.01",
+                  "--lora-r",
+                  "4",
+                  "--outlier-max-ratio",
+                  "0.125"};
+    }
+
+    Options options(const std::string& out, const std::vector<std::string>& more) const {
+        std::vector<std::string> arguments = common;
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        arguments.insert(arguments.end(), {"--out", (folder / out).string()});
+        return parse_options(arguments);
+    }
+
+    nlohmann::ordered_json run(const std::string& out, const std::vector<std::string>& more,
+                               bool* was_stopped = nullptr, bool stop_at_once = false) const {
+        const Options chosen = options(out, more);
+        std::FILE* sink = std::fopen((folder / "terminal.txt").c_str(), "a");
+        Terminal terminal(sink, /*quiet=*/false);
+        cpu::Device device;
+        device.threads = 1;
+        bool stopped = false;
+        nlohmann::ordered_json result;
+        try {
+            Trainer<cpu::Device> trainer(chosen, terminal, device);
+            if (stop_at_once) raise(SIGTERM);
+            result = trainer.run(stopped);
+        } catch (...) {
+            std::fclose(sink);
+            throw;
+        }
+        std::fclose(sink);
+        if (was_stopped) *was_stopped = stopped;
+        return result;
+    }
+
+    std::string adapter(const std::string& out) const {
+        return small::read_text(folder / out / "adapter" / "adapter_model.safetensors") +
+               small::read_text(folder / out / "adapter" / "quaff.json");
+    }
+
+    std::vector<nlohmann::json> log(const std::string& out) const {
+        std::vector<nlohmann::json> lines;
+        std::ifstream file(folder / out / "log.jsonl");
+        for (std::string line; std::getline(file, line);) lines.push_back(nlohmann::json::parse(line));
+        return lines;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a resumed run leaves the same adapter, byte for byte", "[trainer]") {
+    const Workshop shop("resume");
+    // Dropout, moving scales, accumulation and several epochs: everything that has a state.
+    const std::vector<std::string> more = {"--batch-size",   "3",  "--gradient-accumulation-steps", "2",
+                                           "--weight-decay", "0.1"};
+    const auto with = [&](std::vector<std::string> extra) {
+        extra.insert(extra.end(), more.begin(), more.end());
+        return extra;
+    };
+    shop.run("whole", with({"--max-steps", "10", "--save-steps", "0"}));
+    const std::string expected = shop.adapter("whole");
+    REQUIRE(expected.size() > 1000);
+
+    SECTION("six steps, then four more") {
+        shop.run("parts", with({"--max-steps", "6"}));
+        CHECK(shop.adapter("parts") != expected);
+        shop.run("parts", {"--resume", "--max-steps", "10"});
+        CHECK(shop.adapter("parts") == expected);
+        std::vector<int64_t> steps;
+        for (const auto& line : shop.log("parts"))
+            if (line.contains("loss")) steps.push_back(line["step"]);
+        CHECK(steps == std::vector<int64_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10});
+    }
+    SECTION("the newest checkpoint is damaged: the one before is used") {
+        shop.run("torn", with({"--max-steps", "6", "--save-steps", "2"}));
+        fs::resize_file(shop.folder / "torn" / "checkpoint-6" / "state.safetensors", 100);
+        CHECK_THROWS_AS(shop.run("torn", {"--resume", (shop.folder / "torn" / "checkpoint-6").string()}), llmc::Error);
+        shop.run("torn", {"--resume", "--max-steps", "10"});
+        CHECK(shop.adapter("torn") == expected);
+    }
+    SECTION("stopped by a signal somewhere, in a window or between two") {
+        for (int round = 0; round < 2; ++round) {
+            const std::string out = "stopped" + std::to_string(round);
+            bool stopped = false;
+            // The signal comes as soon as the log has its first lines, wherever the run is by then.
+            std::thread killer([&] {
+                const fs::path log = shop.folder / out / "log.jsonl";
+                std::error_code ignored;
+                while (!fs::exists(log, ignored) || fs::file_size(log, ignored) < 300) std::this_thread::yield();
+                kill(getpid(), SIGTERM);
+            });
+            shop.run(out, with({"--max-steps", "10"}), &stopped);
+            killer.join();
+            if (stopped) shop.run(out, {"--resume"});
+            CHECK(shop.adapter(out) == expected);
+        }
+    }
+    SECTION("stopped before the first step") {
+        bool stopped = false;
+        shop.run("calibrated", with({"--max-steps", "1", "--save-steps", "0"}));
+        const std::string outliers = (shop.folder / "calibrated" / "outliers.json").string();
+        const auto result = shop.run("early", with({"--max-steps", "10", "--eval-split", "0", "--outliers", outliers}),
+                                     &stopped, /*stop_at_once=*/true);
+        CHECK(stopped);
+        CHECK(result["steps"] == 0);
+        shop.run("early", {"--resume"});
+        shop.run("undisturbed", with({"--max-steps", "10", "--eval-split", "0", "--outliers", outliers}));
+        CHECK(shop.adapter("early") == shop.adapter("undisturbed"));
+    }
+}
+
+TEST_CASE("--resume refuses what would make it another run, by name", "[trainer]") {
+    const Workshop shop("refuse");
+    shop.run("run", {"--max-steps", "2", "--lr-scheduler", "linear"});
+    const auto complaint = [&](const std::vector<std::string>& more) -> std::string {
+        try {
+            shop.run("run", more);
+        } catch (const llmc::Error& error) {
+            return error.what();
+        }
+        return "";
+    };
+    CHECK(complaint({"--resume", "--lora-alpha", "32"}).find("--lora-alpha was '16' and is now '32'") !=
+          std::string::npos);
+    CHECK(complaint({"--resume", "--seed", "1"}).find("--seed") != std::string::npos);
+    CHECK(complaint({"--resume", "--max-steps", "4"}).find("--max-steps") != std::string::npos);
+    small::write_examples(shop.folder / "other.jsonl", 21, 9);
+    CHECK(complaint({"--resume", "--data", (shop.folder / "other.jsonl").string()}).find("--data") !=
+          std::string::npos);
+    CHECK(complaint({"--resume", "--save-steps", "7"}).empty());
+}
+
+TEST_CASE("a step over several micro-batches is the step over one large one", "[trainer]") {
+    const Workshop shop("accumulate");
+    small::write_examples(shop.folder / "train.jsonl", 4, 3);
+    const std::vector<std::string> more = {"--max-steps",    "1", "--method",     "fp",
+                                           "--lora-dropout", "0", "--eval-split", "0"};
+    const auto step = [&](const std::string& out, const std::string& batch, const std::string& accumulation) {
+        std::vector<std::string> all = more;
+        all.insert(all.end(), {"--batch-size", batch, "--gradient-accumulation-steps", accumulation});
+        shop.run(out, all);
+        return shop.log(out).at(0);
+    };
+    const nlohmann::json large = step("large", "4", "1"), small = step("small", "1", "4");
+    CHECK(small["labelled_tokens"] == large["labelled_tokens"]);
+    CHECK(small["tokens"] == large["tokens"]);
+    // The same sums in another order: some 30 losses and gradients of 1e-7 relative error each.
+    CHECK(small["loss"].get<double>() == Approx(large["loss"].get<double>()).epsilon(1e-6));
+    CHECK(small["grad_norm"].get<double>() == Approx(large["grad_norm"].get<double>()).epsilon(1e-5));
+}
+
+TEST_CASE("the log has the documented fields and the schedule's learning rates", "[trainer]") {
+    const Workshop shop("log");
+    const auto result = shop.run("run", {"--max-steps", "5", "--lr-scheduler", "linear", "--warmup-ratio", "0.2",
+                                         "--eval-data", (shop.folder / "eval.jsonl").string(), "--eval-steps", "2"});
+    std::vector<nlohmann::json> steps, evaluations;
+    for (const auto& line : shop.log("run")) (line.contains("eval_loss") ? evaluations : steps).push_back(line);
+    REQUIRE(steps.size() == 5);
+    const double peak = 0.01, factors[] = {0, 1, 0.75, 0.5, 0.25};
+    for (size_t i = 0; i < 5; ++i) {
+        for (const char* field : {"step", "epoch", "loss", "grad_norm", "learning_rate", "tokens", "labelled_tokens",
+                                  "step_seconds", "tokens_per_second", "sol", "peak_memory_bytes"})
+            CHECK(steps[i].at(field).is_number());
+        CHECK(steps[i]["learning_rate"].get<double>() == Approx(peak * factors[i]));
+        CHECK(steps[i]["sol"].get<double>() > 0);
+    }
+    REQUIRE(evaluations.size() == 4);  // before, at steps 2 and 4, after
+    CHECK(evaluations[0]["step"] == 0);
+    CHECK(evaluations[3]["step"] == 5);
+    CHECK(evaluations[0]["eval_loss"].get<double>() == Approx(result["eval_before"]["loss"].get<double>()));
+    CHECK(evaluations[3]["eval_loss"].get<double>() == Approx(result["eval_after"]["loss"].get<double>()));
+    CHECK(result["steps"] == 5);
+    CHECK(fs::exists(result["adapter"].get<std::string>() + "/adapter_config.json"));
+    CHECK(list_checkpoints(shop.folder / "run").size() == 1);
+}
+
+TEST_CASE("training lowers the loss on its own examples, in 8 bits and in full precision", "[trainer]") {
+    const Workshop shop("learn");
+    for (const std::string method : {"quaff", "fp"}) {
+        const auto result =
+            shop.run(method, {"--method", method, "--epochs", "12", "--batch-size", "8", "--max-grad-norm", "0",
+                              "--eval-data", (shop.folder / "train.jsonl").string(), "--lora-dropout", "0"});
+        // Random labels: from ln 48 and more towards what four ranks can remember.
+        CHECK(result["eval_after"]["loss"].get<double>() < 0.7 * result["eval_before"]["loss"].get<double>());
+    }
+}
+
+TEST_CASE("a run that diverges stops with the step and what to do", "[trainer]") {
+    const Workshop shop("diverge");
+    try {
+        shop.run("run", {"--max-steps", "20", "--learning-rate", "1e38", "--method", "fp", "--max-grad-norm", "0"});
+        FAIL("the run should have stopped");
+    } catch (const llmc::Error& error) {
+        const std::string message = error.what();
+        CHECK(message.find("step ") != std::string::npos);
+        CHECK(message.find("--learning-rate") != std::string::npos);
+    }
+}
+
+TEST_CASE("exact match by one pass is greedy decoding compared token for token", "[evaluate]") {
+    const Workshop shop("exact");
+    const Options options = shop.options("run", {"--method", "fp", "--eval-split", "0"});
+    std::FILE* sink = std::fopen("/dev/null", "w");
+    Terminal terminal(sink, true);
+    const RunSetup setup(options, terminal);
+    cpu::Device device;
+    FrozenLayers frozen;
+    BatchLimits limits;
+    limits.max_tokens = 64;
+    limits.max_sequence_length = 32;
+    limits.max_labelled = 64;
+    const auto model = build_model(setup, device, frozen, build_options(options, frozen, limits, /*training=*/false));
+
+    Dataset data;
+    const std::vector<std::vector<int32_t>> prompts = {{1, 5, 9}, {7}, {3, 3, 3, 3}};
+    for (const auto& prompt : prompts) {
+        const auto answer = generate(*model, prompt, 6, {}, {}, 0, [](int32_t) { return true; });
+        REQUIRE(answer.size() == 6);
+        Example example;
+        example.input_ids = prompt;
+        example.labels.assign(prompt.size(), kIgnoreLabel);
+        example.input_ids.insert(example.input_ids.end(), answer.begin(), answer.end());
+        example.labels.insert(example.labels.end(), answer.begin(), answer.end());
+        data.examples.push_back(example);
+    }
+    const auto run = [&] { return evaluate(*model, data, {{0, 1}, {2}}, true, [](int64_t, int64_t) {}); };
+    CHECK(run().exact == 3);
+    CHECK(run().correct == 18);
+    data.examples[1].labels.back() = (data.examples[1].labels.back() + 1) % small::kVocabulary;
+    CHECK(run().exact == 2);
+    CHECK(run().correct == 17);
+    // Sum over all tokens / their number, however they are batched.
+    const Evaluation apart = evaluate(*model, data, {{0}, {1}, {2}}, false, [](int64_t, int64_t) {});
+    CHECK(apart.loss() == Approx(run().loss()).epsilon(1e-6));
+    CHECK(apart.examples == 3);
+    CHECK_FALSE(apart.exact.has_value());
+    std::fclose(sink);
+}
+
+TEST_CASE("--plan adds up what the run then takes", "[trainer]") {
+    const Workshop shop("plan");
+    const Options options = shop.options("run", {"--plan"});
+    std::FILE* sink = std::fopen((shop.folder / "plan.txt").c_str(), "w");
+    Terminal terminal(sink, false);
+    cpu::Device device;
+    const auto plan = Trainer<cpu::Device>(options, terminal, device).plan();
+    std::fclose(sink);
+    int64_t total = 0;
+    for (const auto& [kind, bytes] : plan["bytes"].items()) total += bytes.get<int64_t>();
+    CHECK(plan["total_bytes"] == total);
+    CHECK(total > 0);
+    CHECK(small::read_text(shop.folder / "plan.txt").find("total") != std::string::npos);
+    CHECK_FALSE(fs::exists(shop.folder / "run"));
+}
