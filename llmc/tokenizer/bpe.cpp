@@ -54,8 +54,10 @@ void Bpe::read_vocabulary(const JsonObject& model) {
     for (const auto& [token, number] : vocabulary.tree().items()) {
         const int64_t id = vocabulary.integer(token, 0, kMaxTokenId);
         if (static_cast<size_t>(id) >= tokens_.size()) tokens_.resize(id + 1, nullptr);
-        require(!tokens_[id], model.field("vocab"), " gives the id ", id, " to two tokens, ",
-                describe(tokens_[id] ? *tokens_[id] : ""), " and ", describe(token), ".");
+        if (tokens_[id]) {
+            fail(model.field("vocab"), " gives the id ", id, " to two tokens, ", describe(*tokens_[id]), " and ",
+                 describe(token), ".");
+        }
         tokens_[id] = &ids_.emplace(token, static_cast<int32_t>(id)).first->first;
     }
 }
@@ -65,6 +67,7 @@ void Bpe::read_merges(const JsonObject& model) {
     if (!merges.is_array()) model.fail_field("merges", "be a list");
     merges_.reserve(merges.size());
     int32_t rank = 0;
+    std::string merged;
     for (size_t i = 0; i < merges.size(); ++i) {
         const nlohmann::json& merge = merges[i];
         std::string_view left, right;
@@ -81,16 +84,20 @@ void Bpe::read_merges(const JsonObject& model) {
             left = merge[0].get_ref<const std::string&>();
             right = merge[1].get_ref<const std::string&>();
         }
-        require(!left.empty() && !right.empty(), model.field("merges"), ", entry ", i,
-                ": must be two tokens, \"a b\" or [\"a\", \"b\"], found ", describe(merge), ".");
-        const auto id_of = [&](const std::string& token) {
+        if (left.empty() || right.empty()) {
+            fail(model.field("merges"), ", entry ", i, ": must be two tokens, \"a b\" or [\"a\", \"b\"], found ",
+                 describe(merge), ".");
+        }
+        const auto id_of = [&](std::string_view token) {
             const std::optional<int32_t> found = id(token);
-            require(found.has_value(), model.field("merges"), ", entry ", i, ": ", describe(merge), " names ",
-                    describe(token), ", which is not in the vocabulary.");
+            if (!found) {
+                fail(model.field("merges"), ", entry ", i, ": ", describe(merge), " names ",
+                     describe(std::string(token)), ", which is not in the vocabulary.");
+            }
             return *found;
         };
-        const std::string merged = std::string(left) + std::string(right);
-        merges_[pair_key(id_of(std::string(left)), id_of(std::string(right)))] = {rank++, id_of(merged)};
+        merged.assign(left).append(right);
+        merges_[pair_key(id_of(left), id_of(right))] = {rank++, id_of(merged)};
     }
 }
 

@@ -21,10 +21,11 @@ json read_if_there(const std::filesystem::path& path) {
     return std::filesystem::exists(path) ? read_json(path) : json::object();
 }
 
-// "<s>", or {"content": "<s>", ..}; nothing when the field is missing, null or empty.
-std::string token_content(const JsonObject& config, const std::string& key) {
-    if (!config.has(key)) return "";
-    return config.value(key).is_object() ? config.object(key).string("content") : config.string(key);
+// A token as these files name one: "<s>", or {"content": "<s>", ..}.
+std::string content_of(const json& token, const JsonObject& owner, const std::string& key) {
+    if (token.is_object()) return JsonObject(token, owner.file(), key + ".").string("content");
+    if (!token.is_string()) owner.fail_field(key, "name tokens");
+    return token.get<std::string>();
 }
 
 }  // namespace
@@ -109,29 +110,38 @@ void apply_tokenizer_config(TokenizerParts& parts, const std::filesystem::path& 
         }
         return id;
     };
+    const auto fail_unknown = [](const std::string& field, const std::string& content) {
+        fail(field, " names ", describe(content),
+             ", which is not a token of this tokenizer. Add it to the tokenizer's own file, or take it out.");
+    };
+    for (const JsonObject* file : {&config, &map}) {
+        // transformers 5 has a new name for the old one.
+        for (const std::string key : {"additional_special_tokens", "extra_special_tokens"}) {
+            if (!file->has(key)) continue;
+            for (const json& entry : file->value(key)) {
+                const std::string content = content_of(entry, *file, key);
+                if (!content.empty() && !make_special(content)) fail_unknown(file->field(key), content);
+            }
+        }
+    }
+
     const auto named_token = [&](const std::string& key) {
-        return config.contains(key) ? token_content(config, key) : token_content(map, key);
+        const JsonObject& file = config.contains(key) ? config : map;
+        return file.has(key) ? content_of(file.value(key), file, key) : "";
     };
     for (const char* key : {"unk_token", "pad_token"}) make_special(named_token(key));
-    const auto bos_or_eos = [&](const std::string& key, std::optional<int32_t>& id) {
+    const auto read_end = [&](const std::string& key, std::optional<int32_t>& id,
+                              std::optional<int32_t> from_template) {
         const std::string content = named_token(key);
-        const std::optional<int32_t> found = make_special(content);
         if (content.empty()) return;
-        require(found.has_value(), (config.contains(key) ? config : map).field(key), " is ", describe(content),
-                ", which is not a token of this tokenizer.");
-        id = found;
-    };
-    const std::optional<int32_t> template_bos = parts.bos, template_eos = parts.eos;
-    bos_or_eos("bos_token", parts.bos);
-    bos_or_eos("eos_token", parts.eos);
-
-    const auto require_same = [&](bool adds, std::optional<int32_t> a, std::optional<int32_t> b, const char* key) {
-        require(!adds || a == b, config.field(key), " is the token ", b.value_or(-1),
-                ", but the tokenizer's post_processor adds the token ", a.value_or(-1),
+        id = make_special(content);
+        if (!id) fail_unknown((config.contains(key) ? config : map).field(key), content);
+        require(!from_template || from_template == id, config.field(key), " is ", describe(content),
+                ", but the tokenizer's post_processor adds the token ", from_template.value_or(-1),
                 " in its place. Such templates are not supported.");
     };
-    require_same(parts.adds_bos, template_bos, parts.bos, "bos_token");
-    require_same(parts.adds_eos, template_eos, parts.eos, "eos_token");
+    read_end("bos_token", parts.bos, parts.template_bos);
+    read_end("eos_token", parts.eos, parts.template_eos);
 }
 
 }  // namespace llmc

@@ -134,8 +134,8 @@ TokenizerParts read_tokenizer_json(const std::filesystem::path& path) {
         }
         parts.adds_bos = !tokens.before.empty();
         parts.adds_eos = !tokens.behind.empty();
-        if (parts.adds_bos) parts.bos = tokens.before[0];
-        if (parts.adds_eos) parts.eos = tokens.behind[0];
+        if (parts.adds_bos) parts.bos = parts.template_bos = tokens.before[0];
+        if (parts.adds_eos) parts.eos = parts.template_eos = tokens.behind[0];
     }
     return parts;
 }

@@ -24,6 +24,7 @@ struct TokenizerParts {
     AddedTokenMatcher as_written, as_normalized;
     std::optional<int32_t> bos, eos;
     bool adds_bos = false, adds_eos = false;
+    std::optional<int32_t> template_bos, template_eos;  // what the post-processor of tokenizer.json adds
 
     std::optional<int32_t> id(std::string_view token) const;
     int32_t max_id() const;

@@ -31,11 +31,13 @@ std::string decode(const Tokenizer& tokenizer, const std::vector<int32_t>& ids, 
     const std::string text = tokenizer.decode(ids, skip_special);
     TextStream stream(tokenizer, skip_special);
     std::string streamed;
+    bool whole_characters = true;
     for (size_t i = 0; i <= ids.size(); ++i) {
         const std::string part = i < ids.size() ? stream.push(ids[i]) : stream.finish();
-        CHECK(find_invalid_utf8(part) == std::string::npos);
+        whole_characters &= find_invalid_utf8(part) == std::string::npos;
         streamed += part;
     }
+    CHECK(whole_characters);
     CHECK(streamed == text);
     return text;
 }

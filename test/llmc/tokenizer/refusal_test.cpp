@@ -15,46 +15,42 @@ using nlohmann::json;
 
 namespace {
 
-json added_token(int id, const std::string& content) {
-    return {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
-            {"rstrip", false}, {"normalized", false}, {"special", true}};
-}
-
-json special_piece(const std::string& name) {
-    return {{"SpecialToken", {{"id", name}, {"type_id", 0}}}};
-}
-
-const json kSequencePiece = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
-
-json template_processing(const json& single) {
-    const json tokens = {{"<s>", {{"id", "<s>"}, {"ids", {5}}, {"tokens", {"<s>"}}}},
-                         {"</s>", {{"id", "</s>"}, {"ids", {6}}, {"tokens", {"</s>"}}}}};
-    return {{"type", "TemplateProcessing"}, {"single", single}, {"pair", json::array()}, {"special_tokens", tokens}};
-}
-
 // a b c, merged to ab and abc; <s> is 5, </s> 6.
-json small_tokenizer() {
-    return {{"version", "1.0"},
-            {"added_tokens", {added_token(5, "<s>"), added_token(6, "</s>")}},
-            {"normalizer", nullptr},
-            {"pre_tokenizer", nullptr},
-            {"post_processor", nullptr},
-            {"decoder", {{"type", "Fuse"}}},
-            {"model",
-             {{"type", "BPE"},
-              {"vocab", {{"a", 0}, {"b", 1}, {"c", 2}, {"ab", 3}, {"abc", 4}}},
-              {"merges", {"a b", "ab c"}}}}};
+constexpr const char* kSmallTokenizer = R"({
+    "version": "1.0",
+    "added_tokens": [
+        {"id": 5, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+         "special": true},
+        {"id": 6, "content": "</s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+         "special": true}],
+    "normalizer": null, "pre_tokenizer": null, "post_processor": null,
+    "decoder": {"type": "Fuse"},
+    "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "c": 2, "ab": 3, "abc": 4}, "merges": ["a b", "ab c"]}})";
+
+std::string split(const std::string& regex) {
+    return R"({"type": "Split", "pattern": {"Regex": )" + json(regex).dump() +
+           R"(}, "behavior": "Isolated", "invert": false})";
 }
 
-json split(const std::string& regex) {
-    return {{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", "Isolated"}, {"invert", false}};
+// A TemplateProcessing that puts the tokens `before` the text, or is nothing but them.
+std::string template_processing(const std::vector<std::string>& before, bool text = true) {
+    std::string single;
+    for (const std::string& token : before) {
+        single += R"({"SpecialToken": {"id": ")" + token + R"(", "type_id": 0}},)";
+    }
+    if (text) single += R"({"Sequence": {"id": "A", "type_id": 0}},)";
+    single.pop_back();
+    return R"({"type": "TemplateProcessing", "pair": [], "special_tokens": {
+                   "<s>": {"id": "<s>", "ids": [5], "tokens": ["<s>"]},
+                   "</s>": {"id": "</s>", "ids": [6], "tokens": ["</s>"]}}, "single": [)" +
+           single + "]}";
 }
 
 }  // namespace
 
 TEST_CASE("a small tokenizer loads as it is", "[tokenizer]") {
     ModelDirectory model;
-    model.write("tokenizer.json", small_tokenizer());
+    model.write_bytes("tokenizer.json", kSmallTokenizer);
     const auto tokenizer = Tokenizer::load(model.path());
     CHECK(tokenizer->encode("abcabba<s>c") == std::vector<int32_t>{4, 3, 1, 0, 5, 2});
     CHECK(tokenizer->encode("axb") == std::vector<int32_t>{3});  // no unknown token: x leaves nothing, as in HF
@@ -77,41 +73,39 @@ TEST_CASE("a small tokenizer loads as it is", "[tokenizer]") {
 TEST_CASE("what is not supported in tokenizer.json is refused by name", "[tokenizer]") {
     struct Case {
         const char* where;  // JSON pointer
-        json value;
+        std::string value;
         const char* message;
     };
-    const json sequence_of_nfc = {{"type", "Sequence"}, {"normalizers", {{{"type", "NFC"}}}}};
-    const json two_tokens = {special_piece("<s>"), special_piece("</s>"), kSequencePiece};
     const std::vector<Case> cases = {
-        {"/version", "2.0", "version"},
-        {"/model", nullptr, "model"},
-        {"/model/type", "Unigram", "Unigram"},
-        {"/model/type", "WordPiece", "WordPiece"},
-        {"/model/dropout", 0.1, "dropout"},
-        {"/model/continuing_subword_prefix", "##", "continuing_subword_prefix"},
-        {"/model/end_of_word_suffix", "</w>", "</w>"},
-        {"/model/unk_token", "<unk>", "unk_token"},
-        {"/model/vocab", json::object(), "empty"},
-        {"/model/vocab", json::array(), "vocab"},
-        {"/model/vocab/a", -1, "-1"},
-        {"/model/vocab/a", 1.5, "1.5"},
-        {"/model/vocab/a", "x", "\"x\""},
-        {"/model/vocab/a", 1LL << 40, "1099511627776"},
-        {"/model/vocab/a", 1, "to two tokens"},
-        {"/model/merges", nullptr, "merges"},
-        {"/model/merges", "a b", "a list"},
-        {"/model/merges/0", "a", "two tokens"},
-        {"/model/merges/0", "a b c", "two tokens"},
-        {"/model/merges/0", {"a"}, "two tokens"},
-        {"/model/merges/1", {"a", 1}, "entry 1"},
-        {"/model/merges/0", "a x", "\"x\", which is not in the vocabulary"},
-        {"/model/merges/1", "b c", "\"bc\", which is not in the vocabulary"},
-        {"/normalizer", {{"type", "NFC"}}, "NFC"},
-        {"/normalizer", sequence_of_nfc, "NFC"},
-        {"/normalizer", {{"type", "Replace"}, {"pattern", {{"String", ""}}}, {"content", "x"}}, "empty"},
-        {"/pre_tokenizer", {{"type", "BertPreTokenizer"}}, "BertPreTokenizer"},
-        {"/pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", {{{"type", "Punctuation"}}}}}, "Punctuation"},
-        {"/pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", "Digits"}}, "a list"},
+        {"/version", R"("2.0")", "version"},
+        {"/model", "null", "model"},
+        {"/model/type", R"("Unigram")", "Unigram"},
+        {"/model/type", R"("WordPiece")", "WordPiece"},
+        {"/model/dropout", "0.1", "dropout"},
+        {"/model/continuing_subword_prefix", R"("##")", "continuing_subword_prefix"},
+        {"/model/end_of_word_suffix", R"("</w>")", "</w>"},
+        {"/model/unk_token", R"("<unk>")", "unk_token"},
+        {"/model/vocab", "{}", "empty"},
+        {"/model/vocab", "[]", "vocab"},
+        {"/model/vocab/a", "-1", "-1"},
+        {"/model/vocab/a", "1.5", "1.5"},
+        {"/model/vocab/a", R"("x")", "\"x\""},
+        {"/model/vocab/a", "1099511627776", "1099511627776"},
+        {"/model/vocab/a", "1", "to two tokens"},
+        {"/model/merges", "null", "merges"},
+        {"/model/merges", R"("a b")", "a list"},
+        {"/model/merges/0", R"("a")", "two tokens"},
+        {"/model/merges/0", R"("a b c")", "two tokens"},
+        {"/model/merges/0", R"(["a"])", "two tokens"},
+        {"/model/merges/1", R"(["a", 1])", "entry 1"},
+        {"/model/merges/0", R"("a x")", "\"x\", which is not in the vocabulary"},
+        {"/model/merges/1", R"("b c")", "\"bc\", which is not in the vocabulary"},
+        {"/normalizer", R"({"type": "NFC"})", "NFC"},
+        {"/normalizer", R"({"type": "Sequence", "normalizers": [{"type": "NFKC"}]})", "NFKC"},
+        {"/normalizer", R"({"type": "Replace", "pattern": {"String": ""}, "content": "x"})", "empty"},
+        {"/pre_tokenizer", R"({"type": "BertPreTokenizer"})", "BertPreTokenizer"},
+        {"/pre_tokenizer", R"({"type": "Sequence", "pretokenizers": [{"type": "Punctuation"}]})", "Punctuation"},
+        {"/pre_tokenizer", R"({"type": "Sequence", "pretokenizers": "Digits"})", "a list"},
         {"/pre_tokenizer", split("(a"), "not valid"},
         {"/pre_tokenizer", split("\\w+"), "\\w"},
         {"/pre_tokenizer", split("^a"), "anchor ^"},
@@ -122,29 +116,27 @@ TEST_CASE("what is not supported in tokenizer.json is refused by name", "[tokeni
         {"/pre_tokenizer", split("a{,3}"), "{,n}"},
         {"/pre_tokenizer", split("\\"), "\\"},
         {"/pre_tokenizer", split("\\pL"), "without"},
-        {"/pre_tokenizer",
-         {{"type", "Split"}, {"pattern", {{"Glob", "*"}}}, {"behavior", "Isolated"}, {"invert", false}},
+        {"/pre_tokenizer", R"({"type": "Split", "pattern": {"Glob": "*"}, "behavior": "Isolated", "invert": false})",
          "Regex"},
-        {"/pre_tokenizer",
-         {{"type", "Split"}, {"pattern", {{"String", "a"}}}, {"behavior", "Sometimes"}, {"invert", false}},
-         "Sometimes"},
-        {"/pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "__"}}, "one character"},
-        {"/pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "last"}}, "last"},
-        {"/post_processor", {{"type", "RobertaProcessing"}}, "RobertaProcessing"},
-        {"/post_processor", template_processing(two_tokens), "at most one token"},
-        {"/post_processor", template_processing(json::array({special_piece("<s>")})), "sequence A once"},
-        {"/post_processor", template_processing({special_piece("<x>"), kSequencePiece}), "<x>"},
-        {"/decoder", {{"type", "WordPiece"}}, "WordPiece"},
-        {"/decoder", {{"type", "Strip"}, {"content", " "}, {"start", 0}, {"stop", 1}}, "stop"},
-        {"/added_tokens", 3, "added_tokens"},
-        {"/added_tokens/0/id", 7, "would give it 5"},
-        {"/added_tokens/0/content", 7, "content"},
-        {"/added_tokens/0", "<s>", "\"<s>\""},
+        {"/pre_tokenizer", R"({"type": "Split", "pattern": {"String": "a"}, "behavior": "Often", "invert": false})",
+         "Often"},
+        {"/pre_tokenizer", R"({"type": "Metaspace", "replacement": "__"})", "one character"},
+        {"/pre_tokenizer", R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "last"})", "last"},
+        {"/post_processor", R"({"type": "RobertaProcessing"})", "RobertaProcessing"},
+        {"/post_processor", template_processing({"<s>", "</s>"}), "at most one token"},
+        {"/post_processor", template_processing({"<s>"}, false), "sequence A once"},
+        {"/post_processor", template_processing({"<x>"}), "<x>"},
+        {"/decoder", R"({"type": "WordPiece"})", "WordPiece"},
+        {"/decoder", R"({"type": "Strip", "content": " ", "start": 0, "stop": 1})", "stop"},
+        {"/added_tokens", "3", "added_tokens"},
+        {"/added_tokens/0/id", "7", "would give it 5"},
+        {"/added_tokens/0/content", "7", "content"},
+        {"/added_tokens/0", R"("<s>")", "\"<s>\""},
     };
     ModelDirectory model;
     for (const Case& refused : cases) {
-        json tokenizer = small_tokenizer();
-        tokenizer[json::json_pointer(refused.where)] = refused.value;
+        json tokenizer = json::parse(kSmallTokenizer);
+        tokenizer[json::json_pointer(refused.where)] = json::parse(refused.value);
         model.write("tokenizer.json", tokenizer);
         INFO(refused.where << " = " << refused.value);
         CHECK_THROWS_AS(Tokenizer::load(model.path()), Error);
@@ -153,8 +145,8 @@ TEST_CASE("what is not supported in tokenizer.json is refused by name", "[tokeni
 }
 
 TEST_CASE("a regular expression that runs away is an error", "[tokenizer]") {
-    json tokenizer = small_tokenizer();
-    tokenizer["pre_tokenizer"] = split("(?:a+)+c");
+    json tokenizer = json::parse(kSmallTokenizer);
+    tokenizer["pre_tokenizer"] = json::parse(split("(?:a+)+c"));
     ModelDirectory model;
     model.write("tokenizer.json", tokenizer);
     // 2^60 ways to cut the run, and none of them ends in c: PCRE2's limit ends the search.
@@ -164,8 +156,8 @@ TEST_CASE("a regular expression that runs away is an error", "[tokenizer]") {
 
 TEST_CASE("the configuration says which tokens begin and end a text", "[tokenizer]") {
     ModelDirectory model;
-    json tokenizer = small_tokenizer();
-    tokenizer["post_processor"] = template_processing({special_piece("<s>"), kSequencePiece});
+    json tokenizer = json::parse(kSmallTokenizer);
+    tokenizer["post_processor"] = json::parse(template_processing({"<s>"}));
     model.write("tokenizer.json", tokenizer);
     CHECK(Tokenizer::load(model.path())->adds_bos());
     CHECK(Tokenizer::load(model.path())->bos_id() == 5);
@@ -193,10 +185,14 @@ TEST_CASE("the configuration says which tokens begin and end a text", "[tokenize
     CHECK_THROWS_WITH(Tokenizer::load(model.path()), Contains("eos_token") && Contains("<eos>"));
     model.write("tokenizer_config.json", {{"eos_token", 2}});
     CHECK_THROWS_WITH(Tokenizer::load(model.path()), Contains("eos_token"));
+    model.write("tokenizer_config.json", {{"additional_special_tokens", {"ab"}}});
+    CHECK(Tokenizer::load(model.path())->is_special(3));
+    model.write("tokenizer_config.json", {{"extra_special_tokens", {"<x>"}}});
+    CHECK_THROWS_WITH(Tokenizer::load(model.path()), Contains("extra_special_tokens") && Contains("<x>"));
 
     // added_tokens_decoder changes a token of tokenizer.json and adds one behind the last.
-    json end = added_token(0, "</s>"), more = added_token(0, "<more>");
-    end["lstrip"] = true;
+    const json end = {{"content", "</s>"}, {"lstrip", true}, {"special", true}};
+    const json more = {{"content", "<more>"}, {"special", true}};
     model.write("tokenizer_config.json", {{"added_tokens_decoder", {{"7", more}, {"6", end}}}});
     loaded = Tokenizer::load(model.path());
     CHECK(loaded->vocab_size() == 8);
@@ -214,7 +210,7 @@ TEST_CASE("a directory without a tokenizer says what is missing", "[tokenizer]")
 
 TEST_CASE("text that is not UTF-8 is refused", "[tokenizer]") {
     ModelDirectory model;
-    model.write("tokenizer.json", small_tokenizer());
+    model.write_bytes("tokenizer.json", kSmallTokenizer);
     const auto tokenizer = Tokenizer::load(model.path());
     for (const char* bad : {"ab\xFF", "ab\xC0\x80", "ab\xED\xA0\x80", "ab\xF4\x90\x80\x80", "ab\xE2\x82", "ab\x80"}) {
         CHECK_THROWS_WITH(tokenizer->encode(bad), Contains("not UTF-8: byte 2 "));
