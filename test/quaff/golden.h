@@ -13,6 +13,7 @@
 #include "llmc/data/batch.h"
 #include "llmc/json.h"
 #include "llmc/safetensors.h"
+#include "quaff/adapter.h"
 #include "quaff/quaff.h"
 
 namespace golden {
@@ -114,14 +115,16 @@ inline std::string peft_name(const quaff::LoraAdapter& adapter, char matrix) {
     return "base_model.model." + adapter.module + ".lora_" + matrix + ".weight";
 }
 
-// Sets the adapters to those of a PEFT directory, name by name, and makes sure that the directory holds no others.
+// Sets the model's adapters to those of a PEFT directory, which holds these and no others.
 inline void load_adapter(Model& model, const std::filesystem::path& path) {
-    const SafetensorsFile file(path / "adapter_model.safetensors");
-    require(file.tensors().size() == 2 * model.adapters().size(), path.string(), " holds ", file.tensors().size(),
-            " tensors for ", model.adapters().size(), " adapters");
+    const quaff::Adapter stored(path, model.config());
+    require(stored.tensors().size() == model.adapters().size(), path.string(), " holds ", stored.tensors().size(),
+            " adapters for ", model.adapters().size(), " of the model");
     for (const quaff::LoraAdapter& adapter : model.adapters()) {
-        file.read(peft_name(adapter, 'A'), {adapter.a.data, static_cast<size_t>(adapter.a.size())});
-        file.read(peft_name(adapter, 'B'), {adapter.b.data, static_cast<size_t>(adapter.b.size())});
+        const quaff::LoraTensor* tensor = stored.find(adapter.module);
+        require(tensor != nullptr, path.string(), " has no adapter of ", adapter.module);
+        std::copy_n(tensor->a.data, tensor->a.size(), adapter.a.data);
+        std::copy_n(tensor->b.data, tensor->b.size(), adapter.b.data);
     }
 }
 
