@@ -36,16 +36,23 @@ struct DropoutStream {
     uint32_t layer_id = 0;
 };
 
-// The random words of elements (n, 4 c4) .. (n, 4 c4 + 3).
-LLMC_HOST_DEVICE inline PhiloxWords dropout_words(const DropoutStream& stream, uint32_t n, uint32_t c4) {
-    return philox4x32_10({c4, n, stream.layer_id, static_cast<uint32_t>(stream.micro_batch)},
+// The random words of elements (n, 8 c8) .. (n, 8 c8 + 7), sixteen bits each: the low half of a word is the even
+// channel's.
+LLMC_HOST_DEVICE inline PhiloxWords dropout_words(const DropoutStream& stream, uint32_t n, uint32_t c8) {
+    return philox4x32_10({c8, n, stream.layer_id, static_cast<uint32_t>(stream.micro_batch)},
                          {static_cast<uint32_t>(stream.seed),
                           static_cast<uint32_t>(stream.seed >> 32) ^ static_cast<uint32_t>(stream.micro_batch >> 32)});
 }
 
-// An element is dropped when its word is below this: p in units of 2^-32.
+// An element is dropped when its sixteen bits are below this: p in units of 2^-16, and never all elements.
 LLMC_HOST_DEVICE inline uint32_t dropout_threshold(float p) {
-    return static_cast<uint32_t>(static_cast<double>(p) * 4294967296.0);
+    const uint32_t threshold = static_cast<uint32_t>(p * 65536.0f + 0.5f);
+    return threshold < 65535 ? threshold : 65535;
+}
+
+// What a kept element is multiplied by: 1 / (1 - p), with p as it was rounded, so that the mean stays what it was.
+LLMC_HOST_DEVICE inline float dropout_keep_factor(float p) {
+    return 65536.0f / (65536.0f - static_cast<float>(dropout_threshold(p)));
 }
 
 }  // namespace llmc

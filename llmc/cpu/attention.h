@@ -179,7 +179,7 @@ void attention_forward_tile(const AttentionScratch<T>& scratch, Matrix<T> out, M
             if (seen.size() == 0) continue;
             T largest = scratch.row_max[row];
 #pragma omp simd reduction(max : largest)
-            for (int64_t j = seen.begin; j < seen.end; j++) largest = std::max(largest, p_row[j]);
+            for (int64_t j = seen.begin; j < seen.end; j++) largest = p_row[j] > largest ? p_row[j] : largest;
             T sum = 0;
 #pragma omp simd reduction(+ : sum)
             for (int64_t j = seen.begin; j < seen.end; j++) {

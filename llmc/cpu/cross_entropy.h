@@ -28,7 +28,7 @@ template <class T>
 T row_max(const T* x, int64_t count) {
     T largest = x[0];
 #pragma omp simd reduction(max : largest)
-    for (int64_t i = 1; i < count; i++) largest = std::max(largest, x[i]);
+    for (int64_t i = 1; i < count; i++) largest = x[i] > largest ? x[i] : largest;  // std::max does not vectorise
     return largest;
 }
 

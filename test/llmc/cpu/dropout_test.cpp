@@ -34,7 +34,10 @@ TEST_CASE("dropout keeps a share of 1 - p and scales it to keep the mean", "[dro
     const double keep = 1.0 - static_cast<double>(p);
     // Five standard deviations of a binomial of 100,000.
     CHECK(static_cast<double>(kept(m)) == Approx(1e5 * keep).margin(5 * std::sqrt(1e5 * keep * (1 - keep))));
-    for (int64_t c = 0; c < 250; c++) CHECK((m(0, c) == 0.0f || m(0, c) == Approx(1.0 / keep)));
+    // p is rounded to a multiple of 2^-16: 1 / (1 - p) moves by at most 2^-17 / (1 - p) of itself.
+    const float factor = dropout_keep_factor(p);
+    CHECK(static_cast<double>(factor) == Approx(1.0 / keep).epsilon(8e-6 / keep));
+    for (int64_t c = 0; c < 250; c++) CHECK((m(0, c) == 0.0f || m(0, c) == factor));
 }
 
 TEST_CASE("dropout's element (n, c) depends on the stream, n and c, and on nothing else", "[dropout]") {
@@ -56,14 +59,17 @@ TEST_CASE("dropout's element (n, c) depends on the stream, n and c, and on nothi
 }
 
 TEST_CASE("dropout draws its bits from Philox in the documented places", "[dropout]") {
-    const auto m = mask(2, 3, 10, 0.5f, kStream);
+    const auto m = mask(2, 3, 300, 0.5f, kStream);
+    int64_t wrong = 0;
     for (uint32_t n = 0; n < 3; n++) {
-        for (uint32_t c = 0; c < 10; c++) {
-            const PhiloxWords words = philox4x32_10({c / 4, n, 3, 7}, {12345, 0});
+        for (uint32_t c = 0; c < 300; c++) {
+            const PhiloxWords words = philox4x32_10({c / 8, n, 3, 7}, {12345, 0});
             const uint32_t word[] = {words.x0, words.x1, words.x2, words.x3};
-            CHECK((m(n, c) != 0.0f) == (word[c % 4] >= 0x80000000u));
+            const uint32_t bits = word[c % 8 / 2] >> (c % 2 * 16) & 0xffff;
+            wrong += (m(n, c) != 0.0f) != (bits >= 0x8000u);
         }
     }
+    CHECK(wrong == 0);
 }
 
 TEST_CASE("dropout backward is the derivative of dropout forward", "[dropout]") {
@@ -83,6 +89,12 @@ TEST_CASE("dropout backward is the derivative of dropout forward", "[dropout]") 
     cpu::dropout_forward(cpu::Device{1}, out.view(), x.view(), 0.4f, kStream);
     cpu::dropout_forward(cpu::Device{1}, x.view(), x.view(), 0.4f, kStream);
     CHECK(x == out);
+}
+
+TEST_CASE("dropout of next to everything keeps something, of nothing changes nothing", "[dropout]") {
+    CHECK(dropout_threshold(0.99999994f) == 65535);
+    CHECK(dropout_threshold(0.0f) == 0);
+    CHECK(dropout_keep_factor(0.0f) == 1.0f);
 }
 
 TEST_CASE("dropout refuses a probability that leaves nothing", "[dropout]") {
