@@ -96,8 +96,10 @@ void Bpe::read_merges(const JsonObject& model) {
             }
             return *found;
         };
+        const int32_t left_id = id_of(left);
+        const int32_t right_id = id_of(right);
         merged.assign(left).append(right);
-        merges_[pair_key(id_of(left), id_of(right))] = {rank++, id_of(merged)};
+        merges_[pair_key(left_id, right_id)] = {rank++, id_of(merged)};
     }
 }
 

@@ -20,3 +20,24 @@ TEST_CASE("UTF-8 is what RFC 3629 says", "[tokenizer][utf8]") {
         CHECK(find_invalid_utf8(std::string("\xC3\xA9") + bad) == 2);
     }
 }
+
+TEST_CASE("ill-formed UTF-8 becomes one U+FFFD per maximal subpart", "[tokenizer][utf8]") {
+    // The example of the Unicode Standard, section 3.9, table 3-8 and its neighbours: what Python and Rust do as well.
+    std::string bytes = "\x61\xF1\x80\x80\xE1\x80\xC2\x62\x80\x63\x80\xBF\x64";
+    std::string text;
+    move_utf8_lossy(bytes, text, true);
+    CHECK(text == "a\uFFFD\uFFFD\uFFFDb\uFFFDc\uFFFD\uFFFDd");
+    CHECK(bytes.empty());
+
+    // In parts: the beginning of a character waits for its end, unless there is none.
+    text.clear();
+    for (const char byte : std::string("\xF0\x9F\x98\x80\xE2\x82")) {
+        bytes += byte;
+        move_utf8_lossy(bytes, text, false);
+        CHECK(find_invalid_utf8(text) == std::string::npos);
+    }
+    CHECK(text == "\U0001F600");
+    CHECK(bytes == "\xE2\x82");
+    move_utf8_lossy(bytes, text, true);
+    CHECK(text == "\U0001F600\uFFFD");
+}
