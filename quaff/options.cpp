@@ -10,6 +10,7 @@
 
 #include "llmc/error.h"
 #include "llmc/schedule.h"
+#include "llmc/tokenizer/chat_template.h"
 #include "llmc/toml.h"
 #include "quaff/outliers.h"
 
@@ -98,6 +99,12 @@ struct Row {
     const char* help;
 };
 
+std::vector<std::string> template_names() {
+    std::vector<std::string> names = ChatTemplate::names();
+    names.push_back("auto");
+    return names;
+}
+
 std::vector<Row> option_table(Options& o) {
     using enum Kept;
     constexpr unsigned kData = kTrain | kCalibrate | kEval | kInfo;
@@ -114,7 +121,8 @@ std::vector<Row> option_table(Options& o) {
          "compute type; auto: fp32 on the CPU, bf16 or (sm_75) fp16 on CUDA"},
         {"adapter", Text{&o.adapter, "DIR"}, kTrain | kEval | kGenerate | kMerge | kInfo, fixed,
          "PEFT adapter to start from (train) or to use (eval, generate, merge)"},
-        {"template", Text{&o.chat_template, "NAME"}, kRuns, fixed, "prompt template put around the examples' texts"},
+        {"template", Choice{&o.chat_template, template_names()}, kRuns, fixed,
+         "prompt template put around the examples' texts; auto: the model's own"},
         {"source-max-len", Whole{&o.source_max_len, at_least(1)}, kData, fixed,
          "examples whose prompt has more tokens are dropped and counted"},
         {"target-max-len", Whole{&o.target_max_len, at_least(1)}, kData, fixed, "the same for the answer"},
@@ -331,6 +339,9 @@ void parse_command_line(Options& options, const std::vector<Row>& table, const V
     try {
         std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
         app.parse(arguments);
+    } catch (const CLI::ArgumentMismatch& error) {
+        const std::string text = error.what();  // "--seed: 1 required TEXT missing"
+        throw UsageError(text.substr(0, text.find(':')) + " needs a value");
     } catch (const CLI::ParseError& error) {
         throw UsageError(concat("wrong usage: ", error.what()));
     }
@@ -436,8 +447,8 @@ void resolve_defaults(Options& o) {
         o.data = demo + "train.jsonl";
         if (o.eval_data.empty()) o.eval_data = demo + "eval.jsonl";
     }
-    const bool method_of_adapter = o.verb == "eval" || o.verb == "generate";
-    if (o.method.empty() && (!method_of_adapter || !o.outliers.empty() || !o.cal_data.empty())) o.method = "quaff";
+    // eval and generate look at the adapter first.
+    if (o.method.empty() && o.verb != "eval" && o.verb != "generate") o.method = "quaff";
     resolve_out(o);
 }
 

@@ -19,7 +19,7 @@ struct Options {
     // model and data
     std::string model = "dev/demo/model";
     std::string data, eval_data, out;
-    std::string device = "auto", method, dtype = "auto", adapter, chat_template;
+    std::string device = "auto", method, dtype = "auto", adapter, chat_template = "none";
     int64_t source_max_len = 512, target_max_len = 512, show_tokens = 0;
     double eval_split = 0.1;
     bool train_on_source = false, strict_data = false;

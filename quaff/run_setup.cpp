@@ -42,6 +42,15 @@ std::vector<std::string> split_names(const std::string& names) {
     return parts;
 }
 
+// Without --model the demo's is meant, which is found from the repository's folder only.
+const std::string& model_folder(const Options& options) {
+    if (options.is_demo() && !fs::exists(options.model))
+        throw UsageError(
+            concat("the demo's model ", options.model,
+                   " is not here: run train_quaff in the repository's folder, or name a model with --model DIR"));
+    return options.model;
+}
+
 template <class Device>
 OutlierChannels calibrate_on(const RunSetup& setup, const Device& device, const std::vector<Example>& examples,
                              const std::string& dataset, const Progress& progress) {
@@ -70,10 +79,15 @@ OutlierChannels calibrate_on(const RunSetup& setup, const Device& device, const 
 }  // namespace
 
 RunSetup::RunSetup(const Options& options, Terminal& terminal)
-    : options_(options), terminal_(terminal), checkpoint_(options.model) {
+    : options_(options), terminal_(terminal), checkpoint_(model_folder(options)) {
     const fs::path folder = options.model;
     if (fs::exists(folder / "tokenizer.json") || fs::exists(folder / "tokenizer.model"))
         tokenizer_ = Tokenizer::load(folder);
+    if (options.chat_template == "auto" || (options.chat && options.chat_template == "none")) {
+        prompt_template_ = ChatTemplate::of_model(folder);
+    } else if (options.chat_template != "none") {
+        prompt_template_ = ChatTemplate::named(options.chat_template);
+    }
 }
 
 TextEncoding RunSetup::encoding() const {
@@ -90,6 +104,10 @@ TextEncoding RunSetup::encoding() const {
 std::vector<int32_t> RunSetup::end_tokens() const {
     std::vector<int32_t> ids = config().eos_token_ids;
     if (tokenizer_ && tokenizer_->eos_id()) ids.push_back(*tokenizer_->eos_id());
+    if (tokenizer_ && prompt_template_ && !prompt_template_->end_of_turn().empty()) {
+        const int32_t end = tokenizer_->encode(prompt_template_->end_of_turn()).front();
+        if (tokenizer_->is_special(end)) ids.push_back(end);
+    }
     return ids;
 }
 
@@ -101,7 +119,13 @@ Dataset RunSetup::read(const std::string& path) const {
     limits.vocab_size = config().vocab_size;
     limits.max_positions = config().max_position_embeddings;
     limits.strict = options_.strict_data;
-    Dataset data = read_examples(path, encoding(), limits);
+    PromptTemplate around;
+    if (prompt_template_) {
+        around = [this](const std::string& source, const std::string& target) {
+            return prompt_template_->apply(source, target);
+        };
+    }
+    const Dataset data = read_examples(path, encoding(), limits, around);
     terminal_.line(concat(path, ": ", format_count(data.size()), " examples, ", format_count(data.n_tokens()),
                           " tokens, ", format_count(data.n_labelled()), " of them in the loss"));
     if (data.dropped.total() > 0) terminal_.warn(concat(path, ": dropped ", data.dropped.describe()));
@@ -128,7 +152,11 @@ FrozenLayers resolve_frozen_layers(const RunSetup& setup, const Device& device, 
         frozen.adapter.emplace(adapter, setup.config());
         state = read_quaff_state(adapter, setup.config());
     }
-    const std::string method = !options.method.empty() ? options.method : state ? state->method : "fp";
+    const bool channels_given = !options.outliers.empty() || !options.cal_data.empty();
+    const std::string method = !options.method.empty() ? options.method
+                               : state                 ? state->method
+                               : channels_given        ? "quaff"
+                                                       : "fp";
     frozen.method = method == "quaff" ? Method::quaff : Method::fp;
     if (frozen.method == Method::fp) return frozen;
 

@@ -12,6 +12,7 @@
 #include "llmc/data/examples.h"
 #include "llmc/data/sampler.h"
 #include "llmc/terminal.h"
+#include "llmc/tokenizer/chat_template.h"
 #include "llmc/tokenizer/tokenizer.h"
 #include "quaff/adapter.h"
 #include "quaff/options.h"
@@ -33,7 +34,10 @@ class RunSetup {
     const ModelConfig& config() const { return checkpoint_.config(); }
     const Tokenizer* tokenizer() const { return tokenizer_.get(); }  // null: the model's folder has none
     TextEncoding encoding() const;
-    std::vector<int32_t> end_tokens() const;  // the config's and the tokenizer's
+    // The config's, the tokenizer's, and what ends a turn of the prompt template.
+    std::vector<int32_t> end_tokens() const;
+    // --template, or the model's own for --chat; nothing otherwise.
+    const std::optional<ChatTemplate>& prompt_template() const { return prompt_template_; }
 
     // Reads a data file under the options' limits and tells what was left out of it.
     Dataset read(const std::string& path) const;
@@ -45,6 +49,7 @@ class RunSetup {
     Terminal& terminal_;
     CheckpointReader checkpoint_;
     std::unique_ptr<Tokenizer> tokenizer_;
+    std::optional<ChatTemplate> prompt_template_;
 };
 
 // How the frozen layers are computed, and the adapter to begin with.

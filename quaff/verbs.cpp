@@ -120,7 +120,8 @@ int generate_verb(const Options& options, Terminal& terminal, const Device& devi
     std::vector<std::vector<int32_t>> prompt_ids;
     BatchLimits limits;
     for (const std::string& prompt : prompts) {
-        prompt_ids.push_back(encode_prompt(setup.encoding(), prompt));
+        const auto& around = setup.prompt_template();
+        prompt_ids.push_back(encode_prompt(setup.encoding(), around ? around->prompt(prompt) : prompt));
         limits.max_tokens = std::max(limits.max_tokens, static_cast<int64_t>(prompt_ids.back().size()));
     }
     const int64_t positions = setup.config().max_position_embeddings;

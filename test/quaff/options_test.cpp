@@ -97,7 +97,7 @@ TEST_CASE("every value is checked against its range", "[options]") {
     CHECK(mentions(complaint({"--lr-scheduler", "polynomial"}), "constant, constant_with_warmup, linear or cosine"));
     CHECK(mentions(complaint({"--max-steps", "0"}), "--max-steps"));
     CHECK(mentions(complaint({"--out", "--json"}), "--out needs a value"));
-    CHECK(!complaint({"--seed"}).empty());
+    CHECK(complaint({"--seed"}) == "--seed needs a value");
     CHECK(complaint({"--outlier-max-ratio", "down_proj=0.05,o_proj=0.02,0.003"}).empty());
     for (const char* ratio : {"2", "-0.1", "nan", "down_proj=", "=0.1", "0.1,", "down_proj=x"}) {
         CAPTURE(ratio);
@@ -116,8 +116,8 @@ TEST_CASE("options that contradict each other are refused", "[options]") {
 
 TEST_CASE("eval and generate leave the method to the adapter unless told", "[options]") {
     CHECK(parse_options({"eval", "--model", "m", "--data", "d"}).method.empty());
-    CHECK(parse_options({"eval", "--model", "m", "--data", "d", "--outliers", "o"}).method == "quaff");
-    CHECK(parse_options({"eval", "--model", "m", "--data", "d", "--cal-data", "c"}).method == "quaff");
+    CHECK(parse_options({"generate", "--model", "m", "--prompt", "p", "--outliers", "o"}).method.empty());
+    CHECK(parse_options({"calibrate", "--model", "m", "--data", "d"}).method == "quaff");
     CHECK(parse_options({"eval", "--model", "m", "--data", "d", "--method", "fp"}).method == "fp");
 }
 

@@ -271,6 +271,32 @@ TEST_CASE("exact match by one pass is greedy decoding compared token for token",
     std::fclose(sink);
 }
 
+TEST_CASE("an adapter is evaluated as it was trained, from its folder alone", "[trainer]") {
+    const Workshop shop("adapter");
+    const std::string eval_data = (shop.folder / "eval.jsonl").string();
+    for (const std::string method : {"quaff", "fp"}) {
+        const auto result = shop.run(method, {"--method", method, "--max-steps", "8", "--eval-data", eval_data});
+        const Options options = parse_options({"eval", "--model", (shop.folder / "model").string(), "--data", eval_data,
+                                               "--adapter", (shop.folder / method / "adapter").string()});
+        std::FILE* sink = std::fopen("/dev/null", "w");
+        Terminal terminal(sink, true);
+        const RunSetup setup(options, terminal);
+        const Dataset data = setup.read(options.data);
+        const auto batches = sequential_batches(data.examples, 2);
+        cpu::Device device;
+        const FrozenLayers frozen = resolve_frozen_layers(setup, device, options.adapter, data.examples,
+                                                          [](const std::string&, int64_t, int64_t) {});
+        CHECK(name_of(frozen.method) == method);
+        const auto model = build_model(setup, device, frozen,
+                                       build_options(options, frozen, batch_limits(data.examples, batches), false));
+        const Evaluation evaluation = evaluate(*model, data, batches, false, [](int64_t, int64_t) {});
+        std::fclose(sink);
+        // The same numbers in other micro-batches: fp32 sums in another order.
+        CHECK(evaluation.loss() == Approx(result["eval_after"]["loss"].get<double>()).epsilon(1e-5));
+        CHECK(evaluation.loss() != Approx(result["eval_before"]["loss"].get<double>()).epsilon(1e-3));
+    }
+}
+
 TEST_CASE("--plan adds up what the run then takes", "[trainer]") {
     const Workshop shop("plan");
     const Options options = shop.options("run", {"--plan"});
