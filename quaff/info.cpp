@@ -6,9 +6,11 @@
 #include <set>
 #include <vector>
 
+#include "llmc/arena.h"
 #include "llmc/error.h"
 #include "llmc/json.h"
 #include "llmc/safetensors.h"
+#include "llmc/terminal.h"
 #include "quaff/adapter.h"
 #include "quaff/checkpoint_reader.h"
 #include "quaff/outliers.h"
@@ -183,6 +185,9 @@ std::string info_text(const ordered_json& info) {
             }
         } else {
             shown = value.dump();
+            const bool count = value.is_number_integer();
+            if (count && key == "bytes") shown = format_bytes(value.get<int64_t>());
+            if (count && key.ends_with("parameters")) shown = format_count(value.get<int64_t>());
         }
         std::string label = key;
         std::replace(label.begin(), label.end(), '_', ' ');

@@ -148,7 +148,10 @@ RopeConfig read_rope(const JsonObject& config, const ModelConfig& model) {
 // A number, a list of numbers or null. Ids outside the vocabulary are refused: they could never be produced.
 std::vector<int32_t> read_token_ids(const JsonObject& config, const std::string& key, int64_t vocab_size,
                                     std::vector<int32_t> absent) {
-    if (!config.contains(key)) return absent;
+    if (!config.contains(key)) {
+        std::erase_if(absent, [&](int32_t id) { return id >= vocab_size; });  // Phi-3's default, in a small model
+        return absent;
+    }
     const json& value = config.value(key);
     if (value.is_null()) return {};
     std::vector<int32_t> ids;

@@ -27,6 +27,7 @@ TEST_CASE("info tells what a path holds", "[info]") {
     CHECK(about_model["bytes"] == 2 * about_model["parameters"].get<int64_t>());
     CHECK(about_model["dtype"] == json{"BF16"});
     CHECK(info_text(about_model).find("num hidden layers        2\n") != std::string::npos);
+    CHECK(info_text(about_model).find("parameters               1,176\n") != std::string::npos);
     CHECK(info_text(about_model).find("sliding window           none\n") != std::string::npos);
 
     write_tiny_adapter(model.path(), work / "adapter");

@@ -86,6 +86,7 @@ TEST_CASE("what Mistral and Phi-3 configs leave out is what transformers assumes
     CHECK(read(large).max_position_embeddings == 4096);
     CHECK(read(large).rms_norm_eps == 1e-5);
     CHECK(read(large).eos_token_ids == std::vector<int32_t>{32000});
+    CHECK(read(phi3).eos_token_ids.empty());  // its vocabulary has 11 tokens
 }
 
 TEST_CASE("RoPE is read as transformers 4 and as transformers 5 write it", "[model_config]") {
