@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "llmc/data/examples.h"
+#include "llmc/data/sampler.h"
 #include "llmc/tokenizer/tokenizer.h"
 #include "quaff/quaff.h"
 
