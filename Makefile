@@ -41,7 +41,7 @@ $(BUILD)/quaff/model.o $(BUILD)/quaff/calibrate.o $(BUILD)/dev/%.o: OPTIMIZE = -
 $(BUILD)/test/%.o: OPTIMIZE = -O1
 $(BUILD)/test/main.o: OPTIMIZE = -O0
 
-.PHONY: all deps test help clean smollm2 quick_start format
+.PHONY: force all deps test help clean smollm2 quick_start format
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -60,13 +60,19 @@ help:
 deps:
 	@bash scripts/install_deps.sh
 
+# Objects of other flags are not mixed: when the flags change, everything is compiled again.
+FLAGS_STAMP := $(BUILD)/.flags
+$(FLAGS_STAMP): force
+	@mkdir -p $(@D)
+	@echo '$(CXX) $(ALL_CXXFLAGS)' | cmp -s - $@ || echo '$(CXX) $(ALL_CXXFLAGS)' > $@
+
 # One look at what the build needs, so that a missing package is a sentence and not a page of compiler errors.
 $(BUILD)/.deps_checked: scripts/check_deps.sh
 	@mkdir -p $(@D)
 	@bash scripts/check_deps.sh '$(CXX)'
 	@touch $@
 
-$(BUILD)/%.o: %.cpp | $(BUILD)/.deps_checked
+$(BUILD)/%.o: %.cpp $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
 	$(CXX) $(ALL_CXXFLAGS) -c $< -o $@
 
@@ -76,11 +82,11 @@ $(LIB): $(LIB_OBJECTS)
 
 # The same file with and without CUDA: nvcc hands its host code to the C++ compiler, which else reads it as C++.
 ifneq ($(NVCC),)
-$(BUILD)/train_quaff.o: train_quaff.cu | $(BUILD)/.deps_checked
+$(BUILD)/train_quaff.o: train_quaff.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
 	$(NVCC) -std=c++20 -ccbin $(CXX) -O3 -I. -MMD -MP -Xcompiler -fopenmp,-Wall,-Wextra,-Werror,-march=$(ARCH)$(if $(SANITIZE),$(comma)-fsanitize=$(SANITIZE)) -c $< -o $@
 else
-$(BUILD)/train_quaff.o: train_quaff.cu | $(BUILD)/.deps_checked
+$(BUILD)/train_quaff.o: train_quaff.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
 	$(CXX) $(ALL_CXXFLAGS) -x c++ -c $< -o $@
 endif
@@ -94,8 +100,15 @@ train_quaff: $(BUILD)/train_quaff
 $(BUILD)/train_quaff: $(BUILD)/train_quaff.o $(LIB)
 	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
 
-$(BUILD)/test_quaff: $(TEST_OBJECTS) $(LIB)
+# model.o comes first, so that the tests run its -O3 operators and not the copies the tests themselves instantiate.
+$(BUILD)/test_quaff: $(BUILD)/quaff/model.o $(TEST_OBJECTS) $(LIB)
 	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(shell test -e /usr/lib/$$(uname -m)-linux-gnu/libCatch2.a && echo -lCatch2) -o $@
+
+$(TEST_OBJECTS): | $(BUILD)/.test_deps_checked
+$(BUILD)/.test_deps_checked: scripts/check_deps.sh
+	@mkdir -p $(@D)
+	@bash scripts/check_deps.sh '$(CXX)' tests
+	@touch $@
 
 test: $(BUILD)/test_quaff
 	$(BUILD)/test_quaff $(TEST_ARGS)

@@ -97,8 +97,8 @@ class Model {
     std::vector<LoraAdapter> adapters() const;
     std::vector<LayerScales> scales();
 
-    // Name of the first tensor that holds a NaN or an infinity ("gradient of model.layers.3...", "scale of ..."), or
-    // "".
+    // After a pass that went wrong: the first tensor that holds a NaN or an infinity ("scale of ...", "output of
+    // model.layers.3", "gradient of lora_A of ..."), or "".
     std::string find_nonfinite();
 
     // Largest sequence whose rotations are planned.

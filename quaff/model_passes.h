@@ -195,7 +195,21 @@ std::string Model<Device>::find_nonfinite() {
     for (const LoraAdapter& adapter : adapters()) {
         if (!finite(adapter.a.data, adapter.a.size())) return "lora_A of " + adapter.module;
         if (!finite(adapter.b.data, adapter.b.size())) return "lora_B of " + adapter.module;
-        if (!options_.training) continue;
+    }
+    if (!options_.training) return "";
+
+    // The inputs of the blocks are kept whatever is recomputed: the first bad one tells which block made it.
+    const int64_t n_tokens = static_cast<int64_t>(ids_.size());
+    for (size_t layer = 0; layer < blocks_.size(); layer++) {
+        const Matrix<T> x = activations_[layer].residual_attention.first_rows(n_tokens);
+        if (finite(x.data, x.size())) continue;
+        return layer == 0 ? "embedding of the micro-batch" : concat("output of model.layers.", layer - 1);
+    }
+    const Matrix<T> last = workspace_.branch.first_rows(n_tokens);
+    if (pass_.mode == Mode::train && !finite(last.data, last.size()))
+        return concat("output of model.layers.", blocks_.size() - 1);
+
+    for (const LoraAdapter& adapter : adapters()) {
         if (!finite(adapter.da.data, adapter.da.size())) return "gradient of lora_A of " + adapter.module;
         if (!finite(adapter.db.data, adapter.db.size())) return "gradient of lora_B of " + adapter.module;
     }

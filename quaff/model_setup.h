@@ -35,6 +35,25 @@ Model<Device>::Model(const Device& device, const CheckpointReader& checkpoint, c
     if (options_.adapters) initialise_adapters();
 }
 
+// Every target must be a linear of the blocks, by its last name or the longer one within a block. A single layer's
+// cannot be named: PEFT's format has one list for all layers.
+inline void check_target_modules(const LoraOptions& lora, const std::vector<LinearSpec>& specs) {
+    for (const std::string& target : lora.target_modules) {
+        std::string names;
+        bool known = false;
+        for (const LinearSpec& spec : specs) {
+            for (const LinearPart& part : spec.parts) {
+                const std::string last = part.module.substr(part.module.find('.') + 1);
+                known = known || target == last || target == part.module;
+                names += concat(names.empty() ? "" : ", ", last);
+            }
+        }
+        if (!known)
+            throw UsageError(concat("--target-modules: this model has no linear layer ", target, "; it has ", names,
+                                    " (or all-linear)"));
+    }
+}
+
 template <class Device>
 void Model<Device>::configure(const OutlierChannels& outliers) {
     const std::vector<LinearSpec> specs = linear_specs(config_);
@@ -52,8 +71,7 @@ void Model<Device>::configure(const OutlierChannels& outliers) {
         blocks_[layer].configure(config_, layer, options_.method, channels);
     }
     if (!options_.adapters) return;
-
-    bool any = false;
+    check_target_modules(options_.lora, specs);
     for (Block<Device>& block : blocks_) {
         for (int k = 0; k < kLayersPerBlock; k++) {
             int64_t out_begin = 0;
@@ -66,14 +84,8 @@ void Model<Device>::configure(const OutlierChannels& outliers) {
                         {module, out_begin, {}, {nullptr, part.out_features, options_.lora.r}, {}, {}});
                 out_begin += part.out_features;
             }
-            any = any || !block.linears[k].adapters.empty();
         }
     }
-    if (any) return;
-    std::string names;
-    for (const LinearSpec& spec : specs)
-        for (const LinearPart& part : spec.parts) names += " " + part.module.substr(part.module.find('.') + 1);
-    fail("--target-modules names no linear layer of this model; it has:", names, " (or all-linear)");
 }
 
 // `automatic`: as few recomputed blocks as keep the plan under the limit.

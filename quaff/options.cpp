@@ -49,6 +49,11 @@ struct Range {
     bool low_open, high_open;
 };
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+// Counts end here: the product of two of them still fits 64 bits, and nobody has more steps, tokens or sequences.
+constexpr double kMostCounted = 1e9;
+constexpr Range count_from(double low) {
+    return {low, kMostCounted, false, false};
+}
 constexpr Range at_least(double low) {
     return {low, kInfinity, false, true};
 }
@@ -123,15 +128,16 @@ std::vector<Row> option_table(Options& o) {
          "PEFT adapter to start from (train) or to use (eval, generate, merge)"},
         {"template", Choice{&o.chat_template, template_names()}, kRuns, fixed,
          "prompt template put around the examples' texts; auto: the model's own"},
-        {"source-max-len", Whole{&o.source_max_len, at_least(1)}, kData, fixed,
+        {"source-max-len", Whole{&o.source_max_len, count_from(1)}, kData, fixed,
          "examples whose prompt has more tokens are dropped and counted"},
-        {"target-max-len", Whole{&o.target_max_len, at_least(1)}, kData, fixed, "the same for the answer"},
+        {"target-max-len", Whole{&o.target_max_len, count_from(1)}, kData, fixed, "the same for the answer"},
         {"train-on-source", Switch{&o.train_on_source}, kData, fixed, "the prompt's tokens carry a loss too"},
-        {"strict-data", Switch{&o.strict_data}, kData, fixed, "stop at the first example that cannot be used"},
+        {"strict-data", Choice{&o.strict_data, {"on", "off"}}, kData, fixed,
+         "on: stop at the first line that cannot be used; off: leave such lines out, count and list them"},
         {"eval-split", Real{&o.eval_split, from_below(0, 1)}, kFits, fixed,
          "share of --data held out when there is no --eval-data"},
-        {"show-tokens", Whole{&o.show_tokens, at_least(0)}, kData, transient,
-         "print the tokens and labels of that many examples"},
+        {"show-tokens", Whole{&o.show_tokens, count_from(0)}, kData, transient,
+         "print the first N examples token by token, those in the loss marked, and stop"},
         {"exact-match", Choice{&o.exact_match, {"auto", "on", "off"}}, kTrain | kEval, free,
          "share of answers that greedy decoding gives word for word; auto: when they are short"},
 
@@ -143,20 +149,20 @@ std::vector<Row> option_table(Options& o) {
         {"outlier-max-ratio", Text{&o.outlier_max_ratio, "RATIO"}, kRuns, fixed,
          "largest share of outlier channels; per module: down_proj=0.05,o_proj=0.02,0.003"},
         {"cal-data", Text{&o.cal_data, "FILE"}, kRuns, fixed, "examples to calibrate on; else the training data"},
-        {"max-cal-samples", Whole{&o.max_cal_samples, at_least(1)}, kRuns, fixed, "at most that many of them"},
+        {"max-cal-samples", Whole{&o.max_cal_samples, count_from(1)}, kRuns, fixed, "at most that many of them"},
         {"scale-momentum", Real{&o.scale_momentum, from_to(0, 1)}, kFits, fixed,
          "weight of the old scale of a channel"},
         {"grad-bits", Choice{&o.grad_bits, {"8", "16"}}, kFits, fixed, "bits of the backward product of frozen layers"},
 
-        {"lora-r", Whole{&o.lora_r, at_least(1)}, kFits, fixed, "rank of the adapters"},
+        {"lora-r", Whole{&o.lora_r, from_to(1, 65536)}, kFits, fixed, "rank of the adapters"},
         {"lora-alpha", Real{&o.lora_alpha, above(0)}, kFits, fixed, "the adapters' part is scaled by alpha / r"},
         {"lora-dropout", Real{&o.lora_dropout, from_below(0, 1)}, kFits, fixed, "dropout in front of the adapters"},
         {"target-modules", Text{&o.target_modules, "NAMES"}, kFits, fixed, "all-linear, or names: q_proj,v_proj"},
-        {"batch-size", Whole{&o.batch_size, at_least(1)}, kData, fixed, "sequences of a micro-batch"},
-        {"gradient-accumulation-steps", Whole{&o.gradient_accumulation_steps, at_least(1)}, kFits, fixed,
+        {"batch-size", Whole{&o.batch_size, count_from(1)}, kData, fixed, "sequences of a micro-batch"},
+        {"gradient-accumulation-steps", Whole{&o.gradient_accumulation_steps, count_from(1)}, kFits, fixed,
          "micro-batches of a step"},
-        {"epochs", Real{&o.epochs, above(0)}, kFits, free, "times round the training data"},
-        {"max-steps", Whole{&o.max_steps, at_least(-1)}, kFits, free,
+        {"epochs", Real{&o.epochs, {0, kMostCounted, true, false}}, kFits, free, "times round the training data"},
+        {"max-steps", Whole{&o.max_steps, count_from(-1)}, kFits, free,
          "that many steps instead, as often round the data as it takes; -1: --epochs counts"},
         {"learning-rate", Real{&o.learning_rate, above(0)}, kFits, fixed, "peak learning rate of AdamW"},
         {"lr-scheduler", Choice{&o.lr_scheduler, LearningRateSchedule::names()}, kFits, fixed,
@@ -168,10 +174,11 @@ std::vector<Row> option_table(Options& o) {
         {"adam-beta2", Real{&o.adam_beta2, from_below(0, 1)}, kFits, fixed, "decay of AdamW's second moment"},
         {"adam-eps", Real{&o.adam_eps, above(0)}, kFits, fixed, "added to the root of the second moment"},
         {"max-grad-norm", Real{&o.max_grad_norm, at_least(0)}, kFits, fixed, "gradients are clipped to it; 0: never"},
-        {"eval-steps", Whole{&o.eval_steps, at_least(0)}, kFits, free, "evaluate every so many steps; 0: only around"},
-        {"save-steps", Whole{&o.save_steps, at_least(0)}, kFits, free,
+        {"eval-steps", Whole{&o.eval_steps, count_from(0)}, kFits, free,
+         "evaluate every so many steps; 0: only around"},
+        {"save-steps", Whole{&o.save_steps, count_from(0)}, kFits, free,
          "write a checkpoint every so many steps; 0: only when stopped"},
-        {"save-total-limit", Whole{&o.save_total_limit, at_least(0)}, kFits, free,
+        {"save-total-limit", Whole{&o.save_total_limit, count_from(0)}, kFits, free,
          "checkpoints to keep, the newest; 0: all"},
         {"recompute", Choice{&o.recompute, {"auto", "none", "block"}}, kFits, free,
          "recompute blocks in the backward pass; auto: when the memory asks for it"},
@@ -181,15 +188,17 @@ std::vector<Row> option_table(Options& o) {
         {"prompt", Text{&o.prompt, "TEXT"}, kGenerate, transient, "text to continue"},
         {"prompt-file", Text{&o.prompt_file, "FILE"}, kGenerate, transient, "a prompt on each line"},
         {"chat", Switch{&o.chat}, kGenerate, transient, "put the model's chat template around the prompt"},
-        {"max-new-tokens", Whole{&o.max_new_tokens, at_least(1)}, kGenerate, transient, "stop after that many tokens"},
+        {"max-new-tokens", Whole{&o.max_new_tokens, count_from(1)}, kGenerate, transient,
+         "stop after that many tokens"},
         {"temperature", Real{&o.temperature, at_least(0)}, kGenerate, transient, "0: always the likeliest token"},
-        {"top-k", Whole{&o.top_k, at_least(0)}, kGenerate, transient, "draw from the k likeliest tokens; 0: from all"},
+        {"top-k", Whole{&o.top_k, count_from(0)}, kGenerate, transient,
+         "draw from the k likeliest tokens; 0: from all"},
         {"top-p", Real{&o.top_p, {0, 1, true, false}}, kGenerate, transient,
          "draw from the likeliest tokens that hold this probability"},
 
         {"text", Text{&o.text, "TEXT"}, kTokenize, transient, "text to tokenise"},
         {"config", Text{&o.config, "FILE"}, kAll, transient, "read options from a TOML file: name = value"},
-        {"seed", Whole{&o.seed, at_least(0)}, kTrain | kGenerate | kInfo, fixed,
+        {"seed", Whole{&o.seed, at_least(0)}, kRuns, fixed,
          "of the adapters' start, the order of the examples, dropout and sampling"},
         {"threads", Whole{&o.threads, from_to(0, 4096)}, kAll, free, "CPU threads; 0: all"},
         {"json", Switch{&o.json}, kAll, transient, "print one JSON object on stdout at the end, all else on stderr"},

@@ -22,8 +22,8 @@ struct Options {
     std::string device = "auto", method, dtype = "auto", adapter, chat_template = "none";
     int64_t source_max_len = 512, target_max_len = 512, show_tokens = 0;
     double eval_split = 0.1;
-    bool train_on_source = false, strict_data = false;
-    std::string exact_match = "auto";
+    bool train_on_source = false;
+    std::string strict_data = "on", exact_match = "auto";
 
     // outlier channels
     std::string outliers, outlier_strategy = "token_max", outlier_max_ratio = "0.02", cal_data;

@@ -105,8 +105,9 @@ std::vector<int32_t> RunSetup::end_tokens() const {
     std::vector<int32_t> ids = config().eos_token_ids;
     if (tokenizer_ && tokenizer_->eos_id()) ids.push_back(*tokenizer_->eos_id());
     if (tokenizer_ && prompt_template_ && !prompt_template_->end_of_turn().empty()) {
-        const int32_t end = tokenizer_->encode(prompt_template_->end_of_turn()).front();
-        if (tokenizer_->is_special(end)) ids.push_back(end);
+        const std::vector<int32_t> end = tokenizer_->encode(prompt_template_->end_of_turn());
+        const auto special = std::ranges::find_if(end, [&](int32_t id) { return tokenizer_->is_special(id); });
+        if (special != end.end()) ids.push_back(*special);
     }
     return ids;
 }
@@ -118,7 +119,7 @@ Dataset RunSetup::read(const std::string& path) const {
     limits.train_on_source = options_.train_on_source;
     limits.vocab_size = config().vocab_size;
     limits.max_positions = config().max_position_embeddings;
-    limits.strict = options_.strict_data;
+    limits.strict = options_.strict_data == "on";
     PromptTemplate around;
     if (prompt_template_) {
         around = [this](const std::string& source, const std::string& target) {
@@ -137,7 +138,6 @@ Dataset RunSetup::read(const std::string& path) const {
 }
 
 void RunSetup::show(const Dataset& data) const {
-    if (options_.show_tokens == 0) return;
     const auto text = [this](int32_t id) { return tokenizer_ ? tokenizer_->token_text(id) : std::string(); };
     terminal_.result(show_tokens(data.examples, options_.show_tokens, text));
 }
@@ -157,6 +157,8 @@ FrozenLayers resolve_frozen_layers(const RunSetup& setup, const Device& device, 
                                : state                 ? state->method
                                : channels_given        ? "quaff"
                                                        : "fp";
+    require(method == "quaff" || method == "fp", adapter, "/quaff.json: method \"", method,
+            "\" is not known to this program (quaff and fp are); give --method to choose one");
     frozen.method = method == "quaff" ? Method::quaff : Method::fp;
     if (frozen.method == Method::fp) return frozen;
 

@@ -81,7 +81,6 @@ void Trainer<Device>::read_data() {
         std::tie(train_, eval_) = split(std::move(train_), options_.eval_split, static_cast<uint64_t>(options_.seed));
         terminal_.line(concat(format_count(eval_.size()), " of the examples are held out for evaluation"));
     }
-    setup_.show(train_);
     data_fingerprint_ = fingerprint(train_.examples);
     exact_match_ = eval_.size() > 0 && wants_exact_match(options_.exact_match, eval_, options_.train_on_source);
 }

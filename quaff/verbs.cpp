@@ -77,7 +77,6 @@ int calibrate_verb(const Options& options, Terminal& terminal, const Device& dev
     calibration.cal_data.clear();
     const RunSetup setup(calibration, terminal);
     const Dataset examples = setup.read(data);
-    setup.show(examples);
     const FrozenLayers frozen = resolve_frozen_layers(setup, device, "", examples.examples, show_progress(terminal));
     const fs::path path = options.outliers.empty() ? default_outlier_path(frozen.outliers) : fs::path(options.outliers);
     if (path.has_parent_path()) make_directories(path.parent_path());
@@ -95,7 +94,6 @@ template <class Device>
 int evaluate_verb(const Options& options, Terminal& terminal, const Device& device) {
     const RunSetup setup(options, terminal);
     const Dataset data = setup.read(options.data);
-    setup.show(data);
     const bool exact_match = wants_exact_match(options.exact_match, data, options.train_on_source);
     const auto batches = sequential_batches(data.examples, options.batch_size, kEvaluationTokens);
     const Progress progress = show_progress(terminal);
@@ -165,6 +163,14 @@ int generate_verb(const Options& options, Terminal& terminal, const Device& devi
     return kDone;
 }
 
+// --show-tokens: what the examples look like to the model, before anything is computed or written.
+int show_tokens_verb(const Options& options, Terminal& terminal) {
+    const RunSetup setup(options, terminal);
+    const bool calibrates = options.verb == "calibrate" && !options.cal_data.empty();
+    setup.show(setup.read(calibrates ? options.cal_data : options.data));
+    return kDone;
+}
+
 int merge_verb(const Options& options, Terminal& terminal) {
     const MergeReport report = merge_adapter(options.model, options.adapter, options.out);
     terminal.result(concat(report.merged_layers, " layers of ", options.model, " now hold ", options.adapter, ": ",
@@ -209,6 +215,7 @@ int info_verb(const Options& options, Terminal& terminal, const Device& device) 
 template <class Device>
 int run_verb(const Options& options, Terminal& terminal, const Device& device) {
     for (const std::string& name : options.unused) terminal.warn(concat(options.verb, " makes no use of --", name));
+    if (options.show_tokens > 0) return show_tokens_verb(options, terminal);
     if (options.verb == "calibrate") return calibrate_verb(options, terminal, device);
     if (options.verb == "eval") return evaluate_verb(options, terminal, device);
     if (options.verb == "generate") return generate_verb(options, terminal, device);

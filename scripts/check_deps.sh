@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Called by make before the first compilation: names the missing packages and the one command that fixes it.
+# Called by make before the first compilation (of the program, then of the tests): names the missing packages and the
+# one command that fixes it.
 set -euo pipefail
 cxx=${1:-g++}
+what=${2:-program}  # program, or tests
 
 if ! command -v "$cxx" >/dev/null; then
     echo "The C++ compiler '$cxx' was not found. Run: make deps" >&2
@@ -9,14 +11,18 @@ if ! command -v "$cxx" >/dev/null; then
 fi
 
 missing=()
-probe() {  # header package
-    printf '#include <%s>\n' "$1" | "$cxx" -std=c++20 -fsyntax-only -x c++ - 2>/dev/null || missing+=("$2")
-}
-probe dnnl.h libdnnl-dev
-probe nlohmann/json_fwd.hpp nlohmann-json3-dev
-probe CLI/Version.hpp libcli11-dev
-printf '#define PCRE2_CODE_UNIT_WIDTH 8\n#include <pcre2.h>\n' | "$cxx" -fsyntax-only -x c++ - 2>/dev/null || missing+=(libpcre2-dev)
-probe sentencepiece_processor.h libsentencepiece-dev
+has() { printf '%s#include <%s>\n' "${2:-}" "$1" | "$cxx" -std=c++20 -fsyntax-only -x c++ - 2>/dev/null; }
+needs() { has "$1" "${3:-}" || missing+=("$2"); }  # header package [macro definitions]
+
+if [ "$what" = tests ]; then
+    has catch2/catch_version_macros.hpp || needs catch2/catch.hpp catch2
+else
+    needs dnnl.h libdnnl-dev
+    needs nlohmann/json_fwd.hpp nlohmann-json3-dev
+    needs CLI/Version.hpp libcli11-dev
+    needs pcre2.h libpcre2-dev $'#define PCRE2_CODE_UNIT_WIDTH 8\n'
+    needs sentencepiece_processor.h libsentencepiece-dev
+fi
 
 if [ ${#missing[@]} -gt 0 ]; then
     echo "Missing packages: ${missing[*]}. Run: make deps" >&2

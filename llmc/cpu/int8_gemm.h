@@ -1,9 +1,8 @@
 // GEMMs of int8 matrices, dequantised on the way out; the integer sums are exact (see int8_product.h).
 //
-//   int8_gemm_nt         y[n,o] = row_scale[n] col_scale[o] sum_i xq[n,i] wq[o,i]  (+ bias[o])      forward
-//   int8_gemm_nn         y[n,i] = row_scale[n] sum_o gq[n,o] wq[o,i]                                gradient of the
-//   input dequantized_gemm_nn  y[n,i] = sum_o dy[n,o] col_scale[o] wq[o,i]                                the same, dy
-//   not quantised
+//   forward:                int8_gemm_nt          y[n,o] = row_scale[n] col_scale[o] sum_i xq[n,i] wq[o,i] + bias[o]
+//   gradient of the input:  int8_gemm_nn          y[n,i] = row_scale[n] sum_o gq[n,o] wq[o,i]
+//   the same, dy as it is:  dequantized_gemm_nn   y[n,i] = sum_o dy[n,o] col_scale[o] wq[o,i]
 //
 // y is written (=); bias may be null. The threads share out tiles of y. A tile's int32 product is made in the thread's
 // part of the workspace and dequantised from there: the product of all of y never exists.

@@ -3,10 +3,12 @@
 //   scale[n] = max_i |v[n,i]| / 127, a zero row gets 1
 //   q[n,i]   = clamp(round_half_even(v[n,i] / scale[n]), -127, 127)
 //
-//   quantize_weight           v = W[o,i]
-//   quantize_rows             v = Xh: x with outlier channel channels[j] divided by s[j];  outliers[n,j] =
-//   Xh[n,channels[j]] quantize_gradient_rows    v[n,o] = dy[n,o] col_scale[o] outlier_absmax            xmax[j] = max_n
-//   |x[n,channels[j]]|
+//   quantize_weight          v = W
+//   quantize_rows            v = Xh, which is x with channel channels[j] divided by s[j]
+//                            outliers[n,j] = Xh[n,channels[j]]
+//   quantize_gradient_rows   v[n,o] = dy[n,o] col_scale[o]
+//
+//   outlier_absmax           xmax[j] = max_n |x[n,channels[j]]|
 //
 // All outputs are written (=). A NaN anywhere in a row makes its scale NaN, an infinity makes it infinite, so that
 // neither is rounded away: the loss shows it.

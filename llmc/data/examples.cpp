@@ -28,7 +28,10 @@ bool starts_with_bos(const TextEncoding& encoding, const std::vector<int32_t>& i
 }
 
 void append_eos(const TextEncoding& encoding, std::vector<int32_t>& ids) {
-    if (encoding.eos_id >= 0 && (ids.empty() || ids.back() != encoding.eos_id)) ids.push_back(encoding.eos_id);
+    require(encoding.eos_id >= 0,
+            "the model names no end-of-sequence token, so an answer would never end; set eos_token in "
+            "tokenizer_config.json or eos_token_id in config.json");
+    if (ids.empty() || ids.back() != encoding.eos_id) ids.push_back(encoding.eos_id);
 }
 
 void check_ids(const std::vector<int32_t>& ids, int64_t vocab_size) {
