@@ -28,8 +28,6 @@ struct PhiloxKey {
 };
 
 LLMC_HOST_DEVICE inline PhiloxWords philox4x32_10(PhiloxWords counter, PhiloxKey key) {
-// Unrolled so that a loop over counters vectorises around it.
-#pragma GCC unroll 10
     for (int round = 0; round < 10; round++) {
         const uint64_t product0 = uint64_t{0xD2511F53u} * counter.x0;
         const uint64_t product1 = uint64_t{0xCD9E8D57u} * counter.x2;

@@ -43,12 +43,13 @@ inline PhiloxLanes multiply_low_halves(PhiloxLanes a, PhiloxLanes b) {
 
 // The bits of channels 8 c8 .. 8 (c8 + kPhiloxLanes) - 1 of row n: dropout_words of as many counters.
 inline void dropout_bits(uint16_t* bits, const DropoutStream& stream, uint32_t n, uint32_t c8) {
-    PhiloxLanes x0, x1 = PhiloxLanes{} + n, x2 = PhiloxLanes{} + stream.layer_id,
-                    x3 = PhiloxLanes{} + stream.micro_batch;
+    PhiloxLanes x0{};
     for (int lane = 0; lane < kPhiloxLanes; lane++) x0[lane] = c8 + static_cast<uint32_t>(lane);
+    PhiloxLanes x1 = PhiloxLanes{} + n;
+    PhiloxLanes x2 = PhiloxLanes{} + stream.layer_id;
+    PhiloxLanes x3 = PhiloxLanes{} + stream.micro_batch;
     uint32_t k0 = static_cast<uint32_t>(stream.seed);
     uint32_t k1 = static_cast<uint32_t>((stream.seed ^ stream.micro_batch) >> 32);
-#pragma GCC unroll 10
     for (int round = 0; round < 10; round++) {
         const PhiloxLanes product0 = multiply_low_halves(x0, PhiloxLanes{} + 0xD2511F53u);
         const PhiloxLanes product1 = multiply_low_halves(x2, PhiloxLanes{} + 0xCD9E8D57u);
@@ -62,7 +63,7 @@ inline void dropout_bits(uint16_t* bits, const DropoutStream& stream, uint32_t n
     // Two words to a lane, then the lanes of a counter next to each other.
     const PhiloxLanes words01 = (x0 & 0xffffffffu) | (x1 << 32);
     const PhiloxLanes words23 = (x2 & 0xffffffffu) | (x3 << 32);
-    PhiloxLanes first, second;
+    PhiloxLanes first{}, second{};
     for (int lane = 0; lane < kPhiloxLanes; lane++) {
         first[lane] = static_cast<uint64_t>(lane / 2 + lane % 2 * kPhiloxLanes);
         second[lane] = first[lane] + kPhiloxLanes / 2;
