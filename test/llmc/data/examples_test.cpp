@@ -95,8 +95,9 @@ TEST_CASE("EOS is appended once", "[data][examples]") {
     CHECK(only(read(R"({"text": "c</s>"})")).input_ids == Ints{kBos, 'c', kEos});
     // That the source ends in it says nothing about the target.
     CHECK(only(read(R"({"input": "a</s>", "output": ""})")).input_ids == Ints{kBos, 'a', kEos, kEos});
-    CHECK(only(read(R"({"input": "a", "output": "c"})", {encode_bytes, kBos, -1, true})).input_ids ==
-          Ints{kBos, 'a', 'c'});
+    // An answer that never ends would teach the model never to stop.
+    CHECK_THROWS_WITH(read(R"({"input": "a", "output": "c"})", {encode_bytes, kBos, -1, true}),
+                      Catch::Contains("end-of-sequence"));
 }
 
 TEST_CASE("an empty source is fine", "[data][examples]") {
@@ -183,8 +184,8 @@ TEST_CASE("examples with nothing to learn are dropped and counted", "[data][exam
     CHECK(data.dropped.nothing_labelled == 3);
     CHECK(data.dropped.total() == 3);
     CHECK(only(data).index == 3);
-    // Without EOS and BOS an empty text is an empty example.
-    const TextEncoding bare = {encode_bytes, -1, -1, false};
+    // Without BOS an empty text is its EOS alone, which nothing predicts.
+    const TextEncoding bare = {encode_bytes, -1, kEos, false};
     CHECK(read("{\"text\": \"\"}\n{\"input\": \"\", \"output\": \"\"}\n{\"text\": \"ab\"}", bare)
               .dropped.nothing_labelled == 2);
 }

@@ -208,7 +208,7 @@ TEST_CASE("a directory without a tokenizer says what is missing", "[tokenizer]")
     CHECK_THROWS_WITH(Tokenizer::load(model.path()), Contains("neither tokenizer.json nor tokenizer.model"));
 }
 
-TEST_CASE("text that is not UTF-8 is refused", "[tokenizer]") {
+TEST_CASE("the tokenizer refuses text that is not UTF-8", "[tokenizer]") {
     ModelDirectory model;
     model.write_bytes("tokenizer.json", kSmallTokenizer);
     const auto tokenizer = Tokenizer::load(model.path());
