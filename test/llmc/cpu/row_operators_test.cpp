@@ -1,7 +1,12 @@
-// The operators that only move or add rows: embedding, gather, scatter, add.
+// The operators that only move or add rows: embedding, gather, scatter, add. And what all row by row operators share.
 #include "llmc/cpu/add.h"
+#include "llmc/cpu/dropout.h"
 #include "llmc/cpu/embedding.h"
 #include "llmc/cpu/gather.h"
+#include "llmc/cpu/quantize.h"
+#include "llmc/cpu/rmsnorm.h"
+#include "llmc/cpu/rope.h"
+#include "llmc/cpu/swiglu.h"
 #include "test/catch.h"
 #include "test/llmc/cpu/operator_testing.h"
 
@@ -60,4 +65,51 @@ TEST_CASE("add accumulates", "[add]") {
         for (int64_t c = 0; c < 21; c++) CHECK(out(n, c) == before(n, c) + x(n, c));
     }
     CHECK(out.padding_untouched());
+}
+
+TEST_CASE("operators of no rows do nothing", "[row_operators]") {
+    Matrix<float> none(nullptr, 0, 16), half(nullptr, 0, 8);
+    Matrix<int8_t> none_q(nullptr, 0, 16);
+    const std::vector<float> ones(16, 1.0f);
+    const Buffer<float> tables(1, 4);
+    cpu::embedding_forward(kDevice, none, none, {});
+    cpu::add(kDevice, none, none);
+    cpu::dropout_forward(kDevice, none, none, 0.1f, {});
+    cpu::dropout_backward(kDevice, none, none, 0.1f, {});
+    cpu::rmsnorm_forward(kDevice, none, none, nullptr, none, none, ones.data(), 1e-5f);
+    cpu::rmsnorm_apply(kDevice, none, none, nullptr, ones.data());
+    cpu::rmsnorm_backward(kDevice, none, none, none, nullptr, ones.data());
+    cpu::rope_forward(kDevice, none, tables.view(), tables.view(), {}, 8);
+    cpu::swiglu_forward(kDevice, half, none);
+    cpu::swiglu_backward(kDevice, none, half, none);
+    cpu::quantize_rows(kDevice, none_q, nullptr, none, none, {}, nullptr);
+    cpu::quantize_gradient_rows(kDevice, none_q, nullptr, none, ones.data());
+    cpu::quantize_weight(kDevice, none_q, nullptr, none);
+    SUCCEED("nothing was read or written");
+}
+
+TEST_CASE("row by row operators give the same bits for any number of threads", "[row_operators]") {
+    const auto x = random_buffer<float>(37, 66, 1), y = random_buffer<float>(37, 66, 2);
+    const auto weight = random_vector<float>(66, 3);
+    struct Outputs {
+        Buffer<float> norm{37, 66}, residual{37, 66}, gated{37, 33}, gradient{37, 66}, outliers{37, 2};
+        Buffer<int8_t> q{37, 66};
+        std::vector<float> rstd = std::vector<float>(37), scale = std::vector<float>(37), xmax = std::vector<float>(2);
+        bool operator==(const Outputs&) const = default;
+    };
+    const auto run = [&](int threads) {
+        const cpu::Device device{threads};
+        const std::vector<int32_t> channels{3, 60};
+        Outputs o;
+        cpu::rmsnorm_forward(device, o.norm.view(), o.residual.view(), o.rstd.data(), x.view(), y.view(), weight.data(),
+                             1e-5f);
+        cpu::rmsnorm_backward(device, o.gradient.view(), y.view(), o.residual.view(), o.rstd.data(), weight.data());
+        cpu::swiglu_forward(device, o.gated.view(), x.view());
+        cpu::outlier_absmax(device, o.xmax.data(), x.view(), channels);
+        cpu::quantize_rows(device, o.q.view(), o.scale.data(), o.outliers.view(), x.view(), channels, weight.data());
+        return o;
+    };
+    const Outputs one = run(1);
+    CHECK(run(2) == one);
+    CHECK(run(5) == one);
 }
