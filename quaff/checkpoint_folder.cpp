@@ -95,6 +95,11 @@ std::vector<fs::path> list_checkpoints(const fs::path& out) {
     return checkpoints;
 }
 
+bool is_checkpoint_name(const fs::path& path) {
+    const fs::path folder = path.lexically_normal();
+    return step_of(folder.filename().empty() ? folder.parent_path() : folder) >= 0;
+}
+
 std::string find_damage(const fs::path& checkpoint) {
     const std::string manifest = read_if_there(checkpoint / kManifest);
     if (manifest.empty()) return checkpoint.string() + " has no manifest: it was not written to its end";

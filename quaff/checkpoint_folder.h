@@ -24,6 +24,9 @@ void write_checkpoint(const std::filesystem::path& out, int64_t step, int64_t ke
 // The checkpoints of a run, newest (largest step) first, intact or not.
 std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& out);
 
+// Whether a path is named as a checkpoint is: "out/checkpoint-60".
+bool is_checkpoint_name(const std::filesystem::path& path);
+
 // What is wrong with a checkpoint: one sentence, or "" when every file matches the manifest.
 std::string find_damage(const std::filesystem::path& checkpoint);
 

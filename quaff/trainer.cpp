@@ -18,7 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-constexpr double kSpike = 6;         // standard deviations above the trailing window that the log flags
 constexpr int64_t kAnswers = 3;      // evaluation examples whose answers are shown before and after
 constexpr int64_t kAnswerRoom = 32;  // tokens beyond the true answer that a wrong one may have
 
@@ -56,19 +55,11 @@ std::vector<int32_t> prompt_of(const Example& example) {
     return {example.input_ids.begin(), example.input_ids.begin() + (labelled - example.labels.begin())};
 }
 
-std::string one_line(std::string text, size_t width) {
-    std::replace(text.begin(), text.end(), '\n', ' ');
-    if (text.size() <= width) return text;
-    size_t end = width;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // between two characters
-    return text.substr(0, end) + "...";
-}
-
 }  // namespace
 
 template <class Device>
 Trainer<Device>::Trainer(const Options& options, Terminal& terminal, const Device& device)
-    : options_(options), terminal_(terminal), device_(device), setup_(options, terminal) {}
+    : options_(options), terminal_(terminal), device_(device), setup_(options, terminal), report_(options, terminal) {}
 
 // ---- before the first step -----------------------------------------------------------------------------------------
 
@@ -106,7 +97,7 @@ void Trainer<Device>::prepare_out() {
         terminal_.warn(concat(options_.out, " holds checkpoints of an earlier run; they are now in ", options_.out,
                               "/earlier (--resume would have continued it)"));
     write_file_atomically(fs::path(options_.out) / "config.toml", to_toml(options_));
-    log_.emplace((fs::path(options_.out) / "log.jsonl").string(), state_.step);
+    report_.open_log(state_.step);
     if (resumed_from_.empty() && frozen_.method == Method::quaff)
         write_outlier_channels(fs::path(options_.out) / "outliers.json", frozen_.outliers);
 }
@@ -139,57 +130,22 @@ ordered_json Trainer<Device>::plan() {
 
 template <class Device>
 ordered_json Trainer<Device>::run(bool& stopped) {
+    terminal_.table("train_quaff train", option_rows(options_));
     stopped = false;
-    std::vector<std::pair<std::string, std::string>> rows = option_rows(options_);
-    terminal_.table("train_quaff train", rows);
     ordered_json eval_after;
     try {
-        read_data();
-        plan_steps();
-        std::string adapter = options_.adapter;
-        if (!options_.resume.empty()) {
-            const auto passed_over = [&](const std::string& damage) { terminal_.warn(damage); };
-            const bool named =
-                fs::path(options_.resume).lexically_normal().filename().string().rfind("checkpoint-", 0) == 0;
-            if (named) {
-                const std::string damage = find_damage(options_.resume);
-                require(damage.empty(), damage, "; --resume without a folder takes the newest intact checkpoint");
-            }
-            resumed_from_ = named ? options_.resume : newest_intact_checkpoint(options_.out, passed_over).string();
-            state_ = read_state(resumed_from_);
-            TrainingState asked = state_now();
-            check_resumable(state_, asked, resumed_from_);
-            last_checkpoint_ = adapter = resumed_from_;
-        }
-        frozen_ = resolve_frozen_layers(setup_, device_, adapter, train_.examples, progress());
-        const BuildOptions build = build_options(options_, frozen_, limits_, /*training=*/true);
-        model_ = build_model(setup_, device_, frozen_, build);
-        terminal_.line(model_->plan().table());
-        if (!resumed_from_.empty()) read_moments(resumed_from_, *model_);
-        work_.emplace(setup_.config(), build, frozen_.outliers, model_->n_recomputed());
-        peak_ = cpu::measure_peak(device_);
-        terminal_.line(format("peak of this machine, measured: %.0f int8 and %.0f fp32 GFLOP/s on %d threads",
-                              peak_.int8_operations * 1e-9, peak_.float_operations * 1e-9, device_.threads));
-        prepare_out();
-        if (!resumed_from_.empty()) terminal_.line(concat("resumed from ", resumed_from_));
+        prepare();
         train();
-        if (eval_.size() > 0) {
-            const Evaluation evaluation = evaluate_now("after");
-            log_evaluation(state_.step, evaluation);
-            eval_after = to_json(evaluation);
-        }
+        if (eval_.size() > 0) eval_after = to_json(evaluate_now("after"));
         write_folder(fs::path(options_.out) / "adapter",
                      [&](const fs::path& folder) { save_adapter(folder, *model_, frozen_, options_); });
     } catch (const StoppedBySignal&) {
         stopped = true;
         terminal_.clear_status();
-        if (!model_) {
-            terminal_.warn("stopped before the first step; nothing was written");
-            return {{"stopped", true}, {"steps", 0}};
-        }
-        write_checkpoint_now();
-        terminal_.result(concat("stopped after step ", state_.step, " of ", total_steps_,
-                                "; go on with: ./train_quaff train --resume ", "--out ", options_.out));
+    }
+    if (stopped && !model_) {
+        terminal_.warn("stopped before the first step; nothing was written");
+        return {{"stopped", true}, {"steps", 0}};
     }
     ordered_json result = {
         {"steps", state_.step},
@@ -200,41 +156,84 @@ ordered_json Trainer<Device>::run(bool& stopped) {
         {"peak_memory_bytes", peak_resident_memory()},
         {"adapter", (fs::path(options_.out) / "adapter").string()}};
     if (stopped) {
-        result["stopped"] = true;
+        write_checkpoint_now();
         result["adapter"] = last_checkpoint_;
-    } else {
-        summarise(result);
+        result["stopped"] = true;
+        terminal_.result(concat("stopped after step ", state_.step, " of ", total_steps_,
+                                "; go on with: ./train_quaff train --resume --out ", options_.out));
+        return result;
     }
+    std::vector<Answer> compared;
+    const ordered_json after = answers();
+    for (size_t i = 0; i < after.size() && i < state_.answers_before.size(); ++i)
+        compared.push_back({eval_.texts[i], state_.answers_before[i], after[i]});
+    report_.summary(result, compared);
     return result;
+}
+
+// Everything up to the first step: data, channels, the model as it begins or as the checkpoint left it.
+template <class Device>
+void Trainer<Device>::prepare() {
+    read_data();
+    plan_steps();
+    find_checkpoint();
+    const std::string& adapter = resumed_from_.empty() ? options_.adapter : resumed_from_;
+    frozen_ = resolve_frozen_layers(setup_, device_, adapter, train_.examples, progress());
+    const BuildOptions build = build_options(options_, frozen_, limits_, /*training=*/true);
+    model_ = build_model(setup_, device_, frozen_, build);
+    if (!resumed_from_.empty()) read_moments(resumed_from_, *model_);
+    terminal_.line(model_->plan().table());
+
+    peak_ = cpu::measure_peak(device_);
+    work_.emplace(setup_.config(), build, frozen_.outliers, model_->n_recomputed());
+    terminal_.line(format("peak of this machine, measured: %.0f int8 and %.0f fp32 GFLOP/s on %d threads",
+                          peak_.int8_operations * 1e-9, peak_.float_operations * 1e-9, device_.threads));
+    prepare_out();
+    if (!resumed_from_.empty()) terminal_.line("resumed from " + resumed_from_);
+}
+
+template <class Device>
+void Trainer<Device>::find_checkpoint() {
+    if (options_.resume.empty()) return;
+    if (is_checkpoint_name(options_.resume)) {
+        const std::string damage = find_damage(options_.resume);
+        require(damage.empty(), damage, "; --resume without a folder takes the newest intact checkpoint");
+        resumed_from_ = options_.resume;
+    } else {
+        resumed_from_ =
+            newest_intact_checkpoint(options_.out, [&](const std::string& damage) { terminal_.warn(damage); }).string();
+    }
+    last_checkpoint_ = resumed_from_;
+    state_ = read_state(resumed_from_);
+    check_resumable(state_, state_now(), resumed_from_);
 }
 
 template <class Device>
 void Trainer<Device>::train() {
     if (eval_.size() > 0 && state_.eval_before.is_null()) {
-        const Evaluation evaluation = evaluate_now("before");
-        log_evaluation(0, evaluation);
-        state_.eval_before = to_json(evaluation);
+        state_.eval_before = to_json(evaluate_now("before"));
         state_.answers_before = answers();
     }
     first_step_ = state_.step;
     while (state_.step < total_steps_) {
         stop_if_asked();
         const int64_t step = state_.step + 1;
-        const Step taken = take_step(step);
-        report(step, taken);
+        const StepFigures figures = take_step(step);
+        const double mean_seconds = training_seconds_ / static_cast<double>(step - first_step_);
+        report_.step(step, total_steps_, figures, mean_seconds * static_cast<double>(total_steps_ - step));
         const bool last = step == total_steps_;
         if (!last && options_.eval_steps > 0 && step % options_.eval_steps == 0 && eval_.size() > 0)
-            log_evaluation(step, evaluate_now("at step " + std::to_string(step)));
+            evaluate_now("at step " + std::to_string(step));
         if (options_.save_steps > 0 && (last || step % options_.save_steps == 0)) write_checkpoint_now();
     }
 }
 
 template <class Device>
-typename Trainer<Device>::Step Trainer<Device>::take_step(int64_t step) {
+StepFigures Trainer<Device>::take_step(int64_t step) {
     const auto begin = std::chrono::steady_clock::now();
     const Window window = sampler_->window(step - 1, options_.gradient_accumulation_steps);
     std::vector<Batch> batches;
-    Step taken;
+    StepFigures taken;
     Work work;
     for (int64_t i = 0; i < window.count; ++i) {
         batches.push_back(pack_examples(train_.examples, sampler_->micro_batch(window.epoch, window.first + i)));
@@ -292,6 +291,7 @@ typename Trainer<Device>::Step Trainer<Device>::take_step(int64_t step) {
     training_seconds_ += taken.seconds;
     training_tokens_ += taken.tokens;
     state_.loss = taken.loss;
+    taken.epoch = state_.epoch;
     return taken;
 }
 
@@ -304,64 +304,14 @@ void Trainer<Device>::fail_nonfinite(int64_t step, const std::string& what, doub
          ". Lower --learning-rate or --max-grad-norm");
 }
 
-// ---- what is told --------------------------------------------------------------------------------------------------
-
-template <class Device>
-void Trainer<Device>::report(int64_t step, const Step& taken) {
-    const double tokens_per_second = static_cast<double>(taken.tokens) / taken.seconds;
-    const int64_t peak_memory = peak_resident_memory();
-    ordered_json line = {{"step", step},
-                         {"epoch", state_.epoch},
-                         {"loss", taken.loss},
-                         {"grad_norm", taken.grad_norm},
-                         {"learning_rate", taken.learning_rate},
-                         {"tokens", taken.tokens},
-                         {"labelled_tokens", taken.labelled},
-                         {"step_seconds", taken.seconds},
-                         {"tokens_per_second", tokens_per_second},
-                         {"sol", taken.speed_of_light},
-                         {"peak_memory_bytes", peak_memory}};
-    const double loss_z = loss_spikes_.update(taken.loss), grad_norm_z = grad_norm_spikes_.update(taken.grad_norm);
-    if (loss_z > kSpike) line["loss_zscore"] = loss_z;
-    if (grad_norm_z > kSpike) line["grad_norm_zscore"] = grad_norm_z;
-    log_->write(line);
-
-    const double mean_seconds = training_seconds_ / static_cast<double>(step - first_step_);
-    const std::string remaining = format_duration(static_cast<double>(total_steps_ - step) * mean_seconds);
-    const std::string figures =
-        format("step %lld/%lld  loss %.4f  grad norm %.3f  lr %.2e  %.0f tokens/s  %.0f%% SOL  %s  ETA %s",
-               static_cast<long long>(step), static_cast<long long>(total_steps_), taken.loss, taken.grad_norm,
-               taken.learning_rate, tokens_per_second, 100 * taken.speed_of_light, format_bytes(peak_memory).c_str(),
-               remaining.c_str());
-    terminal_.line(figures);
-    if (loss_z > kSpike)
-        terminal_.warn(format("step %lld: the loss is %.1f standard deviations above the steps before",
-                              static_cast<long long>(step), loss_z));
-    if (grad_norm_z > kSpike)
-        terminal_.warn(format("step %lld: the gradient norm is %.1f standard deviations above the steps before",
-                              static_cast<long long>(step), grad_norm_z));
-    terminal_.status(progress_bar(step, total_steps_, 30) + " ETA " + remaining);
-}
-
 template <class Device>
 Evaluation Trainer<Device>::evaluate_now(const std::string& when) {
     const Progress tell = progress();
     const Evaluation evaluation =
         evaluate(*model_, eval_, eval_batches_, exact_match_,
                  [&](int64_t done, int64_t total) { tell("evaluating " + when, done, total); });
-    terminal_.line(concat("evaluation ", when, ": ", in_words(evaluation)));
+    report_.evaluation(state_.step, when, evaluation);
     return evaluation;
-}
-
-template <class Device>
-void Trainer<Device>::log_evaluation(int64_t step, const Evaluation& evaluation) {
-    ordered_json line = {{"step", step},
-                         {"eval_loss", evaluation.loss()},
-                         {"eval_perplexity", evaluation.perplexity()},
-                         {"eval_token_accuracy", evaluation.token_accuracy()},
-                         {"eval_labelled_tokens", evaluation.labelled}};
-    if (evaluation.exact) line["eval_exact_match"] = evaluation.exact_match();
-    log_->write(line);
 }
 
 template <class Device>
@@ -376,41 +326,6 @@ ordered_json Trainer<Device>::answers() {
         texts.push_back(setup_.tokenizer()->decode(made, /*skip_special=*/true));
     }
     return texts;
-}
-
-template <class Device>
-void Trainer<Device>::summarise(const ordered_json& result) {
-    const ordered_json after = answers();
-    terminal_.result("");
-    for (size_t i = 0; i < after.size() && i < state_.answers_before.size(); ++i) {
-        const SourceTarget& text = eval_.texts[i];
-        terminal_.result("prompt  " + one_line(text.source, 100));
-        terminal_.result("  true    " + one_line(text.target, 100));
-        terminal_.result("  before  " + one_line(state_.answers_before[i].get<std::string>(), 100));
-        terminal_.result("  after   " + one_line(after[i].get<std::string>(), 100));
-    }
-    const ordered_json &before = result["eval_before"], &now = result["eval_after"];
-    const auto row = [&](const char* name, const char* key, double factor, const char* unit) {
-        if (!before.is_object() || !now.is_object() || !before.contains(key) || !now.contains(key)) return;
-        // JSON has no infinity: the perplexity of a model that knows nothing may be null.
-        const auto figure = [&](const ordered_json& of) {
-            return of[key].is_number() ? format("%10.4f%s", factor * of[key].get<double>(), unit) : "         -";
-        };
-        terminal_.result(format("%-15s", name) + figure(before) + "  -> " + figure(now));
-    };
-    row("loss", "loss", 1, "");
-    row("perplexity", "perplexity", 1, "");
-    row("token accuracy", "token_accuracy", 100, "%");
-    row("exact match", "exact_match", 100, "%");
-    terminal_.result(format("%lld steps, %.0f tokens/s, peak memory %s", static_cast<long long>(state_.step),
-                            result["tokens_per_second"].get<double>(),
-                            format_bytes(result["peak_memory_bytes"].get<int64_t>()).c_str()));
-    const std::string adapter = result["adapter"];
-    terminal_.result("the adapter is in " + adapter + "; next:");
-    terminal_.result(
-        concat("  ./train_quaff generate --model ", options_.model, " --adapter ", adapter, " --prompt \"...\""));
-    terminal_.result(concat("  ./train_quaff eval --model ", options_.model, " --adapter ", adapter, " --data FILE"));
-    terminal_.result(concat("  ./train_quaff merge --model ", options_.model, " --adapter ", adapter, " --out DIR"));
 }
 
 // ---- stopping and going on -----------------------------------------------------------------------------------------

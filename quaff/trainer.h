@@ -19,11 +19,10 @@
 #include <vector>
 
 #include "llmc/cpu/peak.h"
-#include "llmc/log.h"
 #include "llmc/schedule.h"
 #include "llmc/signals.h"
-#include "llmc/spike_detector.h"
 #include "quaff/evaluate.h"
+#include "quaff/run_report.h"
 #include "quaff/run_setup.h"
 #include "quaff/speed_of_light.h"
 #include "quaff/training_state.h"
@@ -46,25 +45,19 @@ class Trainer {
     nlohmann::ordered_json plan();
 
   private:
-    struct Step {
-        double loss = 0, grad_norm = 0, learning_rate = 0, seconds = 0, speed_of_light = 0;
-        int64_t tokens = 0, labelled = 0;
-    };
-
+    void prepare();
     void read_data();
     void plan_steps();
+    void find_checkpoint();
     void prepare_out();
     void train();
 
-    Step take_step(int64_t step);
+    StepFigures take_step(int64_t step);
     [[noreturn]] void fail_nonfinite(int64_t step, const std::string& what, double value);
-    void report(int64_t step, const Step& taken);
 
     Evaluation evaluate_now(const std::string& when);
-    void log_evaluation(int64_t step, const Evaluation& evaluation);
     // The model's own answers to the first evaluation examples.
     nlohmann::ordered_json answers();
-    void summarise(const nlohmann::ordered_json& result);
 
     TrainingState state_now() const;
     void write_checkpoint_now();
@@ -76,6 +69,7 @@ class Trainer {
     Device device_;
     StopSignals signals_;
     RunSetup setup_;
+    RunReport report_;
 
     Dataset train_, eval_;
     std::vector<std::vector<int64_t>> eval_batches_;
@@ -91,7 +85,6 @@ class Trainer {
     std::unique_ptr<Model<Device>> model_;
     std::optional<WorkModel> work_;
     cpu::Peak peak_;
-    std::optional<JsonLog> log_;
 
     // Where the run stands: the checkpoint it was resumed from, then every step taken.
     std::string resumed_from_;
@@ -100,7 +93,6 @@ class Trainer {
     int64_t first_step_ = 0;       // steps that were taken before this process
     double training_seconds_ = 0;  // of the steps this process took
     int64_t training_tokens_ = 0;
-    SpikeDetector loss_spikes_, grad_norm_spikes_;
 };
 
 }  // namespace quaff

@@ -1,0 +1,42 @@
+// How well a model predicts the labelled tokens of a data set. The scales stay as they are, nothing is dropped out.
+//
+//   loss            sum of the cross-entropies of all labelled tokens / their number
+//   perplexity      exp(loss)
+//   token_accuracy  share of labelled tokens that are the likeliest one
+//   exact_match     share of answers that greedy decoding gives token for token
+//
+// Greedy decoding gives the answer exactly when, with the true answer so far in front of it, the likeliest token is the
+// right one at every position: one pass over the data tells, and nothing has to be generated.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+
+#include "llmc/data/examples.h"
+
+namespace quaff {
+
+struct Evaluation {
+    double loss_sum = 0;
+    int64_t labelled = 0, correct = 0;
+    int64_t examples = 0;
+    std::optional<int64_t> exact;  // answers that are right as a whole, when that was asked for
+
+    double loss() const;
+    double perplexity() const;
+    double token_accuracy() const;
+    double exact_match() const;
+};
+
+// {"loss", "perplexity", "token_accuracy", "labelled_tokens", "examples"} and, when known, "exact_match".
+nlohmann::ordered_json to_json(const Evaluation& evaluation);
+// "loss 1.2345, perplexity 3.44, token accuracy 71.2%, exact match 83.0%"
+std::string in_words(const Evaluation& evaluation);
+
+// Whether --exact-match ("auto", "on", "off") applies. auto: every example has a source and a target, targets have 32
+// tokens at most on average and there are no more than 1000. Throws UsageError when "on" has nothing to compare.
+bool wants_exact_match(const std::string& option, const llmc::Dataset& data, bool train_on_source);
+
+}  // namespace quaff

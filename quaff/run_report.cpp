@@ -1,0 +1,104 @@
+#include "quaff/run_report.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "llmc/arena.h"
+#include "llmc/error.h"
+#include "llmc/memory_limits.h"
+
+namespace quaff {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr double kSpike = 6;  // standard deviations above the trailing window that are flagged
+
+std::string one_line(std::string text, size_t width) {
+    std::replace(text.begin(), text.end(), '\n', ' ');
+    if (text.size() <= width) return text;
+    size_t end = width;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // between two characters
+    return text.substr(0, end) + "...";
+}
+
+}  // namespace
+
+void RunReport::open_log(int64_t resumed_step) {
+    log_.emplace((std::filesystem::path(options_.out) / "log.jsonl").string(), resumed_step);
+}
+
+void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left) {
+    const double tokens_per_second = static_cast<double>(figures.tokens) / figures.seconds;
+    const int64_t peak_memory = peak_resident_memory();
+    ordered_json line = {{"step", step},
+                         {"epoch", figures.epoch},
+                         {"loss", figures.loss},
+                         {"grad_norm", figures.grad_norm},
+                         {"learning_rate", figures.learning_rate},
+                         {"tokens", figures.tokens},
+                         {"labelled_tokens", figures.labelled},
+                         {"step_seconds", figures.seconds},
+                         {"tokens_per_second", tokens_per_second},
+                         {"sol", figures.speed_of_light},
+                         {"peak_memory_bytes", peak_memory}};
+    const std::string count = concat("step ", step, "/", total_steps), remaining = format_duration(seconds_left);
+    terminal_.line(count +
+                   format("  loss %.4f  grad norm %.3f  lr %.2e  %.0f tokens/s  %.0f%% SOL  ", figures.loss,
+                          figures.grad_norm, figures.learning_rate, tokens_per_second, 100 * figures.speed_of_light) +
+                   format_bytes(peak_memory) + "  ETA " + remaining);
+    const auto flag = [&](const char* name, const char* key, double z) {
+        if (z <= kSpike) return;
+        line[key] = z;
+        terminal_.warn(concat(count, ": the ", name, format(" is %.1f standard deviations above the steps before", z)));
+    };
+    flag("loss", "loss_zscore", loss_spikes_.update(figures.loss));
+    flag("gradient norm", "grad_norm_zscore", grad_norm_spikes_.update(figures.grad_norm));
+    log_->write(line);
+    terminal_.status(progress_bar(step, total_steps, 30) + " ETA " + remaining);
+}
+
+void RunReport::evaluation(int64_t step, const std::string& when, const Evaluation& evaluation) {
+    ordered_json line = {{"step", step},
+                         {"eval_loss", evaluation.loss()},
+                         {"eval_perplexity", evaluation.perplexity()},
+                         {"eval_token_accuracy", evaluation.token_accuracy()},
+                         {"eval_labelled_tokens", evaluation.labelled}};
+    if (evaluation.exact) line["eval_exact_match"] = evaluation.exact_match();
+    log_->write(line);
+    terminal_.line(concat("evaluation ", when, ": ", in_words(evaluation)));
+}
+
+void RunReport::summary(const ordered_json& result, const std::vector<Answer>& answers) {
+    terminal_.result("");
+    for (const Answer& answer : answers) {
+        terminal_.result("prompt    " + one_line(answer.text.source, 100));
+        terminal_.result("  true    " + one_line(answer.text.target, 100));
+        terminal_.result("  before  " + one_line(answer.before, 100));
+        terminal_.result("  after   " + one_line(answer.after, 100));
+    }
+    const ordered_json &before = result["eval_before"], &after = result["eval_after"];
+    const auto row = [&](const char* name, const char* key, double factor, const char* unit) {
+        if (!before.is_object() || !after.is_object() || !before.contains(key) || !after.contains(key)) return;
+        // JSON has no infinity: the perplexity of a model that knows nothing may be null.
+        const auto figure = [&](const ordered_json& of) {
+            return of[key].is_number() ? format("%10.4f%s", factor * of[key].get<double>(), unit) : "         -";
+        };
+        terminal_.result(format("%-15s", name) + figure(before) + "  -> " + figure(after));
+    };
+    row("loss", "loss", 1, "");
+    row("perplexity", "perplexity", 1, "");
+    row("token accuracy", "token_accuracy", 100, "%");
+    row("exact match", "exact_match", 100, "%");
+    const std::string adapter = result["adapter"], with = concat("--model ", options_.model, " --adapter ", adapter);
+    terminal_.result(concat(result["steps"].get<int64_t>(), " steps, ",
+                            format("%.0f", result["tokens_per_second"].get<double>()), " tokens/s, peak memory ",
+                            format_bytes(result["peak_memory_bytes"].get<int64_t>())));
+    terminal_.result("the adapter is in " + adapter + "; next:");
+    terminal_.result("  ./train_quaff generate " + with + " --prompt \"...\"");
+    terminal_.result("  ./train_quaff eval " + with + " --data FILE");
+    terminal_.result("  ./train_quaff merge " + with + " --out DIR");
+}
+
+}  // namespace quaff

@@ -1,0 +1,55 @@
+// What a training run tells: a line a step on the terminal and in out/log.jsonl, evaluations, and at the end what has
+// become better and what to do next.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "llmc/data/examples.h"
+#include "llmc/log.h"
+#include "llmc/spike_detector.h"
+#include "llmc/terminal.h"
+#include "quaff/evaluation.h"
+#include "quaff/options.h"
+
+namespace quaff {
+
+using namespace llmc;
+
+struct StepFigures {
+    double epoch = 0;
+    double loss = 0, grad_norm = 0, learning_rate = 0;
+    int64_t tokens = 0, labelled = 0;
+    double seconds = 0;
+    double speed_of_light = 0;  // least possible seconds / seconds
+};
+
+// An evaluation example, and the model's own answers to its source.
+struct Answer {
+    SourceTarget text;
+    std::string before, after;
+};
+
+class RunReport {
+  public:
+    RunReport(const Options& options, Terminal& terminal) : options_(options), terminal_(terminal) {}
+
+    // out/log.jsonl; a resumed run keeps its lines up to the step it goes on from.
+    void open_log(int64_t resumed_step);
+    // `seconds_left` is an estimate.
+    void step(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left);
+    void evaluation(int64_t step, const std::string& when, const Evaluation& evaluation);
+    // `result` is the JSON object of the run.
+    void summary(const nlohmann::ordered_json& result, const std::vector<Answer>& answers);
+
+  private:
+    const Options& options_;
+    Terminal& terminal_;
+    std::optional<JsonLog> log_;
+    SpikeDetector loss_spikes_, grad_norm_spikes_;
+};
+
+}  // namespace quaff
