@@ -2,27 +2,29 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
+#include <filesystem>
 #include <nlohmann/json.hpp>
-#include <vector>
+#include <sstream>
 
 #include "llmc/error.h"
+#include "llmc/file_io.h"
 
 namespace llmc {
 
-JsonLog::JsonLog(const std::string& path, int64_t resumed_step) : path_(path) {
-    std::vector<std::string> kept;
-    if (resumed_step > 0) {
-        std::ifstream earlier(path);
+JsonLog::JsonLog(const std::string& path, const Keep& keep) : path_(path) {
+    std::string kept;
+    if (keep && std::filesystem::exists(path)) {
+        std::istringstream earlier(read_file(path));
         for (std::string line; std::getline(earlier, line);) {
             const auto object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
             // A last line that was cut off by a kill is no JSON and is dropped.
-            if (object.is_object() && object.value("step", int64_t{0}) <= resumed_step) kept.push_back(line);
+            if (object.is_object() && keep(object)) kept += line + "\n";
         }
     }
-    file_.reset(std::fopen(path.c_str(), "w"));
+    // A new file takes the place of the old one: a kill or a full disk leaves the one or the other.
+    write_file_atomically(path, kept);
+    file_.reset(std::fopen(path.c_str(), "ae"));
     require(file_ != nullptr, path, ": cannot be written (", std::strerror(errno), ")");
-    for (const std::string& line : kept) std::fprintf(file_.get(), "%s\n", line.c_str());
 }
 
 void JsonLog::write(const nlohmann::ordered_json& object) {
@@ -30,6 +32,13 @@ void JsonLog::write(const nlohmann::ordered_json& object) {
     const bool written =
         std::fwrite(line.data(), 1, line.size(), file_.get()) == line.size() && std::fflush(file_.get()) == 0;
     require(written, path_, ": writing failed (", std::strerror(errno), "); is the disk full?");
+}
+
+JsonLog::Keep up_to_step(int64_t step) {
+    return [step](const nlohmann::json& line) {
+        const auto logged = line.find("step");
+        return logged == line.end() || !logged->is_number() || logged->get<double>() <= static_cast<double>(step);
+    };
 }
 
 }  // namespace llmc

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -12,9 +13,10 @@ namespace llmc {
 
 class JsonLog {
   public:
-    // Starts an empty log, or, when a run continues after `resumed_step` > 0, keeps the lines up to that step: what
-    // came after its checkpoint is about to happen again.
-    JsonLog(const std::string& path, int64_t resumed_step);
+    using Keep = std::function<bool(const nlohmann::json& line)>;
+
+    // Starts an empty log, or, when a run goes on, one with the earlier lines that `keep` returns true for.
+    explicit JsonLog(const std::string& path, const Keep& keep = nullptr);
 
     void write(const nlohmann::ordered_json& object);
 
@@ -26,5 +28,9 @@ class JsonLog {
     std::string path_;
     std::unique_ptr<std::FILE, Close> file_;
 };
+
+// Keeps the lines of a run up to the step it goes on from: what came after is about to happen again. A line without a
+// step in numbers is none of a run's and stays.
+JsonLog::Keep up_to_step(int64_t step);
 
 }  // namespace llmc

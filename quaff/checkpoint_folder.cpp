@@ -1,6 +1,13 @@
 #include "quaff/checkpoint_folder.h"
 
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <charconv>
 #include <sstream>
 
@@ -43,30 +50,119 @@ void remove_checkpoint(const fs::path& checkpoint) {
     fs::remove_all(checkpoint, ignored);
 }
 
+// "out/checkpoint-40/" without the slash that hides its name.
+fs::path without_slash(const fs::path& path) {
+    const fs::path normal = path.lexically_normal();
+    return normal.has_filename() || !normal.has_relative_path() ? normal : normal.parent_path();
+}
+
+fs::path parent_of(const fs::path& path) {
+    return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
+// Where the old folder lies for the moment between two renames.
+fs::path replaced_name(const fs::path& target) {
+    return parent_of(target) / ("." + target.filename().string() + ".old");
+}
+
+// A run that was killed between the two renames left only the old folder, under its other name.
+void restore_replaced(const fs::path& target) {
+    const fs::path replaced = replaced_name(target);
+    std::error_code problem;
+    if (fs::exists(fs::symlink_status(target)) || !fs::is_directory(replaced)) return;
+    fs::rename(replaced, target, problem);
+    require(!problem, replaced.string(), ": cannot be moved back to ", target.string(), " (", problem.message(), ")");
+}
+
+void restore_checkpoints(const fs::path& out) {
+    std::vector<fs::path> replaced;
+    std::error_code problem;
+    for (const auto& entry : fs::directory_iterator(out, problem)) {
+        const std::string name = entry.path().filename().string();
+        if (name.starts_with(concat(".", kPrefix)) && name.ends_with(".old"))
+            replaced.push_back(out / name.substr(1, name.size() - 5));
+    }
+    for (const fs::path& checkpoint : replaced) restore_replaced(checkpoint);
+}
+
+// A new folder .NAME.PID-N.tmp next to the target. Those of processes that have ended, killed while they wrote, go.
+fs::path make_temporary(const fs::path& target) {
+    static std::atomic<int> counter{0};
+    const std::string prefix = "." + target.filename().string() + ".";
+    for (const auto& entry : fs::directory_iterator(parent_of(target))) {
+        const std::string name = entry.path().filename().string();
+        if (name.rfind(prefix, 0) != 0 || !name.ends_with(".tmp")) continue;
+        int process = 0, number = 0, length = 0;
+        const bool ours = ::sscanf(name.c_str() + prefix.size(), "%d-%d.tmp%n", &process, &number, &length) == 2 &&
+                          prefix.size() + static_cast<size_t>(length) == name.size() && process > 0;
+        std::error_code ignored;
+        if (ours && ::kill(process, 0) != 0 && errno == ESRCH) fs::remove_all(entry.path(), ignored);
+    }
+    while (true) {
+        const fs::path folder = parent_of(target) / concat(prefix, ::getpid(), "-", counter++, ".tmp");
+        std::error_code problem;
+        if (fs::create_directory(folder, problem)) return folder;
+        require(!problem, folder.string(), ": cannot create the directory: ", problem.message());
+    }
+}
+
+// out/earlier, or the first of out/earlier-2, out/earlier-3, ... that does not exist: nothing is ever overwritten.
+fs::path make_earlier_folder(const fs::path& out) {
+    for (int64_t i = 1;; ++i) {
+        const fs::path folder = out / (i == 1 ? "earlier" : "earlier-" + std::to_string(i));
+        std::error_code problem;
+        if (fs::create_directory(folder, problem)) return folder;
+        // A file of that name is a problem for create_directory, for us it is one more name that is taken.
+        require(!problem || fs::exists(fs::symlink_status(folder)), folder.string(),
+                ": cannot create the directory: ", problem.message());
+    }
+}
+
+void move_into(const fs::path& folder, const fs::path& path) {
+    std::error_code problem;
+    fs::rename(path, folder / path.filename(), problem);
+    require(!problem, path.string(), ": cannot be moved to ", folder.string(), " (", problem.message(), ")");
+}
+
 }  // namespace
 
-void write_folder(const fs::path& target, const std::function<void(const fs::path&)>& write) {
-    const fs::path parent = target.has_parent_path() ? target.parent_path() : fs::path(".");
-    const fs::path temporary = parent / ("." + target.filename().string() + ".tmp");
-    const fs::path replaced = parent / ("." + target.filename().string() + ".old");
-    std::error_code problem;
-    make_directories(parent);
-    fs::remove_all(temporary, problem);  // of a run that was killed while it wrote
-    fs::remove_all(replaced, problem);
-    make_directories(temporary);
+void replace_folder(const fs::path& temporary, const fs::path& target, bool may_exchange) {
+    std::error_code problem, ignored;
+    const fs::path replaced = replaced_name(target);
+    restore_replaced(target);
+    if (!fs::exists(fs::symlink_status(target))) {
+        fs::rename(temporary, target, problem);
+        require(!problem, target.string(), ": cannot be put in place (", problem.message(), ")");
+        sync_directory(parent_of(target));
+    } else if (may_exchange &&
+               ::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) == 0) {
+        sync_directory(parent_of(target));
+        fs::remove_all(temporary, ignored);  // now the old one
+    } else {
+        fs::remove_all(replaced, ignored);  // the target is there, so this one was replaced long ago
+        fs::rename(target, replaced, problem);
+        require(!problem, target.string(), ": the old folder cannot be moved aside (", problem.message(), ")");
+        fs::rename(temporary, target, problem);
+        if (problem) fs::rename(replaced, target, ignored);
+        require(!problem, target.string(), ": cannot be put in place (", problem.message(), ")");
+        sync_directory(parent_of(target));
+        fs::remove_all(replaced, ignored);
+    }
+}
+
+void write_folder(const fs::path& name, const std::function<void(const fs::path&)>& write) {
+    const fs::path target = without_slash(name);
+    make_directories(parent_of(target));
+    const fs::path temporary = make_temporary(target);
     try {
         write(temporary);
+        sync_directory(temporary);
+        replace_folder(temporary, target);
     } catch (...) {
-        fs::remove_all(temporary, problem);
+        std::error_code ignored;
+        fs::remove_all(temporary, ignored);
         throw;
     }
-    sync_directory(temporary);
-    if (fs::exists(target)) fs::rename(target, replaced, problem);
-    require(!problem, target.string(), ": the old folder cannot be moved aside (", problem.message(), ")");
-    fs::rename(temporary, target, problem);
-    require(!problem, target.string(), ": cannot be put in place (", problem.message(), ")");
-    sync_directory(parent);
-    fs::remove_all(replaced, problem);
 }
 
 void write_checkpoint(const fs::path& out, int64_t step, int64_t keep,
@@ -81,8 +177,14 @@ void write_checkpoint(const fs::path& out, int64_t step, int64_t keep,
         write_file_atomically(folder / kManifest, manifest);
     });
     if (keep == 0) return;
-    const std::vector<fs::path> checkpoints = list_checkpoints(out);
-    for (size_t i = static_cast<size_t>(keep); i < checkpoints.size(); ++i) remove_checkpoint(checkpoints[i]);
+    int64_t intact = 1;  // the one just written
+    for (const fs::path& checkpoint : list_checkpoints(out)) {
+        if (step_of(checkpoint) >= step) continue;
+        if (intact >= keep)
+            remove_checkpoint(checkpoint);
+        else if (find_damage(checkpoint).empty())
+            ++intact;
+    }
 }
 
 std::vector<fs::path> list_checkpoints(const fs::path& out) {
@@ -93,11 +195,6 @@ std::vector<fs::path> list_checkpoints(const fs::path& out) {
     std::sort(checkpoints.begin(), checkpoints.end(),
               [](const fs::path& a, const fs::path& b) { return step_of(a) > step_of(b); });
     return checkpoints;
-}
-
-bool is_checkpoint_name(const fs::path& path) {
-    const fs::path folder = path.lexically_normal();
-    return step_of(folder.filename().empty() ? folder.parent_path() : folder) >= 0;
 }
 
 std::string find_damage(const fs::path& checkpoint) {
@@ -120,7 +217,29 @@ std::string find_damage(const fs::path& checkpoint) {
     return "";
 }
 
+bool is_checkpoint(const fs::path& folder) {
+    std::error_code ignored;
+    return fs::is_regular_file(folder / "state.json", ignored);
+}
+
+fs::path run_folder(const fs::path& resume) {
+    const fs::path folder = without_slash(resume);
+    if (!is_checkpoint(folder)) return folder;
+    // "." and ".." have a parent that their spelling does not show.
+    const fs::path name = folder.filename();
+    return parent_of(name == "." || name == ".." ? fs::canonical(folder) : folder);
+}
+
+fs::path checkpoint_to_resume(const fs::path& resume, const std::function<void(const std::string&)>& passed_over) {
+    const fs::path folder = without_slash(resume);
+    if (!is_checkpoint(folder)) return newest_intact_checkpoint(folder, passed_over);
+    const std::string damage = find_damage(folder);
+    require(damage.empty(), damage, "; --resume with the run's folder takes its newest intact checkpoint");
+    return folder;
+}
+
 fs::path newest_intact_checkpoint(const fs::path& out, const std::function<void(const std::string&)>& passed_over) {
+    restore_checkpoints(out);
     const std::vector<fs::path> checkpoints = list_checkpoints(out);
     for (const fs::path& checkpoint : checkpoints) {
         const std::string damage = find_damage(checkpoint);
@@ -131,20 +250,28 @@ fs::path newest_intact_checkpoint(const fs::path& out, const std::function<void(
          "; start without --resume");
 }
 
-bool set_earlier_run_aside(const fs::path& out) {
+fs::path set_earlier_run_aside(const fs::path& out) {
     std::vector<fs::path> found = list_checkpoints(out);
-    if (found.empty()) return false;
-    const fs::path earlier = out / "earlier";
-    std::error_code problem;
-    fs::remove_all(earlier, problem);
-    make_directories(earlier);
-    for (const char* name : {"log.jsonl", "config.toml"})
+    for (const char* name : {"log.jsonl", "adapter"})
         if (fs::exists(out / name)) found.push_back(out / name);
-    for (const fs::path& path : found) {
-        fs::rename(path, earlier / path.filename(), problem);
-        require(!problem, path.string(), ": cannot be moved to ", earlier.string(), " (", problem.message(), ")");
-    }
-    return true;
+    if (found.empty()) return {};
+    // These two may also have been put there for the run that begins: alone they are no trace of an earlier one.
+    for (const char* name : {"config.toml", "outliers.json"})
+        if (fs::exists(out / name)) found.push_back(out / name);
+    const fs::path earlier = make_earlier_folder(out);
+    for (const fs::path& path : found) move_into(earlier, path);
+    return earlier;
+}
+
+fs::path set_later_steps_aside(const fs::path& out, int64_t step) {
+    std::vector<fs::path> later = list_checkpoints(out);
+    std::erase_if(later, [&](const fs::path& checkpoint) { return step_of(checkpoint) <= step; });
+    if (later.empty()) return {};
+    const fs::path earlier = make_earlier_folder(out);
+    for (const fs::path& checkpoint : later) move_into(earlier, checkpoint);
+    if (fs::exists(out / "adapter")) move_into(earlier, out / "adapter");
+    if (fs::exists(out / "log.jsonl")) fs::copy_file(out / "log.jsonl", earlier / "log.jsonl");
+    return earlier;
 }
 
 }  // namespace quaff

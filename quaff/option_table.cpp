@@ -127,7 +127,7 @@ std::vector<Row> option_table(Options& o) {
         {"recompute", Choice{&o.recompute, {"auto", "none", "block"}}, kFits, free,
          "recompute blocks in the backward pass; auto: when the memory asks for it"},
         {"resume", Text{&o.resume, "[DIR]"}, kTrain, transient,
-         "go on from the newest intact checkpoint of --out, or from that one"},
+         "go on from the newest intact checkpoint of --out or of that run, or from that checkpoint"},
 
         {"prompt", Text{&o.prompt, "TEXT"}, kGenerate, transient, "text to continue"},
         {"prompt-file", Text{&o.prompt_file, "FILE"}, kGenerate, transient, "a prompt on each line"},

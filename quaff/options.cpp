@@ -7,6 +7,7 @@
 
 #include "llmc/error.h"
 #include "llmc/toml.h"
+#include "quaff/checkpoint_folder.h"
 #include "quaff/option_table.h"
 #include "quaff/outliers.h"
 
@@ -166,12 +167,8 @@ std::string model_name(const std::string& model) {
 }
 
 void resolve_out(Options& o) {
-    if (!o.resume.empty() && o.resume != kNewestCheckpoint && !o.was_given("out")) {
-        std::filesystem::path folder = std::filesystem::path(o.resume).lexically_normal();
-        if (folder.filename().empty()) folder = folder.parent_path();
-        const bool is_checkpoint = folder.filename().string().rfind("checkpoint-", 0) == 0;
-        o.out = is_checkpoint ? (folder.has_parent_path() ? folder.parent_path().string() : ".") : folder.string();
-    }
+    if (!o.resume.empty() && o.resume != kNewestCheckpoint && !o.was_given("out"))
+        o.out = run_folder(o.resume).string();
     if (o.out.empty())
         o.out = "out/" + model_name(o.model) + "-" +
                 (o.verb == "merge"  ? "merged"
@@ -222,11 +219,11 @@ Options parse_options(const std::vector<std::string>& arguments) {
         if (!options.adapter.empty())
             throw UsageError(
                 "--resume and --adapter contradict each other: a resumed run goes on with its checkpoint's adapter");
-        Options run = options;  // where the run lies decides which file it is continued with
-        resolve_out(run);
-        const std::string config = run.out + "/config.toml";
-        options.out = run.out;
+        resolve_out(options);
         options.given.insert("out");
+        // The run that is continued decides which file it is continued with, also where --out names another folder.
+        const bool newest = options.resume == kNewestCheckpoint;
+        const std::string config = (newest ? options.out : run_folder(options.resume).string()) + "/config.toml";
         if (std::filesystem::exists(config)) parse_file(options, table, config);
     } else if (options.model == Options().model && !options.was_given("data")) {
         const std::string demo = "dev/demo/demo.toml";

@@ -25,8 +25,8 @@ std::string one_line(std::string text, size_t width) {
 
 }  // namespace
 
-void RunReport::open_log(int64_t resumed_step) {
-    log_.emplace((std::filesystem::path(options_.out) / "log.jsonl").string(), resumed_step);
+void RunReport::open_log(const JsonLog::Keep& keep) {
+    log_.emplace((std::filesystem::path(options_.out) / "log.jsonl").string(), keep);
 }
 
 void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left) {

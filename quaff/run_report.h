@@ -37,8 +37,8 @@ class RunReport {
   public:
     RunReport(const Options& options, Terminal& terminal) : options_(options), terminal_(terminal) {}
 
-    // out/log.jsonl; a resumed run keeps its lines up to the step it goes on from.
-    void open_log(int64_t resumed_step);
+    // out/log.jsonl, empty, or with the lines of the run before that `keep` returns true for.
+    void open_log(const JsonLog::Keep& keep = nullptr);
     // `seconds_left` is an estimate.
     void step(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left);
     void evaluation(int64_t step, const std::string& when, const Evaluation& evaluation);

@@ -93,13 +93,30 @@ void Trainer<Device>::plan_steps() {
 template <class Device>
 void Trainer<Device>::prepare_out() {
     make_directories(options_.out);
-    if (resumed_from_.empty() && set_earlier_run_aside(options_.out))
-        terminal_.warn(concat(options_.out, " holds checkpoints of an earlier run; they are now in ", options_.out,
-                              "/earlier (--resume would have continued it)"));
-    write_file_atomically(fs::path(options_.out) / "config.toml", to_toml(options_));
-    report_.open_log(state_.step);
-    if (resumed_from_.empty() && frozen_.method == Method::quaff)
-        write_outlier_channels(fs::path(options_.out) / "outliers.json", frozen_.outliers);
+    const fs::path out = options_.out, origin = resumed_from_.empty() ? "" : run_folder(resumed_from_);
+    const bool goes_on_here = !resumed_from_.empty() && fs::equivalent(origin, out);
+    const fs::path aside = goes_on_here ? set_later_steps_aside(out, state_.step) : set_earlier_run_aside(out);
+    if (!aside.empty())
+        terminal_.warn(goes_on_here ? concat("what came after step ", state_.step, " is now in ", aside.string())
+                                    : concat(options_.out, " held an earlier run; it is now in ", aside.string(),
+                                             " (--resume would have continued it)"));
+    write_file_atomically(out / "config.toml", to_toml(options_));
+    if (!goes_on_here && frozen_.method == Method::quaff)
+        write_outlier_channels(out / "outliers.json", frozen_.outliers);
+
+    if (resumed_from_.empty()) {
+        report_.open_log();
+        return;
+    }
+    // A run that goes on in another folder takes the lines of its first part along.
+    if (!goes_on_here && fs::exists(origin / "log.jsonl")) fs::copy_file(origin / "log.jsonl", out / "log.jsonl");
+    const auto in_time = up_to_step(state_.step);
+    report_.open_log([&](const nlohmann::json& line) {
+        // Where no step is left, the last evaluation is made and logged again.
+        const bool again = state_.step == total_steps_ && line.contains("eval_loss") && line.contains("step") &&
+                           line["step"] == state_.step;
+        return in_time(line) && !again;
+    });
 }
 
 template <class Device>
@@ -195,14 +212,8 @@ void Trainer<Device>::prepare() {
 template <class Device>
 void Trainer<Device>::find_checkpoint() {
     if (options_.resume.empty()) return;
-    if (is_checkpoint_name(options_.resume)) {
-        const std::string damage = find_damage(options_.resume);
-        require(damage.empty(), damage, "; --resume without a folder takes the newest intact checkpoint");
-        resumed_from_ = options_.resume;
-    } else {
-        resumed_from_ =
-            newest_intact_checkpoint(options_.out, [&](const std::string& damage) { terminal_.warn(damage); }).string();
-    }
+    const std::string& from = options_.resume == kNewestCheckpoint ? options_.out : options_.resume;
+    resumed_from_ = checkpoint_to_resume(from, [&](const std::string& damage) { terminal_.warn(damage); }).string();
     last_checkpoint_ = resumed_from_;
     state_ = read_state(resumed_from_);
     check_resumable(state_, state_now(), resumed_from_);
@@ -255,6 +266,7 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
         if (!std::isfinite(sums.loss)) fail_nonfinite(step, "loss", sums.loss);
         loss_sum += sums.loss;
         model_->backward(batch);
+        if (after_micro_batch) after_micro_batch(step, i + 1, window.count);
         if (signals_.requested() && i + 1 < window.count) {
             size_t next = 0;
             for (const LayerScales& layer : model_->scales()) {

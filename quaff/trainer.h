@@ -12,6 +12,7 @@
 // stopped.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -43,6 +44,9 @@ class Trainer {
     // Plans the memory of the run and prints the table. Calibrates nothing: where no file names the outlier channels,
     // as many are planned for as calibration may find.
     nlohmann::ordered_json plan();
+
+    // Called, where set, after every micro-batch: `done` of the `count` of the step's window.
+    std::function<void(int64_t step, int64_t done, int64_t count)> after_micro_batch;
 
   private:
     void prepare();

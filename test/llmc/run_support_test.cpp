@@ -1,5 +1,7 @@
 // What a run leans on besides its model: the log, the terminal's formats, signals, memory limits, spikes.
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -39,7 +41,7 @@ void write_text(const fs::path& path, const std::string& text) {
 
 TEST_CASE("the log has a line per object, at once on disk", "[log]") {
     const fs::path path = fresh_folder("log") / "log.jsonl";
-    JsonLog log(path.string(), 0);
+    JsonLog log(path.string());
     log.write({{"step", 1}, {"loss", 1.5}});
     CHECK(read_text(path) == "{\"step\":1,\"loss\":1.5}\n");
     log.write({{"step", 2}, {"loss", 1.25}});
@@ -48,12 +50,51 @@ TEST_CASE("the log has a line per object, at once on disk", "[log]") {
 
 TEST_CASE("a resumed log drops the steps that will be taken again, and a torn line", "[log]") {
     const fs::path path = fresh_folder("log_resume") / "log.jsonl";
-    write_text(path, "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n{\"ste");
-    { JsonLog log(path.string(), 2); }
-    CHECK(read_text(path) == "{\"step\":1}\n{\"step\":2}\n");
-    { JsonLog log(path.string(), 0); }
+    const std::string before = "{\"step\":0,\"eval_loss\":3}\n";
+    write_text(path, before + "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n{\"ste");
+    {
+        JsonLog log(path.string(), up_to_step(2));
+        log.write({{"step", 3}, {"loss", 1}});
+    }
+    CHECK(read_text(path) == before + "{\"step\":1}\n{\"step\":2}\n{\"step\":3,\"loss\":1}\n");
+    { JsonLog log(path.string(), up_to_step(0)); }
+    CHECK(read_text(path) == before);  // a run that goes on from step 0 has been evaluated already
+    { JsonLog log(path.string()); }
     CHECK(read_text(path).empty());
-    CHECK_THROWS_AS(JsonLog((path.parent_path() / "no" / "log.jsonl").string(), 0), Error);
+    CHECK_THROWS_AS(JsonLog((path.parent_path() / "no" / "log.jsonl").string()), Error);
+}
+
+TEST_CASE("a resumed log keeps lines that are not the run's own", "[log]") {
+    const fs::path path = fresh_folder("log_foreign") / "log.jsonl";
+    const std::string foreign = "{\"step\":\"two\"}\n{\"step\":null}\n{\"note\":\"by hand\"}\n";
+    write_text(path, foreign + "{\"step\":18446744073709551615}\n{\"step\":2.5}\n[1]\n3\n");
+    { JsonLog log(path.string(), up_to_step(2)); }
+    CHECK(read_text(path) == foreign);
+}
+
+TEST_CASE("the old log is there until the shortened one takes its place", "[log]") {
+    const fs::path folder = fresh_folder("log_atomic"), path = folder / "log.jsonl";
+    write_text(path, "{\"step\":1}\n{\"step\":2}\n");
+    std::ifstream reader(path);  // holds the old file, which is replaced and not written over
+    { JsonLog log(path.string(), up_to_step(1)); }
+    CHECK(std::string(std::istreambuf_iterator<char>(reader), {}) == "{\"step\":1}\n{\"step\":2}\n");
+    CHECK(read_text(path) == "{\"step\":1}\n");
+    CHECK(std::distance(fs::directory_iterator(folder), {}) == 1);
+}
+
+TEST_CASE("a log line that cannot be written is an error", "[log]") {
+    if (!fs::exists("/dev/full")) return;
+    const fs::path path = fresh_folder("log_full") / "log.jsonl";
+    JsonLog log(path.string());
+    // The log's descriptor now leads to a disk that is always full.
+    const int full = ::open("/dev/full", O_WRONLY);
+    for (const auto& entry : fs::directory_iterator("/proc/self/fd")) {
+        std::error_code ignored;
+        const int descriptor = std::stoi(entry.path().filename().string());
+        if (fs::read_symlink(entry.path(), ignored) == fs::canonical(path)) ::dup2(full, descriptor);
+    }
+    ::close(full);
+    CHECK_THROWS_AS(log.write({{"step", 1}}), Error);
 }
 
 TEST_CASE("figures are printed for people", "[terminal]") {

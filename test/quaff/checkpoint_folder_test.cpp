@@ -1,5 +1,7 @@
 #include "quaff/checkpoint_folder.h"
 
+#include <unistd.h>
+
 #include <cstdlib>
 #include <fstream>
 
@@ -128,13 +130,127 @@ TEST_CASE("only the newest checkpoints are kept", "[checkpoint]") {
     CHECK(kept[1].filename() == "checkpoint-11");
 }
 
-TEST_CASE("a new run sets the checkpoints of the one before aside", "[checkpoint]") {
+TEST_CASE("damaged checkpoints do not count, and the one just written is never removed", "[checkpoint]") {
+    const fs::path out = fresh_folder("keep_intact");
+    for (int step = 1; step <= 4; ++step) write_one(out, step);
+    fs::remove(out / "checkpoint-4" / "state.json");
+    fs::remove(out / "checkpoint-2" / "state.json");
+    write_one(out, 9);
+    SECTION("two are kept: a lower step than others, and the intact one below it") {
+        write_one(out, 5, 2);
+        CHECK(find_damage(out / "checkpoint-5").empty());
+        CHECK(find_damage(out / "checkpoint-3").empty());
+        CHECK_FALSE(fs::exists(out / "checkpoint-2"));
+        CHECK_FALSE(fs::exists(out / "checkpoint-1"));
+        CHECK(fs::exists(out / "checkpoint-9"));  // not of this run's past
+    }
+    SECTION("one is kept: the one just written") {
+        write_one(out, 5, 1);
+        CHECK(find_damage(out / "checkpoint-5").empty());
+        CHECK(list_checkpoints(out).size() == 2);
+    }
+}
+
+TEST_CASE("folders are replaced with and without an exchange of names", "[checkpoint]") {
+    const fs::path out = fresh_folder("replace"), target = out / "adapter", temporary = out / "new";
+    const bool may_exchange = GENERATE(true, false);
+    for (const fs::path& folder : {target, temporary}) {
+        fs::create_directories(folder);
+        write_text(folder / "name", folder.filename().string());
+    }
+    SECTION("both are there") {
+        replace_folder(temporary, target, may_exchange);
+        CHECK(read_text(target / "name") == "new");
+    }
+    SECTION("the new one cannot be moved: the old one stays") {
+        CHECK_THROWS_AS(replace_folder(out / "missing", target, may_exchange), llmc::Error);
+        CHECK(read_text(target / "name") == "adapter");
+        fs::remove_all(temporary);
+    }
+    SECTION("an earlier swap was killed half-way: the old one is put back, then replaced") {
+        fs::rename(target, out / ".adapter.old");
+        CHECK_THROWS_AS(replace_folder(out / "missing", target, may_exchange), llmc::Error);
+        CHECK(read_text(target / "name") == "adapter");
+        replace_folder(temporary, target, may_exchange);
+        CHECK(read_text(target / "name") == "new");
+    }
+    CHECK(std::distance(fs::directory_iterator(out), {}) == 1);
+}
+
+TEST_CASE("a checkpoint that was moved aside by a killed run is found again", "[checkpoint]") {
+    const fs::path out = fresh_folder("restore");
+    write_one(out, 2);
+    write_one(out, 3);
+    fs::rename(out / "checkpoint-3", out / ".checkpoint-3.old");
+    CHECK(newest_step(out) == 3);
+}
+
+TEST_CASE("temporary folders of dead processes go, all others stay", "[checkpoint]") {
+    const fs::path out = fresh_folder("temporary");
+    // Process ids end below 2^22 on Linux: the first is nobody's. The second is this process.
+    const fs::path dead = out / ".checkpoint-1.2147483647-0.tmp";
+    const fs::path living = out / (".checkpoint-1." + std::to_string(getpid()) + "-999999.tmp");
+    const fs::path foreign = out / ".checkpoint-1.tmp";
+    for (const fs::path& folder : {dead, living, foreign}) fs::create_directories(folder / "content");
+    write_one(out, 1);
+    CHECK_FALSE(fs::exists(dead));
+    CHECK(fs::exists(living / "content"));
+    CHECK(fs::exists(foreign / "content"));
+}
+
+TEST_CASE("a folder with state.json is a checkpoint, any other a run to search", "[checkpoint]") {
+    const fs::path out = fresh_folder("named");
+    write_one(out, 4);
+    write_one(out, 40);
+    fs::create_directories(out / "checkpoint-50");
+    const auto silent = [](const std::string&) {};
+    const auto resumed = [&](const std::string& from) { return checkpoint_to_resume(from, silent).string(); };
+    const std::string older = (out / "checkpoint-4").string(), newer = (out / "checkpoint-40").string();
+    CHECK(resumed(older) == older);
+    CHECK(resumed(older + "/") == older);
+    CHECK(resumed(older + "//.") == older);
+    CHECK(resumed(out.string()) == newer);
+    CHECK(resumed(out.string() + "/") == newer);
+    CHECK_THROWS_AS(resumed((out / "checkpoint-50").string()), llmc::Error);
+    CHECK(run_folder(older + "/") == out);
+    CHECK(run_folder(out / "") == out);
+    CHECK(run_folder("checkpoint-none/") == "checkpoint-none");
+    fs::rename(older, out / "best");  // whatever its name
+    CHECK(resumed((out / "best").string()) == (out / "best").string());
+    CHECK(run_folder(out / "best") == out);
+    fs::resize_file(out / "best" / "weights.bin", 5);
+    CHECK_THROWS_AS(resumed((out / "best").string()), llmc::Error);
+}
+
+TEST_CASE("a new run sets what an earlier one left aside and removes nothing", "[checkpoint]") {
     const fs::path out = fresh_folder("aside");
-    CHECK_FALSE(set_earlier_run_aside(out));
-    write_one(out, 5);
+    write_text(out / "outliers.json", "{}");
+    CHECK(set_earlier_run_aside(out).empty());
+    for (const std::string folder : {"earlier", "earlier-2", "earlier-3"}) {
+        write_one(out, 5);
+        fs::create_directories(out / "adapter");
+        for (const char* name : {"log.jsonl", "outliers.json", "config.toml"}) write_text(out / name, folder);
+        CHECK(set_earlier_run_aside(out) == out / folder);
+        CHECK(list_checkpoints(out).empty());
+    }
+    for (const std::string folder : {"earlier", "earlier-2", "earlier-3"}) {
+        CHECK(find_damage(out / folder / "checkpoint-5").empty());
+        CHECK(fs::exists(out / folder / "adapter"));
+        for (const char* name : {"log.jsonl", "outliers.json", "config.toml"})
+            CHECK(read_text(out / folder / name) == folder);
+    }
+    CHECK(std::distance(fs::directory_iterator(out), {}) == 3);
+}
+
+TEST_CASE("a resumed run sets the checkpoints above its step aside", "[checkpoint]") {
+    const fs::path out = fresh_folder("later");
+    for (const int step : {2, 4, 6, 8}) write_one(out, step);
     write_text(out / "log.jsonl", "{}\n");
-    CHECK(set_earlier_run_aside(out));
-    CHECK(list_checkpoints(out).empty());
-    CHECK(list_checkpoints(out / "earlier").size() == 1);
-    CHECK(fs::exists(out / "earlier" / "log.jsonl"));
+    fs::create_directories(out / "adapter");
+    CHECK(set_later_steps_aside(out, 8).empty());
+    CHECK(set_later_steps_aside(out, 4) == out / "earlier");
+    CHECK(list_checkpoints(out).size() == 2);
+    CHECK(list_checkpoints(out / "earlier").size() == 2);
+    CHECK(fs::exists(out / "earlier" / "adapter"));
+    CHECK(read_text(out / "log.jsonl") == read_text(out / "earlier" / "log.jsonl"));
 }

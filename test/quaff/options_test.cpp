@@ -27,7 +27,7 @@ bool mentions(const std::string& text, const std::string& part) {
 
 std::string write_file(const std::string& name, const std::string& content) {
     const auto folder = std::filesystem::temp_directory_path() / "train_quaff_options_test";
-    std::filesystem::create_directories(folder);
+    std::filesystem::create_directories((folder / name).parent_path());
     std::ofstream(folder / name) << content;
     return (folder / name).string();
 }
@@ -129,9 +129,21 @@ TEST_CASE("--resume takes a folder or none", "[options]") {
     CHECK(parse_options({"--model", "m", "--data", "d"}).resume.empty());
     CHECK(parse_options({"--model", "m", "--data", "d", "--resume"}).resume == kNewestCheckpoint);
     CHECK(parse_options({"--resume", "--model", "m", "--data", "d", "--quiet"}).resume == kNewestCheckpoint);
-    const Options o = parse_options({"--resume", "runs/a/checkpoint-3", "--model", "m", "--data", "d"});
-    CHECK(o.resume == "runs/a/checkpoint-3");
-    CHECK(o.out == "runs/a");
+}
+
+TEST_CASE("--resume names a checkpoint when the folder holds state.json, else a run", "[options]") {
+    const std::filesystem::path run =
+        std::filesystem::path(write_file("runs/a/checkpoint-3/state.json", "{}")).parent_path().parent_path();
+    write_file("runs/a/config.toml", "model = \"m\"\ndata = \"d\"\nlora-r = 4\nout = \"elsewhere\"\n");
+    for (const std::string named : {"checkpoint-3", "checkpoint-3/", ".", ""}) {
+        const Options o = parse_options({"--resume", (run / named).string()});
+        CHECK(o.resume == (run / named).string());
+        CHECK(o.out == run.string());
+        CHECK(o.lora_r == 4);
+    }
+    const Options o = parse_options({"--resume", run.string(), "--out", "b"});
+    CHECK(o.out == "b");
+    CHECK(o.lora_r == 4);  // of the run that is continued
 }
 
 TEST_CASE("the command line overrides --config, which overrides the defaults", "[options]") {

@@ -2,7 +2,7 @@
 #include "quaff/trainer.h"
 
 #include <csignal>
-#include <thread>
+#include <functional>
 
 #include "llmc/error.h"
 #include "quaff/checkpoint_folder.h"
@@ -46,7 +46,8 @@ struct Workshop {
     }
 
     nlohmann::ordered_json run(const std::string& out, const std::vector<std::string>& more,
-                               bool* was_stopped = nullptr, bool stop_at_once = false) const {
+                               bool* was_stopped = nullptr, bool stop_at_once = false,
+                               const std::function<void(int64_t, int64_t, int64_t)>& after_micro_batch = {}) const {
         const Options chosen = options(out, more);
         std::FILE* sink = std::fopen((folder / "terminal.txt").c_str(), "a");
         Terminal terminal(sink, /*quiet=*/false);
@@ -56,6 +57,7 @@ struct Workshop {
         nlohmann::ordered_json result;
         try {
             Trainer<cpu::Device> trainer(chosen, terminal, device);
+            trainer.after_micro_batch = after_micro_batch;
             if (stop_at_once) raise(SIGTERM);
             result = trainer.run(stopped);
         } catch (...) {
@@ -104,6 +106,13 @@ TEST_CASE("a resumed run leaves the same adapter, byte for byte", "[trainer]") {
         for (const auto& line : shop.log("parts"))
             if (line.contains("loss")) steps.push_back(line["step"]);
         CHECK(steps == std::vector<int64_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10});
+        // Resumed once more there is nothing left to do: the last evaluation is made again, but logged once.
+        const auto before = shop.log("parts");
+        shop.run("parts", {"--resume"});
+        CHECK(shop.adapter("parts") == expected);
+        CHECK(shop.log("parts") == before);
+        CHECK(before.front()["step"] == 0);
+        CHECK(before.back().contains("eval_loss"));
     }
     SECTION("the newest checkpoint is damaged: the one before is used") {
         shop.run("torn", with({"--max-steps", "6", "--save-steps", "2"}));
@@ -112,22 +121,55 @@ TEST_CASE("a resumed run leaves the same adapter, byte for byte", "[trainer]") {
         shop.run("torn", {"--resume", "--max-steps", "10"});
         CHECK(shop.adapter("torn") == expected);
     }
-    SECTION("stopped by a signal somewhere, in a window or between two") {
-        for (int round = 0; round < 2; ++round) {
-            const std::string out = "stopped" + std::to_string(round);
-            bool stopped = false;
-            // The signal comes as soon as the log has its first lines, wherever the run is by then.
-            std::thread killer([&] {
-                const fs::path log = shop.folder / out / "log.jsonl";
-                std::error_code ignored;
-                while (!fs::exists(log, ignored) || fs::file_size(log, ignored) < 300) std::this_thread::yield();
-                kill(getpid(), SIGTERM);
-            });
-            shop.run(out, with({"--max-steps", "10"}), &stopped);
-            killer.join();
-            if (stopped) shop.run(out, {"--resume"});
-            CHECK(shop.adapter(out) == expected);
-        }
+    SECTION("stopped by a signal in the middle of a window: its step is not taken") {
+        const auto signal = [](int64_t step, int64_t done, int64_t count) {
+            if (step == 6 && done == 1 && count == 2) raise(SIGTERM);
+        };
+        bool stopped = false;
+        const auto result = shop.run("stopped", with({"--max-steps", "10"}), &stopped, false, signal);
+        REQUIRE(stopped);
+        CHECK(result["steps"] == 5);
+        shop.run("stopped", {"--resume"});
+        CHECK(shop.adapter("stopped") == expected);
+    }
+    SECTION("stopped by a signal between two windows: the step is taken") {
+        const auto signal = [](int64_t step, int64_t done, int64_t count) {
+            if (step == 6 && done == 2 && count == 2) raise(SIGTERM);
+        };
+        bool stopped = false;
+        const auto result = shop.run("stopped", with({"--max-steps", "10"}), &stopped, false, signal);
+        REQUIRE(stopped);
+        CHECK(result["steps"] == 6);
+        shop.run("stopped", {"--resume"});
+        CHECK(shop.adapter("stopped") == expected);
+    }
+    SECTION("from an older checkpoint: the later ones are set aside, not mistaken for the new ones") {
+        const auto limited = with({"--max-steps", "8", "--save-steps", "2", "--save-total-limit", "3"});
+        shop.run("branch", limited);
+        const std::string from = (shop.folder / "branch" / "checkpoint-4").string() + "/";
+        bool stopped = false;
+        const auto signal = [](int64_t step, int64_t done, int64_t) {
+            if (step == 6 && done == 1) raise(SIGTERM);
+        };
+        shop.run("branch", {"--resume", from}, &stopped, false, signal);
+        REQUIRE(stopped);
+        REQUIRE(list_checkpoints(shop.folder / "branch").size() == 2);
+        CHECK(list_checkpoints(shop.folder / "branch")[0].filename() == "checkpoint-5");
+        CHECK(list_checkpoints(shop.folder / "branch" / "earlier").size() == 2);
+        CHECK(fs::exists(shop.folder / "branch" / "earlier" / "adapter"));
+        shop.run("branch", {"--resume", "--max-steps", "10"});
+        CHECK(shop.adapter("branch") == expected);
+    }
+    SECTION("in another folder, from the run that --resume names") {
+        shop.run("first", with({"--max-steps", "6"}));
+        const std::string first = shop.adapter("first");
+        shop.run("second", with({"--max-steps", "1", "--seed", "5"}));
+        shop.run("second", {"--resume", (shop.folder / "first").string(), "--max-steps", "10"});
+        CHECK(shop.adapter("second") == expected);
+        CHECK(shop.adapter("first") == first);
+        CHECK(list_checkpoints(shop.folder / "second" / "earlier").size() == 1);
+        CHECK(shop.log("second").front()["step"] == 0);
+        CHECK(fs::exists(shop.folder / "second" / "outliers.json"));
     }
     SECTION("stopped before the first step") {
         bool stopped = false;
@@ -137,10 +179,28 @@ TEST_CASE("a resumed run leaves the same adapter, byte for byte", "[trainer]") {
                                      &stopped, /*stop_at_once=*/true);
         CHECK(stopped);
         CHECK(result["steps"] == 0);
+        CHECK(shop.log("early").empty());
         shop.run("early", {"--resume"});
         shop.run("undisturbed", with({"--max-steps", "10", "--eval-split", "0", "--outliers", outliers}));
         CHECK(shop.adapter("early") == shop.adapter("undisturbed"));
     }
+}
+
+TEST_CASE("a run stopped in its first step keeps its first evaluation in the log", "[trainer]") {
+    const Workshop shop("step_0");
+    bool stopped = false;
+    shop.run("run", {"--max-steps", "2", "--batch-size", "3", "--gradient-accumulation-steps", "2"}, &stopped, false,
+             [](int64_t step, int64_t done, int64_t) {
+                 if (step == 1 && done == 1) raise(SIGTERM);
+             });
+    REQUIRE(stopped);
+    REQUIRE(shop.log("run").size() == 1);
+    shop.run("run", {"--resume"});
+    const auto log = shop.log("run");
+    REQUIRE(log.size() == 4);  // before, two steps, after
+    CHECK(log[0].contains("eval_loss"));
+    CHECK(log[0]["step"] == 0);
+    CHECK(log[3].contains("eval_loss"));
 }
 
 TEST_CASE("--resume refuses what would make it another run, by name", "[trainer]") {
