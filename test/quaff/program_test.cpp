@@ -1,0 +1,248 @@
+// The program as a user meets it: arguments in, exit status, stdout and stderr out. The file of its main() is compiled
+// into this test under another name, so that every line between the shell and the model runs.
+#include <fcntl.h>
+#include <omp.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+#include <sstream>
+
+// What train_quaff.cu includes is included before its main() is renamed.
+#include "llmc/error.h"
+#include "quaff/options.h"
+#include "quaff/verbs.h"
+#include "test/catch.h"
+#include "test/files.h"
+#include "test/quaff/golden.h"
+
+int train_quaff_main(int argc, char** argv);
+#define main train_quaff_main
+#include "train_quaff.cu"
+#undef main
+
+namespace {
+
+using golden::json;
+namespace fs = std::filesystem;
+
+// Sends a descriptor into a file for as long as it lives.
+class Redirection {
+  public:
+    Redirection(std::FILE* stream, const fs::path& path) : stream_(stream), saved_(::dup(::fileno(stream))) {
+        std::fflush(stream_);
+        const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        REQUIRE(file >= 0);
+        ::dup2(file, ::fileno(stream_));
+        ::close(file);
+    }
+    ~Redirection() {
+        std::fflush(stream_);
+        ::dup2(saved_, ::fileno(stream_));
+        ::close(saved_);
+    }
+    Redirection(const Redirection&) = delete;
+    Redirection& operator=(const Redirection&) = delete;
+
+  private:
+    std::FILE* stream_;
+    int saved_;
+};
+
+struct Ending {
+    int status;
+    std::string out, err;
+
+    // The one JSON object that --json leaves on stdout.
+    json object() const {
+        INFO(err);
+        REQUIRE(std::count(out.begin(), out.end(), '\n') == 1);
+        return json::parse(out);
+    }
+};
+
+// The golden LLaMA, the batch of its first golden step as a data file, and a place to write to.
+struct Desk {
+    test::TempDir folder, streams;
+    fs::path golden_case = golden::directory("llama_gqa");
+    json numbers = llmc::read_json(golden_case / "golden.json");
+    std::string model = (golden_case / "model").string(), adapter = (golden_case / "adapter").string();
+    std::string data, out = folder / "run";
+
+    Desk() {
+        const json& batch = numbers["batches"][0];
+        const std::vector<int> ids = batch["input_ids"], labels = batch["labels"], ends = batch["cu_seqlens"];
+        std::string lines;
+        for (size_t s = 0; s + 1 < ends.size(); s++) {
+            const auto part = [&](const std::vector<int>& all) {
+                return json(std::vector<int>(all.begin() + ends[s], all.begin() + ends[s + 1]));
+            };
+            lines += json{{"input_ids", part(ids)}, {"labels", part(labels)}}.dump() + "\n";
+        }
+        data = folder.write("data.jsonl", lines);
+    }
+
+    // Runs the program on one thread.
+    Ending run(std::vector<std::string> arguments) const {
+        arguments.insert(arguments.begin(), "train_quaff");
+        std::vector<char*> argv;
+        for (std::string& argument : arguments) argv.push_back(argument.data());
+        argv.push_back(nullptr);
+        const int threads = omp_get_max_threads();
+        omp_set_num_threads(1);
+        int status = -1;
+        {
+            const Redirection out_file(stdout, streams / "out"), err_file(stderr, streams / "err");
+            status = train_quaff_main(static_cast<int>(arguments.size()), argv.data());
+        }
+        omp_set_num_threads(threads);
+        return {status, test::read(streams / "out"), test::read(streams / "err")};
+    }
+
+    // The same with the model and data of this desk.
+    Ending run(const std::string& verb, const std::vector<std::string>& more) const {
+        std::vector<std::string> arguments = {verb, "--model", model, "--data", data, "--json"};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        return run(arguments);
+    }
+
+    std::set<std::string> files() const {
+        std::set<std::string> names;
+        for (const auto& entry : fs::recursive_directory_iterator(folder.path())) names.insert(entry.path());
+        return names;
+    }
+};
+
+bool mentions(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
+
+std::set<std::string> keys(const json& object) {
+    std::set<std::string> names;
+    for (const auto& [name, value] : object.items()) names.insert(name);
+    return names;
+}
+
+const std::set<std::string> kEvaluationKeys = {"loss", "perplexity", "token_accuracy", "labelled_tokens", "examples"};
+
+}  // namespace
+
+TEST_CASE("the exit status is 0 when done, 1 when failed, 2 for wrong usage", "[program]") {
+    const Desk desk;
+    const Ending help = desk.run({"--help"});
+    CHECK(help.status == 0);
+    CHECK(mentions(help.out, "--learning-rate"));
+    CHECK(help.err.empty());
+
+    const Ending mistyped = desk.run("eval", {"--bach-size", "3"});
+    CHECK(mistyped.status == 2);
+    CHECK(mentions(mistyped.err, "did you mean --batch-size?"));
+    CHECK(mistyped.out.empty());
+    CHECK(mentions(desk.run({"evla"}).err, "did you mean eval?"));
+    CHECK(desk.run({"evla"}).status == 2);
+    CHECK(desk.run("eval", {"--batch-size", "0"}).status == 2);
+    CHECK(desk.run("eval", {"--device", "cpu", "--dtype", "bf16"}).status == 2);
+
+    const Ending lost = desk.run({"eval", "--model", desk.model, "--data", desk.folder / "no_such.jsonl", "--json"});
+    CHECK(lost.status == 1);
+    CHECK(mentions(lost.err, "no_such.jsonl"));
+    CHECK(lost.out.empty());
+    const Ending wordless = desk.run({"generate", "--model", desk.model, "--prompt", "Hello"});
+    CHECK(wordless.status == 1);
+    CHECK(mentions(wordless.err, "tokenizer"));
+    const Ending foreign = desk.run("eval", {"--adapter", golden::directory("phi3") / "adapter"});
+    CHECK(foreign.status == 1);
+    CHECK(mentions(foreign.err, "adapter"));
+    CHECK(desk.files() == std::set<std::string>{desk.data});
+}
+
+// Golden numbers: both sides sum in fp32 in different orders, as in golden_fp_test.cpp.
+TEST_CASE("eval prints the loss that transformers and PEFT give", "[program][golden]") {
+    const Desk desk;
+    const Ending ending = desk.run("eval", {"--method", "fp", "--adapter", desk.adapter});
+    REQUIRE(ending.status == 0);
+    const json result = ending.object();
+    CHECK(keys(result) == kEvaluationKeys);
+    const double loss = result["loss"];
+    CHECK(loss == Approx(desk.numbers["losses"][0].get<double>()).epsilon(1e-5));
+    CHECK(result["perplexity"].get<double>() == Approx(std::exp(loss)).epsilon(1e-7));
+    CHECK(result["labelled_tokens"] == desk.numbers["batches"][0]["labelled"]);
+    CHECK(result["examples"] == 3);
+    const double right = result["token_accuracy"].get<double>() * result["labelled_tokens"].get<double>();
+    CHECK(right == Approx(std::round(right)).margin(1e-6));  // a share of a whole number of tokens
+
+    const json apart = desk.run("eval", {"--method", "fp", "--adapter", desk.adapter, "--batch-size", "1"}).object();
+    CHECK(apart["loss"].get<double>() == Approx(loss).epsilon(1e-6));  // the same sum in another order
+
+    const std::string merged = desk.folder / "merged";
+    REQUIRE(desk.run({"merge", "--model", desk.model, "--adapter", desk.adapter, "--out", merged}).status == 0);
+    const json folded = desk.run({"eval", "--model", merged, "--data", desk.data, "--json"}).object();
+    CHECK(folded["loss"].get<double>() == Approx(loss).epsilon(1e-5));  // W + BA rounded to fp32 once more
+}
+
+TEST_CASE("train takes the golden step and says what it did", "[program][golden]") {
+    const Desk desk;
+    const Ending ending = desk.run(
+        "train", {"--method", "fp", "--adapter", desk.adapter, "--lora-dropout", "0", "--batch-size", "3",
+                  "--max-steps", "4", "--learning-rate", "0.001", "--eval-data", desk.data, "--out", desk.out});
+    INFO(ending.err);
+    REQUIRE(ending.status == 0);
+    const json result = ending.object();
+    for (const char* field :
+         {"steps", "loss", "eval_before", "eval_after", "tokens_per_second", "peak_memory_bytes", "adapter"})
+        CHECK(result.contains(field));
+    CHECK(result["steps"] == 4);
+    CHECK(keys(result["eval_before"]) == kEvaluationKeys);
+    CHECK(keys(result["eval_after"]) == kEvaluationKeys);
+    CHECK(result["tokens_per_second"].get<double>() > 0);
+    CHECK(result["peak_memory_bytes"].get<int64_t>() > 0);
+    const double before = result["eval_before"]["loss"], after = result["eval_after"]["loss"];
+    CHECK(before == Approx(desk.numbers["losses"][0].get<double>()).epsilon(1e-5));
+    CHECK(after < before);
+
+    std::istringstream log(test::read(fs::path(desk.out) / "log.jsonl"));
+    std::vector<json> steps;
+    for (std::string line; std::getline(log, line);)
+        if (const json entry = json::parse(line); entry.contains("grad_norm")) steps.push_back(entry);
+    REQUIRE(steps.size() == 4);
+    CHECK(steps[0]["loss"].get<double>() == Approx(desk.numbers["losses"][0].get<double>()).epsilon(1e-5));
+    CHECK(steps[0]["grad_norm"].get<double>() == Approx(desk.numbers["grad_norms"][0].get<double>()).epsilon(1e-4));
+    CHECK(steps[3]["loss"].get<double>() == Approx(result["loss"].get<double>()).epsilon(1e-8));  // nine digits
+
+    // The adapter is all there is to keep. The file holds fp32 and the batches are the same.
+    const json again = desk.run("eval", {"--adapter", result["adapter"]}).object();
+    CHECK(again["loss"].get<double>() == Approx(after).epsilon(1e-6));
+}
+
+TEST_CASE("calibrate prints the file it writes, and training takes it", "[program]") {
+    const Desk desk;
+    const std::string outliers = desk.folder / "outliers.json";
+    const Ending ending = desk.run("calibrate", {"--outliers", outliers, "--outlier-max-ratio", "0.1"});
+    INFO(ending.err);
+    REQUIRE(ending.status == 0);
+    const json object = ending.object();
+    CHECK(object == llmc::read_json(outliers));
+    CHECK(desk.files() == std::set<std::string>{desk.data, outliers});
+    int64_t channels = 0;
+    for (const json& list : object["channels"]) channels += static_cast<int64_t>(list.size());
+    CHECK(channels > 0);  // the golden model has outliers by construction
+
+    const Ending trained = desk.run("train", {"--outliers", outliers, "--max-steps", "1", "--lora-r", "2",
+                                              "--eval-data", desk.data, "--out", desk.out});
+    INFO(trained.err);
+    REQUIRE(trained.status == 0);
+    const json state = llmc::read_json(fs::path(trained.object()["adapter"]) / "quaff.json");
+    CHECK(state["method"] == "quaff");
+    CHECK(state["outliers"]["channels"] == object["channels"]);
+}
+
+TEST_CASE("--plan prints the memory and writes nothing", "[program]") {
+    const Desk desk;
+    for (const std::string verb : {"train", "info"}) {
+        const Ending ending = desk.run(verb, {"--plan", "--out", desk.out});
+        INFO(ending.err);
+        CHECK(ending.status == 0);
+        CHECK(ending.object()["total_bytes"].get<int64_t>() > 0);
+        CHECK(desk.files() == std::set<std::string>{desk.data});
+    }
+}
