@@ -3,6 +3,7 @@
 # Everything is built out of source under build/. The C++ sources of llmc/ and quaff/ become one static library; the
 # program, the tests and the benchmarks link it. nvcc compiles train_quaff.cu when it is found and is never required.
 
+comma := ,
 BUILD    ?= build
 CXX      ?= g++
 # Instruction set of this machine; ARCH=x86-64-v3 makes a program for any CPU with AVX2.
@@ -21,13 +22,14 @@ endif
 WARNINGS := -Wall -Wextra -Werror -Wno-restrict
 CXXFLAGS ?= -g1
 # -O3 where the time of a training step is spent, -O2 elsewhere, -O1 for tests: half the time of a full build.
-OPTIMIZE = -O2
+# Instrumented code takes several times as long to compile, so that it is optimised less.
+OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
 ALL_CXXFLAGS = -std=c++20 $(OPTIMIZE) $(CXXFLAGS) -march=$(ARCH) -fopenmp -fno-math-errno -fno-trapping-math $(WARNINGS) -I. -MMD -MP
 LDLIBS   := -ldnnl -lpcre2-8 -lsentencepiece
 LDFLAGS  += -fopenmp
 ifneq ($(SANITIZE),)
 # Instrumentation hides from g++ 12 that std::regex, which Catch2 uses, initialises its states.
-ALL_CXXFLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer -Wno-maybe-uninitialized
+ALL_CXXFLAGS += -fsanitize=$(SANITIZERS) -fno-sanitize-recover=all -fno-omit-frame-pointer -Wno-maybe-uninitialized
 LDFLAGS  += -fsanitize=$(SANITIZE)
 endif
 
@@ -37,9 +39,12 @@ LIB          := $(BUILD)/libquaff.a
 TEST_SOURCES ?= $(wildcard test/*.cpp test/*/*.cpp test/*/*/*.cpp)
 TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o)
 
-$(BUILD)/quaff/model.o $(BUILD)/quaff/calibrate.o $(BUILD)/dev/%.o: OPTIMIZE = -O3
-$(BUILD)/test/%.o: OPTIMIZE = -O1
-$(BUILD)/test/main.o: OPTIMIZE = -O0
+$(BUILD)/quaff/model.o $(BUILD)/quaff/calibrate.o $(BUILD)/dev/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O3)
+$(BUILD)/test/%.o: private OPTIMIZE = $(if $(SANITIZE),-O0,-O1)
+$(BUILD)/test/main.o: private OPTIMIZE = -O0
+# Undefined behaviour is looked for in the code under test. (private: not for the flags stamp, which all objects share.)
+SANITIZERS = $(SANITIZE)
+$(BUILD)/test/%.o: private SANITIZERS = $(subst $(comma)undefined,,$(SANITIZE))
 
 .PHONY: force all deps test help clean smollm2 quick_start format
 .DELETE_ON_ERROR:
@@ -92,7 +97,6 @@ $(BUILD)/train_quaff.o: train_quaff.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 endif
 # What nvcc's own link step would add.
 CUDA_LIBS := $(if $(NVCC),-L$(dir $(NVCC))../lib64 -lcudart_static -ldl -lrt -lpthread)
-comma := ,
 
 train_quaff: $(BUILD)/train_quaff
 	@cp $< $@

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "llmc/memory_limits.h"
 #include "quaff/block_setup.h"
 #include "quaff/rope_table.h"
 
@@ -21,7 +22,9 @@ struct CalibrationLayer {
     Matrix<float> cos, sin;
     std::vector<int32_t> rope_rows;
 
-    CalibrationLayer(const Device& device, const ModelConfig& config, int64_t max_tokens, int64_t max_sequence_length)
+    // `besides`: bytes that calibration holds beside the layer. Throws when there is no memory for both.
+    CalibrationLayer(const Device& device, const ModelConfig& config, int64_t max_tokens, int64_t max_sequence_length,
+                     int64_t besides)
         : device(device), arena(device), rope(config, max_sequence_length) {
         block.configure(config, 0, Method::fp, std::vector<std::vector<int32_t>>(kLayersPerBlock));
         const auto layout = [&] {
@@ -34,6 +37,10 @@ struct CalibrationLayer {
             sin = arena.template matrix<float>(MemoryKind::weights, "rope.sin", rope.rows(), rope.columns());
         };
         layout();
+        const int64_t needed = arena.plan().total() + besides, available = available_memory();
+        require(needed <= available, "calibration needs ", format_bytes(needed), " of memory and ",
+                format_bytes(available), " are available; lower --batch-size, --source-max-len or --target-max-len, ",
+                "or calibrate on a larger machine and give the file with --outliers");
         arena.commit();
         layout();
         rope.fill(cos, sin);
@@ -58,16 +65,26 @@ OutlierChannels calibrate(const Device& device, const CheckpointReader& checkpoi
                           const CalibrationOptions& options) {
     const ModelConfig& config = checkpoint.config();
     const int64_t width = config.hidden_size;
-    int64_t max_tokens = 0, max_sequence_length = 0, samples = 0;
+    int64_t n_tokens = 0, max_tokens = 0, max_sequence_length = 0, samples = 0;
     for (const Batch& batch : batches) {
+        n_tokens += batch.n_tokens();
         max_tokens = std::max(max_tokens, batch.n_tokens());
         max_sequence_length = std::max(max_sequence_length, batch.max_sequence_length());
         samples += batch.n_sequences();
     }
     require(max_tokens > 0, "there is no example to calibrate on; give some with --cal-data or --data");
 
-    CalibrationLayer<Device> layer(device, config, max_tokens, max_sequence_length);
     const std::vector<LinearSpec> specs = linear_specs(config);
+    const int64_t row_bytes = width * static_cast<int64_t>(sizeof(float));
+    int64_t largest_weight = 0;
+    for (const LinearSpec& spec : specs)
+        for (const LinearPart& part : spec.parts)
+            largest_weight = std::max(largest_weight, part.out_features * spec.in_features);
+    const int64_t hidden_bytes =
+        std::max(max_tokens * row_bytes, std::min(n_tokens * row_bytes, options.hidden_state_limit));
+    CalibrationLayer<Device> layer(
+        device, config, max_tokens, max_sequence_length,
+        hidden_bytes + config.vocab_size * row_bytes + largest_weight * static_cast<int64_t>(sizeof(float)));
     std::vector<ChannelStatistics> statistics;
     for (int64_t i = 0; i < config.num_hidden_layers * kLayersPerBlock; i++)
         statistics.emplace_back(specs[i % kLayersPerBlock].in_features, options.strategy, options.threshold);
@@ -77,7 +94,7 @@ OutlierChannels calibrate(const Device& device, const CheckpointReader& checkpoi
         // A group: as many batches as the limit on hidden states allows, one at least.
         size_t end = begin;
         int64_t tokens = 0;
-        const int64_t token_limit = options.hidden_state_limit / static_cast<int64_t>(width * sizeof(float));
+        const int64_t token_limit = options.hidden_state_limit / row_bytes;
         do tokens += batches[end++].n_tokens();
         while (end < batches.size() && tokens + batches[end].n_tokens() <= token_limit);
 

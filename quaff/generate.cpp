@@ -23,8 +23,9 @@ double uniform(uint64_t seed, uint64_t sequence, uint64_t position) {
 int32_t next_token(std::span<const float> logits, const SamplingOptions& sampling, uint64_t sequence,
                    uint64_t position) {
     require(!logits.empty(), "the model gave no logits to draw a token from");
+    require(std::ranges::all_of(logits, [](float logit) { return std::isfinite(logit); }),
+            "the model's logits are not finite; is the adapter or the checkpoint damaged?");
     const auto best = std::max_element(logits.begin(), logits.end());  // the first of several
-    require(std::isfinite(*best), "the model's logits are not finite; is the adapter or the checkpoint damaged?");
     if (sampling.temperature == 0) return static_cast<int32_t>(best - logits.begin());
 
     // Candidates by falling logit, equal ones by id.

@@ -31,7 +31,8 @@ struct BuildOptions {
     bool training = true;  // false: no gradients, no optimiser, nothing kept for backward
     bool adapters = true;  // false: no LoRA at all, a plain (quantised) model
 
-    // The largest micro-batch there will be. Memory is planned for it; a larger one is refused.
+    // The largest micro-batch there will be. Memory is planned for it; a larger one is refused. Sequences longer than
+    // max_tokens are for generation, token by token.
     int64_t max_tokens = 0;
     int64_t max_sequence_length = 0;
     int64_t max_labelled = 0;

@@ -219,7 +219,7 @@ std::string Model<Device>::find_nonfinite() {
 template <class Device>
 Generator<Device>::Generator(Model<Device>& model, int64_t max_length)
     : model_(model), arena_(model.device_), max_length_(max_length) {
-    model.check(max_length, max_length);
+    model.check(1, max_length);
     const auto layout = [&] {
         caches_.assign(model.blocks_.size(), {});
         for (size_t layer = 0; layer < caches_.size(); layer++) {

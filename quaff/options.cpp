@@ -117,10 +117,16 @@ void parse_file(Options& options, const std::vector<Row>& table, const std::stri
     } catch (const Error& error) {
         throw UsageError(error.what());
     }
-    const std::set<std::string> given_before = options.given;
-    for (const TomlEntry& entry : entries) {
+    const auto name_of_entry = [](const TomlEntry& entry) {
         std::string name = entry.name;
         std::replace(name.begin(), name.end(), '_', '-');
+        return name;
+    };
+    const std::set<std::string> given_before = options.given;
+    const bool has_eval_data = std::ranges::any_of(
+        entries, [&](const TomlEntry& entry) { return name_of_entry(entry) == "eval-data" && !entry.value.empty(); });
+    for (const TomlEntry& entry : entries) {
+        const std::string name = name_of_entry(entry);
         const std::string where = concat(path, " line ", entry.line);
         const auto row = std::find_if(table.begin(), table.end(), [&](const Row& row) { return row.name == name; });
         if (row == table.end())
@@ -129,6 +135,8 @@ void parse_file(Options& options, const std::vector<Row>& table, const std::stri
         if (name == "config" || name == "resume")
             throw UsageError(concat(where, ": ", name, " belongs on the command line"));
         if (given_before.contains(name)) continue;
+        // What a training run's file calls its data is not what its model is to be evaluated on.
+        if (options.verb == "eval" && name == "data" && has_eval_data) continue;
         assign(*row, entry.value, where);
         options.given.insert(name);
     }

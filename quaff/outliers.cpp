@@ -78,6 +78,20 @@ std::vector<float> read_max_abs(const JsonObject& lists, const std::string& modu
     return values;
 }
 
+// By layer, then as the layers of a block follow each other: "model.layers.10" after "model.layers.2".
+std::vector<std::string> in_model_order(const std::map<std::string, std::vector<int32_t>>& channels) {
+    const auto place = [](const std::string& name) {
+        const size_t digits = name.find_first_of("0123456789");
+        const int64_t layer = digits == name.npos ? 0 : std::atoll(name.c_str() + digits);
+        const auto* joint = std::find(std::begin(kJointNames), std::end(kJointNames), last_part(name));
+        return std::pair(layer, joint - std::begin(kJointNames));
+    };
+    std::vector<std::string> names;
+    for (const auto& [name, list] : channels) names.push_back(name);
+    std::ranges::stable_sort(names, {}, place);
+    return names;
+}
+
 double parse_ratio(std::string_view text, const std::string& whole) {
     double ratio = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), ratio);
@@ -125,11 +139,12 @@ ordered_json outliers_to_json(const OutlierChannels& outliers) {
         {"threshold", outliers.threshold},   {"max_ratio", is_number ? ordered_json(number) : ordered_json(ratio)},
         {"dataset", outliers.dataset},       {"samples", outliers.samples},
         {"channels", ordered_json::object()}};
-    for (const auto& [name, channels] : outliers.channels) object["channels"][name] = channels;
-    for (const auto& [name, values] : outliers.max_abs) {
-        ordered_json list = ordered_json::array();
-        for (const float value : values) list.push_back(shortest_decimal(value));
-        object["max_abs"][name] = std::move(list);
+    for (const std::string& name : in_model_order(outliers.channels)) {
+        object["channels"][name] = outliers.channels.at(name);
+        const auto maxima = outliers.max_abs.find(name);
+        if (maxima == outliers.max_abs.end()) continue;
+        ordered_json& list = object["max_abs"][name] = ordered_json::array();
+        for (const float value : maxima->second) list.push_back(shortest_decimal(value));
     }
     return object;
 }

@@ -9,25 +9,33 @@ WorkModel::WorkModel(const ModelConfig& config, const BuildOptions& options, con
     int8_ = options.method == Method::quaff;
     int8_backward_ = int8_ && options.grad_bits == 8;
     window_ = config.sliding_window;
+    bool trained_below = false;  // some adapter lies under the input of this joint layer
+    bool trained = false;        // or on it
+    std::string joint;
+    double attention_backward = 0;  // layers
     for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
         const std::string block = concat("model.layers.", layer, ".");
         for (const LinearLayer& linear : linear_layers(config)) {
             const auto in = static_cast<double>(linear.in_features), out = static_cast<double>(linear.out_features);
             const double product = 2.0 * in * out;
-            const bool lowest = layer == 0 && linear.joint == "self_attn.qkv_proj";
+            if (linear.joint != joint) trained_below = trained;
+            if (linear.joint != joint && linear.joint == "self_attn.o_proj" && trained_below) attention_backward++;
+            joint = linear.joint;
             linear_forward_ += product;
-            if (!lowest) linear_backward_ += product;
+            if (trained_below) linear_backward_ += product;
             if (layer < n_recomputed) linear_recomputed_ += product;
-            if (options.adapters && options.lora.targets(block + linear.name))
+            if (options.adapters && options.lora.targets(block + linear.name)) {
                 skinny_ += 6.0 * options.lora.r * (in + out);
+                trained = true;
+            }
             const auto channels = outliers.channels.find(block + linear.joint);
             if (int8_ && channels != outliers.channels.end())
                 skinny_ += 2.0 * static_cast<double>(channels->second.size()) * out;
         }
     }
     const auto forward_pair = 4.0 * static_cast<double>(config.q_size());
-    per_pair_ = static_cast<double>(config.num_hidden_layers) * 3.5 * forward_pair +
-                static_cast<double>(n_recomputed) * forward_pair;
+    per_pair_ =
+        (static_cast<double>(config.num_hidden_layers + n_recomputed) + 2.5 * attention_backward) * forward_pair;
     per_label_ = 4.0 * static_cast<double>(config.vocab_size) * static_cast<double>(config.hidden_size);
 }
 

@@ -7,7 +7,8 @@
 //   outlier columns, c of a layer           2 c O n forward
 //
 // The frozen linears run at the int8 peak (with --grad-bits 16 their backward at the compute type's), all else at the
-// compute type's. The gradient of the lowest block's input is asked for by nobody: its qkv_proj has no dX.
+// compute type's. Nobody asks for a gradient below the lowest adapter: with all linears adapted, the lowest block's
+// qkv_proj has no dX.
 #pragma once
 
 #include <cstdint>

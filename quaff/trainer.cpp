@@ -39,12 +39,19 @@ std::string fingerprint(const std::vector<Example>& examples) {
     return digest.finish();
 }
 
-// Config and the files' names and sizes: enough to notice another model, and read at once.
+// Config, and of every tensor its name, dtype, shape and first bytes: another model, or the same one trained further,
+// is noticed without reading all of it.
 std::string fingerprint(const CheckpointReader& checkpoint) {
+    constexpr size_t kFirstBytes = 4096;
     Sha256 digest;
     digest.update(read_file(checkpoint.directory() / "config.json"));
-    for (const SafetensorsFile& shard : checkpoint.shards())
-        digest.update(concat(shard.path().filename().string(), " ", fs::file_size(shard.path()), "\n"));
+    for (const SafetensorsFile& shard : checkpoint.shards()) {
+        for (const auto& [name, tensor] : shard.tensors()) {
+            digest.update(concat(name, " ", tensor.dtype, " ", shape_to_string(tensor.shape), "\n"));
+            const auto first = tensor.bytes.first(std::min(kFirstBytes, tensor.bytes.size()));
+            digest.update({reinterpret_cast<const char*>(first.data()), first.size()});
+        }
+    }
     return digest.finish();
 }
 

@@ -12,6 +12,7 @@
 #include "quaff/generate.h"
 #include "quaff/info.h"
 #include "quaff/merge.h"
+#include "quaff/rope_table.h"
 #include "quaff/run_setup.h"
 #include "quaff/trainer.h"
 
@@ -120,6 +121,9 @@ int generate_verb(const Options& options, Terminal& terminal, const Device& devi
     for (const std::string& prompt : prompts) {
         const auto& around = setup.prompt_template();
         prompt_ids.push_back(encode_prompt(setup.encoding(), around ? around->prompt(prompt) : prompt));
+        require(!prompt_ids.back().empty(),
+                options.prompt_file.empty() ? "--prompt" : concat(options.prompt_file, ":", prompt_ids.size()),
+                ": the prompt is empty, and this tokenizer puts no token in front that text could go on from");
         limits.max_tokens = std::max(limits.max_tokens, static_cast<int64_t>(prompt_ids.back().size()));
     }
     const int64_t positions = setup.config().max_position_embeddings;
@@ -127,7 +131,10 @@ int generate_verb(const Options& options, Terminal& terminal, const Device& devi
             " tokens, and the model has ", positions, " positions for it and the answer");
     limits.max_sequence_length = limits.max_tokens + options.max_new_tokens;
     if (positions > 0) limits.max_sequence_length = std::min(limits.max_sequence_length, positions);
-    limits.max_tokens = limits.max_sequence_length;
+    // Tokens go through the model one by one after the prompt, unless the text becomes a long one on the way
+    // (Generator).
+    const RopeTable rope(setup.config(), limits.max_sequence_length);
+    if (rope.is_long(limits.max_sequence_length) != rope.is_long(1)) limits.max_tokens = limits.max_sequence_length;
     limits.max_labelled = 1;
 
     const FrozenLayers frozen = resolve_frozen_layers(setup, device, options.adapter, {}, show_progress(terminal));

@@ -2,16 +2,16 @@
 # Called by make before the first compilation (of the program, then of the tests): names the missing packages and the
 # one command that fixes it.
 set -euo pipefail
-cxx=${1:-g++}
+read -r -a cxx <<<"${1:-g++}"  # may be two words: ccache g++
 what=${2:-program}  # program, or tests
 
-if ! command -v "$cxx" >/dev/null; then
-    echo "The C++ compiler '$cxx' was not found. Run: make deps" >&2
+if ! command -v "${cxx[0]}" >/dev/null; then
+    echo "The C++ compiler '${cxx[0]}' was not found. Run: make deps" >&2
     exit 1
 fi
 
 missing=()
-has() { printf '%s#include <%s>\n' "${2:-}" "$1" | "$cxx" -std=c++20 -fsyntax-only -x c++ - 2>/dev/null; }
+has() { printf '%s#include <%s>\n' "${2:-}" "$1" | "${cxx[@]}" -std=c++20 -fsyntax-only -x c++ - 2>/dev/null; }
 needs() { has "$1" "${3:-}" || missing+=("$2"); }  # header package [macro definitions]
 
 if [ "$what" = tests ]; then
