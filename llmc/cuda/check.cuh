@@ -1,0 +1,33 @@
+// CUDA_CHECK(call): every call of the CUDA runtime goes through it. What failed becomes an Error that says which call,
+// where, what CUDA says of it and, where there is something to do about it, what.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "llmc/error.h"
+
+namespace cuda {
+
+// What a user can do about the error; empty where only a programmer can.
+inline const char* advice(cudaError_t error) {
+    switch (error) {
+        case cudaErrorMemoryAllocation:
+            return "; lower --batch-size, or take --recompute block";
+        case cudaErrorNoDevice:
+            return "; nvidia-smi shows which GPUs the driver sees; --device cpu needs none";
+        case cudaErrorInsufficientDriver:
+            return "; update the NVIDIA driver, or take --device cpu";
+        default:
+            return "";
+    }
+}
+
+inline void check(cudaError_t error, const char* call, const char* file, int line) {
+    if (error == cudaSuccess) return;
+    llmc::fail(call, " failed: ", cudaGetErrorString(error), " (", cudaGetErrorName(error), ", ", file, ':', line, ')',
+               advice(error));
+}
+
+}  // namespace cuda
+
+#define CUDA_CHECK(call) ::cuda::check((call), #call, __FILE__, __LINE__)

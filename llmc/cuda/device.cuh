@@ -1,0 +1,76 @@
+// cuda::Device<T>: what the model is templated on to run on a GPU. Every operator takes one first, so that a call in
+// the model, `rmsnorm_forward(device, ...)`, finds the operators of the right device by its argument alone.
+//
+// T is the type of activations, outlier rows and head: bf16 from compute capability 8.0 on, fp16 before, or float to
+// verify. Arithmetic is fp32 inside every kernel.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <type_traits>
+
+#include "llmc/cuda/check.cuh"
+#include "llmc/error.h"
+#include "llmc/tensor.h"
+
+namespace cuda {
+
+using namespace llmc;
+
+using bf16 = __nv_bfloat16;
+using fp16 = __half;
+
+template <class T>
+struct Device {
+    static_assert(std::is_same_v<T, bf16> || std::is_same_v<T, fp16> || std::is_same_v<T, float>);
+    using compute_t = T;
+    static constexpr const char* name = "cuda";
+
+    int index = 0;
+    cudaStream_t stream = nullptr;       // the work of all operators, in order
+    int sm = 0;                          // compute capability: 75 for 7.5
+    int multiprocessors = 0;             // how many blocks run at once, at the least
+    int64_t l2_bytes = 0;                // what stays in reach of a kernel that reads what the one before wrote
+    int64_t shared_bytes_per_block = 0;  // the most dynamic shared memory a kernel may ask for
+
+    // The index-th GPU, made the current one of the calling thread.
+    explicit Device(int index = 0) : index(index) {
+        const auto attribute = [&](cudaDeviceAttr which) {
+            int value = 0;
+            CUDA_CHECK(cudaDeviceGetAttribute(&value, which, index));
+            return value;
+        };
+        CUDA_CHECK(cudaSetDevice(index));
+        sm = 10 * attribute(cudaDevAttrComputeCapabilityMajor) + attribute(cudaDevAttrComputeCapabilityMinor);
+        multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
+        l2_bytes = attribute(cudaDevAttrL2CacheSize);
+        shared_bytes_per_block = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+        require(sm >= 75, "GPU ", index, " has compute capability ", sm / 10, '.', sm % 10,
+                "; int8 tensor cores begin with 7.5 (RTX 20, T4). Take --device cpu");
+        require(sm >= 80 || !std::is_same_v<T, bf16>, "GPU ", index, " has compute capability ", sm / 10, '.', sm % 10,
+                "; bf16 begins with 8.0. Take --dtype fp16");
+    }
+
+    // Zeroed; null when there is no more.
+    void* allocate(int64_t bytes) const {
+        void* block = nullptr;
+        const cudaError_t error = cudaMalloc(&block, static_cast<size_t>(bytes));
+        if (error == cudaErrorMemoryAllocation) {
+            cudaGetLastError();  // told by the null pointer; the next launch shall not report it again
+            return nullptr;
+        }
+        CUDA_CHECK(error);
+        CUDA_CHECK(cudaMemsetAsync(block, 0, static_cast<size_t>(bytes), stream));
+        return block;
+    }
+    // Waits for the GPU, as cudaFree does. An error here is one of the work before it, which the next call reports.
+    void release(void* block, int64_t) const { cudaFree(block); }
+
+    // Waits until all work so far is done.
+    void synchronize() const { CUDA_CHECK(cudaStreamSynchronize(stream)); }
+};
+
+}  // namespace cuda

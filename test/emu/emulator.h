@@ -1,0 +1,59 @@
+// CUDA on the CPU: kernels, memory and the runtime's host functions, run by the host compiler, so that CUDA code is
+// tested where there is no GPU. Test code steers it from here; the code under test includes cuda_runtime.h,
+// cuda_bf16.h, cuda_fp16.h, which lie beside this file and shadow NVIDIA's.
+//
+//   fibre       a stack of its own for each thread of a block
+//   scheduler   runs the threads of a block: barriers, warp collectives, three orders
+//   kernel      runs the blocks of a grid over the cores
+//   memory      device memory: heap with poison inside and guard zones around
+//   machine     the devices there are, as tests want them
+//   host_api    cudaMalloc, cudaMemcpyAsync, cudaStreamCreate, ...: everything happens at once, in order
+//
+// What is caught, and how:
+//   a missing barrier               results differ between schedules
+//   an output nobody wrote          memory is born as poison, NaN in every float format
+//   an index out of bounds          guard zones, checked after every kernel; redzones where AddressSanitizer is on
+//   a barrier not all threads reach, a shuffle among lanes that do not all take part, or from a lane outside the mask:
+//                                   emu::Error, with the names of the kernel, block, thread and line
+//   a host pointer in a kernel's arguments: emu::Error
+//   too large a block, grid or shared memory: the runtime's own error codes
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+#include "test/emu/host_api.h"
+
+namespace emu {
+
+// A kernel did what CUDA leaves undefined.
+class Error : public std::runtime_error {
+  public:
+    explicit Error(const std::string& message) : std::runtime_error(message) {}
+};
+
+// In which order the blocks of a grid, the warps of a block and the lanes of a warp take their turns. A thread runs
+// until it has to wait, a warp until all its lanes wait at the block's barrier: as far ahead of the others as CUDA
+// allows.
+enum class Schedule { forward, reversed, shuffled };
+void set_schedule(Schedule schedule, uint64_t seed = 1);
+
+// The machine that is emulated. Tests change it and put it back with `machine() = {}`.
+struct Machine {
+    int devices = 1;
+    int major = 8, minor = 0;         // compute capability
+    size_t memory = size_t{8} << 30;  // of each device
+    int multiprocessors = 4;
+    int driver_version = 13000, runtime_version = 13000;
+
+    // The n-th call from now of any runtime function (the first is 1) returns this error and does nothing else.
+    int failing_call = 0;
+    cudaError_t failure = cudaErrorUnknown;
+};
+Machine& machine();
+
+// How many kernels have been launched since the program began.
+int64_t kernels_launched();
+
+}  // namespace emu
