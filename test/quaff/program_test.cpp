@@ -236,6 +236,45 @@ TEST_CASE("calibrate prints the file it writes, and training takes it", "[progra
     CHECK(state["outliers"]["channels"] == object["channels"]);
 }
 
+TEST_CASE("calibration finds the channels that were planted in the demo's model", "[program][demo]") {
+    const Desk desk;
+    const json planted = llmc::read_json("dev/demo/planted.json");
+    const auto found = [&](const std::string& strategy) {
+        return desk
+            .run({"calibrate", "--outlier-strategy", strategy, "--max-cal-samples", "64", "--outliers",
+                  desk.folder / strategy, "--json"})
+            .object()["channels"];
+    };
+    CHECK(found("mean_times") == planted);  // the paper's threshold, 100: these and no others
+    const json token_max = found("token_max");
+    for (const auto& [module, channels] : planted.items()) {
+        INFO(module);
+        const std::vector<int> all = token_max[module], wanted = channels;
+        CHECK(std::ranges::includes(all, wanted));
+    }
+}
+
+TEST_CASE("an empty prompt is refused before anything is generated", "[program]") {
+    const Desk desk;
+    const std::string prompts = desk.folder.write("prompts.txt", "one\n\nthree\n");
+    const Ending ending = desk.run({"generate", "--prompt-file", prompts});  // the demo's tokenizer adds no BOS
+    CHECK(ending.status == 1);
+    CHECK(mentions(ending.err, prompts + ":2"));
+    CHECK(ending.out.empty());
+}
+
+TEST_CASE("eval with a training run's config.toml evaluates its evaluation data", "[program]") {
+    const Desk desk;
+    const std::string other = desk.folder.write("train.jsonl", R"({"input_ids": [1, 2, 3, 4, 5]})");
+    const std::string config =
+        desk.folder.write("config.toml", "model = \"" + desk.model + "\"\ndata = \"" + other + "\"\neval_data = \"" +
+                                             desk.data + "\"\n");
+    const Ending ending = desk.run({"eval", "--config", config, "--json"});
+    INFO(ending.err);
+    REQUIRE(ending.status == 0);
+    CHECK(ending.object()["examples"] == 3);
+}
+
 TEST_CASE("--plan prints the memory and writes nothing", "[program]") {
     const Desk desk;
     for (const std::string verb : {"train", "info"}) {
