@@ -42,13 +42,17 @@ TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o)
 $(BUILD)/quaff/model.o $(BUILD)/quaff/calibrate.o $(BUILD)/dev/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O3)
 $(BUILD)/test/%.o: private OPTIMIZE = $(if $(SANITIZE),-O0,-O1)
 $(BUILD)/test/main.o: private OPTIMIZE = -O0
-
-# CUDA code in tests is compiled against the emulator, whose headers shadow NVIDIA's: no GPU, no nvcc.
-EMULATOR := -Itest/emu -DLLMC_EMULATED -Wno-unknown-pragmas
-$(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o: private ALL_CXXFLAGS += $(EMULATOR)
 # Undefined behaviour is looked for in the code under test. (private: not for the flags stamp, which all objects share.)
 SANITIZERS = $(SANITIZE)
 $(BUILD)/test/%.o: private SANITIZERS = $(subst $(comma)undefined,,$(SANITIZE))
+
+# CUDA code is tested without a GPU: the emulator's headers, which shadow NVIDIA's, make it code for the C++ compiler.
+# Its kernels are instantiated by their tests, so these are the code under test.
+EMULATOR := -Itest/emu -DLLMC_EMULATED -Wno-unknown-pragmas
+EMULATED := $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o
+$(EMULATED): private ALL_CXXFLAGS += $(EMULATOR)
+$(EMULATED): private OPTIMIZE = -O1
+$(EMULATED): private SANITIZERS = $(SANITIZE)
 
 .PHONY: force all deps test help clean smollm2 quick_start format
 .DELETE_ON_ERROR:

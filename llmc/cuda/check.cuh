@@ -24,6 +24,7 @@ inline const char* advice(cudaError_t error) {
 
 inline void check(cudaError_t error, const char* call, const char* file, int line) {
     if (error == cudaSuccess) return;
+    cudaGetLastError();  // told here, not again by the next launch
     llmc::fail(call, " failed: ", cudaGetErrorString(error), " (", cudaGetErrorName(error), ", ", file, ':', line, ')',
                advice(error));
 }

@@ -71,12 +71,13 @@ void Fibre::start(void (*body)(void*), void* argument) {
         stack_size_ = kStackBytes;
     }
 #if defined(__SANITIZE_ADDRESS__)
-    ASAN_UNPOISON_MEMORY_REGION(stack_bottom_, stack_size_);  // an earlier life may have ended in the middle of a call
+    if (alive_) ASAN_UNPOISON_MEMORY_REGION(stack_bottom_, stack_size_);  // the calls it was in never returned
 #endif
+    alive_ = true;
 #if defined(__x86_64__)
     // As emu_switch_stack leaves a stack: six registers and a return address; above it the null one of enter() itself,
     // at which the ABI has the stack pointer 8 past a multiple of 16.
-    auto** top = reinterpret_cast<void**>(mapping_ + kGuardBytes + kStackBytes) - 2;
+    auto** top = reinterpret_cast<void**>(mapping_ + kGuardBytes + kStackBytes) - 1;
     top[0] = nullptr;
     top[-1] = reinterpret_cast<void*>(&Fibre::enter);
     for (int i = 2; i <= 7; i++) top[-i] = nullptr;
@@ -95,6 +96,7 @@ void Fibre::switch_to(Fibre& next) {
 }
 
 void Fibre::leave_for_good(Fibre& next) {
+    alive_ = false;
     switch_stack(next, true);
     std::abort();  // somebody switched to a fibre that had left
 }

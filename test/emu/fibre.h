@@ -35,6 +35,7 @@ class Fibre {
 
     void (*body_)(void*) = nullptr;
     void* argument_ = nullptr;
+    bool alive_ = false;       // started, and has not left for good
     char* mapping_ = nullptr;  // a guard page and the stack above it; null for the stack of an OS thread
 #if defined(__x86_64__)
     void* stack_pointer_ = nullptr;

@@ -58,7 +58,7 @@ int64_t kernels_launched() {
 }
 
 void check_argument(const char* kernel, size_t index, const void* address) {
-    if (address && !device_accessible(address, 1))
+    if (address && !device_accessible(address, 0))
         throw Error(
             llmc::concat("kernel ", kernel, ": argument ", index, " points to memory that is not the device's"));
 }

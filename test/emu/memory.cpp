@@ -88,12 +88,10 @@ size_t allocated_on(int device) {
 std::string find_overrun() {
     std::lock_guard lock(mutex);
     for (auto& [address, allocation] : allocations()) {
-        const int64_t distance = allocation.overrun_told ? 0 : allocation.memory.overrun();
-        if (distance == 0) continue;
+        const auto byte = allocation.overrun_told ? std::nullopt : allocation.memory.overrun();
+        if (!byte) continue;
         allocation.overrun_told = true;
-        return llmc::concat("wrote ", distance < 0 ? -distance : distance, " bytes ",
-                            distance < 0 ? "before the start" : "past the end", " of an allocation of ",
-                            allocation.memory.size(), " bytes");
+        return llmc::concat("wrote byte ", *byte, " of an allocation of ", allocation.memory.size(), " bytes");
     }
     return {};
 }

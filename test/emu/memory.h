@@ -17,7 +17,7 @@ bool device_accessible(const void* address, size_t bytes);
 // True when it lies in device memory proper.
 bool in_device_memory(const void* address, size_t bytes);
 size_t allocated_on(int device);
-// Empty, or what was written outside an allocation since the last call: "wrote 4 bytes past the end of ...".
+// Empty, or the write outside an allocation that no earlier call told of: "wrote byte 32 of an allocation of 32 bytes".
 std::string find_overrun();
 
 }  // namespace emu

@@ -47,15 +47,15 @@ void PoisonedMemory::poison() {
     if (size_ > 0) std::memset(data_, kPoison, size_);
 }
 
-int64_t PoisonedMemory::overrun() const {
+std::optional<int64_t> PoisonedMemory::overrun() const {
 #if !defined(__SANITIZE_ADDRESS__)
-    if (!data_) return 0;
-    for (size_t i = 0; i < kGuard; i++) {
-        if (data_[size_ + i] != std::byte{kPoison}) return static_cast<int64_t>(i) + 1;
-        if (data_[-1 - static_cast<int64_t>(i)] != std::byte{kPoison}) return -1 - static_cast<int64_t>(i);
+    const auto size = static_cast<int64_t>(size_), guard = static_cast<int64_t>(kGuard);
+    for (int64_t i = 0; data_ && i < guard; i++) {
+        if (data_[size + i] != std::byte{kPoison}) return size + i;
+        if (data_[-1 - i] != std::byte{kPoison}) return -1 - i;
     }
 #endif
-    return 0;
+    return std::nullopt;
 }
 
 }  // namespace emu

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 namespace emu {
 
@@ -24,9 +25,9 @@ class PoisonedMemory {
     // Fills it with poison again.
     void poison();
 
-    // How far from the memory the guard zones were first found written: negative in front of it, positive behind, in
-    // bytes; 0 where they are intact.
-    int64_t overrun() const;
+    // The byte outside the memory, counted from its start, that was found written: negative in front, size() or more
+    // behind. None where both guard zones are intact.
+    std::optional<int64_t> overrun() const;
 
   private:
     std::byte* data_ = nullptr;

@@ -69,9 +69,9 @@ void Scheduler::run(const Launch& launch, uint64_t block) {
         if (count_of(State::at_barrier) < n_threads_) fail_stuck();
         release_barrier();
     }
-    if (const int64_t distance = shared_.overrun()) {
+    if (const auto byte = shared_.overrun()) {
         shared_ = PoisonedMemory();
-        throw Error(concat(block_name(), ": wrote ", distance, " bytes outside its ", launch.shared_bytes,
+        throw Error(concat(block_name(), ": wrote byte ", *byte, " of ", launch.shared_bytes,
                            " bytes of dynamic shared memory"));
     }
 }
@@ -121,6 +121,7 @@ void Scheduler::barrier(const char* what, std::source_location where) {
     Thread& thread = *threads_[current_];
     thread.what = what;
     thread.where = where;
+    thread.mask = 0;
     wait(State::at_barrier);
 }
 
@@ -148,7 +149,7 @@ void Scheduler::collective(const char* what, uint32_t mask, void* argument, Toge
     self.where = where;
     self.mask = mask;
     self.argument = argument;
-    if ((mask >> lane & 1) == 0) fail(concat(waiting_for(current_), ", which leaves out the calling lane ", lane));
+    if ((mask >> lane & 1) == 0) fail(concat("calls ", place(self), ", which leaves out the calling lane ", lane));
 
     in_collective_[warp] |= 1u << lane;
     const auto takes_part = [&](const Thread& thread) {
@@ -196,10 +197,13 @@ void Scheduler::fail_stuck() {
 
 std::string Scheduler::waiting_for(int thread) const {
     const Thread& t = *threads_[thread];
-    if (t.state == State::exited) return "has returned";
+    return t.state == State::exited ? "has returned" : "waits in " + place(t);
+}
+
+std::string Scheduler::place(const Thread& thread) {
     std::ostringstream out;
-    out << "waits in " << t.what << " at " << text(t.where);
-    if (t.state != State::at_barrier) out << " with mask 0x" << std::hex << t.mask;
+    out << thread.what << " at " << text(thread.where);
+    if (thread.mask != 0) out << " with mask 0x" << std::hex << thread.mask;
     return out.str();
 }
 

@@ -5,7 +5,6 @@
 #include <exception>
 #include <memory>
 #include <source_location>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -64,7 +63,7 @@ class Scheduler {
         // What it waits for, or waited for last.
         const char* what;
         std::source_location where;
-        uint32_t mask;
+        uint32_t mask;  // 0 at a barrier
         void* argument;
     };
 
@@ -75,6 +74,7 @@ class Scheduler {
     void release_barrier();
     [[noreturn]] void fail_stuck();
     std::string waiting_for(int thread) const;
+    static std::string place(const Thread& thread);
     std::string block_name() const;
     int count_of(State state) const;
     void order(std::vector<int>& items, int count);
