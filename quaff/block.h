@@ -31,29 +31,29 @@ std::vector<LinearSpec> linear_specs(const ModelConfig& config);
 template <class Device>
 struct BlockActivations {
     using T = typename Device::compute_t;
-    Matrix<T> residual_attention;  // r1 [N,C]: the block's input; all that recomputing it needs
-    Matrix<T> residual_mlp;        // r2 [N,C]
-    std::span<T> rstd_attention;   // [N]
-    std::span<T> rstd_mlp;         // [N]
-    Matrix<T> qkv;                 // after rope [N,(H+2K)D]
-    Matrix<T> attention;           // [N,HD]
-    Matrix<T> lse;                 // log-sum-exp of the scores [N,H]
-    Matrix<T> gate_up;             // [N,2F]
-    Matrix<T> z[kLayersPerBlock];  // dropout(x) A^T of each linear [N,R]
+    Matrix<T> residual_attention;     // r1 [N,C]: the block's input; all that recomputing it needs
+    Matrix<T> residual_mlp;           // r2 [N,C]
+    std::span<float> rstd_attention;  // [N]
+    std::span<float> rstd_mlp;        // [N]
+    Matrix<T> qkv;                    // after rope [N,(H+2K)D]
+    Matrix<T> attention;              // [N,HD]
+    Matrix<float> lse;                // log-sum-exp of the scores [N,H]
+    Matrix<T> gate_up;                // [N,2F]
+    Matrix<T> z[kLayersPerBlock];     // dropout(x) A^T of each linear [N,R]
 };
 
 // Scratch that lives inside one block's pass.
 template <class Device>
 struct BlockWorkspace {
     using T = typename Device::compute_t;
-    Matrix<T> normed;        // h, or its gradient's sibling: input of qkv_proj and gate_up_proj [N,C]
-    Matrix<T> branch;        // output of o_proj; delta' of the block [N,C]
-    Matrix<T> activated;     // silu(gate) up [N,F]
-    Matrix<T> dnormed;       // [N,C]
-    Matrix<T> dattention;    // [N,HD]
-    Matrix<T> dqkv;          // [N,(H+2K)D]
-    Matrix<T> dactivated;    // [N,F]
-    std::span<T> attention;  // of the attention operator
+    Matrix<T> normed;            // h, or its gradient's sibling: input of qkv_proj and gate_up_proj [N,C]
+    Matrix<T> branch;            // output of o_proj; delta' of the block [N,C]
+    Matrix<T> activated;         // silu(gate) up [N,F]
+    Matrix<T> dnormed;           // [N,C]
+    Matrix<T> dattention;        // [N,HD]
+    Matrix<T> dqkv;              // [N,(H+2K)D]
+    Matrix<T> dactivated;        // [N,F]
+    std::span<float> attention;  // of the attention operator
     LinearWorkspace<Device> linear;
 };
 
@@ -68,8 +68,9 @@ struct KeyValueCache {
 // Where the tokens of a micro-batch stand.
 template <class Device>
 struct SequenceInfo {
-    std::span<const int32_t> cu_seqlens;  // [S+1]
-    std::span<const int32_t> rope_rows;   // [N]
+    std::span<const int32_t> cu_seqlens;  // [S+1], on the device
+    int64_t max_sequence_length;
+    std::span<const int32_t> rope_rows;  // [N], on the device
     Matrix<const float> cos, sin;
 };
 
@@ -150,8 +151,8 @@ class Block {
         linears[kAttentionOutput].backward(device, trained[kAttentionOutput] ? dattention : none, dr, kept.attention,
                                            kept.z[kAttentionOutput], pass, ws.linear);
         if (!trained[kAttentionOutput]) return;
-        attention_backward<T>(device, dqkv, dattention, kept.attention, kept.lse, kept.qkv, sequences.cu_seqlens, shape,
-                              ws.attention);
+        attention_backward<T>(device, dqkv, dattention, kept.attention, kept.lse, kept.qkv, sequences.cu_seqlens,
+                              sequences.max_sequence_length, shape, ws.attention);
         rope_backward<T>(device, dqkv.columns(0, query_width() + key_width()), sequences.cos, sequences.sin,
                          sequences.rope_rows, shape.head_dim);
         rmsnorm_apply<T>(device, normed, kept.residual_attention, kept.rstd_attention.data(), norm_attention.data());
@@ -183,7 +184,8 @@ class Block {
             attention_decode<T>(device, kept.attention, kept.qkv.columns(0, query_width()),
                                 cache->keys.first_rows(cache->length), cache->values.first_rows(cache->length), shape);
         } else {
-            attention_forward<T>(device, kept.attention, kept.lse, kept.qkv, sequences.cu_seqlens, shape, ws.attention);
+            attention_forward<T>(device, kept.attention, kept.lse, kept.qkv, sequences.cu_seqlens,
+                                 sequences.max_sequence_length, shape, ws.attention);
         }
     }
 
@@ -191,8 +193,9 @@ class Block {
     static BlockActivations<Device> first_rows(const BlockActivations<Device>& saved, int64_t n) {
         BlockActivations<Device> part = saved;
         for (Matrix<T>* matrix :
-             {&part.residual_attention, &part.residual_mlp, &part.qkv, &part.attention, &part.lse, &part.gate_up})
+             {&part.residual_attention, &part.residual_mlp, &part.qkv, &part.attention, &part.gate_up})
             *matrix = matrix->first_rows(n);
+        part.lse = part.lse.first_rows(n);
         for (Matrix<T>& z : part.z) z = z.first_rows(n);
         return part;
     }

@@ -41,8 +41,12 @@ template <class Device>
 void Block<Device>::load(const Device& device, const CheckpointReader& checkpoint, int64_t index,
                          std::vector<float>& staging) {
     const std::string owner = concat("model.layers.", index, ".");
-    checkpoint.read(owner + "input_layernorm.weight", {norm_attention.data(), 1, hidden_size});
-    checkpoint.read(owner + "post_attention_layernorm.weight", {norm_mlp.data(), 1, hidden_size});
+    const auto read = [&](const std::string& name, std::span<T> vector) {
+        fill_from_host(device, Matrix<T>(vector.data(), 1, static_cast<int64_t>(vector.size())),
+                       [&](Matrix<float> host) { checkpoint.read(owner + name, host); });
+    };
+    read("input_layernorm.weight", norm_attention);
+    read("post_attention_layernorm.weight", norm_mlp);
 
     const std::vector<LinearSpec> specs = linear_specs(checkpoint.config());
     for (int k = 0; k < kLayersPerBlock; k++) {
@@ -54,8 +58,7 @@ void Block<Device>::load(const Device& device, const CheckpointReader& checkpoin
             const Matrix<float> w(staging.data(), out, linear.in_features);
             checkpoint.read(owner + part.module + ".weight", w);
             linear.load_rows(device, out_begin, w);
-            if (linear.has_bias)
-                checkpoint.read(owner + part.module + ".bias", {linear.bias.data() + out_begin, 1, out});
+            if (linear.has_bias) read(part.module + ".bias", linear.bias.subspan(out_begin, out));
             out_begin += out;
         }
     }
@@ -73,11 +76,11 @@ void Block<Device>::layout_activations(Arena<Device>& arena, BlockActivations<De
                                        int64_t n) const {
     const MemoryKind kind = MemoryKind::activations;
     saved.residual_mlp = arena.template matrix<T>(kind, owner + ".residual_mlp", n, hidden_size);
-    saved.rstd_attention = arena.template vector<T>(kind, owner + ".rstd_attention", n);
-    saved.rstd_mlp = arena.template vector<T>(kind, owner + ".rstd_mlp", n);
+    saved.rstd_attention = arena.template vector<float>(kind, owner + ".rstd_attention", n);
+    saved.rstd_mlp = arena.template vector<float>(kind, owner + ".rstd_mlp", n);
     saved.qkv = arena.template matrix<T>(kind, owner + ".qkv", n, query_width() + 2 * key_width());
     saved.attention = arena.template matrix<T>(kind, owner + ".attention", n, query_width());
-    saved.lse = arena.template matrix<T>(kind, owner + ".lse", n, shape.n_heads);
+    saved.lse = arena.template matrix<float>(kind, owner + ".lse", n, shape.n_heads);
     saved.gate_up = arena.template matrix<T>(kind, owner + ".gate_up", n, 2 * intermediate_size);
     for (int k = 0; k < kLayersPerBlock; k++)
         saved.z[k] = arena.template matrix<T>(kind, owner + ".z" + std::to_string(k), n, linears[k].rank());
@@ -96,7 +99,7 @@ void Block<Device>::layout_workspace(Arena<Device>& arena, const Device& device,
     ws.dqkv = arena.template matrix<T>(kind, "dqkv", n_backward, query_width() + 2 * key_width());
     ws.dactivated = arena.template matrix<T>(kind, "dactivated", n_backward, intermediate_size);
     ws.attention =
-        arena.template vector<T>(kind, "attention tiles", attention_workspace(device, shape, max_sequence_length));
+        arena.template vector<float>(kind, "attention tiles", attention_workspace(device, shape, max_sequence_length));
 }
 
 }  // namespace quaff

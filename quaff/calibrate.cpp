@@ -52,7 +52,8 @@ struct CalibrationLayer {
         for (size_t s = 0; s + 1 < batch.cu_seqlens.size(); s++)
             for (int32_t n = batch.cu_seqlens[s]; n < batch.cu_seqlens[s + 1]; n++)
                 rope_rows[n] = rope.row(batch.positions[n], batch.cu_seqlens[s + 1] - batch.cu_seqlens[s]);
-        block.forward(device, stream, {}, {batch.cu_seqlens, rope_rows, cos, sin}, activations, PassInfo{}, workspace);
+        block.forward(device, stream, {}, {batch.cu_seqlens, batch.max_sequence_length(), rope_rows, cos, sin},
+                      activations, PassInfo{}, workspace);
         copy<float>(device, stream, activations.residual_mlp.first_rows(stream.rows));
         add<float>(device, stream, workspace.branch.first_rows(stream.rows));
     }

@@ -53,9 +53,8 @@ struct LossSums {
 // The scales of one joint layer.
 struct LayerScales {
     std::string module;  // "model.layers.0.mlp.down_proj"
-    std::span<const int32_t> channels;
-    std::span<float> s;
-    bool* initialised;
+    std::vector<float> s;
+    bool initialised;  // false: the first training forward sets them outright
 };
 
 template <class Device>
@@ -91,12 +90,18 @@ class Model {
     // AdamW on the adapters with gradients * grad_scale; `step` counts from 1.
     void step(const AdamWOptions& adamw, int64_t step, float grad_scale);
 
+    // In device memory; one order for all four. read() and write() are how the host gets at them.
     std::span<float> parameters() { return parameters_; }
     std::span<float> gradients() { return gradients_; }
     std::span<float> adam_m() { return adam_m_; }
     std::span<float> adam_v() { return adam_v_; }
-    std::vector<LoraAdapter> adapters() const;
-    std::vector<LayerScales> scales();
+    std::vector<LoraAdapter> adapters() const;  // views of them
+    std::vector<float> read(std::span<const float> device_values) const;
+    void write(std::span<float> device_values, std::span<const float> values);
+
+    // Of all layers, in the order of the blocks.
+    std::vector<LayerScales> scales() const;
+    void set_scales(const std::vector<LayerScales>& scales);
 
     // After a pass that went wrong: the first tensor that holds a NaN or an infinity ("scale of ...", "output of
     // model.layers.3", "gradient of lora_A of ..."), or "".
@@ -116,11 +121,17 @@ class Model {
     void layout_activations(Arena<Device>& arena);
     void load(const CheckpointReader& checkpoint, const OutlierChannels& outliers);
     void initialise_adapters();
+    // The parameters as the passes compute with them, after every change.
+    void round_parameters();
 
     // Throws unless the planned buffers hold `n_tokens` in sequences of up to `longest`.
     void check(int64_t n_tokens, int64_t longest) const;
-    void begin(const Batch& batch, Mode mode);
-    SequenceInfo<Device> sequences() const { return {cu_seqlens_, rope_rows_, cos_, sin_}; }
+    // Tells the device where the batch's tokens stand, and notes what the pass is for. total_length: of the text that a
+    // single sequence continues, 0 where the sequences are whole.
+    void begin(const Batch& batch, Mode mode, int64_t total_length = 0);
+    SequenceInfo<Device> sequences() const {
+        return {cu_seqlens_.first(n_sequences_ + 1), max_length_, rope_rows_.first(n_tokens_), cos_, sin_};
+    }
     // Runs the blocks; returns the residual stream (x, delta) above the last one.
     std::pair<Matrix<T>, Matrix<T>> run_blocks(std::vector<KeyValueCache<Device>>* caches = nullptr);
     LossSums run_head(const Batch& batch, Matrix<const T> x, Matrix<const T> delta, float grad_scale);
@@ -140,6 +151,7 @@ class Model {
 
     // Trained.
     std::span<float> parameters_, gradients_, adam_m_, adam_v_;
+    std::span<T> compute_parameters_;  // parameters_ rounded to T; the same memory where T is float
 
     // Activations and scratch. N: max_tokens, L: max_labelled.
     std::vector<BlockActivations<Device>> activations_;
@@ -148,14 +160,17 @@ class Model {
     Matrix<T> head_residual_;     // labelled rows of the residual stream [L,C]
     Matrix<T> head_delta_;        // what is still to be added to them; then the gradient of the sum [L,C]
     Matrix<T> head_normed_;       // input of the head, then its gradient [L,C]
-    std::span<T> head_rstd_;      // [L]
+    std::span<float> head_rstd_;  // [L]
     Matrix<T> logits_;            // [chunk,V]
     std::span<float> losses_;     // [L]
     std::span<uint8_t> correct_;  // [L]
 
     // The micro-batch being worked on.
-    std::vector<int32_t> ids_, cu_seqlens_, rope_rows_;
+    std::span<int32_t> ids_, cu_seqlens_, rope_rows_, label_rows_, label_ids_;
+    int64_t n_tokens_ = 0, n_sequences_ = 0, max_length_ = 0;
     PassInfo pass_;
+    std::vector<float> host_losses_;  // what LossSums shows, where the device's memory is not the host's
+    std::vector<uint8_t> host_correct_;
 };
 
 // Text generation with a key/value cache, one sequence at a time.
@@ -180,6 +195,7 @@ class Generator {
     Arena<Device> arena_;
     std::vector<KeyValueCache<Device>> caches_;
     std::vector<int32_t> ids_;
+    std::vector<float> host_logits_;
     int64_t max_length_;
 };
 

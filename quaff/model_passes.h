@@ -16,22 +16,30 @@ void Model<Device>::check(int64_t n_tokens, int64_t longest) const {
             " tokens and sequences of ", options_.max_sequence_length);
 }
 
-// Notes where the batch's tokens stand and what the pass is for.
 template <class Device>
-void Model<Device>::begin(const Batch& batch, Mode mode) {
+void Model<Device>::begin(const Batch& batch, Mode mode, int64_t total_length) {
     check(batch.n_tokens(), batch.max_sequence_length());
     require(batch.n_labelled() <= options_.max_labelled, "a micro-batch with ", batch.n_labelled(),
             " labelled tokens does not fit the memory planned for ", options_.max_labelled);
-    for (int32_t id : batch.input_ids)
-        require(id >= 0 && id < config_.vocab_size, "token id ", id, " is outside the vocabulary of ",
-                config_.vocab_size);
+    for (const auto* ids : {&batch.input_ids, &batch.label_ids})
+        for (int32_t id : *ids)
+            require(id >= 0 && id < config_.vocab_size, "token id ", id, " is outside the vocabulary of ",
+                    config_.vocab_size);
 
-    ids_ = batch.input_ids;
-    cu_seqlens_ = batch.cu_seqlens;
-    rope_rows_.resize(batch.input_ids.size());
-    for (size_t s = 0; s + 1 < cu_seqlens_.size(); s++)
-        for (int32_t n = cu_seqlens_[s]; n < cu_seqlens_[s + 1]; n++)
-            rope_rows_[n] = rope_.row(batch.positions[n], cu_seqlens_[s + 1] - cu_seqlens_[s]);
+    n_tokens_ = batch.n_tokens();
+    n_sequences_ = static_cast<int64_t>(batch.cu_seqlens.size()) - 1;
+    max_length_ = batch.max_sequence_length();
+    std::vector<int32_t> rope_rows(batch.input_ids.size());
+    for (size_t s = 0; s + 1 < batch.cu_seqlens.size(); s++) {
+        const int32_t begin = batch.cu_seqlens[s], end = batch.cu_seqlens[s + 1];
+        for (int32_t n = begin; n < end; n++)
+            rope_rows[n] = rope_.row(batch.positions[n], total_length > 0 ? total_length : end - begin);
+    }
+    upload(device_, ids_, batch.input_ids);
+    upload(device_, cu_seqlens_, batch.cu_seqlens);
+    upload(device_, rope_rows_, rope_rows);
+    upload(device_, label_rows_, batch.label_rows);
+    upload(device_, label_ids_, batch.label_ids);
 
     pass_ = {
         mode, options_.lora.scale(), options_.lora.dropout, options_.scale_momentum, options_.grad_bits, options_.seed,
@@ -41,9 +49,9 @@ void Model<Device>::begin(const Batch& batch, Mode mode) {
 template <class Device>
 std::pair<Matrix<typename Device::compute_t>, Matrix<typename Device::compute_t>> Model<Device>::run_blocks(
     std::vector<KeyValueCache<Device>>* caches) {
-    const int64_t n = static_cast<int64_t>(ids_.size());
+    const int64_t n = n_tokens_;
     Matrix<T> x = activations_[0].residual_attention.first_rows(n), delta;
-    embedding_forward<T>(device_, x, embedding_, ids_);
+    embedding_forward<T>(device_, x, embedding_, ids_.first(n));
     for (size_t layer = 0; layer < blocks_.size(); layer++) {
         BlockActivations<Device>& saved = activations_[options_.training ? layer : 0];
         blocks_[layer].forward(device_, x, delta, sequences(), saved, pass_, workspace_,
@@ -60,15 +68,15 @@ LossSums Model<Device>::run_head(const Batch& batch, Matrix<const T> x, Matrix<c
     const int64_t labelled = batch.n_labelled();
     const Matrix<T> residual = head_residual_.first_rows(labelled), addend = head_delta_.first_rows(labelled);
     const Matrix<T> normed = head_normed_.first_rows(labelled);
-    gather_rows<T>(device_, residual, x, batch.label_rows);
-    gather_rows<T>(device_, addend, delta, batch.label_rows);
+    gather_rows<T>(device_, residual, x, label_rows_.first(labelled));
+    gather_rows<T>(device_, addend, delta, label_rows_.first(labelled));
     const float eps = static_cast<float>(config_.rms_norm_eps);
     rmsnorm_forward<T>(device_, normed, residual, head_rstd_.data(), residual, addend, final_norm_.data(), eps);
 
     for (int64_t begin = 0; begin < labelled; begin += logits_.rows) {
         const int64_t count = std::min(logits_.rows, labelled - begin);
         const Matrix<T> logits = logits_.first_rows(count), h = normed.rows_at(begin, count);
-        const std::span<const int32_t> labels = std::span(batch.label_ids).subspan(begin, count);
+        const std::span<const int32_t> labels = label_ids_.subspan(begin, count);
         gemm_nt<T>(device_, logits, h, head_, 1, 0);
         if (grad_scale == 0) {
             cross_entropy_forward<T>(device_, losses_.data() + begin, correct_.data() + begin, logits, labels);
@@ -85,11 +93,15 @@ LossSums Model<Device>::run_head(const Batch& batch, Matrix<const T> x, Matrix<c
 
     LossSums sums;
     sums.labelled = labelled;
-    sums.losses = losses_.first(labelled);
-    sums.correct_rows = correct_.first(labelled);
+    const auto on_host = [&]<class V>(std::span<V> values, std::vector<V>& staging) {
+        const Matrix<const V> row = host_view(device_, Matrix<V>(values.data(), 1, labelled), staging);
+        return std::span<const V>(row.data, static_cast<size_t>(labelled));
+    };
+    sums.losses = on_host(losses_, host_losses_);
+    sums.correct_rows = on_host(correct_, host_correct_);
     for (int64_t i = 0; i < labelled; i++) {
-        sums.loss += losses_[i];
-        sums.correct += correct_[i];
+        sums.loss += sums.losses[i];
+        sums.correct += sums.correct_rows[i];
     }
     return sums;
 }
@@ -107,10 +119,10 @@ LossSums Model<Device>::forward(const Batch& batch, float grad_scale, uint64_t m
 template <class Device>
 void Model<Device>::backward(const Batch& batch) {
     const int64_t n = batch.n_tokens();
-    require(pass_.mode == Mode::train && n == static_cast<int64_t>(ids_.size()),
-            "backward() needs the batch of the last forward()");
+    require(pass_.mode == Mode::train && n == n_tokens_, "backward() needs the batch of the last forward()");
     const Matrix<T> dresidual = dresidual_.first_rows(n);
-    scatter_rows<T>(device_, dresidual, head_delta_.first_rows(batch.n_labelled()), batch.label_rows);
+    scatter_rows<T>(device_, dresidual, head_delta_.first_rows(batch.n_labelled()),
+                    label_rows_.first(batch.n_labelled()));
 
     // Layers below the lowest adapter are not visited.
     size_t lowest = 0;
@@ -142,13 +154,18 @@ template <class Device>
 std::vector<float> Model<Device>::logits(const Batch& batch) {
     begin(batch, Mode::evaluate);
     const auto [x, delta] = run_blocks();
-    const int64_t n = batch.n_tokens();
-    std::vector<T> sum(x.size()), normed(x.size()), rstd(n);
-    const Matrix<T> residual(sum.data(), n, x.cols), h(normed.data(), n, x.cols);
-    rmsnorm_forward<T>(device_, h, residual, rstd.data(), x, delta, final_norm_.data(),
-                       static_cast<float>(config_.rms_norm_eps));
-    std::vector<float> out(n * config_.vocab_size);
-    gemm_nt<T>(device_, Matrix<T>(out.data(), n, config_.vocab_size), h, head_, 1, 0);
+    const int64_t n = batch.n_tokens(), at_once = std::min(logits_.rows, head_residual_.rows);
+    require(at_once > 0, "a model that is planned for no labelled token has no head to make logits with");
+    std::vector<float> out, staging;
+    for (int64_t begin = 0; begin < n; begin += at_once) {
+        const int64_t rows = std::min(at_once, n - begin);
+        const Matrix<T> h = head_normed_.first_rows(rows), chunk = logits_.first_rows(rows);
+        rmsnorm_forward<T>(device_, h, head_residual_.first_rows(rows), head_rstd_.data(), x.rows_at(begin, rows),
+                           delta.rows_at(begin, rows), final_norm_.data(), static_cast<float>(config_.rms_norm_eps));
+        gemm_nt<T>(device_, chunk, h, head_, 1, 0);
+        const Matrix<const float> made = host_view(device_, chunk, staging);
+        out.insert(out.end(), made.data, made.data + made.size());
+    }
     return out;
 }
 
@@ -165,6 +182,30 @@ double Model<Device>::gradient_norm() const {
 template <class Device>
 void Model<Device>::step(const AdamWOptions& adamw, int64_t step, float grad_scale) {
     adamw_step<float>(device_, parameters_, gradients_, adam_m_, adam_v_, adamw, step, grad_scale);
+    round_parameters();
+}
+
+template <class Device>
+void Model<Device>::round_parameters() {
+    if constexpr (!std::is_same_v<T, float>) {
+        const auto size = static_cast<int64_t>(parameters_.size());
+        copy<T>(device_, Matrix<T>(compute_parameters_.data(), 1, size),
+                Matrix<const float>(parameters_.data(), 1, size));
+    }
+}
+
+template <class Device>
+std::vector<float> Model<Device>::read(std::span<const float> device_values) const {
+    std::vector<float> staging;
+    const Matrix<const float> row(device_values.data(), 1, static_cast<int64_t>(device_values.size()));
+    const Matrix<const float> host = host_view(device_, row, staging);
+    return {host.data, host.data + host.size()};
+}
+
+template <class Device>
+void Model<Device>::write(std::span<float> device_values, std::span<const float> values) {
+    set_values(device_, device_values, values);
+    round_parameters();
 }
 
 template <class Device>
@@ -177,41 +218,55 @@ std::vector<LoraAdapter> Model<Device>::adapters() const {
 }
 
 template <class Device>
-std::vector<LayerScales> Model<Device>::scales() {
+std::vector<LayerScales> Model<Device>::scales() const {
     std::vector<LayerScales> all;
-    for (Block<Device>& block : blocks_)
-        for (QuantizedLinear<Device>& linear : block.linears)
-            all.push_back({linear.module, linear.channels, linear.s, &linear.scales_initialised});
+    for (const Block<Device>& block : blocks_)
+        for (const QuantizedLinear<Device>& linear : block.linears)
+            all.push_back({linear.module, read(linear.s), linear.scales_initialised});
     return all;
 }
 
 template <class Device>
+void Model<Device>::set_scales(const std::vector<LayerScales>& scales) {
+    auto layer = scales.begin();
+    for (Block<Device>& block : blocks_) {
+        for (QuantizedLinear<Device>& linear : block.linears) {
+            require(layer != scales.end() && layer->module == linear.module && layer->s.size() == linear.s.size(),
+                    "the scales of ", linear.module, " are not those of this model");
+            set_values(device_, linear.s, layer->s);
+            linear.scales_initialised = layer->initialised;
+            ++layer;
+        }
+    }
+}
+
+template <class Device>
 std::string Model<Device>::find_nonfinite() {
-    const auto finite = [](const float* begin, int64_t size) {
-        return std::all_of(begin, begin + size, [](float value) { return std::isfinite(value); });
+    std::vector<float> staging;
+    const auto finite = [&]<class V>(Matrix<V> matrix) {
+        const Matrix<const float> host = host_view(device_, matrix, staging);
+        return std::all_of(host.data, host.data + host.size(), [](float value) { return std::isfinite(value); });
     };
     for (const LayerScales& layer : scales())
-        if (!finite(layer.s.data(), static_cast<int64_t>(layer.s.size()))) return "scale of " + layer.module;
+        if (!std::ranges::all_of(layer.s, [](float value) { return std::isfinite(value); }))
+            return "scale of " + layer.module;
     for (const LoraAdapter& adapter : adapters()) {
-        if (!finite(adapter.a.data, adapter.a.size())) return "lora_A of " + adapter.module;
-        if (!finite(adapter.b.data, adapter.b.size())) return "lora_B of " + adapter.module;
+        if (!finite(adapter.a)) return "lora_A of " + adapter.module;
+        if (!finite(adapter.b)) return "lora_B of " + adapter.module;
     }
     if (!options_.training) return "";
 
     // The inputs of the blocks are kept whatever is recomputed: the first bad one tells which block made it.
-    const int64_t n_tokens = static_cast<int64_t>(ids_.size());
     for (size_t layer = 0; layer < blocks_.size(); layer++) {
-        const Matrix<T> x = activations_[layer].residual_attention.first_rows(n_tokens);
-        if (finite(x.data, x.size())) continue;
+        if (finite(activations_[layer].residual_attention.first_rows(n_tokens_))) continue;
         return layer == 0 ? "embedding of the micro-batch" : concat("output of model.layers.", layer - 1);
     }
-    const Matrix<T> last = workspace_.branch.first_rows(n_tokens);
-    if (pass_.mode == Mode::train && !finite(last.data, last.size()))
+    if (pass_.mode == Mode::train && !finite(workspace_.branch.first_rows(n_tokens_)))
         return concat("output of model.layers.", blocks_.size() - 1);
 
     for (const LoraAdapter& adapter : adapters()) {
-        if (!finite(adapter.da.data, adapter.da.size())) return "gradient of lora_A of " + adapter.module;
-        if (!finite(adapter.db.data, adapter.db.size())) return "gradient of lora_B of " + adapter.module;
+        if (!finite(adapter.da)) return "gradient of lora_A of " + adapter.module;
+        if (!finite(adapter.db)) return "gradient of lora_B of " + adapter.module;
     }
     return "";
 }
@@ -265,19 +320,19 @@ std::span<const float> Generator<Device>::run(std::span<const int32_t> ids) {
     batch.examples = {0};
     batch.label_rows = {static_cast<int32_t>(n - 1)};
     batch.label_ids = {0};  // only the logits are wanted
-    model_.begin(batch, Mode::evaluate);
     ids_.insert(ids_.end(), ids.begin(), ids.end());
-    for (int64_t i = 0; i < n; i++) model_.rope_rows_[i] = model_.rope_.row(before + i, length());
+    model_.begin(batch, Mode::evaluate, length());
     const auto [x, delta] = model_.run_blocks(&caches_);
 
     const Matrix<T> residual = model_.head_residual_.first_rows(1), addend = model_.head_delta_.first_rows(1);
     const Matrix<T> normed = model_.head_normed_.first_rows(1), logits = model_.logits_.first_rows(1);
-    gather_rows<T>(model_.device_, residual, x, batch.label_rows);
-    gather_rows<T>(model_.device_, addend, delta, batch.label_rows);
+    gather_rows<T>(model_.device_, residual, x, model_.label_rows_.first(1));
+    gather_rows<T>(model_.device_, addend, delta, model_.label_rows_.first(1));
     rmsnorm_forward<T>(model_.device_, normed, residual, model_.head_rstd_.data(), residual, addend,
                        model_.final_norm_.data(), static_cast<float>(model_.config_.rms_norm_eps));
     gemm_nt<T>(model_.device_, logits, normed, model_.head_, 1, 0);
-    return {logits.data, static_cast<size_t>(logits.cols)};
+    const Matrix<const float> host = host_view(model_.device_, logits, host_logits_);
+    return {host.data, static_cast<size_t>(host.cols)};
 }
 
 }  // namespace quaff

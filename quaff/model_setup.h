@@ -129,23 +129,32 @@ void Model<Device>::layout_adapters(Arena<Device>& arena) {
     }
     parameters_ = arena.template vector<float>(MemoryKind::adapters, "parameters", size);
     gradients_ = arena.template vector<float>(MemoryKind::adapters, "gradients", options_.training ? size : 0);
+    if constexpr (std::is_same_v<T, float>)
+        compute_parameters_ = parameters_;
+    else
+        compute_parameters_ = arena.template vector<T>(MemoryKind::adapters, "rounded parameters", size);
     adam_m_ = arena.template vector<float>(MemoryKind::optimizer, "adam m", options_.training ? size : 0);
     adam_v_ = arena.template vector<float>(MemoryKind::optimizer, "adam v", options_.training ? size : 0);
 
     int64_t next = 0;
-    const auto take = [&](Matrix<float>& value, Matrix<float>& gradient, int64_t rows, int64_t cols) {
+    const auto take = [&](Matrix<float>& value, Matrix<float>& gradient, Matrix<T>& compute, int64_t rows,
+                          int64_t cols) {
         value = {parameters_.empty() ? nullptr : parameters_.data() + next, rows, cols};
         gradient = {gradients_.empty() ? nullptr : gradients_.data() + next, rows, cols};
+        compute = {compute_parameters_.empty() ? nullptr : compute_parameters_.data() + next, rows, cols};
         next += rows * cols;
     };
     for (Block<Device>& block : blocks_) {
         for (QuantizedLinear<Device>& linear : block.linears) {
-            take(linear.lora_a, linear.lora_da, r * static_cast<int64_t>(linear.adapters.size()), linear.in_features);
+            take(linear.lora_a, linear.lora_da, linear.compute_a, r * static_cast<int64_t>(linear.adapters.size()),
+                 linear.in_features);
+            linear.compute_b.resize(linear.adapters.size());
             int64_t row = 0;
-            for (LoraAdapter& adapter : linear.adapters) {
+            for (size_t p = 0; p < linear.adapters.size(); p++) {
+                LoraAdapter& adapter = linear.adapters[p];
                 adapter.a = linear.lora_a.rows_at(row, r);
                 adapter.da = linear.lora_da.rows_at(row, r);
-                take(adapter.b, adapter.db, adapter.b.rows, r);
+                take(adapter.b, adapter.db, linear.compute_b[p], adapter.b.rows, r);
                 row += r;
             }
         }
@@ -180,10 +189,18 @@ void Model<Device>::layout_activations(Arena<Device>& arena) {
     dresidual_ = arena.template matrix<T>(MemoryKind::workspace, "dresidual", training ? n : 0, width);
 
     const int64_t labelled = options_.max_labelled;
+    const auto indices = [&](const char* name, int64_t count) {
+        return arena.template vector<int32_t>(MemoryKind::activations, name, count);
+    };
+    ids_ = indices("token ids", n);
+    cu_seqlens_ = indices("cu_seqlens", n + 1);
+    rope_rows_ = indices("rope rows", n);
+    label_rows_ = indices("label rows", labelled);
+    label_ids_ = indices("label ids", labelled);
     head_residual_ = arena.template matrix<T>(MemoryKind::activations, "head.residual", labelled, width);
     head_delta_ = arena.template matrix<T>(MemoryKind::activations, "head.delta", labelled, width);
     head_normed_ = arena.template matrix<T>(MemoryKind::activations, "head.normed", labelled, width);
-    head_rstd_ = arena.template vector<T>(MemoryKind::activations, "head.rstd", labelled);
+    head_rstd_ = arena.template vector<float>(MemoryKind::activations, "head.rstd", labelled);
     logits_ = arena.template matrix<T>(MemoryKind::workspace, "logits", head_chunk_rows(config_.vocab_size, labelled),
                                        config_.vocab_size);
     losses_ = arena.template vector<float>(MemoryKind::activations, "losses", labelled);
@@ -192,21 +209,23 @@ void Model<Device>::layout_activations(Arena<Device>& arena) {
 
 template <class Device>
 void Model<Device>::load(const CheckpointReader& checkpoint, const OutlierChannels& outliers) {
-    rope_.fill(cos_, sin_);
-    checkpoint.read("model.embed_tokens.weight", embedding_);
-    if (!config_.tie_word_embeddings) checkpoint.read("lm_head.weight", head_);
-    checkpoint.read("model.norm.weight", {final_norm_.data(), 1, config_.hidden_size});
+    const auto read = [&](const std::string& name, Matrix<T> matrix) {
+        fill_from_host(device_, matrix, [&](Matrix<float> host) { checkpoint.read(name, host); });
+    };
+    fill_from_host(device_, cos_, [&](Matrix<float> cos) {
+        fill_from_host(device_, sin_, [&](Matrix<float> sin) { rope_.fill(cos, sin); });
+    });
+    read("model.embed_tokens.weight", embedding_);
+    if (!config_.tie_word_embeddings) read("lm_head.weight", head_);
+    read("model.norm.weight", {final_norm_.data(), 1, config_.hidden_size});
 
     std::vector<float> staging;
     for (int64_t layer = 0; layer < config_.num_hidden_layers; layer++) {
         blocks_[layer].load(device_, checkpoint, layer, staging);
         for (QuantizedLinear<Device>& linear : blocks_[layer].linears) {
             const auto maxima = outliers.max_abs.find(linear.module);
-            if (linear.channels.empty() || maxima == outliers.max_abs.end()) continue;
-            require(maxima->second.size() == linear.channels.size(), linear.module, " has ", linear.channels.size(),
-                    " outlier channels, but max_abs lists ", maxima->second.size());
-            scales_from_maxima(device_, linear.s, maxima->second.data(), linear.outlier_wmax.data());
-            linear.scales_initialised = true;
+            if (!linear.channels.empty() && maxima != outliers.max_abs.end())
+                linear.start_scales(device_, maxima->second);
         }
     }
 }
@@ -219,15 +238,17 @@ void Model<Device>::initialise_adapters() {
         for (QuantizedLinear<Device>& linear : block.linears) {
             const float bound = 1.0f / std::sqrt(static_cast<float>(linear.in_features));
             const PhiloxKey key{static_cast<uint32_t>(options_.seed), static_cast<uint32_t>(options_.seed >> 32)};
-            for (int64_t i = 0; i < linear.lora_a.size(); i++) {
-                const uint32_t bits =
-                    philox4x32_10({static_cast<uint32_t>(i), static_cast<uint32_t>(i >> 32), linear.id, kStream}, key)
-                        .x0;
-                const float uniform = static_cast<float>(bits >> 8) * 0x1p-24f;  // [0, 1)
-                linear.lora_a.data[i] = bound * (2 * uniform - 1);
-            }
+            fill_from_host(device_, linear.lora_a, [&](Matrix<float> a) {
+                for (int64_t i = 0; i < a.size(); i++) {
+                    const PhiloxWords words = philox4x32_10(
+                        {static_cast<uint32_t>(i), static_cast<uint32_t>(i >> 32), linear.id, kStream}, key);
+                    const float uniform = static_cast<float>(words.x0 >> 8) * 0x1p-24f;  // [0, 1)
+                    a.data[i] = bound * (2 * uniform - 1);
+                }
+            });
         }
     }
+    round_parameters();
 }
 
 }  // namespace quaff

@@ -103,6 +103,13 @@ struct LinearWorkspace {
     }
 };
 
+// dst [n], on the device, = values.
+template <class Device>
+void set_values(const Device& device, std::span<float> dst, std::span<const float> values) {
+    fill_from_host(device, Matrix<float>(dst.data(), 1, static_cast<int64_t>(dst.size())),
+                   [&](Matrix<float> host) { std::ranges::copy(values, host.data); });
+}
+
 template <class Device>
 class QuantizedLinear {
   public:
@@ -115,13 +122,15 @@ class QuantizedLinear {
     bool has_bias = false;
 
     // Frozen.
-    Matrix<int8_t> weight_q;        // Wq [O,I]
-    std::span<float> weight_scale;  // dW [O]
-    Matrix<T> weight;               // W [O,I], --method fp only
-    std::span<T> bias;              // [O], or empty
-    std::vector<int32_t> channels;  // Oc, ascending
-    Matrix<T> outlier_weight;       // Wo [O,n]
-    std::span<float> outlier_wmax;  // [n]
+    Matrix<int8_t> weight_q;           // Wq [O,I]
+    std::span<float> weight_scale;     // dW [O]
+    Matrix<T> weight;                  // W [O,I], --method fp only
+    std::span<T> bias;                 // [O], or empty
+    std::vector<int32_t> channels;     // Oc, ascending
+    std::span<int32_t> channel_index;  // the same, on the device [n]
+    Matrix<T> outlier_weight;          // Wo [O,n]
+    std::span<float> outlier_wmax;     // [n]
+    std::vector<float> host_wmax;      // the same, on the host
 
     // Set by calibration only: told of every input.
     ChannelStatistics* statistics = nullptr;
@@ -131,6 +140,9 @@ class QuantizedLinear {
     bool scales_initialised = false;
     std::vector<LoraAdapter> adapters;
     Matrix<float> lora_a, lora_da;  // the adapters' A stacked [R,I], and its gradient
+    // lora_a and the adapters' B as the passes compute with them: rounded copies, or the same memory where T is float.
+    Matrix<T> compute_a;
+    std::vector<Matrix<T>> compute_b;
 
     int64_t rank() const { return lora_a.rows; }
     int64_t n_outliers() const { return static_cast<int64_t>(channels.size()); }
@@ -147,6 +159,7 @@ class QuantizedLinear {
         bias = arena.template vector<T>(MemoryKind::weights, module + ".bias", has_bias ? out_features : 0);
         outlier_weight =
             arena.template matrix<T>(MemoryKind::outlier_rows, module + ".outlier_weight", out_features, n);
+        channel_index = arena.template vector<int32_t>(MemoryKind::outlier_rows, module + ".outlier_channels", n);
         outlier_wmax = arena.template vector<float>(MemoryKind::outlier_rows, module + ".outlier_wmax", n);
         s = arena.template vector<float>(MemoryKind::outlier_rows, module + ".s", n);
     }
@@ -168,24 +181,43 @@ class QuantizedLinear {
         if (training && grad_bits == 16) raise(sizes.dequantized, dequantized_gemm_workspace(device, in_features));
     }
 
-    // Takes rows out_begin .. of W from `w` [rows, I]; the rows of all parts together cover [0, O) once, in order,
-    // before the first pass. s becomes 1 everywhere.
+    // Takes rows out_begin .. of W from `w` [rows, I], in host memory; the rows of all parts together cover [0, O)
+    // once, in order, before the first pass. s becomes 1 everywhere.
     void load_rows(const Device& device, int64_t out_begin, Matrix<const float> w) {
         if (method == Method::fp) {
-            copy<T>(device, weight.rows_at(out_begin, w.rows), w);
+            fill_from_host(device, weight.rows_at(out_begin, w.rows),
+                           [&](Matrix<float> host) { cpu::copy<float>(host_of(device), host, w); });
             return;
         }
-        quantize_weight(device, weight_q.rows_at(out_begin, w.rows), weight_scale.data() + out_begin, w);
-        for (size_t j = 0; j < channels.size(); j++) {
-            float largest = out_begin == 0 ? 0.0f : outlier_wmax[j];
-            for (int64_t o = 0; o < w.rows; o++) {
-                const float value = w(o, channels[j]);
-                outlier_weight(out_begin + o, j) = value;
-                largest = std::max(largest, std::abs(value));
+        const Matrix<float> scales(weight_scale.data() + out_begin, 1, w.rows);
+        fill_from_host(device, weight_q.rows_at(out_begin, w.rows), [&](Matrix<int8_t> q) {
+            fill_from_host(device, scales,
+                           [&](Matrix<float> scale) { cpu::quantize_weight(host_of(device), q, scale.data, w); });
+        });
+        if (channels.empty()) return;
+        if (out_begin == 0) host_wmax.assign(channels.size(), 0.0f);
+        fill_from_host(device, outlier_weight.rows_at(out_begin, w.rows), [&](Matrix<float> columns) {
+            for (size_t j = 0; j < channels.size(); j++) {
+                for (int64_t o = 0; o < w.rows; o++) {
+                    const float value = w(o, channels[j]);
+                    columns(o, static_cast<int64_t>(j)) = value;
+                    host_wmax[j] = std::max(host_wmax[j], std::abs(value));
+                }
             }
-            outlier_wmax[j] = largest;
-            s[j] = 1.0f;
-        }
+        });
+        upload(device, channel_index, channels);
+        set_values(device, outlier_wmax, host_wmax);
+        set_values(device, s, std::vector<float>(channels.size(), 1.0f));
+    }
+
+    // s from the maxima that calibration saw, before the first pass.
+    void start_scales(const Device& device, std::span<const float> xmax) {
+        require(xmax.size() == channels.size(), module, " has ", channels.size(),
+                " outlier channels, but max_abs lists ", xmax.size());
+        std::vector<float> beta(channels.size());
+        cpu::scales_from_maxima(host_of(device), beta, xmax.data(), host_wmax.data());
+        set_values(device, s, beta);
+        scales_initialised = true;
     }
 
     // y [N,O] =, x [N,I]. `saved_z` [N,R] receives dropout(X) A^T unless the pass is an evaluation; then it may be
@@ -194,12 +226,15 @@ class QuantizedLinear {
                  LinearWorkspace<Device>& workspace) {
         const int64_t n = n_outliers(), r = rank();
         Matrix<T> z(workspace.z.data(), x.rows, r + n);
-        if (statistics) statistics->observe(x, device.threads);
+        if (statistics) {
+            std::vector<float> staging;
+            statistics->observe(host_view(device, x, staging), host_of(device).threads);
+        }
 
         if (method == Method::quaff) {
             if (pass.mode == Mode::train && n > 0) move_scales(device, x, pass, workspace);
             Matrix<int8_t> xq(workspace.quantized.data(), x.rows, in_features);
-            quantize_rows(device, xq, workspace.row_scale.data(), z.columns(r, n), x, channels, s.data());
+            quantize_rows(device, xq, workspace.row_scale.data(), z.columns(r, n), x, channel_index, s.data());
             int8_gemm_nt(device, y, xq, workspace.row_scale.data(), weight_q, weight_scale.data(),
                          has_bias ? bias.data() : nullptr, workspace.tile);
         } else {
@@ -208,7 +243,7 @@ class QuantizedLinear {
         }
 
         if (r > 0) {
-            gemm_nt<T>(device, z.columns(0, r), dropped(device, x, pass, workspace), lora_a, 1, 0);
+            gemm_nt<T>(device, z.columns(0, r), dropped(device, x, pass, workspace), compute_a, 1, 0);
             if (pass.mode != Mode::evaluate) copy<T>(device, saved_z, z.columns(0, r));
         }
         if (r + n > 0) {
@@ -236,20 +271,21 @@ class QuantizedLinear {
 
         Matrix<T> dz(workspace.z.data(), dy.rows, rank());
         int64_t column = 0;
-        for (LoraAdapter& adapter : adapters) {
+        for (size_t p = 0; p < adapters.size(); p++) {
+            LoraAdapter& adapter = adapters[p];
             const int64_t r = adapter.b.cols;
             const Matrix<const T> dy_p = dy.columns(adapter.out_begin, adapter.b.rows);
-            gemm_nn<T>(device, dz.columns(column, r), dy_p, adapter.b, pass.lora_scale, 0);
+            gemm_nn<T>(device, dz.columns(column, r), dy_p, compute_b[p], pass.lora_scale, 0);
             gemm_tn<T>(device, adapter.db, dy_p, saved_z.columns(column, r), pass.lora_scale, 1);
             column += r;
         }
         gemm_tn<T>(device, lora_da, dz, dropped(device, x, pass, workspace), 1, 1);
         if (wants_dx && pass.dropout > 0) {
             Matrix<T> before_mask(workspace.dropped.data(), dy.rows, in_features);
-            gemm_nn<T>(device, before_mask, dz, lora_a, 1, 0);
+            gemm_nn<T>(device, before_mask, dz, compute_a, 1, 0);
             dropout_backward<T>(device, dx, before_mask, pass.dropout, stream(pass));
         } else if (wants_dx) {
-            gemm_nn<T>(device, dx, dz, lora_a, 1, 1);
+            gemm_nn<T>(device, dx, dz, compute_a, 1, 1);
         }
     }
 
@@ -258,7 +294,7 @@ class QuantizedLinear {
 
     void move_scales(const Device& device, Matrix<const T> x, const PassInfo& pass,
                      LinearWorkspace<Device>& workspace) {
-        outlier_absmax(device, workspace.xmax.data(), x, channels);
+        outlier_absmax(device, workspace.xmax.data(), x, channel_index);
         if (scales_initialised) {
             update_scales(device, s, workspace.xmax.data(), outlier_wmax.data(), pass.scale_momentum);
         } else {

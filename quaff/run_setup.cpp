@@ -51,6 +51,16 @@ const std::string& model_folder(const Options& options) {
     return options.model;
 }
 
+// The model's adapters as views of `parameters`, a copy of all of them in host memory.
+template <class Device>
+std::vector<LoraAdapter> host_adapters(Model<Device>& model, std::vector<float>& parameters) {
+    std::vector<LoraAdapter> adapters = model.adapters();
+    for (LoraAdapter& adapter : adapters)
+        for (Matrix<float>* matrix : {&adapter.a, &adapter.b})
+            matrix->data = parameters.data() + (matrix->data - model.parameters().data());
+    return adapters;
+}
+
 template <class Device>
 OutlierChannels calibrate_on(const RunSetup& setup, const Device& device, const std::vector<Example>& examples,
                              const std::string& dataset, const Progress& progress) {
@@ -239,7 +249,8 @@ std::unique_ptr<Model<Device>> build_model(const RunSetup& setup, const Device& 
 
 template <class Device>
 void load_adapter(Model<Device>& model, const Adapter& adapter) {
-    for (const LoraAdapter& mine : model.adapters()) {
+    std::vector<float> parameters(model.parameters().size());
+    for (const LoraAdapter& mine : host_adapters(model, parameters)) {
         const LoraTensor* saved = adapter.find(mine.module);
         require(saved != nullptr, "the adapter has no tensors for ", mine.module);
         require(saved->a.rows == mine.a.rows && saved->b.cols == mine.b.cols, "the adapter's rank of ", mine.module,
@@ -247,16 +258,19 @@ void load_adapter(Model<Device>& model, const Adapter& adapter) {
         for (int64_t i = 0; i < mine.a.rows; ++i) std::copy_n(saved->a.row(i), mine.a.cols, mine.a.row(i));
         for (int64_t i = 0; i < mine.b.rows; ++i) std::copy_n(saved->b.row(i), mine.b.cols, mine.b.row(i));
     }
+    model.write(model.parameters(), parameters);
 }
 
 template <class Device>
-void load_scales(Model<Device>& model, const std::map<std::string, std::vector<float>>& scales) {
-    for (const LayerScales& layer : model.scales()) {
-        const auto saved = scales.find(layer.module);
-        if (saved == scales.end() || saved->second.size() != layer.s.size()) continue;
-        std::copy(saved->second.begin(), saved->second.end(), layer.s.begin());
-        *layer.initialised = true;
+void load_scales(Model<Device>& model, const std::map<std::string, std::vector<float>>& saved) {
+    std::vector<LayerScales> scales = model.scales();
+    for (LayerScales& layer : scales) {
+        const auto found = saved.find(layer.module);
+        if (found == saved.end() || found->second.size() != layer.s.size()) continue;
+        layer.s = found->second;
+        layer.initialised = true;
     }
+    model.set_scales(scales);
 }
 
 template <class Device>
@@ -269,7 +283,9 @@ void save_adapter(const fs::path& folder, Model<Device>& model, const FrozenLaye
     config.use_rslora = lora.rslora;
     config.base_model = options.model;
     std::vector<LoraTensor> tensors;
-    for (const LoraAdapter& adapter : model.adapters()) tensors.push_back({adapter.module, adapter.a, adapter.b});
+    std::vector<float> parameters = model.read(model.parameters());
+    for (const LoraAdapter& adapter : host_adapters(model, parameters))
+        tensors.push_back({adapter.module, adapter.a, adapter.b});
     write_adapter(folder, config, tensors);
 
     QuaffState state;
@@ -280,8 +296,8 @@ void save_adapter(const fs::path& folder, Model<Device>& model, const FrozenLaye
         state.outliers = frozen.outliers;
         // All of them or, before the first training step of channels without maxima, none.
         for (const LayerScales& layer : model.scales()) {
-            if (*layer.initialised || layer.s.empty()) {
-                state.scales[layer.module].assign(layer.s.begin(), layer.s.end());
+            if (layer.initialised || layer.s.empty()) {
+                state.scales[layer.module] = layer.s;
             } else {
                 state.scales.clear();
                 break;

@@ -260,10 +260,7 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
         work += work_->of(batches.back());
     }
     // Should a signal end the run in the middle of the window, the step was never begun: the scales go back too.
-    std::vector<std::pair<std::vector<float>, bool>> scales;
-    for (const LayerScales& layer : model_->scales())
-        scales.emplace_back(std::vector<float>(layer.s.begin(), layer.s.end()), *layer.initialised);
-
+    const std::vector<LayerScales> scales = model_->scales();
     model_->zero_gradients();
     double loss_sum = 0;
     for (int64_t i = 0; i < window.count; ++i) {
@@ -275,11 +272,7 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
         model_->backward(batch);
         if (after_micro_batch) after_micro_batch(step, i + 1, window.count);
         if (signals_.requested() && i + 1 < window.count) {
-            size_t next = 0;
-            for (const LayerScales& layer : model_->scales()) {
-                std::copy(scales[next].first.begin(), scales[next].first.end(), layer.s.begin());
-                *layer.initialised = scales[next++].second;
-            }
+            model_->set_scales(scales);
             throw StoppedBySignal{};
         }
         terminal_.status(format("step %lld/%lld  micro-batch %lld/%lld", static_cast<long long>(step),

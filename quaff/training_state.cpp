@@ -19,7 +19,7 @@ constexpr int kFormat = 1;  // of state.json
 // Names of moments in state.safetensors: "m.model.layers.0.self_attn.q_proj.lora_A".
 struct NamedMoment {
     std::string name;
-    std::span<float> values;
+    std::span<float> values;  // in device memory
 };
 
 // m and v lie like the parameters: the offset of an adapter's matrix in the one is its offset in the other.
@@ -101,27 +101,35 @@ void write_moments(const fs::path& folder, Model<Device>& model) {
     for (const NamedMoment& moment : moments)
         specs.push_back({moment.name, "F32", {static_cast<int64_t>(moment.values.size())}});
     for (const LayerScales& layer : scales)
-        if (*layer.initialised) specs.push_back({"s." + layer.module, "F32", {static_cast<int64_t>(layer.s.size())}});
+        if (layer.initialised) specs.push_back({"s." + layer.module, "F32", {static_cast<int64_t>(layer.s.size())}});
     SafetensorsWriter writer(folder / kMoments, specs);
-    for (const NamedMoment& moment : moments) writer.write(moment.name, std::span<const float>(moment.values));
+    for (const NamedMoment& moment : moments) {
+        const std::vector<float> values = model.read(moment.values);
+        writer.write(moment.name, std::span<const float>(values));
+    }
     for (const LayerScales& layer : scales)
-        if (*layer.initialised) writer.write("s." + layer.module, std::span<const float>(layer.s));
+        if (layer.initialised) writer.write("s." + layer.module, std::span<const float>(layer.s));
     writer.finish();
 }
 
 template <class Device>
 void read_moments(const fs::path& folder, Model<Device>& model) {
     const SafetensorsFile file(folder / kMoments);
-    const auto read = [&](const std::string& name, std::span<float> values) {
+    const auto read = [&](const std::string& name, size_t size) {
+        std::vector<float> values(size);
         require(file.tensor(name).size() == static_cast<int64_t>(values.size()), file.path().string(), ": tensor ",
                 name, " has ", file.tensor(name).size(), " values, but this model's has ", values.size());
         file.read(name, values);
+        return values;
     };
-    for (const NamedMoment& moment : named_moments(model)) read(moment.name, moment.values);
-    for (const LayerScales& layer : model.scales()) {
-        *layer.initialised = file.contains("s." + layer.module);
-        if (*layer.initialised) read("s." + layer.module, layer.s);
+    for (const NamedMoment& moment : named_moments(model))
+        model.write(moment.values, read(moment.name, moment.values.size()));
+    std::vector<LayerScales> scales = model.scales();
+    for (LayerScales& layer : scales) {
+        layer.initialised = file.contains("s." + layer.module);
+        if (layer.initialised) layer.s = read("s." + layer.module, layer.s.size());
     }
+    model.set_scales(scales);
 }
 
 template void write_moments(const fs::path&, Model<cpu::Device>&);

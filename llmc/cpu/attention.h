@@ -12,7 +12,8 @@
 //   dq[i]    = scale sum_j dS[i,j] k[j]
 //   dk[j]    = scale sum_i dS[i,j] q[i]  dv[j] = sum_i P[i,j] dout[i]      summed over the heads of the group, too
 //
-// qkv[N, (H + 2 KV) D]: q heads, k heads, v heads of a token side by side. `out`, `lse`, `dqkv` are written (=).
+// qkv[N, (H + 2 KV) D]: q heads, k heads, v heads of a token side by side. max_sequence_length: no sequence of
+// cu_seqlens is longer. `out`, `lse`, `dqkv` are written (=).
 // The H/KV query heads that share a key head are stacked as the rows of one tile: (queries x group) x keys, each
 // product one small GEMM. The softmax is computed online over key tiles: Milakov and Gimelshein 2018, arXiv 1805.02867;
 // Dao 2023, FlashAttention-2, arXiv 2307.08691.
@@ -206,12 +207,12 @@ void attention_forward_tile(const AttentionScratch<T>& scratch, Matrix<T> out, M
 
 template <class T>
 void attention_forward(const Device& device, Matrix<T> out, Matrix<T> lse, ConstMatrix<T> qkv,
-                       std::span<const int32_t> cu_seqlens, const AttentionShape& shape,
+                       std::span<const int32_t> cu_seqlens, int64_t max_sequence_length, const AttentionShape& shape,
                        std::type_identity_t<std::span<T>> workspace) {
     require_attention_workspace(device, shape, static_cast<int64_t>(workspace.size()));
     const AttentionTiling tiling(shape);
     const int64_t sequences = static_cast<int64_t>(cu_seqlens.size()) - 1;
-    const int64_t tiles = (longest_sequence(cu_seqlens) + tiling.queries - 1) / tiling.queries;
+    const int64_t tiles = (max_sequence_length + tiling.queries - 1) / tiling.queries;
     const int64_t group = shape.group();
 #pragma omp parallel num_threads(device.threads)
     {
@@ -344,14 +345,14 @@ inline bool split_attention_backward(const Device& device, std::span<const int32
 template <class T>
 void attention_backward(const Device& device, Matrix<T> dqkv, ConstMatrix<T> dout, ConstMatrix<T> out,
                         ConstMatrix<T> lse, ConstMatrix<T> qkv, std::span<const int32_t> cu_seqlens,
-                        const AttentionShape& shape, std::type_identity_t<std::span<T>> workspace) {
+                        int64_t max_sequence_length, const AttentionShape& shape,
+                        std::type_identity_t<std::span<T>> workspace) {
     require_attention_workspace(device, shape, static_cast<int64_t>(workspace.size()));
     const AttentionTiling tiling(shape);
     const bool split = split_attention_backward(device, cu_seqlens, shape.n_kv_heads);
     const int64_t sequences = static_cast<int64_t>(cu_seqlens.size()) - 1;
-    const int64_t longest = longest_sequence(cu_seqlens);
-    const int64_t query_tiles = split ? (longest + tiling.queries - 1) / tiling.queries : 0;
-    const int64_t key_tiles = split ? (longest + AttentionTiling::kKeys - 1) / AttentionTiling::kKeys : 0;
+    const int64_t query_tiles = split ? (max_sequence_length + tiling.queries - 1) / tiling.queries : 0;
+    const int64_t key_tiles = split ? (max_sequence_length + AttentionTiling::kKeys - 1) / AttentionTiling::kKeys : 0;
     // The tasks of a (sequence, key head), longest first: all of it, or each key tile from the first on, then each
     // query tile from the last on.
     const int64_t tasks = split ? key_tiles + query_tiles : 1;

@@ -16,3 +16,4 @@
 #include "llmc/cpu/rope.h"
 #include "llmc/cpu/rows.h"
 #include "llmc/cpu/swiglu.h"
+#include "llmc/cpu/transfer.h"

@@ -266,9 +266,8 @@ TEST_CASE("an empty prompt is refused before anything is generated", "[program]"
 TEST_CASE("eval with a training run's config.toml evaluates its evaluation data", "[program]") {
     const Desk desk;
     const std::string other = desk.folder.write("train.jsonl", R"({"input_ids": [1, 2, 3, 4, 5]})");
-    const std::string config =
-        desk.folder.write("config.toml", "model = \"" + desk.model + "\"\ndata = \"" + other + "\"\neval_data = \"" +
-                                             desk.data + "\"\n");
+    const std::string config = desk.folder.write(
+        "config.toml", "model = \"" + desk.model + "\"\ndata = \"" + other + "\"\neval_data = \"" + desk.data + "\"\n");
     const Ending ending = desk.run({"eval", "--config", config, "--json"});
     INFO(ending.err);
     REQUIRE(ending.status == 0);

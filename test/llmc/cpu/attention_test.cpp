@@ -56,7 +56,8 @@ template <class T>
 void forward(const cpu::Device& device, Buffer<T>& out, Buffer<T>& lse, const Buffer<T>& qkv,
              const std::vector<int32_t>& cu_seqlens, const AttentionShape& shape) {
     std::vector<T> workspace(cpu::attention_workspace(device, shape, cpu::longest_sequence(cu_seqlens)));
-    cpu::attention_forward<T>(device, out.view(), lse.view(), qkv.view(), cu_seqlens, shape, workspace);
+    cpu::attention_forward<T>(device, out.view(), lse.view(), qkv.view(), cu_seqlens, cpu::longest_sequence(cu_seqlens),
+                              shape, workspace);
 }
 
 template <class T>
@@ -65,8 +66,8 @@ void backward(const cpu::Device& device, Buffer<T>& dqkv, const Buffer<T>& dout,
     Buffer<T> out(dout.rows(), dout.cols()), lse(dout.rows(), shape.n_heads);
     forward(device, out, lse, qkv, cu_seqlens, shape);
     std::vector<T> workspace(cpu::attention_workspace(device, shape, cpu::longest_sequence(cu_seqlens)));
-    cpu::attention_backward<T>(device, dqkv.view(), dout.view(), out.view(), lse.view(), qkv.view(), cu_seqlens, shape,
-                               workspace);
+    cpu::attention_backward<T>(device, dqkv.view(), dout.view(), out.view(), lse.view(), qkv.view(), cu_seqlens,
+                               cpu::longest_sequence(cu_seqlens), shape, workspace);
 }
 
 }  // namespace
@@ -176,9 +177,10 @@ TEST_CASE("attention of no tokens does nothing", "[attention]") {
     std::vector<float> workspace(cpu::attention_workspace(kTwoThreads, shape, 0));
     const std::vector<int32_t> cu_seqlens = GENERATE(std::vector<int32_t>{0}, std::vector<int32_t>{0, 0});
     Buffer<float> none(0, 16), out(0, 8), lse(0, 2);
-    cpu::attention_forward<float>(kTwoThreads, out.view(), lse.view(), none.view(), cu_seqlens, shape, workspace);
+    cpu::attention_forward<float>(kTwoThreads, out.view(), lse.view(), none.view(), cu_seqlens,
+                                  cpu::longest_sequence(cu_seqlens), shape, workspace);
     cpu::attention_backward<float>(kTwoThreads, none.view(), out.view(), out.view(), lse.view(), none.view(),
-                                   cu_seqlens, shape, workspace);
+                                   cu_seqlens, cpu::longest_sequence(cu_seqlens), shape, workspace);
     CHECK(none.padding_untouched());
 }
 
@@ -186,10 +188,10 @@ TEST_CASE("attention refuses what it cannot compute", "[attention]") {
     const std::vector<int32_t> cu_seqlens{0, 1};
     Buffer<float> qkv(1, 64), out(1, 32), lse(1, 4);
     std::vector<float> workspace(8);
-    CHECK_THROWS_WITH(cpu::attention_forward<float>(kTwoThreads, out.view(), lse.view(), qkv.view(), cu_seqlens,
+    CHECK_THROWS_WITH(cpu::attention_forward<float>(kTwoThreads, out.view(), lse.view(), qkv.view(), cu_seqlens, 1,
                                                     shape_of(4, 2, 8, 0), workspace),
                       Catch::Matchers::Contains("workspace"));
-    CHECK_THROWS_WITH(cpu::attention_forward<float>(kTwoThreads, out.view(), lse.view(), qkv.view(), cu_seqlens,
+    CHECK_THROWS_WITH(cpu::attention_forward<float>(kTwoThreads, out.view(), lse.view(), qkv.view(), cu_seqlens, 1,
                                                     shape_of(4, 3, 8, 0), workspace),
                       Catch::Matchers::Contains("evenly"));
 }

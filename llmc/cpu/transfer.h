@@ -1,0 +1,36 @@
+// Between the host's memory, where files, batches and checkpoints are, and the device's. Here the two are one.
+//
+//   upload           dst = src, which is in host memory
+//   fill_from_host   dst = what fill(matrix of the host) writes into it
+//   host_view        what the device holds, as the host can read it: in place, or copied to `staging`
+#pragma once
+
+#include <algorithm>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "llmc/cpu/device.h"
+
+namespace cpu {
+
+inline void upload(const Device&, std::span<int32_t> dst, std::span<const int32_t> src) {
+    std::ranges::copy(src, dst.begin());
+}
+
+template <class T, class Fill>
+void fill_from_host(const Device&, Matrix<T> dst, const Fill& fill) {
+    fill(dst);
+}
+
+template <class T>
+Matrix<const T> host_view(const Device&, Matrix<T> src, std::vector<std::remove_const_t<T>>& /*staging*/) {
+    return src;
+}
+
+// The processor that does what has to be done on the host.
+inline const Device& host_of(const Device& device) {
+    return device;
+}
+
+}  // namespace cpu
