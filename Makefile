@@ -49,7 +49,7 @@ $(BUILD)/test/%.o: private SANITIZERS = $(subst $(comma)undefined,,$(SANITIZE))
 # CUDA code is tested without a GPU: the emulator's headers, which shadow NVIDIA's, make it code for the C++ compiler.
 # Its kernels are instantiated by their tests, so these are the code under test.
 EMULATOR := -Itest/emu -DLLMC_EMULATED -Wno-unknown-pragmas
-EMULATED := $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o
+EMULATED := $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o $(BUILD)/test/quaff/cuda/%.o
 $(EMULATED): private ALL_CXXFLAGS += $(EMULATOR)
 $(EMULATED): private OPTIMIZE = -O1
 $(EMULATED): private SANITIZERS = $(SANITIZE)

@@ -1,0 +1,114 @@
+// Softmax cross-entropy over the vocabulary, one label a row.
+//
+//   losses[n]  = log sum_v exp(logits[n,v]) - logits[n, labels[n]]
+//   correct[n] = (argmax_v logits[n,v] == labels[n]), the lowest v where several are largest
+//   dlogits    = (softmax(logits) - onehot(label)) grad_scale, in place of the logits
+//
+// All written (=). Computed relative to the row's maximum, so that no logit overflows. `labels` lies in device memory:
+// that each is a column of the logits has been checked on the host.
+//
+// A block owns a row. One pass finds the maximum and the sum of exponentials together: a thread keeps its own running
+// maximum and corrects its sum when that grows (Milakov and Gimelshein 2018, arXiv 1805.02867); the block then brings
+// the sums to a common maximum. The gradient needs a second pass; a vocabulary does not fit into shared memory, so it
+// walks back from the end of the row, which the L2 cache still holds.
+#pragma once
+
+#include <cfloat>
+#include <span>
+
+#include "llmc/cuda/row_block.cuh"
+
+namespace cuda {
+
+// Enough threads for a row of 100,000 logits; two blocks on a multiprocessor that holds 2048.
+constexpr int kSoftmaxThreads = 1024;
+
+struct SoftmaxRow {
+    float largest;
+    float total;  // sum_v exp(logits[v] - largest)
+    float loss;
+    bool correct;
+};
+
+// Called by all threads of a block, which end behind a barrier: the row may be overwritten.
+template <class T>
+__device__ SoftmaxRow softmax_row(const T* logits, int vocabulary, int label) {
+    const float label_logit = to_float(logits[label]);
+    float largest = -FLT_MAX, total = 0;  // of this thread's logits
+    bool earlier = false;                 // whether one before the label equals it
+    for (int v = first_column(); v < vocabulary; v += column_step()) {
+        const Eight<T> eight = load_eight(logits, v, vocabulary, from_float<T>(-INFINITY));
+        float highest = to_float(eight[0]);
+#pragma unroll
+        for (int k = 1; k < 8; k++) highest = fmaxf(highest, to_float(eight[k]));
+        if (highest > largest) {
+            total *= expf(largest - highest);
+            largest = highest;
+        }
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            total += expf(to_float(eight[k]) - largest);
+            if (v + k < label && to_float(eight[k]) == label_logit) earlier = true;
+        }
+    }
+    const float row_largest = block_max(largest);
+    const float row_total = block_sum(total * expf(largest - row_largest));
+    return {row_largest, row_total, logf(row_total) + (row_largest - label_logit),
+            !__syncthreads_or(earlier) && label_logit == row_largest};
+}
+
+template <class T>
+__global__ void __launch_bounds__(kSoftmaxThreads)
+    cross_entropy_forward_kernel(float* losses, uint8_t* correct, Matrix<const T> logits, const int32_t* labels) {
+    const int64_t n = blockIdx.x;
+    const SoftmaxRow softmax = softmax_row(logits.row(n), static_cast<int>(logits.cols), labels[n]);
+    if (threadIdx.x != 0) return;
+    losses[n] = softmax.loss;
+    correct[n] = softmax.correct;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kSoftmaxThreads)
+    cross_entropy_forward_backward_kernel(float* losses, uint8_t* correct, Matrix<T> logits, const int32_t* labels,
+                                          float grad_scale) {
+    const int64_t n = blockIdx.x;
+    T* row = logits.row(n);
+    const int vocabulary = static_cast<int>(logits.cols), label = labels[n];
+    const SoftmaxRow softmax = softmax_row(row, vocabulary, label);
+    if (threadIdx.x == 0) {
+        losses[n] = softmax.loss;
+        correct[n] = softmax.correct;
+    }
+    const float scale = grad_scale / softmax.total;
+    const int rounds = (vocabulary + column_step() - 1) / column_step();
+    for (int v = first_column() + (rounds - 1) * column_step(); v >= 0; v -= column_step()) {
+        if (v >= vocabulary) continue;
+        Eight<T> eight = load_eight(row, v, vocabulary);
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            const float onehot = v + k == label ? grad_scale : 0.0f;
+            eight[k] = from_float<T>(fmaf(expf(to_float(eight[k]) - softmax.largest), scale, -onehot));
+        }
+        store_eight(row, v, vocabulary, eight);
+    }
+}
+
+inline dim3 softmax_threads(int64_t vocabulary) {
+    return dim3(static_cast<unsigned>(std::clamp<int64_t>((vocabulary + 255) / 256 * 32, 32, kSoftmaxThreads)));
+}
+
+template <class T>
+void cross_entropy_forward(const Device<T>& device, float* losses, uint8_t* correct, ConstMatrix<T> logits,
+                           std::span<const int32_t> labels) {
+    launch(device, "cross_entropy_forward", cross_entropy_forward_kernel<T>, row_blocks(logits.rows),
+           softmax_threads(logits.cols), 0, losses, correct, logits, labels.data());
+}
+
+template <class T>
+void cross_entropy_forward_backward(const Device<T>& device, float* losses, uint8_t* correct, Matrix<T> logits,
+                                    std::span<const int32_t> labels, float grad_scale) {
+    launch(device, "cross_entropy_forward_backward", cross_entropy_forward_backward_kernel<T>, row_blocks(logits.rows),
+           softmax_threads(logits.cols), 0, losses, correct, logits, labels.data(), grad_scale);
+}
+
+}  // namespace cuda

@@ -1,0 +1,269 @@
+// From float to int8 and the statistics that come with it. All use one rule, per row of v:
+//
+//   scale[n] = max_i |v[n,i]| / 127, a zero row gets 1
+//   q[n,i]   = clamp(round_half_even(v[n,i] / scale[n]), -127, 127)
+//
+//   quantize_weight          v = W
+//   quantize_rows            v = Xh, which is x with channel channels[j] divided by s[j], rounded to T
+//                            outliers[n,j] = Xh[n,channels[j]]
+//   quantize_gradient_rows   v[n,o] = dy[n,o] col_scale[o]
+//
+//   outlier_absmax           xmax[j] = max_n |x[n,channels[j]]|
+//
+// and the way back, from an integer product:
+//
+//   dequantize_rows          y[n,o] = row_scale[n] col_scale[o] sums[n,o] + bias[o]
+//
+// All outputs are written (=). A NaN anywhere in a row makes its scale NaN, an infinity makes it infinite, so that
+// neither is rounded away: the loss shows it. `channels` lies in device memory.
+//
+// q is padded for the int8 GEMM: it has at least v's rows, and its rows are its stride long. What is not v's is
+// written 0.
+//
+// A block owns a row and holds it in shared memory, so that it is read once: the scale is not known before all of it
+// has been seen. held_row_* work on a row that is already there, which is how the operators that produce x quantise it
+// on the way (rmsnorm.cuh, swiglu.cuh): one code, the same bits. Absolute maxima are taken of the magnitude's bits, as
+// integers: exact in any order, so that blocks may meet in an atomic maximum.
+#pragma once
+
+#include <span>
+#include <type_traits>
+
+#include "llmc/cuda/row_block.cuh"
+
+namespace cuda {
+
+// |x| as an integer: ordered as the absolute values are, infinity above all numbers and NaN above infinity.
+__device__ inline int magnitude_bits(float x) {
+    return __float_as_int(x) & 0x7fffffff;
+}
+
+__device__ inline float scale_from_magnitude(int bits) {
+    const float scale = __int_as_float(bits) / 127.0f;
+    return scale == 0.0f ? 1.0f : scale;
+}
+
+// Adding 1.5 2^23 rounds half to even and leaves the integer in the low byte; it runs at four times the rate of a
+// conversion. The quotient is within 127 by construction, the clamp is for the last ulp.
+__device__ inline int8_t quantize(float value, float scale) {
+    const float clamped = fmaxf(-127.0f, fminf(127.0f, value / scale));
+    return static_cast<int8_t>(__float_as_int(clamped + 12582912.0f));
+}
+
+// Row of q, `q_cols` long of which `cols` are v's.
+__device__ inline void store_quantized(int8_t* q, int c, int cols, int q_cols, const Eight<float>& v, float scale) {
+    Eight<int8_t> integers;
+#pragma unroll
+    for (int k = 0; k < 8; k++) integers[k] = quantize(v[k], scale);
+    if (c + 8 > cols) {
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            if (c + k >= cols) integers[k] = 0;
+        }
+    }
+    store_eight(q, c, q_cols, integers);
+}
+
+template <class T>
+__device__ Eight<float> widen(const Eight<T>& eight) {
+    Eight<float> wide;
+#pragma unroll
+    for (int k = 0; k < 8; k++) wide[k] = to_float(eight[k]);
+    return wide;
+}
+
+__device__ inline int largest_magnitude(const Eight<float>& v) {
+    int largest = 0;
+#pragma unroll
+    for (int k = 0; k < 8; k++) largest = max(largest, magnitude_bits(v[k]));
+    return largest;
+}
+
+// xmax[j] is at least what this row holds. xmax only ever grows, so a glance at it spares nearly all of the atomics.
+template <class T>
+__device__ void held_row_absmax(float* xmax, const T* held, const int32_t* channels, int count) {
+    __syncthreads();  // a channel is another thread's column
+    for (int j = static_cast<int>(threadIdx.x); j < count; j += static_cast<int>(blockDim.x)) {
+        int* largest = reinterpret_cast<int*>(xmax + j);
+        const int bits = magnitude_bits(to_float(held[channels[j]]));
+        if (bits > *static_cast<volatile int*>(largest)) atomicMax(largest, bits);
+    }
+}
+
+// Of absolute values, compared as magnitude_bits.
+struct LargestMagnitude {
+    __device__ float operator()(float a, float b) const { return __float_as_int(a) > __float_as_int(b) ? a : b; }
+    static constexpr float identity = 0;
+};
+
+__device__ inline int block_magnitude(int largest) {
+    return __float_as_int(block_reduce<LargestMagnitude>(__int_as_float(largest)));
+}
+
+// One row of quantize_rows from x's in `held`, whose last Eight is filled up with zeros.
+template <class T>
+__device__ void held_row_quantize(int8_t* q, int q_cols, float* row_scale, T* outliers, T* held, int cols,
+                                  const int32_t* channels, int count, const float* s) {
+    if (count > 0) {
+        __syncthreads();  // a channel is another thread's column
+        for (int j = static_cast<int>(threadIdx.x); j < count; j += static_cast<int>(blockDim.x)) {
+            T& value = held[channels[j]];
+            value = from_float<T>(to_float(value) / s[j]);
+            outliers[j] = value;
+        }
+        __syncthreads();
+    }
+    int largest = 0;
+    for (int c = first_column(); c < cols; c += column_step())
+        largest = max(largest, largest_magnitude(widen(held_eight(held, c))));
+    const float scale = scale_from_magnitude(block_magnitude(largest));
+    if (threadIdx.x == 0) *row_scale = scale;
+    for (int c = first_column(); c < q_cols; c += column_step())
+        store_quantized(q, c, cols, q_cols, c < cols ? widen(held_eight(held, c)) : Eight<float>{}, scale);
+}
+
+// A row of q that stands for no row of v.
+__device__ inline void zero_row(int8_t* q, int q_cols) {
+    for (int c = first_column(); c < q_cols; c += column_step()) store_eight(q, c, q_cols, Eight<int8_t>{});
+}
+
+template <class T>
+__global__ void quantize_rows_kernel(Matrix<int8_t> q, float* row_scale, Matrix<T> outliers, Matrix<const T> x,
+                                     const int32_t* channels, int count, const float* s) {
+    T* held = shared_memory<T>();
+    const int64_t n = blockIdx.x;
+    const int cols = static_cast<int>(x.cols), q_cols = static_cast<int>(q.stride);
+    if (n >= x.rows) return zero_row(q.row(n), q_cols);
+    for (int c = first_column(); c < cols; c += column_step()) held_eight(held, c) = load_eight(x.row(n), c, cols);
+    held_row_quantize(q.row(n), q_cols, row_scale + n, outliers.row(n), held, cols, channels, count, s);
+}
+
+// v[n,o] col_scale[o], or v where that is null. Rows have no outliers here, so of one that is longer than held_cols the
+// rest is simply read again.
+template <class T>
+__global__ void quantize_scaled_rows_kernel(Matrix<int8_t> q, float* row_scale, Matrix<const T> v,
+                                            const float* col_scale, int held_cols) {
+    T* held = shared_memory<T>();
+    const int64_t n = blockIdx.x;
+    const int cols = static_cast<int>(v.cols), q_cols = static_cast<int>(q.stride);
+    if (n >= v.rows) return zero_row(q.row(n), q_cols);
+    const auto scaled = [&](const Eight<T>& eight, int c) {
+        Eight<float> product = widen(eight);
+        if (col_scale == nullptr) return product;
+        const Eight<float> factor = load_eight(col_scale, c, cols);
+#pragma unroll
+        for (int k = 0; k < 8; k++) product[k] *= factor[k];
+        return product;
+    };
+    int largest = 0;
+    for (int c = first_column(); c < cols; c += column_step()) {
+        const Eight<T> eight = load_eight(v.row(n), c, cols);
+        if (c < held_cols) held_eight(held, c) = eight;
+        largest = max(largest, largest_magnitude(scaled(eight, c)));
+    }
+    const float scale = scale_from_magnitude(block_magnitude(largest));
+    if (threadIdx.x == 0) row_scale[n] = scale;
+    for (int c = first_column(); c < q_cols; c += column_step()) {
+        Eight<float> values{};
+        if (c < cols) values = scaled(c < held_cols ? held_eight(held, c) : load_eight(v.row(n), c, cols), c);
+        store_quantized(q.row(n), c, cols, q_cols, values, scale);
+    }
+}
+
+// A thread takes a channel of kAbsmaxRows rows.
+constexpr int kAbsmaxRows = 64;
+
+template <class T>
+__global__ void outlier_absmax_kernel(float* xmax, Matrix<const T> x, const int32_t* channels, int count) {
+    const int j = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x);
+    if (j >= count) return;
+    const int64_t begin = int64_t{blockIdx.x} * kAbsmaxRows;
+    int largest = 0;
+    for (int64_t n = begin; n < begin + kAbsmaxRows && n < x.rows; n++)
+        largest = max(largest, magnitude_bits(to_float(x(n, channels[j]))));
+    atomicMax(reinterpret_cast<int*>(xmax + j), largest);
+}
+
+template <class T>
+__global__ void dequantize_rows_kernel(Matrix<T> y, Matrix<const int32_t> sums, const float* row_scale,
+                                       const float* col_scale, const T* bias) {
+    const auto [n, c] = eight_position(y.cols);
+    if (n >= y.rows) return;
+    const Eight<int32_t> integers = load_eight(sums.row(n), c, y.cols);
+    const float scale = row_scale[n];
+    Eight<float> values;
+#pragma unroll
+    for (int k = 0; k < 8; k++) values[k] = scale;
+    if (col_scale != nullptr) {
+        const Eight<float> factor = load_eight(col_scale, c, y.cols);
+#pragma unroll
+        for (int k = 0; k < 8; k++) values[k] *= factor[k];
+    }
+#pragma unroll
+    for (int k = 0; k < 8; k++) values[k] *= static_cast<float>(integers[k]);
+    if (bias != nullptr) {
+        const Eight<T> addend = load_eight(bias, c, y.cols);
+#pragma unroll
+        for (int k = 0; k < 8; k++) values[k] += to_float(addend[k]);
+    }
+    Eight<T> out;
+#pragma unroll
+    for (int k = 0; k < 8; k++) out[k] = from_float<T>(values[k]);
+    store_eight(y.row(n), c, y.cols, out);
+}
+
+// Rows of up to 16,000 columns (fp32) or 32,000 (16 bits) on sm_75, whose blocks have 64 KiB; more elsewhere.
+template <class T>
+void quantize_rows(const Device<T>& device, Matrix<int8_t> q, float* row_scale, Matrix<T> outliers, ConstMatrix<T> x,
+                   std::span<const int32_t> channels, const float* s) {
+    launch(device, "quantize_rows", quantize_rows_kernel<T>, row_blocks(q.rows), row_threads(x.cols),
+           held_bytes<T>(x.cols), q, row_scale, outliers, x, channels.data(), static_cast<int>(channels.size()), s);
+}
+
+// Rows of any length.
+template <class T, class D>
+void quantize_scaled_rows(const Device<D>& device, const char* name, Matrix<int8_t> q, float* row_scale,
+                          Matrix<const T> v, const float* col_scale) {
+    constexpr int64_t kMostHeld = 40 * 1024 / sizeof(T);  // several blocks on a multiprocessor of any GPU
+    const int64_t held = std::min(v.cols, kMostHeld);
+    launch(device, name, quantize_scaled_rows_kernel<T>, row_blocks(q.rows), row_threads(v.cols), held_bytes<T>(held),
+           q, row_scale, v, col_scale, static_cast<int>(held));
+}
+
+template <class T>
+void quantize_gradient_rows(const Device<T>& device, Matrix<int8_t> q, float* row_scale, ConstMatrix<T> dy,
+                            const float* col_scale) {
+    quantize_scaled_rows<T>(device, "quantize_gradient_rows", q, row_scale, dy, col_scale);
+}
+
+// W as the checkpoint's reader widened it, or in any other type.
+template <class T, class W>
+void quantize_weight(const Device<T>& device, Matrix<int8_t> q, float* scale, Matrix<W> w) {
+    quantize_scaled_rows<std::remove_const_t<W>>(device, "quantize_weight", q, scale, w, nullptr);
+}
+
+// What the atomic maxima start from.
+template <class D>
+void clear_absmax(const Device<D>& device, float* xmax, size_t count) {
+    if (count > 0) CUDA_CHECK(cudaMemsetAsync(xmax, 0, count * sizeof(float), device.stream));
+}
+
+template <class T>
+void outlier_absmax(const Device<T>& device, float* xmax, ConstMatrix<T> x, std::span<const int32_t> channels) {
+    const int count = static_cast<int>(channels.size());
+    clear_absmax(device, xmax, channels.size());
+    const int64_t row_groups = (x.rows + kAbsmaxRows - 1) / kAbsmaxRows;
+    launch(device, "outlier_absmax", outlier_absmax_kernel<T>,
+           dim3(static_cast<unsigned>(row_groups), static_cast<unsigned>(count + 63) / 64), 64, 0, xmax, x,
+           channels.data(), count);
+}
+
+// col_scale and bias may be null: 1 and 0. sums may have more rows and columns than y.
+template <class T>
+void dequantize_rows(const Device<T>& device, Matrix<T> y, Matrix<const int32_t> sums, const float* row_scale,
+                     const float* col_scale, const std::type_identity_t<T>* bias) {
+    launch(device, "dequantize_rows", dequantize_rows_kernel<T>, eight_blocks(y.rows, y.cols), kEightThreads, 0, y,
+           sums, row_scale, col_scale, bias);
+}
+
+}  // namespace cuda

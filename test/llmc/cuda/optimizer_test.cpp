@@ -1,0 +1,66 @@
+#include "llmc/cpu/adamw.h"
+#include "llmc/cpu/global_norm.h"
+#include "llmc/cuda/adamw.cuh"
+#include "llmc/cuda/global_norm.cuh"
+#include "test/llmc/cuda/device_matrix.h"
+
+using namespace cuda_test;
+
+namespace {
+
+const cpu::Device kCpu{2};
+
+struct State {
+    std::vector<float> params, m, v;
+    bool operator==(const State&) const = default;
+};
+
+}  // namespace
+
+TEST_CASE("AdamW steps on the GPU are the CPU's", "[cuda][adamw]") {
+    const cuda::Device<bf16> device;  // the adapters are fp32 whatever the device computes in
+    const int64_t count = GENERATE(1, 8, 2500);
+    const llmc::AdamWOptions options{.learning_rate = 1e-2, .weight_decay = 0.1};
+    const auto params = random_vector<float>(count, 1);
+    std::vector<std::vector<float>> grads;
+    for (uint32_t step = 1; step <= 5; step++) grads.push_back(random_vector<float>(count, 10 + step));
+
+    const State gpu = same_in_every_schedule([&] {
+        const DeviceVector<float> p(params), m(std::vector<float>(count, 0.0f)), v(std::vector<float>(count, 0.0f));
+        for (int64_t step = 1; step <= 5; step++) {
+            const DeviceVector<float> g(grads[step - 1]);
+            cuda::adamw_step<float>(device, p.span(), g.span(), m.span(), v.span(), options, step, 0.5f);
+        }
+        return State{p.download(), m.download(), v.download()};
+    });
+    State cpu{params, std::vector<float>(count), std::vector<float>(count)};
+    for (int64_t step = 1; step <= 5; step++)
+        cpu::adamw_step<float>(kCpu, cpu.params, grads[step - 1], cpu.m, cpu.v, options, step, 0.5f);
+    for (int64_t i = 0; i < count; i++) {
+        // Some ten fp32 operations a step, fused or not; sums of terms of either sign.
+        CHECK(gpu.params[i] == Approx(cpu.params[i]).epsilon(1e-6).margin(1e-6));
+        CHECK(gpu.m[i] == Approx(cpu.m[i]).epsilon(1e-6).margin(1e-6));
+        CHECK(gpu.v[i] == Approx(cpu.v[i]).epsilon(1e-6));
+    }
+}
+
+TEST_CASE("the global norm on the GPU is the CPU's", "[cuda][global_norm]") {
+    const cuda::Device<bf16> device;
+    // 1100003: the blocks go round more than once, and the last Eight is not whole.
+    const int64_t count = GENERATE(0, 7, 1100003);
+    auto x = random_vector<float>(count, 1);
+    if (count > 3) x[3] = 1e25f;  // whose square is no float
+    const auto gpu = same_in_every_schedule([&] {
+        const DeviceVector<float> device_x(x);
+        const DeviceVector<double> workspace(cuda::global_norm_workspace(device));
+        return cuda::global_norm<float>(device, device_x.span(), workspace.span());
+    });
+    // Doubles added in another order.
+    CHECK(gpu == Approx(cpu::global_norm<float>(kCpu, x)).epsilon(1e-12));
+}
+
+TEST_CASE("the global norm refuses a workspace that is too small", "[cuda][global_norm]") {
+    const cuda::Device<bf16> device;
+    const DeviceVector<double> workspace(1);
+    CHECK_THROWS_AS(cuda::global_norm<float>(device, {}, workspace.span()), llmc::Error);
+}
