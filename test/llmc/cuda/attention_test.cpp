@@ -93,12 +93,12 @@ Result<float> expected(const Problem& problem, const Inputs<T>& inputs, const Re
     std::vector<float> workspace(cpu::attention_workspace(kCpu, shape, 0));
     const Matrix<const float> qkv_matrix(qkv.data(), n, shape.qkv_width(), inputs.qkv_stride);
     cpu::attention_forward<float>(kCpu, {result.out.data(), n, inputs.out_cols, inputs.out_stride},
-                                  {result.lse.data(), n, shape.n_heads}, qkv_matrix, problem.cu_seqlens, shape,
-                                  workspace);
+                                  {result.lse.data(), n, shape.n_heads}, qkv_matrix, problem.cu_seqlens,
+                                  problem.longest(), shape, workspace);
     cpu::attention_backward<float>(
         kCpu, {result.dqkv.data(), n, shape.qkv_width(), inputs.qkv_stride},
         {dout.data(), n, inputs.out_cols, inputs.out_stride}, {seen_out.data(), n, inputs.out_cols, inputs.out_stride},
-        {seen.lse.data(), n, shape.n_heads}, qkv_matrix, problem.cu_seqlens, shape, workspace);
+        {seen.lse.data(), n, shape.n_heads}, qkv_matrix, problem.cu_seqlens, problem.longest(), shape, workspace);
     return result;
 }
 
