@@ -51,7 +51,8 @@ $(BUILD)/test/%.o: private SANITIZERS = $(subst $(comma)undefined,,$(SANITIZE))
 EMULATOR := -Itest/emu -DLLMC_EMULATED -Wno-unknown-pragmas
 EMULATED := $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o $(BUILD)/test/quaff/cuda/%.o
 $(EMULATED): private ALL_CXXFLAGS += $(EMULATOR)
-$(EMULATED): private OPTIMIZE = -O1
+$(BUILD)/test/llmc/cuda/%.o: private OPTIMIZE = -O1
+$(BUILD)/test/emu/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
 $(EMULATED): private SANITIZERS = $(SANITIZE)
 
 .PHONY: force all deps test help clean smollm2 quick_start format

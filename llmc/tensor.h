@@ -22,7 +22,9 @@ struct Matrix {
         : data(data), rows(rows), cols(cols), stride(stride) {}
 
     // A Matrix<T> is usable wherever a Matrix<const T> is asked for.
-    constexpr operator Matrix<const T>() const requires(!std::is_const_v<T>) { return {data, rows, cols, stride}; }
+    template <class U>
+    requires std::is_same_v<T, const U>
+    constexpr Matrix(const Matrix<U>& m) : Matrix(m.data, m.rows, m.cols, m.stride) {}
 
     constexpr T* row(int64_t i) const { return data + i * stride; }
     constexpr T& operator()(int64_t i, int64_t j) const { return data[i * stride + j]; }

@@ -6,7 +6,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <type_traits>
 
 #include "llmc/cuda/device.cuh"
@@ -59,7 +58,7 @@ template <int N, class T>
 __device__ Packed<std::remove_const_t<T>, N> load(T* row, int64_t c, int64_t cols, bool packed) {
     Packed<std::remove_const_t<T>, N> v;
     if (packed) {
-        memcpy(&v, __builtin_assume_aligned(row + c, v.alignment), v.bytes);
+        v = *reinterpret_cast<const Packed<std::remove_const_t<T>, N>*>(row + c);
     } else {
         for (int i = 0; i < N; i++) v[i] = c + i < cols ? row[c + i] : std::remove_const_t<T>{};
     }
@@ -70,7 +69,7 @@ __device__ Packed<std::remove_const_t<T>, N> load(T* row, int64_t c, int64_t col
 template <int N, class T>
 __device__ void store(T* row, int64_t c, int64_t cols, bool packed, const Packed<T, N>& v) {
     if (packed) {
-        memcpy(__builtin_assume_aligned(row + c, v.alignment), &v, v.bytes);
+        *reinterpret_cast<Packed<T, N>*>(row + c) = v;
     } else {
         for (int i = 0; i < N; i++)
             if (c + i < cols) row[c + i] = v[i];

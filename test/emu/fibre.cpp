@@ -5,10 +5,13 @@
 #include <cstdint>
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
+#else
+#define ASAN_UNPOISON_MEMORY_REGION(address, size)
 #endif
 
 #if defined(__x86_64__)
@@ -48,6 +51,10 @@ constexpr size_t kStackBytes = 256 << 10;
 constexpr size_t kStackBytes = 64 << 10;
 #endif
 
+// Stacks begin in different cache lines of their pages: a cache keeps only a few lines of equal page offset.
+constexpr size_t kColour = 128, kColours = 31;
+thread_local size_t fibres_made = 0;
+
 // Between the start of a switch and its end on the other stack: who left, and who arrives.
 thread_local Fibre* leaving = nullptr;
 thread_local Fibre* arriving = nullptr;
@@ -55,7 +62,9 @@ thread_local Fibre* arriving = nullptr;
 }  // namespace
 
 Fibre::~Fibre() {
-    if (mapping_) munmap(mapping_, kGuardBytes + kStackBytes);
+    if (!mapping_) return;
+    ASAN_UNPOISON_MEMORY_REGION(stack_bottom_, stack_size_);  // for who gets these pages next
+    munmap(mapping_, kGuardBytes + kStackBytes);
 }
 
 void Fibre::start(void (*body)(void*), void* argument) {
@@ -68,16 +77,15 @@ void Fibre::start(void (*body)(void*), void* argument) {
         if (memory == MAP_FAILED || mprotect(memory, kGuardBytes, PROT_NONE) != 0) throw std::bad_alloc();
         mapping_ = static_cast<char*>(memory);
         stack_bottom_ = mapping_ + kGuardBytes;
-        stack_size_ = kStackBytes;
+        stack_size_ = kStackBytes - kColour * (fibres_made++ % kColours);
     }
-#if defined(__SANITIZE_ADDRESS__)
-    if (alive_) ASAN_UNPOISON_MEMORY_REGION(stack_bottom_, stack_size_);  // the calls it was in never returned
-#endif
-    alive_ = true;
+    if (std::exchange(alive_, true)) {
+        ASAN_UNPOISON_MEMORY_REGION(stack_bottom_, stack_size_);  // the calls it was in never returned
+    }
 #if defined(__x86_64__)
     // As emu_switch_stack leaves a stack: six registers and a return address; above it the null one of enter() itself,
     // at which the ABI has the stack pointer 8 past a multiple of 16.
-    auto** top = reinterpret_cast<void**>(mapping_ + kGuardBytes + kStackBytes) - 1;
+    auto** top = reinterpret_cast<void**>(mapping_ + kGuardBytes + stack_size_) - 1;
     top[0] = nullptr;
     top[-1] = reinterpret_cast<void*>(&Fibre::enter);
     for (int i = 2; i <= 7; i++) top[-i] = nullptr;
@@ -85,7 +93,7 @@ void Fibre::start(void (*body)(void*), void* argument) {
 #else
     getcontext(&context_);
     context_.uc_stack.ss_sp = mapping_ + kGuardBytes;
-    context_.uc_stack.ss_size = kStackBytes;
+    context_.uc_stack.ss_size = stack_size_;
     context_.uc_link = nullptr;
     makecontext(&context_, &Fibre::enter, 0);
 #endif
