@@ -142,12 +142,12 @@ __device__ inline void store_rows(const Matrix<T>& head, int first_row, const Ac
 
 // Over the four lanes that share a row of an accumulator.
 __device__ inline float quad_sum(float x) {
-    x += __shfl_xor_sync(0xffffffff, x, 1);
-    return x + __shfl_xor_sync(0xffffffff, x, 2);
+    x += __shfl_xor_sync(kFullMask, x, 1);
+    return x + __shfl_xor_sync(kFullMask, x, 2);
 }
 __device__ inline float quad_max(float x) {
-    x = fmaxf(x, __shfl_xor_sync(0xffffffff, x, 1));
-    return fmaxf(x, __shfl_xor_sync(0xffffffff, x, 2));
+    x = fmaxf(x, __shfl_xor_sync(kFullMask, x, 1));
+    return fmaxf(x, __shfl_xor_sync(kFullMask, x, 2));
 }
 
 // Forward. The block owns out and lse of 64 queries of a head. Shared memory: their q, a tile of k, a tile of v. The
@@ -252,8 +252,8 @@ __global__ void __launch_bounds__(kTileThreads)
 }
 
 // Backward: a block owns a pair of tiles (q and dout of 64 queries, or k and v of 64 keys) and walks along pairs of
-// tiles of the other side, `stages` of which are in shared memory: 2, of which one is on its way, or 1 on sm_75, which
-// has no copies in the background and 64 KiB.
+// tiles of the other side. `stages` of those are in shared memory: 2, of which one is on its way, or 1 where 2 do not
+// fit (head_dim 128 in the 64 KiB of sm_75, which has no copies in the background anyway).
 template <class T, int kHeadDim>
 struct AttentionBackwardTiles {
     static constexpr int kMoving = kHeadDim <= 80 ? 64 : 32;  // rows of a moving tile
