@@ -183,7 +183,7 @@ TEST_CASE("attention of rows that no 16-byte copy can read is the CPU's", "[cuda
     check_against_cpu<fp16>({shape_of(2, 1, 64, 0), {0, 40}, 1.0f, 5});
 }
 
-TEST_CASE("attention survives scores far outside the range of exp", "[cuda][attention]") {
+TEST_CASE("CUDA attention survives scores far outside the range of exp", "[cuda][attention]") {
     // A score of 2000 is known to 2000 * 2^-24 * 8 additions = 1e-3, and so is the logarithm of a probability.
     const auto check = []<class T>(T) {
         const Problem problem{shape_of(2, 1, 64, 0), {0, 130}, 20.0f};
@@ -249,7 +249,7 @@ TEST_CASE("decoding the last token is the CPU's", "[cuda][attention]") {
     check(fp16());
 }
 
-TEST_CASE("attention of no tokens does nothing", "[cuda][attention]") {
+TEST_CASE("CUDA attention of no tokens does nothing", "[cuda][attention]") {
     const cuda::Device<bf16> device;
     const AttentionShape shape = shape_of(2, 1, 64, 0);
     const std::vector<int32_t> lengths = GENERATE(std::vector<int32_t>{0}, std::vector<int32_t>{0, 0});
@@ -261,7 +261,7 @@ TEST_CASE("attention of no tokens does nothing", "[cuda][attention]") {
         cuda::attention_backward<bf16>(device, none, none, none, no_lse, none, cu_seqlens.span(), 0, shape, {}));
 }
 
-TEST_CASE("attention refuses what it cannot compute", "[cuda][attention]") {
+TEST_CASE("CUDA attention refuses what it cannot compute", "[cuda][attention]") {
     const cuda::Device<float> device;
     const auto error = [&](const AttentionShape& shape) -> std::string {
         const Matrix<float> one(nullptr, 1, shape.qkv_width());
