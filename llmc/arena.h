@@ -72,6 +72,7 @@ class ArenaBase {
 template <class T>
 constexpr const char* type_name() {
     if constexpr (std::is_same_v<T, float>) return "fp32";
+    if constexpr (std::is_same_v<T, double>) return "fp64";
     if constexpr (std::is_same_v<T, int8_t>) return "int8";
     if constexpr (std::is_same_v<T, int32_t>) return "int32";
     if constexpr (std::is_same_v<T, uint8_t>) return "uint8";

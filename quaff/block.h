@@ -91,7 +91,7 @@ class Block {
     // Names and shapes of layer `index`; `channels` in the order of linear_specs, empty lists for --method fp.
     void configure(const ModelConfig& config, int64_t index, Method method,
                    const std::vector<std::vector<int32_t>>& channels);
-    void layout_weights(Arena<Device>& arena);
+    void layout_weights(Arena<Device>& arena, const Device& device);
     // Reads the layer's tensors from the checkpoint, quantising each as soon as it is read.
     void load(const Device& device, const CheckpointReader& checkpoint, int64_t index, std::vector<float>& staging);
 
@@ -168,7 +168,7 @@ class Block {
     void layout_activations(Arena<Device>& arena, BlockActivations<Device>& saved, const std::string& owner,
                             int64_t n) const;
     void layout_workspace(Arena<Device>& arena, const Device& device, BlockWorkspace<Device>& ws, int64_t n,
-                          int64_t max_sequence_length, bool training) const;
+                          bool training) const;
 
   private:
     void attend(const Device& device, BlockActivations<Device>& kept, const SequenceInfo<Device>& sequences,

@@ -30,11 +30,11 @@ void Block<Device>::configure(const ModelConfig& config, int64_t index, Method m
 }
 
 template <class Device>
-void Block<Device>::layout_weights(Arena<Device>& arena) {
+void Block<Device>::layout_weights(Arena<Device>& arena, const Device& device) {
     const std::string owner = linears[0].module.substr(0, linears[0].module.find(".self_attn"));
     norm_attention = arena.template vector<T>(MemoryKind::weights, owner + ".input_layernorm", hidden_size);
     norm_mlp = arena.template vector<T>(MemoryKind::weights, owner + ".post_attention_layernorm", hidden_size);
-    for (QuantizedLinear<Device>& linear : linears) linear.layout(arena);
+    for (QuantizedLinear<Device>& linear : linears) linear.layout(arena, device);
 }
 
 template <class Device>
@@ -88,7 +88,7 @@ void Block<Device>::layout_activations(Arena<Device>& arena, BlockActivations<De
 
 template <class Device>
 void Block<Device>::layout_workspace(Arena<Device>& arena, const Device& device, BlockWorkspace<Device>& ws, int64_t n,
-                                     int64_t max_sequence_length, bool training) const {
+                                     bool training) const {
     const MemoryKind kind = MemoryKind::workspace;
     const int64_t n_backward = training ? n : 0;
     ws.normed = arena.template matrix<T>(kind, "normed", n, hidden_size);
@@ -98,8 +98,7 @@ void Block<Device>::layout_workspace(Arena<Device>& arena, const Device& device,
     ws.dattention = arena.template matrix<T>(kind, "dattention", n_backward, query_width());
     ws.dqkv = arena.template matrix<T>(kind, "dqkv", n_backward, query_width() + 2 * key_width());
     ws.dactivated = arena.template matrix<T>(kind, "dactivated", n_backward, intermediate_size);
-    ws.attention =
-        arena.template vector<float>(kind, "attention tiles", attention_workspace(device, shape, max_sequence_length));
+    ws.attention = arena.template vector<float>(kind, "attention tiles", attention_workspace(device, shape, n));
 }
 
 }  // namespace quaff

@@ -1,5 +1,7 @@
 #include "quaff/evaluate.h"
 
+#include "quaff/devices.h"
+
 namespace quaff {
 namespace {
 
@@ -42,7 +44,9 @@ Evaluation evaluate(Model<Device>& model, const Dataset& data, const std::vector
     return evaluation;
 }
 
-template Evaluation evaluate(Model<cpu::Device>&, const Dataset&, const std::vector<std::vector<int64_t>>&, bool,
-                             const std::function<void(int64_t, int64_t)>&);
+#define INSTANTIATE(Device)                                                                                      \
+    template Evaluation evaluate(Model<Device>&, const Dataset&, const std::vector<std::vector<int64_t>>&, bool, \
+                                 const std::function<void(int64_t, int64_t)>&);
+QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
 
 }  // namespace quaff

@@ -6,6 +6,7 @@
 
 #include "llmc/error.h"
 #include "llmc/philox.h"
+#include "quaff/devices.h"
 
 namespace quaff {
 namespace {
@@ -77,7 +78,10 @@ std::vector<int32_t> generate(Model<Device>& model, std::span<const int32_t> pro
     }
 }
 
-template std::vector<int32_t> generate(Model<cpu::Device>&, std::span<const int32_t>, int64_t, std::span<const int32_t>,
-                                       const SamplingOptions&, uint64_t, const std::function<bool(int32_t)>&);
+#define INSTANTIATE(Device)                                                                            \
+    template std::vector<int32_t> generate(Model<Device>&, std::span<const int32_t>, int64_t,          \
+                                           std::span<const int32_t>, const SamplingOptions&, uint64_t, \
+                                           const std::function<bool(int32_t)>&);
+QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
 
 }  // namespace quaff

@@ -1,5 +1,6 @@
 #include "quaff/model.h"
 
+#include "llmc/cpu/operators.h"
 #include "quaff/model_passes.h"
 #include "quaff/model_setup.h"
 

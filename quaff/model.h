@@ -156,14 +156,15 @@ class Model {
     // Activations and scratch. N: max_tokens, L: max_labelled.
     std::vector<BlockActivations<Device>> activations_;
     BlockWorkspace<Device> workspace_;
-    Matrix<T> dresidual_;         // [N,C]
-    Matrix<T> head_residual_;     // labelled rows of the residual stream [L,C]
-    Matrix<T> head_delta_;        // what is still to be added to them; then the gradient of the sum [L,C]
-    Matrix<T> head_normed_;       // input of the head, then its gradient [L,C]
-    std::span<float> head_rstd_;  // [L]
-    Matrix<T> logits_;            // [chunk,V]
-    std::span<float> losses_;     // [L]
-    std::span<uint8_t> correct_;  // [L]
+    Matrix<T> dresidual_;          // [N,C]
+    std::span<double> norm_sums_;  // of the gradient norm
+    Matrix<T> head_residual_;      // labelled rows of the residual stream [L,C]
+    Matrix<T> head_delta_;         // what is still to be added to them; then the gradient of the sum [L,C]
+    Matrix<T> head_normed_;        // input of the head, then its gradient [L,C]
+    std::span<float> head_rstd_;   // [L]
+    Matrix<T> logits_;             // [chunk,V]
+    std::span<float> losses_;      // [L]
+    std::span<uint8_t> correct_;   // [L]
 
     // The micro-batch being worked on.
     std::span<int32_t> ids_, cu_seqlens_, rope_rows_, label_rows_, label_ids_;

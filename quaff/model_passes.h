@@ -176,7 +176,7 @@ void Model<Device>::zero_gradients() {
 
 template <class Device>
 double Model<Device>::gradient_norm() const {
-    return global_norm<float>(device_, gradients_);
+    return global_norm<float>(device_, gradients_, norm_sums_);
 }
 
 template <class Device>

@@ -103,7 +103,7 @@ void Model<Device>::choose_recompute() {
 
 template <class Device>
 void Model<Device>::layout(Arena<Device>& arena) {
-    for (Block<Device>& block : blocks_) block.layout_weights(arena);
+    for (Block<Device>& block : blocks_) block.layout_weights(arena, device_);
     final_norm_ = arena.template vector<T>(MemoryKind::weights, "model.norm", config_.hidden_size);
     embedding_ =
         arena.template matrix<T>(MemoryKind::embeddings, "model.embed_tokens", config_.vocab_size, config_.hidden_size);
@@ -184,9 +184,11 @@ void Model<Device>::layout_activations(Arena<Device>& arena) {
     for (const Block<Device>& block : blocks_)
         for (const QuantizedLinear<Device>& linear : block.linears)
             linear.size_workspace(device_, sizes, n, training, options_.lora.dropout, options_.grad_bits);
-    blocks_[0].layout_workspace(arena, device_, workspace_, n, options_.max_sequence_length, training);
+    blocks_[0].layout_workspace(arena, device_, workspace_, n, training);
     workspace_.linear.layout(arena, sizes);
     dresidual_ = arena.template matrix<T>(MemoryKind::workspace, "dresidual", training ? n : 0, width);
+    norm_sums_ = arena.template vector<double>(MemoryKind::workspace, "norm sums",
+                                               training ? global_norm_workspace(device_) : 0);
 
     const int64_t labelled = options_.max_labelled;
     const auto indices = [&](const char* name, int64_t count) {

@@ -24,7 +24,9 @@
 #include <vector>
 
 #include "llmc/arena.h"
-#include "llmc/cpu/operators.h"
+#include "llmc/cpu/quantize.h"
+#include "llmc/cpu/rows.h"
+#include "llmc/operator_options.h"
 #include "quaff/channel_statistics.h"
 #include "quaff/lora.h"
 #include "quaff/scales.h"
@@ -81,7 +83,7 @@ struct LinearWorkspaceSizes {
 template <class Device>
 struct LinearWorkspace {
     using T = typename Device::compute_t;
-    std::span<int8_t> quantized;  // Xq [N,I] or Gq [N,O]
+    std::span<int8_t> quantized;  // Xq [N,I] or Gq [N,O], padded
     std::span<float> row_scale;   // dX or dG [N]
     std::span<T> dropped;         // dropout(X) [N,I]; in backward also dZ A
     std::span<T> z;               // Z [N, R+n]; in backward dZ [N,R]
@@ -122,7 +124,7 @@ class QuantizedLinear {
     bool has_bias = false;
 
     // Frozen.
-    Matrix<int8_t> weight_q;           // Wq [O,I]
+    Matrix<int8_t> weight_q;           // Wq [O,I], padded by rows and stride as the device's int8 GEMM wants
     std::span<float> weight_scale;     // dW [O]
     Matrix<T> weight;                  // W [O,I], --method fp only
     std::span<T> bias;                 // [O], or empty
@@ -147,11 +149,13 @@ class QuantizedLinear {
     int64_t rank() const { return lora_a.rows; }
     int64_t n_outliers() const { return static_cast<int64_t>(channels.size()); }
 
-    void layout(Arena<Device>& arena) {
+    void layout(Arena<Device>& arena, const Device& device) {
         const int64_t n = n_outliers();
         if (method == Method::quaff) {
-            weight_q =
-                arena.template matrix<int8_t>(MemoryKind::int8_weights, module + ".weight", out_features, in_features);
+            weight_q = arena.template matrix<int8_t>(MemoryKind::int8_weights, module + ".weight",
+                                                     padded_features(device, out_features),
+                                                     padded_features(device, in_features));
+            weight_q.cols = in_features;
             weight_scale = arena.template vector<float>(MemoryKind::weights, module + ".weight_scale", out_features);
         } else {
             weight = arena.template matrix<T>(MemoryKind::weights, module + ".weight", out_features, in_features);
@@ -174,11 +178,16 @@ class QuantizedLinear {
         if (training && rank() > 0 && dropout > 0) raise(sizes.dropped, n_tokens * in_features);
         if (method == Method::fp) return;
         const bool int8_backward = training && grad_bits == 8;
-        raise(sizes.quantized, n_tokens * (int8_backward ? std::max(in_features, out_features) : in_features));
+        const int64_t in_stride = padded_features(device, in_features),
+                      out_stride = padded_features(device, out_features);
+        raise(sizes.quantized,
+              padded_tokens(device, n_tokens) * (int8_backward ? std::max(in_stride, out_stride) : in_stride));
         raise(sizes.row_scale, n_tokens);
         raise(sizes.xmax, n_outliers());
-        raise(sizes.tile, int8_gemm_workspace(device));
-        if (training && grad_bits == 16) raise(sizes.dequantized, dequantized_gemm_workspace(device, in_features));
+        raise(sizes.tile,
+              int8_backward ? int8_gemm_nn_workspace(device, out_features, in_features) : int8_gemm_workspace(device));
+        if (training && grad_bits == 16)
+            raise(sizes.dequantized, dequantized_gemm_workspace(device, out_features, in_features));
     }
 
     // Takes rows out_begin .. of W from `w` [rows, I], in host memory; the rows of all parts together cover [0, O)
@@ -233,7 +242,7 @@ class QuantizedLinear {
 
         if (method == Method::quaff) {
             if (pass.mode == Mode::train && n > 0) move_scales(device, x, pass, workspace);
-            Matrix<int8_t> xq(workspace.quantized.data(), x.rows, in_features);
+            const Matrix<int8_t> xq = quantized(device, x.rows, in_features, workspace);
             quantize_rows(device, xq, workspace.row_scale.data(), z.columns(r, n), x, channel_index, s.data());
             int8_gemm_nt(device, y, xq, workspace.row_scale.data(), weight_q, weight_scale.data(),
                          has_bias ? bias.data() : nullptr, workspace.tile);
@@ -263,7 +272,7 @@ class QuantizedLinear {
         } else if (wants_dx && pass.grad_bits == 16) {
             dequantized_gemm_nn(device, dx, dy, weight_q, weight_scale.data(), workspace.dequantized);
         } else if (wants_dx) {
-            Matrix<int8_t> gq(workspace.quantized.data(), dy.rows, out_features);
+            const Matrix<int8_t> gq = quantized(device, dy.rows, out_features, workspace);
             quantize_gradient_rows(device, gq, workspace.row_scale.data(), dy, weight_scale.data());
             int8_gemm_nn(device, dx, gq, workspace.row_scale.data(), weight_q, workspace.tile);
         }
@@ -291,6 +300,12 @@ class QuantizedLinear {
 
   private:
     DropoutStream stream(const PassInfo& pass) const { return {pass.seed, pass.micro_batch, id}; }
+
+    static Matrix<int8_t> quantized(const Device& device, int64_t n_tokens, int64_t features,
+                                    const LinearWorkspace<Device>& workspace) {
+        return {workspace.quantized.data(), padded_tokens(device, n_tokens), features,
+                padded_features(device, features)};
+    }
 
     void move_scales(const Device& device, Matrix<const T> x, const PassInfo& pass,
                      LinearWorkspace<Device>& workspace) {

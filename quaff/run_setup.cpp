@@ -6,6 +6,7 @@
 #include "llmc/data/show_tokens.h"
 #include "llmc/error.h"
 #include "llmc/memory_limits.h"
+#include "quaff/devices.h"
 
 namespace quaff {
 namespace {
@@ -205,8 +206,8 @@ OutlierChannels most_outlier_channels(const ModelConfig& config, const std::stri
     return most;
 }
 
-BuildOptions build_options(const Options& options, const FrozenLayers& frozen, const BatchLimits& limits,
-                           bool training) {
+BuildOptions build_options(const Options& options, const FrozenLayers& frozen, const BatchLimits& limits, bool training,
+                           int64_t available_memory) {
     BuildOptions build;
     build.method = frozen.method;
     if (frozen.adapter) {
@@ -228,7 +229,7 @@ BuildOptions build_options(const Options& options, const FrozenLayers& frozen, c
     build.recompute = options.recompute == "none"    ? Recompute::none
                       : options.recompute == "block" ? Recompute::block
                                                      : Recompute::automatic;
-    build.memory_limit = static_cast<int64_t>(kPlannedShare * static_cast<double>(available_memory()));
+    build.memory_limit = static_cast<int64_t>(kPlannedShare * static_cast<double>(available_memory));
     return build;
 }
 
@@ -236,7 +237,7 @@ template <class Device>
 std::unique_ptr<Model<Device>> build_model(const RunSetup& setup, const Device& device, const FrozenLayers& frozen,
                                            const BuildOptions& build) {
     const Model<Device> planned(device, setup.checkpoint(), frozen.outliers, build, /*plan_only=*/true);
-    const int64_t available = available_memory();
+    const int64_t available = device.available_memory();
     require(planned.plan().total() <= available, "the run needs ", format_bytes(planned.plan().total()),
             " of memory and ", format_bytes(available), " are available; lower --batch-size, --source-max-len or ",
             "--target-max-len", build.training ? ", or recompute with --recompute block" : "",
@@ -307,12 +308,14 @@ void save_adapter(const fs::path& folder, Model<Device>& model, const FrozenLaye
     write_quaff_state(folder, state);
 }
 
-template FrozenLayers resolve_frozen_layers(const RunSetup&, const cpu::Device&, const std::string&,
-                                            const std::vector<Example>&, const Progress&);
-template std::unique_ptr<Model<cpu::Device>> build_model(const RunSetup&, const cpu::Device&, const FrozenLayers&,
-                                                         const BuildOptions&);
-template void load_adapter(Model<cpu::Device>&, const Adapter&);
-template void load_scales(Model<cpu::Device>&, const std::map<std::string, std::vector<float>>&);
-template void save_adapter(const fs::path&, Model<cpu::Device>&, const FrozenLayers&, const Options&);
+#define INSTANTIATE(Device)                                                                                  \
+    template FrozenLayers resolve_frozen_layers(const RunSetup&, const Device&, const std::string&,          \
+                                                const std::vector<Example>&, const Progress&);               \
+    template std::unique_ptr<Model<Device>> build_model(const RunSetup&, const Device&, const FrozenLayers&, \
+                                                        const BuildOptions&);                                \
+    template void load_adapter(Model<Device>&, const Adapter&);                                              \
+    template void load_scales(Model<Device>&, const std::map<std::string, std::vector<float>>&);             \
+    template void save_adapter(const fs::path&, Model<Device>&, const FrozenLayers&, const Options&);
+QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
 
 }  // namespace quaff

@@ -68,8 +68,9 @@ FrozenLayers resolve_frozen_layers(const RunSetup& setup, const Device& device, 
 // The channels of a layer that calibration will keep at most, for planning memory before there was a calibration.
 OutlierChannels most_outlier_channels(const ModelConfig& config, const std::string& max_ratio);
 
-BuildOptions build_options(const Options& options, const FrozenLayers& frozen, const BatchLimits& limits,
-                           bool training);
+// available_memory: bytes on the device.
+BuildOptions build_options(const Options& options, const FrozenLayers& frozen, const BatchLimits& limits, bool training,
+                           int64_t available_memory);
 
 // Throws Error when the plan needs more memory than there is. Adapter and scales are those of `frozen`.
 template <class Device>

@@ -5,11 +5,13 @@
 #include <cmath>
 #include <filesystem>
 
+#include "llmc/cpu/peak.h"
 #include "llmc/error.h"
 #include "llmc/file_io.h"
 #include "llmc/memory_limits.h"
 #include "llmc/sha256.h"
 #include "quaff/checkpoint_folder.h"
+#include "quaff/devices.h"
 #include "quaff/generate.h"
 
 namespace quaff {
@@ -136,17 +138,20 @@ ordered_json Trainer<Device>::plan() {
     if (frozen.method == Method::quaff)
         frozen.outliers = options_.outliers.empty() ? most_outlier_channels(setup_.config(), options_.outlier_max_ratio)
                                                     : read_outlier_channels(options_.outliers, setup_.config());
-    const BuildOptions build = build_options(options_, frozen, limits_, /*training=*/true);
+    const BuildOptions build = build_options(options_, frozen, limits_, /*training=*/true, device_.available_memory());
     const Model<Device> planned(device_, setup_.checkpoint(), frozen.outliers, build, /*plan_only=*/true);
     terminal_.result(planned.plan().table());
-    terminal_.result(concat(format_bytes(available_memory()), " are available; ", planned.n_recomputed(), " of ",
-                            setup_.config().num_hidden_layers, " blocks are recomputed"));
+    terminal_.result(concat(format_bytes(device_.available_memory()), " are available; ", planned.n_recomputed(),
+                            " of ", setup_.config().num_hidden_layers, " blocks are recomputed"));
     ordered_json kinds = ordered_json::object();
     for (int kind = 0; kind < static_cast<int>(MemoryKind::count); ++kind)
         kinds[name_of(static_cast<MemoryKind>(kind))] = planned.plan().total(static_cast<MemoryKind>(kind));
-    return {{"total_bytes", planned.plan().total()}, {"bytes", kinds},
-            {"available_bytes", available_memory()}, {"recomputed_blocks", planned.n_recomputed()},
-            {"max_tokens", limits_.max_tokens},      {"max_sequence_length", limits_.max_sequence_length},
+    return {{"total_bytes", planned.plan().total()},
+            {"bytes", kinds},
+            {"available_bytes", device_.available_memory()},
+            {"recomputed_blocks", planned.n_recomputed()},
+            {"max_tokens", limits_.max_tokens},
+            {"max_sequence_length", limits_.max_sequence_length},
             {"max_labelled", limits_.max_labelled}};
 }
 
@@ -203,15 +208,15 @@ void Trainer<Device>::prepare() {
     find_checkpoint();
     const std::string& adapter = resumed_from_.empty() ? options_.adapter : resumed_from_;
     frozen_ = resolve_frozen_layers(setup_, device_, adapter, train_.examples, progress());
-    const BuildOptions build = build_options(options_, frozen_, limits_, /*training=*/true);
+    const BuildOptions build = build_options(options_, frozen_, limits_, /*training=*/true, device_.available_memory());
     model_ = build_model(setup_, device_, frozen_, build);
     if (!resumed_from_.empty()) read_moments(resumed_from_, *model_);
     terminal_.line(model_->plan().table());
 
-    peak_ = cpu::measure_peak(device_);
+    peak_ = measure_peak(device_);
     work_.emplace(setup_.config(), build, frozen_.outliers, model_->n_recomputed());
-    terminal_.line(format("peak of this machine, measured: %.0f int8 and %.0f fp32 GFLOP/s on %d threads",
-                          peak_.int8_operations * 1e-9, peak_.float_operations * 1e-9, device_.threads));
+    terminal_.line(format("peak of %s, measured: %.0f int8 and %.0f %s GFLOP/s", device_.describe().c_str(),
+                          peak_.int8_operations * 1e-9, peak_.float_operations * 1e-9, Device::compute_name));
     prepare_out();
     if (!resumed_from_.empty()) terminal_.line("resumed from " + resumed_from_);
 }
@@ -377,6 +382,7 @@ Progress Trainer<Device>::progress() {
     };
 }
 
-template class Trainer<cpu::Device>;
+#define INSTANTIATE(Device) template class Trainer<Device>;
+QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
 
 }  // namespace quaff

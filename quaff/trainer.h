@@ -19,7 +19,7 @@
 #include <string>
 #include <vector>
 
-#include "llmc/cpu/peak.h"
+#include "llmc/peak.h"
 #include "llmc/schedule.h"
 #include "llmc/signals.h"
 #include "quaff/evaluate.h"
@@ -88,7 +88,7 @@ class Trainer {
     FrozenLayers frozen_;
     std::unique_ptr<Model<Device>> model_;
     std::optional<WorkModel> work_;
-    cpu::Peak peak_;
+    Peak peak_;
 
     // Where the run stands: the checkpoint it was resumed from, then every step taken.
     std::string resumed_from_;

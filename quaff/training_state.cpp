@@ -6,6 +6,7 @@
 #include "llmc/file_io.h"
 #include "llmc/json.h"
 #include "llmc/safetensors.h"
+#include "quaff/devices.h"
 
 namespace quaff {
 namespace {
@@ -132,7 +133,9 @@ void read_moments(const fs::path& folder, Model<Device>& model) {
     model.set_scales(scales);
 }
 
-template void write_moments(const fs::path&, Model<cpu::Device>&);
-template void read_moments(const fs::path&, Model<cpu::Device>&);
+#define INSTANTIATE(Device)                                       \
+    template void write_moments(const fs::path&, Model<Device>&); \
+    template void read_moments(const fs::path&, Model<Device>&);
+QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
 
 }  // namespace quaff

@@ -8,6 +8,7 @@
 
 #include "llmc/error.h"
 #include "llmc/file_io.h"
+#include "quaff/devices.h"
 #include "quaff/evaluate.h"
 #include "quaff/generate.h"
 #include "quaff/info.h"
@@ -99,7 +100,8 @@ int evaluate_verb(const Options& options, Terminal& terminal, const Device& devi
     const auto batches = sequential_batches(data.examples, options.batch_size, kEvaluationTokens);
     const Progress progress = show_progress(terminal);
     const FrozenLayers frozen = resolve_frozen_layers(setup, device, options.adapter, data.examples, progress);
-    const BuildOptions build = build_options(options, frozen, batch_limits(data.examples, batches), /*training=*/false);
+    const BuildOptions build = build_options(options, frozen, batch_limits(data.examples, batches), /*training=*/false,
+                                             device.available_memory());
     const auto model = build_model(setup, device, frozen, build);
     const Evaluation evaluation = evaluate(*model, data, batches, exact_match,
                                            [&](int64_t done, int64_t total) { progress("evaluating", done, total); });
@@ -138,7 +140,8 @@ int generate_verb(const Options& options, Terminal& terminal, const Device& devi
     limits.max_labelled = 1;
 
     const FrozenLayers frozen = resolve_frozen_layers(setup, device, options.adapter, {}, show_progress(terminal));
-    const auto model = build_model(setup, device, frozen, build_options(options, frozen, limits, /*training=*/false));
+    const auto model = build_model(
+        setup, device, frozen, build_options(options, frozen, limits, /*training=*/false, device.available_memory()));
     terminal.clear_status();
     const SamplingOptions sampling{options.temperature, options.top_k, options.top_p,
                                    static_cast<uint64_t>(options.seed)};
@@ -232,6 +235,7 @@ int run_verb(const Options& options, Terminal& terminal, const Device& device) {
     return train(options, terminal, device);
 }
 
-template int run_verb(const Options&, Terminal&, const cpu::Device&);
+#define INSTANTIATE(Device) template int run_verb(const Options&, Terminal&, const Device&);
+QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
 
 }  // namespace quaff

@@ -106,7 +106,7 @@ struct AttentionHead {
     }
 };
 
-inline int64_t attention_workspace(const Device& device, const AttentionShape& shape, int64_t /*max_sequence_length*/) {
+inline int64_t attention_workspace(const Device& device, const AttentionShape& shape, int64_t /*n_tokens*/) {
     return device.threads * AttentionScratch<float>::elements(shape);
 }
 

@@ -5,7 +5,10 @@
 #include <omp.h>
 #include <sys/mman.h>
 
+#include <string>
+
 #include "llmc/error.h"
+#include "llmc/memory_limits.h"
 #include "llmc/tensor.h"
 
 namespace cpu {
@@ -15,6 +18,7 @@ using namespace llmc;
 struct Device {
     using compute_t = float;  // activations, outlier rows, head
     static constexpr const char* name = "cpu";
+    static constexpr const char* compute_name = "fp32";
 
     int threads = omp_get_max_threads();
 
@@ -28,6 +32,12 @@ struct Device {
         return block;
     }
     void release(void* block, int64_t bytes) const { munmap(block, static_cast<size_t>(bytes)); }
+    // For people.
+    std::string describe() const {
+        return concat(threads, threads == 1 ? " thread" : " threads", " of this processor");
+    }
+    // Bytes that can still be had.
+    int64_t available_memory() const { return llmc::available_memory(); }
 };
 
 }  // namespace cpu

@@ -1,9 +1,8 @@
-// The Euclidean norm of a flat buffer, for gradient clipping. Always 256 partial sums in double over the same elements,
-// added in the same order: the same bits for any number of threads.
+// The Euclidean norm of a flat buffer, for gradient clipping. Always kNormBlocks partial sums in double over the same
+// elements, added in the same order: the same bits for any number of threads. They lie in the workspace.
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdint>
 #include <span>
@@ -12,14 +11,21 @@
 
 namespace cpu {
 
+constexpr int64_t kNormBlocks = 256;
+
+inline int64_t global_norm_workspace(const Device& /*device*/) {
+    return kNormBlocks;
+}
+
 template <class T>
-double global_norm(const Device& device, std::span<T> x) {
-    constexpr int64_t kBlocks = 256;
+double global_norm(const Device& device, std::span<T> x, std::span<double> workspace) {
+    require(static_cast<int64_t>(workspace.size()) >= kNormBlocks, "the norm needs a workspace of ", kNormBlocks,
+            " elements and got ", workspace.size());
     const int64_t count = static_cast<int64_t>(x.size());
-    const int64_t block = (count + kBlocks - 1) / kBlocks;
-    std::array<double, kBlocks> partial{};
+    const int64_t block = (count + kNormBlocks - 1) / kNormBlocks;
+    const std::span<double> partial = workspace.first(kNormBlocks);
 #pragma omp parallel for num_threads(device.threads) schedule(static)
-    for (int64_t b = 0; b < kBlocks; b++) {
+    for (int64_t b = 0; b < kNormBlocks; b++) {
         double sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (int64_t i = std::min(b * block, count); i < std::min((b + 1) * block, count); i++) {

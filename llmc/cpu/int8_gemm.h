@@ -41,8 +41,19 @@ struct Int8Tiling {
     static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 };
 
+// Rows and columns that operands are planned with: here as they are, on other devices multiples of what theirs take.
+inline int64_t padded_tokens(const Device& /*device*/, int64_t tokens) {
+    return tokens;
+}
+inline int64_t padded_features(const Device& /*device*/, int64_t features) {
+    return features;
+}
+
 inline int64_t int8_gemm_workspace(const Device& device) {
     return device.threads * Int8Tiling::kLargest * Int8Tiling::kLargest;
+}
+inline int64_t int8_gemm_nn_workspace(const Device& device, int64_t /*out_features*/, int64_t /*in_features*/) {
+    return int8_gemm_workspace(device);
 }
 
 // y = sums scale col_scale + bias; null: 1 and 0.
@@ -102,14 +113,14 @@ inline void int8_gemm_nn(const Device& device, Matrix<float> y, Matrix<const int
 // Rows of W that are dequantised at a time: a contraction long enough for the GEMM's rate.
 constexpr int64_t kDequantizedRows = 256;
 
-inline int64_t dequantized_gemm_workspace(const Device& /*device*/, int64_t in_features) {
-    return kDequantizedRows * in_features;
+inline int64_t dequantized_gemm_workspace(const Device& /*device*/, int64_t out_features, int64_t in_features) {
+    return std::min(kDequantizedRows, out_features) * in_features;
 }
 
 inline void dequantized_gemm_nn(const Device& device, Matrix<float> y, Matrix<const float> dy, Matrix<const int8_t> wq,
                                 const float* col_scale, std::span<float> workspace) {
-    require(static_cast<int64_t>(workspace.size()) >= dequantized_gemm_workspace(device, wq.cols),
-            "the dequantised GEMM needs a workspace of ", dequantized_gemm_workspace(device, wq.cols),
+    require(static_cast<int64_t>(workspace.size()) >= dequantized_gemm_workspace(device, wq.rows, wq.cols),
+            "the dequantised GEMM needs a workspace of ", dequantized_gemm_workspace(device, wq.rows, wq.cols),
             " elements and got ", workspace.size());
     for (int64_t begin = 0; begin < wq.rows; begin += kDequantizedRows) {
         const Matrix<float> w(workspace.data(), std::min(kDequantizedRows, wq.rows - begin), wq.cols);

@@ -1,8 +1,7 @@
-// The fastest this processor multiplies matrices, measured: the speed of light that a training step is compared with.
+// How fast this processor multiplies matrices (peak.h), all threads together.
 //
 // Every thread multiplies tiles of its own that stay in its L2, so that neither memory nor a barrier takes part; the
-// best of several short rounds counts, because other programs only ever make a round slower. Operations are
-// multiplications plus additions: 2 M N K a product.
+// best of several short rounds counts, because other programs only ever make a round slower.
 #pragma once
 
 #include <algorithm>
@@ -12,13 +11,9 @@
 
 #include "llmc/cpu/gemm.h"
 #include "llmc/cpu/int8_gemm.h"
+#include "llmc/peak.h"
 
 namespace cpu {
-
-struct Peak {
-    double int8_operations = 0;  // a second, all threads together
-    double float_operations = 0;
-};
 
 namespace detail {
 

@@ -10,6 +10,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <string>
 #include <type_traits>
 
 #include "llmc/cuda/check.cuh"
@@ -28,6 +29,9 @@ struct Device {
     static_assert(std::is_same_v<T, bf16> || std::is_same_v<T, fp16> || std::is_same_v<T, float>);
     using compute_t = T;
     static constexpr const char* name = "cuda";
+    static constexpr const char* compute_name = std::is_same_v<T, bf16>   ? "bf16"
+                                                : std::is_same_v<T, fp16> ? "fp16"
+                                                                          : "fp32";
 
     int index = 0;
     cudaStream_t stream = nullptr;       // the work of all operators, in order
@@ -69,6 +73,18 @@ struct Device {
     // Waits for the GPU, as cudaFree does. An error here is one of the work before it, which the next call reports.
     void release(void* block, int64_t) const { cudaFree(block); }
 
+    // For people: "NVIDIA H200 (GPU 0)".
+    std::string describe() const {
+        cudaDeviceProp properties{};
+        CUDA_CHECK(cudaGetDeviceProperties(&properties, index));
+        return concat(properties.name, " (GPU ", index, ")");
+    }
+    // Bytes that can still be had.
+    int64_t available_memory() const {
+        size_t free = 0, total = 0;
+        CUDA_CHECK(cudaMemGetInfo(&free, &total));
+        return static_cast<int64_t>(free);
+    }
     // Waits until all work so far is done.
     void synchronize() const { CUDA_CHECK(cudaStreamSynchronize(stream)); }
 };

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <random>
 
+#include "llmc/cpu/operators.h"
 #include "test/catch.h"
 #include "test/quaff/golden.h"
 
@@ -118,7 +119,7 @@ TEST_CASE("a layer without outlier channels is naive per-token int8", "[properti
     Arena<cpu::Device> arena(device);
     quaff::LinearWorkspace<cpu::Device> workspace;
     const auto layout = [&] {
-        linear.layout(arena);
+        linear.layout(arena, device);
         quaff::LinearWorkspaceSizes sizes;
         linear.size_workspace(device, sizes, n, true, 0, 8);
         workspace.layout(arena, sizes);

@@ -83,7 +83,7 @@ TEST_CASE("a sliding window bounds the pairs of tokens", "[sol]") {
 TEST_CASE("the measured peaks are those of a processor", "[sol]") {
     cpu::Device device;
     device.threads = 1;
-    const cpu::Peak peak = cpu::measure_peak(device);
+    const Peak peak = cpu::measure_peak(device);
     // From a slow core without vector units to more than any core has.
     CHECK(peak.float_operations > 1e8);
     CHECK(peak.float_operations < 1e13);

@@ -303,7 +303,8 @@ TEST_CASE("exact match by one pass is greedy decoding compared token for token",
     limits.max_tokens = 64;
     limits.max_sequence_length = 32;
     limits.max_labelled = 64;
-    const auto model = build_model(setup, device, frozen, build_options(options, frozen, limits, /*training=*/false));
+    const auto model = build_model(
+        setup, device, frozen, build_options(options, frozen, limits, /*training=*/false, device.available_memory()));
 
     Dataset data;
     const std::vector<std::vector<int32_t>> prompts = {{1, 5, 9}, {7}, {3, 3, 3, 3}};
@@ -347,8 +348,9 @@ TEST_CASE("an adapter is evaluated as it was trained, from its folder alone", "[
         const FrozenLayers frozen = resolve_frozen_layers(setup, device, options.adapter, data.examples,
                                                           [](const std::string&, int64_t, int64_t) {});
         CHECK(name_of(frozen.method) == method);
-        const auto model = build_model(setup, device, frozen,
-                                       build_options(options, frozen, batch_limits(data.examples, batches), false));
+        const auto model = build_model(
+            setup, device, frozen,
+            build_options(options, frozen, batch_limits(data.examples, batches), false, device.available_memory()));
         const Evaluation evaluation = evaluate(*model, data, batches, false, [](int64_t, int64_t) {});
         std::fclose(sink);
         // The same numbers in other micro-batches: fp32 sums in another order.

@@ -156,7 +156,7 @@ TEST_CASE("the dequantised GEMM is dy times the dequantised weight", "[int8_gemm
     const auto dy = random_buffer<float>(n, out, 1);
     const auto wq = random_int8(out, in, 2);
     const auto col_scale = random_vector<float>(out, 3, 0.01);
-    std::vector<float> workspace(cpu::dequantized_gemm_workspace(device, in));
+    std::vector<float> workspace(cpu::dequantized_gemm_workspace(device, out, in));
     Buffer<float> y(n, in), expected(n, in);
     y.fill(std::nanf(""));
     cpu::dequantized_gemm_nn(device, y.view(), dy.view(), wq.view(), col_scale.data(), workspace);

@@ -6,6 +6,16 @@
 
 using namespace llmc_test;
 
+namespace {
+
+double norm(int threads, std::span<const float> x) {
+    const cpu::Device device{threads};
+    std::vector<double> workspace(cpu::global_norm_workspace(device));
+    return cpu::global_norm(device, x, workspace);
+}
+
+}  // namespace
+
 TEST_CASE("adamw takes the steps of torch.optim.AdamW", "[adamw]") {
     // torch 2.x: w = nn.Parameter(tensor([1, -2, 0.5], dtype=float64)); AdamW([w], lr=0.1, betas=(0.9, 0.99), eps=1e-3,
     // weight_decay=0.05); gradients [0.1, -4, 0] then [-0.3, 2, 1e-3]. By hand from its documentation, step by step:
@@ -57,20 +67,20 @@ TEST_CASE("adamw in float follows adamw in double", "[adamw]") {
 TEST_CASE("adamw of nothing does nothing", "[adamw]") {
     std::span<float> none;
     cpu::adamw_step(cpu::Device{2}, none, none, none, none, {}, 1, 1.0f);
-    CHECK(cpu::global_norm(cpu::Device{2}, none) == 0.0);
+    CHECK(norm(2, none) == 0.0);
 }
 
 TEST_CASE("the global norm is the same bits for any number of threads", "[global_norm]") {
     const auto x = random_vector<float>(GENERATE(1, 255, 256, 257, 100003), 1);
     double sum = 0;
     for (float value : x) sum += static_cast<double>(value) * static_cast<double>(value);
-    const double one = cpu::global_norm(cpu::Device{1}, std::span(x));
+    const double one = norm(1, x);
     CHECK(one == Approx(std::sqrt(sum)).epsilon(1e-12));
-    CHECK(cpu::global_norm(cpu::Device{2}, std::span(x)) == one);
-    CHECK(cpu::global_norm(cpu::Device{5}, std::span(x)) == one);
+    CHECK(norm(2, x) == one);
+    CHECK(norm(5, x) == one);
 }
 
 TEST_CASE("the global norm of large values does not overflow a float's square", "[global_norm]") {
     const std::vector<float> x{3e30f, 4e30f};
-    CHECK(cpu::global_norm(cpu::Device{1}, std::span(x)) == Approx(5e30));
+    CHECK(norm(1, x) == Approx(5e30));
 }

@@ -1,0 +1,57 @@
+// How fast this GPU multiplies matrices (peak.h): square products by cuBLASLt, large enough that nothing but the tensor
+// cores counts, the best of several rounds.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "llmc/cuda/gemm.cuh"
+#include "llmc/peak.h"
+
+namespace cuda {
+
+// Operations a second of y = a b^T, all square. The operands are the zeros of fresh memory: their values do not matter
+// to the time a GPU takes at its base clock.
+template <class T, class In, class Out>
+double product_rate(const Device<T>& device, int64_t size) {
+    constexpr int kRounds = 5;
+    const int64_t in_bytes = size * size * static_cast<int64_t>(sizeof(In)),
+                  out_bytes = size * size * static_cast<int64_t>(sizeof(Out));
+    void* memory = device.allocate(2 * in_bytes + out_bytes);
+    if (!memory) return 0;
+    In* operands = static_cast<In*>(memory);
+    const Matrix<const In> a(operands, size, size), b(operands + size * size, size, size);
+    const Matrix<Out> y(reinterpret_cast<Out*>(operands + 2 * size * size), size, size);
+    cudaEvent_t begin, end;
+    CUDA_CHECK(cudaEventCreate(&begin));
+    CUDA_CHECK(cudaEventCreate(&end));
+    float best = 0;
+    for (int round = 0; round <= kRounds; round++) {
+        CUDA_CHECK(cudaEventRecord(begin, device.stream));
+        device.blas->multiply(device.stream, blas_product(false, true, y, a, b, size), 1, b.data, a.data, 0, y.data);
+        CUDA_CHECK(cudaEventRecord(end, device.stream));
+        CUDA_CHECK(cudaEventSynchronize(end));
+        float milliseconds = 0;
+        CUDA_CHECK(cudaEventElapsedTime(&milliseconds, begin, end));
+        if (round > 0) best = best == 0 ? milliseconds : std::min(best, milliseconds);  // the first one warms up
+    }
+    CUDA_CHECK(cudaEventDestroy(begin));
+    CUDA_CHECK(cudaEventDestroy(end));
+    device.release(memory, 2 * in_bytes + out_bytes);
+    const double operations = 2.0 * static_cast<double>(size) * static_cast<double>(size) * static_cast<double>(size);
+    return best > 0 ? operations / (1e-3 * static_cast<double>(best)) : 0;
+}
+
+template <class T>
+Peak measure_peak(const Device<T>& device) {
+#ifdef LLMC_EMULATED
+    constexpr int64_t kSize = 32;  // an emulated product takes its time
+#else
+    constexpr int64_t kSize = 8192;
+#endif
+    return {product_rate<T, int8_t, int32_t>(device, kSize), product_rate<T, T, T>(device, kSize)};
+}
+
+}  // namespace cuda

@@ -1,0 +1,84 @@
+// Between the host's memory, where files, batches and checkpoints are, and the device's.
+//
+//   upload           dst = src, which is in host memory
+//   fill_from_host   dst = what fill(matrix of the host) writes into it, rounded to dst's type
+//   host_view        what the device holds, copied to `staging`, as float where it is bf16 or fp16; it is there, and
+//                    all work before it done, when the function returns
+//
+// fill_from_host serves loading, not steps: it allocates, and waits until the copy is done.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "llmc/cpu/device.h"
+#include "llmc/cuda/device.cuh"
+#include "llmc/dtype.h"
+
+namespace cuda {
+
+// What the host computes with in place of T.
+template <class T>
+using HostType = std::conditional_t<std::is_same_v<T, bf16> || std::is_same_v<T, fp16>, float, T>;
+
+// The driver takes pageable memory over before the call returns: src may go right after.
+template <class D>
+void upload(const Device<D>& device, std::span<int32_t> dst, std::span<const int32_t> src) {
+    require(src.size() <= dst.size(), "an upload of ", src.size(), " elements does not fit ", dst.size());
+    if (src.empty()) return;
+    CUDA_CHECK(cudaMemcpyAsync(dst.data(), src.data(), src.size_bytes(), cudaMemcpyHostToDevice, device.stream));
+}
+
+// Rows of `cols` elements from one memory to the other; waits.
+template <class D, class T>
+void copy_rows(const Device<D>& device, Matrix<T> dst, Matrix<const T> src, cudaMemcpyKind direction) {
+    if (src.empty()) return;
+    CUDA_CHECK(cudaMemcpy2DAsync(dst.data, static_cast<size_t>(dst.stride) * sizeof(T), src.data,
+                                 static_cast<size_t>(src.stride) * sizeof(T), static_cast<size_t>(src.cols) * sizeof(T),
+                                 static_cast<size_t>(src.rows), direction, device.stream));
+    device.synchronize();
+}
+
+template <class D, class T, class Fill>
+void fill_from_host(const Device<D>& device, Matrix<T> dst, const Fill& fill) {
+    using Host = HostType<T>;
+    std::vector<Host> staging(static_cast<size_t>(dst.size()));
+    fill(Matrix<Host>(staging.data(), dst.rows, dst.cols));
+    if constexpr (std::is_same_v<T, Host>) {
+        copy_rows<D, T>(device, dst, Matrix<const T>(staging.data(), dst.rows, dst.cols), cudaMemcpyHostToDevice);
+    } else {
+        std::vector<T> rounded(staging.size());
+        constexpr DType type = std::is_same_v<T, bf16> ? DType::bf16 : DType::f16;
+        from_float(type, staging.data(), reinterpret_cast<std::byte*>(rounded.data()), dst.size());
+        copy_rows<D, T>(device, dst, Matrix<const T>(rounded.data(), dst.rows, dst.cols), cudaMemcpyHostToDevice);
+    }
+}
+
+template <class D, class T>
+Matrix<const HostType<std::remove_const_t<T>>> host_view(const Device<D>& device, Matrix<T> src,
+                                                         std::vector<HostType<std::remove_const_t<T>>>& staging) {
+    using Value = std::remove_const_t<T>;
+    using Host = HostType<Value>;
+    staging.resize(static_cast<size_t>(src.size()));
+    const Matrix<Host> host(staging.data(), src.rows, src.cols);
+    if constexpr (std::is_same_v<Value, Host>) {
+        copy_rows<D, Value>(device, host, src, cudaMemcpyDeviceToHost);
+    } else {
+        std::vector<Value> narrow(staging.size());
+        copy_rows<D, Value>(device, Matrix<Value>(narrow.data(), src.rows, src.cols), src, cudaMemcpyDeviceToHost);
+        constexpr DType type = std::is_same_v<Value, bf16> ? DType::bf16 : DType::f16;
+        llmc::to_float(type, reinterpret_cast<const std::byte*>(narrow.data()), staging.data(), src.size());
+    }
+    return host;
+}
+
+// The processor that does what has to be done on the host.
+template <class D>
+cpu::Device host_of(const Device<D>& /*device*/) {
+    return {};
+}
+
+}  // namespace cuda

@@ -1,0 +1,3 @@
+#include "quaff/cuda_model.cuh"
+
+QUAFF_INSTANTIATE_CUDA(cuda::bf16)
