@@ -33,7 +33,8 @@ ALL_CXXFLAGS += -fsanitize=$(SANITIZERS) -fno-sanitize-recover=all -fno-omit-fra
 LDFLAGS  += -fsanitize=$(SANITIZE)
 endif
 
-LIB_SOURCES  := $(wildcard llmc/*.cpp llmc/*/*.cpp quaff/*.cpp)
+CUDA_SOURCES := $(wildcard llmc/cuda/*.cpp)
+LIB_SOURCES  := $(filter-out $(CUDA_SOURCES),$(wildcard llmc/*.cpp llmc/*/*.cpp quaff/*.cpp))
 LIB_OBJECTS  := $(LIB_SOURCES:%.cpp=$(BUILD)/%.o)
 LIB          := $(BUILD)/libquaff.a
 TEST_SOURCES ?= $(wildcard test/*.cpp test/*/*.cpp test/*/*/*.cpp)
@@ -49,7 +50,8 @@ $(BUILD)/test/%.o: private SANITIZERS = $(subst $(comma)undefined,,$(SANITIZE))
 # CUDA code is tested without a GPU: the emulator's headers, which shadow NVIDIA's, make it code for the C++ compiler.
 # Its kernels are instantiated by their tests, so these are the code under test.
 EMULATOR := -Itest/emu -DLLMC_EMULATED -Wno-unknown-pragmas
-EMULATED := $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o $(BUILD)/test/quaff/cuda/%.o
+EMULATED := $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o $(BUILD)/test/quaff/cuda/%.o $(BUILD)/emu/%.o
+EMULATED_OBJECTS := $(CUDA_SOURCES:%.cpp=$(BUILD)/emu/%.o)
 $(EMULATED): private ALL_CXXFLAGS += $(EMULATOR)
 $(BUILD)/test/llmc/cuda/%.o: private OPTIMIZE = -O1
 $(BUILD)/test/emu/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
@@ -91,6 +93,10 @@ $(BUILD)/%.o: %.cpp $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
 	$(CXX) $(ALL_CXXFLAGS) -c $< -o $@
 
+$(BUILD)/emu/%.o: %.cpp $(FLAGS_STAMP) | $(BUILD)/.deps_checked
+	@mkdir -p $(@D)
+	$(CXX) $(ALL_CXXFLAGS) -c $< -o $@
+
 $(LIB): $(LIB_OBJECTS)
 	@rm -f $@
 	ar rcs $@ $^
@@ -108,6 +114,9 @@ $(BUILD)/train_quaff.o: train_quaff.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 endif
 # What nvcc's own link step would add.
 CUDA_LIBS := $(if $(NVCC),-L$(dir $(NVCC))../lib64 -lcudart_static -ldl -lrt -lpthread)
+# Host code of the CUDA backend: no kernels in it, so that the C++ compiler will do.
+CUDA_OBJECTS := $(CUDA_SOURCES:%.cpp=$(BUILD)/%.o)
+$(CUDA_OBJECTS): private ALL_CXXFLAGS += -isystem $(dir $(NVCC))../include
 
 train_quaff: $(BUILD)/train_quaff
 	@cp $< $@
@@ -119,7 +128,7 @@ $(BUILD)/train_quaff: $(BUILD)/train_quaff.o $(LIB)
 CATCH2_LIB = $(shell test -e /usr/lib/$$(uname -m)-linux-gnu/libCatch2.a && echo -lCatch2)
 
 # model.o comes first, so that the tests run its -O3 operators and not the copies the tests themselves instantiate.
-$(BUILD)/test_quaff: $(BUILD)/quaff/model.o $(TEST_OBJECTS) $(LIB)
+$(BUILD)/test_quaff: $(BUILD)/quaff/model.o $(TEST_OBJECTS) $(EMULATED_OBJECTS) $(LIB)
 	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CATCH2_LIB) -o $@
 
 $(TEST_OBJECTS): | $(BUILD)/.test_deps_checked
@@ -136,8 +145,8 @@ GPU_TEST_OBJECTS := $(patsubst %.cpp,$(BUILD)/gpu/%.o,$(wildcard test/llmc/cuda/
 $(BUILD)/gpu/%.o: %.cpp $(FLAGS_STAMP) | $(BUILD)/.test_deps_checked
 	@mkdir -p $(@D)
 	$(or $(NVCC),$(error make test-gpu: nvcc is not on PATH; install the CUDA toolkit or say NVCC=/path/to/nvcc)) $(NVCCFLAGS) -arch=native -x cu -c $< -o $@
-$(BUILD)/test_gpu: $(BUILD)/test/main.o $(GPU_TEST_OBJECTS) $(LIB)
-	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) $(CATCH2_LIB) -o $@
+$(BUILD)/test_gpu: $(BUILD)/test/main.o $(GPU_TEST_OBJECTS) $(CUDA_OBJECTS) $(LIB)
+	$(CXX) $(LDFLAGS) $^ $(LDLIBS) -lcublasLt $(CUDA_LIBS) $(CATCH2_LIB) -o $@
 test-gpu: $(BUILD)/test_gpu
 	$(BUILD)/test_gpu $(TEST_ARGS)
 
@@ -154,4 +163,4 @@ format:
 clean:
 	rm -rf $(BUILD) train_quaff
 
--include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d
+-include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(EMULATED_OBJECTS:.o=.d) $(CUDA_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d

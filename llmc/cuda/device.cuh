@@ -23,6 +23,7 @@ using namespace llmc;
 
 using bf16 = __nv_bfloat16;
 using fp16 = __half;
+class BlasLt;  // cublaslt.cuh
 
 template <class T>
 struct Device {
@@ -35,6 +36,7 @@ struct Device {
 
     int index = 0;
     cudaStream_t stream = nullptr;       // the work of all operators, in order
+    BlasLt* blas = nullptr;              // the library of the GEMMs; whoever makes the device owns it
     int sm = 0;                          // compute capability: 75 for 7.5
     int multiprocessors = 0;             // how many blocks run at once, at the least
     int64_t l2_bytes = 0;                // what stays in reach of a kernel that reads what the one before wrote

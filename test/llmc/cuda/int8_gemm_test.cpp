@@ -1,0 +1,191 @@
+#include "llmc/cuda/int8_gemm.cuh"
+
+#include <tuple>
+
+#include "llmc/cpu/int8_gemm.h"
+#include "test/llmc/cuda/blas.h"
+
+using namespace cuda_test;
+using llmc_test::random_buffer;
+using llmc_test::random_int8;
+using llmc_test::random_vector;
+
+namespace {
+
+// An operand of the int8 GEMM as it is planned: more rows and longer ones. What may hold anything holds 99.
+class PaddedInt8 {
+  public:
+    PaddedInt8(const Buffer<int8_t>& from, int64_t rows, bool zeros_behind)
+        : rows_(rows), cols_(from.cols()), stride_(cuda::round_up(cols_, 16) + 16), memory_(rows_ * stride_) {
+        std::vector<int8_t> values(memory_.size(), 99);
+        for (int64_t i = 0; i < from.rows(); i++) {
+            for (int64_t j = 0; j < stride_; j++) {
+                if (j < cols_)
+                    values[i * stride_ + j] = from(i, j);
+                else if (zeros_behind && j < cuda::round_up(cols_, 16))
+                    values[i * stride_ + j] = 0;
+            }
+        }
+        memory_.upload(values);
+    }
+    Matrix<const int8_t> view() const { return memory_.matrix(rows_, cols_, stride_); }
+
+  private:
+    int64_t rows_, cols_, stride_;
+    DeviceVector<int8_t> memory_;
+};
+
+template <class T>
+PaddedInt8 tokens(const cuda::Device<T>& device, const Buffer<int8_t>& x) {
+    return {x, cuda::padded_tokens(device, x.rows()), false};
+}
+template <class T>
+PaddedInt8 weight(const cuda::Device<T>& device, const Buffer<int8_t>& w) {
+    return {w, cuda::padded_features(device, w.rows()), true};
+}
+
+Buffer<double> widened(const Buffer<float>& from) {
+    Buffer<double> to(from.rows(), from.cols());
+    for (int64_t i = 0; i < to.rows(); i++) {
+        for (int64_t j = 0; j < to.cols(); j++) to(i, j) = static_cast<double>(from(i, j));
+    }
+    return to;
+}
+
+// Sums of some 100 products of up to 127^2, scales near 1: y is near 1e5. The integer is exact; its conversion, two
+// products and a sum round by 2^-24 each, here and on the CPU.
+constexpr double kUnit = 1e5 * 5e-7;
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("the forward int8 GEMM on the GPU is the CPU's", "[cuda][int8_gemm]", float, bf16, fp16) {
+    using T = TestType;
+    const auto [n, out, in] = GENERATE(
+        table<int, int, int>({{1, 1, 1}, {33, 70, 50}, {5, 16, 32}, {31, 1, 600}, {270, 300, 65}, {300, 130, 16}}));
+    const bool has_bias = GENERATE(false, true);
+    BlasDevice<T> gpu;
+    gpu.device.l2_bytes = GENERATE(0, 4 << 20);  // of 0: the smallest tiles
+    CAPTURE(n, out, in, has_bias, gpu.device.l2_bytes);
+    const cpu::Device cpu{1};
+    const auto xq = random_int8(n, in, 1), wq = random_int8(out, in, 2);
+    const auto row_scale = random_vector<float>(n, 3, 0.1), col_scale = random_vector<float>(out, 4, 0.1);
+    const std::vector<T> bias = narrow<T>(random_vector<float>(out, 5));
+    std::vector<int32_t> cpu_workspace(cpu::int8_gemm_workspace(cpu));
+    Buffer<float> expected(n, out);
+    cpu::int8_gemm_nt(cpu, expected.view(), xq.view(), row_scale.data(), wq.view(), col_scale.data(),
+                      has_bias ? widen(bias).data() : nullptr, cpu_workspace);
+
+    const PaddedInt8 xq_gpu = tokens(gpu.device, xq), wq_gpu = weight(gpu.device, wq);
+    const DeviceVector<float> row_scale_gpu(row_scale), col_scale_gpu(col_scale);
+    const DeviceVector<T> bias_gpu(bias);
+    std::vector<T> first;
+    for_each_schedule([&] {
+        DeviceVector<int32_t> workspace(cuda::int8_gemm_workspace(gpu.device));
+        const DeviceMatrix<T> y(random_buffer<double>(n, out, 6));
+        cuda::int8_gemm_nt(gpu.device, y.view(), xq_gpu.view(), row_scale_gpu.data(), wq_gpu.view(),
+                           col_scale_gpu.data(), has_bias ? bias_gpu.data() : nullptr, workspace.span());
+        CHECK(y.error(widened(expected), kUnit) <= 1);
+        if (first.empty()) first = y.bits();
+        CHECK(same_bits(first, y.bits()));
+    });
+}
+
+TEMPLATE_TEST_CASE("the backward int8 GEMM on the GPU is the CPU's", "[cuda][int8_gemm]", float, bf16, fp16) {
+    using T = TestType;
+    const auto [n, out, in] =
+        GENERATE(table<int, int, int>({{1, 1, 1}, {1, 70, 200}, {33, 20, 1}, {5, 32, 16}, {270, 65, 300}}));
+    BlasDevice<T> gpu;
+    gpu.device.l2_bytes = GENERATE(0, 4 << 20);
+    CAPTURE(n, out, in, gpu.device.l2_bytes);
+    const cpu::Device cpu{1};
+    const auto gq = random_int8(n, out, 1), wq = random_int8(out, in, 2);
+    const auto row_scale = random_vector<float>(n, 3, 0.01);
+    std::vector<int32_t> cpu_workspace(cpu::int8_gemm_workspace(cpu));
+    Buffer<float> expected(n, in);
+    cpu::int8_gemm_nn(cpu, expected.view(), gq.view(), row_scale.data(), wq.view(), cpu_workspace);
+
+    const PaddedInt8 gq_gpu = tokens(gpu.device, gq), wq_gpu = weight(gpu.device, wq);
+    const DeviceVector<float> row_scale_gpu(row_scale);
+    for_each_schedule([&] {
+        DeviceVector<int32_t> workspace(cuda::int8_gemm_nn_workspace(gpu.device, out, in));
+        const DeviceMatrix<T> y(random_buffer<double>(n, in, 6));
+        cuda::int8_gemm_nn(gpu.device, y.view(), gq_gpu.view(), row_scale_gpu.data(), wq_gpu.view(), workspace.span());
+        CHECK(y.error(widened(expected), kUnit) <= 1);
+    });
+}
+
+TEMPLATE_TEST_CASE("the dequantised GEMM on the GPU is dy times the weight rounded to T", "[cuda][int8_gemm]", float,
+                   bf16, fp16) {
+    using T = TestType;
+    const auto [n, out, in] = GENERATE(table<int, int, int>({{1, 1, 1}, {0, 5, 3}, {6, 70, 41}, {3, 20, 1100}}));
+    CAPTURE(n, out, in);
+    const BlasDevice<T> gpu;
+    const auto dy = rounded<T>(random_buffer<double>(n, out, 1));
+    const auto wq = random_int8(out, in, 2);
+    const auto col_scale = random_vector<float>(out, 3, 0.01);
+    Buffer<double> w(out, in), expected(n, in);
+    for (int64_t o = 0; o < out; o++) {
+        for (int64_t i = 0; i < in; i++) w(o, i) = static_cast<double>(col_scale[o] * static_cast<float>(wq(o, i)));
+    }
+    cpu::gemm_nn(cpu::Device{1}, expected.view(), dy.view(), rounded<T>(w).view(), 1, 0);
+
+    const PaddedInt8 wq_gpu = weight(gpu.device, wq);
+    const DeviceVector<float> col_scale_gpu(col_scale);
+    const DeviceMatrix<T> dy_gpu(dy);
+    for_each_schedule([&] {
+        DeviceVector<T> workspace(cuda::dequantized_gemm_workspace(gpu.device, out, in));
+        const DeviceMatrix<T> y(random_buffer<double>(n, in, 6));
+        cuda::dequantized_gemm_nn<T>(gpu.device, y.view(), dy_gpu.view(), wq_gpu.view(), col_scale_gpu.data(),
+                                     workspace.span());
+        CHECK(y.error(expected, 1e-4) <= 1);  // fp32 sums of up to 70 terms near 1
+    });
+}
+
+TEST_CASE("int8 GEMMs on the GPU refuse operands without their padding", "[cuda][int8_gemm]") {
+    const BlasDevice<float> gpu;
+    const DeviceVector<int8_t> memory(64 * 64);
+    const DeviceVector<float> scale(std::vector<float>(64, 1.0f));
+    const DeviceVector<int32_t> workspace(cuda::int8_gemm_nn_workspace(gpu.device, 64, 64));
+    const DeviceMatrix<float> y(Buffer<double>(20, 20));
+    const Matrix<const int8_t> good = memory.matrix(32, 20, 32), short_rows = memory.matrix(32, 20, 20),
+                               odd_stride = memory.matrix(32, 20, 36), few_rows = memory.matrix(20, 20, 32),
+                               displaced = memory.matrix(32, 20, 32, 4);
+    const auto nt = [&](Matrix<const int8_t> xq, Matrix<const int8_t> wq, std::span<int32_t> scratch) {
+        cuda::int8_gemm_nt(gpu.device, y.view(), xq, scale.data(), wq, scale.data(), nullptr, scratch);
+    };
+    const auto nn = [&](Matrix<const int8_t> gq, Matrix<const int8_t> wq, std::span<int32_t> scratch) {
+        cuda::int8_gemm_nn(gpu.device, y.view(), gq, scale.data(), wq, scratch);
+    };
+    CHECK_NOTHROW(nt(good, good, workspace.span()));
+    CHECK_NOTHROW(nn(good, good, workspace.span()));
+    for (const Matrix<const int8_t> bad : {short_rows, odd_stride, few_rows, displaced}) {
+        CHECK_THROWS_WITH(nt(bad, good, workspace.span()),
+                          Catch::Matchers::Contains("needs xq padded to 32 rows of 32"));
+        CHECK_THROWS_WITH(nt(good, bad, workspace.span()),
+                          Catch::Matchers::Contains("needs wq padded to 32 rows of 32"));
+        CHECK_THROWS_WITH(nn(bad, good, workspace.span()),
+                          Catch::Matchers::Contains("needs gq padded to 32 rows of 32"));
+    }
+    CHECK_THROWS_WITH(nn(good, short_rows, workspace.span()), Catch::Matchers::Contains("needs wq padded"));
+    CHECK_THROWS_WITH(nt(good, good, {}), Catch::Matchers::Contains("workspace"));
+    CHECK_THROWS_WITH(nn(good, good, {}), Catch::Matchers::Contains("workspace"));
+    CHECK_THROWS_WITH(cuda::dequantized_gemm_nn<float>(gpu.device, y.view(), y.view(), good, scale.data(), {}),
+                      Catch::Matchers::Contains("workspace"));
+}
+
+TEST_CASE("the int8 GEMM's tiles on the GPU fit the workspace and are no wider than high", "[cuda][int8_gemm]") {
+    const int64_t elements = GENERATE(16384, 524288, 6553600);
+    const auto [rows, cols] = GENERATE(table<int64_t, int64_t>(
+        {{1, 1}, {1, 28672}, {32, 28672}, {2048, 9216}, {100000, 960}, {513, 513}, {8192, 16}}));
+    CAPTURE(elements, rows, cols);
+    const cuda::Int8Tiling tiling(elements, rows, cols);
+    CHECK(tiling.rows > 0);
+    CHECK(tiling.cols > 0);
+    CHECK(tiling.rows * tiling.cols <= elements);
+    CHECK(tiling.rows % 32 == 0);
+    CHECK(tiling.cols % 16 == 0);
+    CHECK(tiling.rows <= cuda::round_up(rows, 32));
+    CHECK(tiling.cols <= cuda::round_up(cols, 16));
+    const int64_t down = (rows + tiling.rows - 1) / tiling.rows;
+    CHECK((down == 1 || 2 * tiling.rows >= tiling.cols));  // rows are shared out evenly: up to half of a tile's height
+}
