@@ -46,17 +46,18 @@ TEMPLATE_TEST_CASE("cross-entropy on the GPU is the CPU's", "[cuda][cross_entrop
     const Result forward = same_in_every_schedule([&] { return run(false); });
     const Result backward = same_in_every_schedule([&] { return run(true); });
 
-    auto dlogits = logits;
-    std::vector<float> losses(shape.rows);
+    auto dlogits = in_double(logits);
+    std::vector<double> losses(shape.rows);
     std::vector<uint8_t> correct(shape.rows);
-    cpu::cross_entropy_forward_backward<float>(kCpu, losses.data(), correct.data(), dlogits.view(), labels, grad_scale);
+    cpu::cross_entropy_forward_backward<double>(kCpu, losses.data(), correct.data(), dlogits.view(), labels,
+                                                grad_scale);
     CHECK(forward.logits == logits);
     CHECK(forward.losses == backward.losses);
     CHECK(forward.correct == correct);
     CHECK(backward.correct == correct);
     CHECK(correct[4] == 1);
-    // Exponentials and sums of 1e-6 relative error; the absolute part where softmax and onehot cancel. fp16's smallest
-    // step is 2^-24.
+    // The exponentials' 2 ulp and sums of some 30 steps; the absolute part where softmax and onehot cancel, and where
+    // fp16 has its smallest step, 2^-24.
     for (int64_t n = 0; n < shape.rows; n++) CHECK(forward.losses[n] == Approx(losses[n]).epsilon(2e-6).margin(2e-6));
     CHECK(excess(backward.logits, dlogits, unit_roundoff<T>() + 2e-6, 1e-6 * grad_scale) <= 1);
 }

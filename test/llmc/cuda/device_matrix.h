@@ -1,5 +1,6 @@
 // What the tests of the CUDA operators add to those of the CPU's: matrices in device memory, and the bound that a
-// storage type puts on the difference between the two.
+// storage type puts on the difference between the two. Where an operator has a sum or an exponential in it, the CPU's
+// is run in double: what differs is then the GPU's own rounding.
 #pragma once
 
 #include "test/llmc/cpu/operator_testing.h"
@@ -23,6 +24,17 @@ Buffer<float> rounded(Buffer<float> values) {
 template <class T>
 std::vector<float> rounded(const std::vector<float>& values) {
     return widen(narrow<T>(values));
+}
+
+inline Buffer<double> in_double(const Buffer<float>& values) {
+    Buffer<double> wide(values.rows(), values.cols());
+    for (int64_t i = 0; i < values.rows(); i++)
+        for (int64_t j = 0; j < values.cols(); j++) wide(i, j) = double{values(i, j)};
+    return wide;
+}
+
+inline std::vector<double> in_double(const std::vector<float>& values) {
+    return {values.begin(), values.end()};
 }
 
 // Elements between a row's end and the next row's beginning are poison and must stay so.
@@ -65,7 +77,8 @@ class DeviceMatrix {
 };
 
 // The largest |actual - expected| in units of what is allowed, relative |expected| + absolute; NaN counts as infinite.
-inline double excess(const Buffer<float>& actual, const Buffer<float>& expected, double relative, double absolute) {
+template <class Real>
+double excess(const Buffer<float>& actual, const Buffer<Real>& expected, double relative, double absolute) {
     if (actual.rows() != expected.rows() || actual.cols() != expected.cols()) return INFINITY;
     double largest = 0;
     for (int64_t i = 0; i < actual.rows(); i++) {

@@ -42,8 +42,8 @@ TEMPLATE_TEST_CASE("rope on the GPU is the CPU's, there and back", "[cuda][rope]
         turn(device, in_place.view(), device_cos.view(), device_sin.view(), device_rows.span(), shape.head_dim);
         return in_place.download();
     });
-    auto expected = heads;
-    const auto turn = back ? cpu::rope_backward<float> : cpu::rope_forward<float>;
+    auto expected = in_double(heads);
+    const auto turn = back ? cpu::rope_backward<double> : cpu::rope_forward<double>;
     turn(kCpu, expected.view(), cos.view(), sin.view(), table_rows, shape.head_dim);
     // Two products of up to 4 and their sum, in fp32, then one rounding to T.
     CHECK(excess(gpu, expected, unit_roundoff<T>() + 0x1p-23, 1e-6) <= 1);
