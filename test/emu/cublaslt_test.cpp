@@ -3,7 +3,7 @@
 
 #include <numeric>
 
-#include "llmc/dtype.h"
+#include "llmc/cuda/int8_gemm.cuh"
 #include "llmc/error.h"
 #include "test/files.h"
 #include "test/llmc/cuda/blas.h"
@@ -271,6 +271,33 @@ TEST_CASE("the fastest algorithm is found once, kept in a file and used from the
     BlasLt newer = operands.blas(directory);
     newer.prepare(product);
     CHECK(total(take_runs()) > 1);
+}
+
+TEST_CASE("a prepared int8 GEMM finds its choices made, forward and backward", "[cuda][cublaslt]") {
+    const Restore restore;
+    const test::TempDir temporary;
+    const int64_t n = 270, out = 300, in = 140;
+    const DeviceVector<char> workspace(1 << 20);
+    BlasLt blas(workspace.data(), static_cast<int64_t>(workspace.size()), temporary.path());
+    cuda::Device<float> device;
+    device.blas = &blas;
+    device.l2_bytes = 0;  // 3 x 3 and 3 x 2 tiles
+    cuda::prepare_int8_gemm(device, n, out, in);
+    cuda::prepare_int8_gemm(device, n, in, out);
+
+    const int64_t heuristics = emu::blas().heuristics, chosen = lines_of(blas.choices_file());
+    const DeviceVector<int8_t> tokens(288 * 304), weight(304 * 144);
+    const DeviceVector<float> row_scale(n), col_scale(out), y(n * out);
+    const DeviceVector<int32_t> tile(cuda::int8_gemm_nn_workspace(device, out, in));
+    const Matrix<const int8_t> wq = weight.matrix(304, in, 144);
+    take_runs();
+    cuda::int8_gemm_nt(device, y.matrix(n, out), tokens.matrix(288, in, 144), row_scale.data(), wq, col_scale.data(),
+                       nullptr, tile.span());
+    CHECK(total(take_runs()) == 3 * 3);
+    cuda::int8_gemm_nn(device, y.matrix(n, in), tokens.matrix(288, out, 304), row_scale.data(), wq, tile.span());
+    CHECK(total(take_runs()) == 3 * 2);
+    CHECK(emu::blas().heuristics == heuristics);
+    CHECK(lines_of(blas.choices_file()) == chosen);
 }
 
 TEST_CASE("products of one kind are timed once", "[cuda][cublaslt]") {
