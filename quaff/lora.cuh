@@ -57,11 +57,10 @@ void joint_weight(const Device<T>& device, Matrix<T> wz, const std::vector<quaff
     require(adapters.size() <= AdapterBlocks::kMost, "a joint layer has at most ", int{AdapterBlocks::kMost},
             " adapters, and this one has ", adapters.size());
     for (const quaff::LoraAdapter& adapter : adapters) blocks.blocks[blocks.count++] = {adapter.out_begin, adapter.b};
-    require(wz.size() < int64_t{1} << 32, "a joint weight of ", wz.rows, " x ", wz.cols,
+    require(wz.size() < (int64_t{1} << 32) - kThreads, "a joint weight of ", wz.rows, " x ", wz.cols,
             " is more than one kernel handles; use a lower rank");
-    launch(device, "joint_weight", joint_weight_kernel<T>,
-           dim3(static_cast<unsigned>((wz.size() + kThreads - 1) / kThreads)), kThreads, 0, wz, blocks, scale,
-           outlier_weight, s);
+    launch(device, "joint_weight", joint_weight_kernel<T>, dim3(static_cast<unsigned>(ceil_div(wz.size(), kThreads))),
+           kThreads, 0, wz, blocks, scale, outlier_weight, s);
 }
 
 }  // namespace cuda

@@ -35,8 +35,8 @@ __global__ void update_scales_kernel(Float* s, const Float* xmax, const Float* w
 template <class T>
 void update_scales(const Device<T>& device, std::span<float> s, const float* xmax, const float* wmax, float gamma) {
     const int count = static_cast<int>(s.size());
-    launch(device, "update_scales", update_scales_kernel<float>, (count + kScaleThreads - 1) / kScaleThreads,
-           kScaleThreads, 0, s.data(), xmax, wmax, gamma, count);
+    launch(device, "update_scales", update_scales_kernel<float>, ceil_div(count, kScaleThreads), kScaleThreads, 0,
+           s.data(), xmax, wmax, gamma, count);
 }
 
 // s [n] = beta of the maxima xmax [n] and wmax [n].

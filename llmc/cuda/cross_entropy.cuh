@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(kSoftmaxThreads)
         correct[n] = softmax.correct;
     }
     const float scale = grad_scale / softmax.total;
-    const int rounds = (vocabulary + column_step() - 1) / column_step();
+    const int rounds = ceil_div(vocabulary, column_step());
     for (int v = first_column() + (rounds - 1) * column_step(); v >= 0; v -= column_step()) {
         if (v >= vocabulary) continue;
         Eight<T> eight = load_eight(row, v, vocabulary);
@@ -94,7 +94,8 @@ __global__ void __launch_bounds__(kSoftmaxThreads)
 }
 
 inline dim3 softmax_threads(int64_t vocabulary) {
-    return dim3(static_cast<unsigned>(std::clamp<int64_t>((vocabulary + 255) / 256 * 32, 32, kSoftmaxThreads)));
+    const int64_t warps = ceil_div(vocabulary, 8 * kWarpSize);
+    return dim3(static_cast<unsigned>(kWarpSize * std::clamp<int64_t>(warps, 1, kSoftmaxThreads / kWarpSize)));
 }
 
 template <class T>

@@ -252,7 +252,7 @@ template <class T>
 void outlier_absmax(const Device<T>& device, float* xmax, ConstMatrix<T> x, std::span<const int32_t> channels) {
     const int count = static_cast<int>(channels.size());
     clear_absmax(device, xmax, channels.size());
-    const int64_t row_groups = (x.rows + kAbsmaxRows - 1) / kAbsmaxRows;
+    const int64_t row_groups = ceil_div(x.rows, kAbsmaxRows);
     launch(device, "outlier_absmax", outlier_absmax_kernel<T>,
            dim3(static_cast<unsigned>(row_groups), static_cast<unsigned>(count + 63) / 64), 64, 0, xmax, x,
            channels.data(), count);

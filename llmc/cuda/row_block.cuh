@@ -57,8 +57,8 @@ inline dim3 row_blocks(int64_t rows) {
 
 // Two Eights a thread, as far as 512 threads go: loads enough in flight, and several blocks on a multiprocessor.
 inline dim3 row_threads(int64_t cols) {
-    const int64_t threads = (cols + 15) / 16;
-    return dim3(static_cast<unsigned>(std::clamp<int64_t>((threads + 31) / 32 * 32, 32, 512)));
+    const int64_t warps = ceil_div(cols, 2 * 8 * kWarpSize);
+    return dim3(static_cast<unsigned>(kWarpSize * std::clamp<int64_t>(warps, 1, 16)));
 }
 
 __device__ inline int first_column() {
@@ -72,7 +72,7 @@ __device__ inline int column_step() {
 // Shared memory for `cols` elements of a row, in whole Eights.
 template <class T>
 size_t held_bytes(int64_t cols) {
-    return static_cast<size_t>((cols + 7) / 8) * sizeof(Eight<T>);
+    return static_cast<size_t>(ceil_div(cols, 8)) * sizeof(Eight<T>);
 }
 
 template <class T>
@@ -85,10 +85,10 @@ __device__ Eight<T>& held_eight(T* held, int c) {
 constexpr int kEightThreads = 256;
 
 inline dim3 eight_blocks(int64_t rows, int64_t cols) {
-    const int64_t eights = rows * ((cols + 7) / 8);
+    const int64_t eights = rows * ceil_div(cols, 8);
     require(eights < (int64_t{1} << 32) - kEightThreads, "a matrix of ", rows, " x ", cols,
             " is more than one kernel handles; use smaller micro-batches");
-    return dim3(static_cast<unsigned>((eights + kEightThreads - 1) / kEightThreads));
+    return dim3(static_cast<unsigned>(ceil_div(eights, kEightThreads)));
 }
 
 struct EightPosition {

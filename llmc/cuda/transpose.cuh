@@ -70,7 +70,7 @@ __global__ void transpose_int8_kernel(Matrix<Byte> out, Matrix<const Byte> wq) {
 
 template <class T>
 void transpose_int8(const Device<T>& device, Matrix<int8_t> out, Matrix<const int8_t> wq) {
-    const auto tiles = [](int64_t n) { return static_cast<unsigned>((n + kTransposeTile - 1) / kTransposeTile); };
+    const auto tiles = [](int64_t n) { return static_cast<unsigned>(ceil_div(n, kTransposeTile)); };
     launch(device, "transpose_int8", transpose_int8_kernel<int8_t>, dim3(tiles(out.rows), tiles(out.stride)),
            dim3(32, kTransposeWarps), 0, out, wq);
 }

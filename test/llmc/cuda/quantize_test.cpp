@@ -180,3 +180,18 @@ TEMPLATE_TEST_CASE("dequantised rows on the GPU are the CPU's", "[cuda][quantize
     // scales 3 10^-3 and 3).
     CHECK(excess(gpu, expected, unit_roundoff<T>() + 0x1p-23, has_bias ? 2e-3 : 0) <= 1);
 }
+
+#ifdef LLMC_EMULATED
+TEST_CASE("a row that outgrows the GPU's shared memory is an error that names the operator", "[cuda][quantize]") {
+    emu::machine().major = 7;
+    emu::machine().minor = 5;
+    const cuda::Device<fp16> device;
+    const DeviceMatrix<fp16> x(1, 40000), outliers(1, 0);
+    const DeviceVector<int8_t> q(40000);
+    const DeviceVector<float> row_scale(1);
+    CHECK_THROWS_WITH(
+        cuda::quantize_rows<fp16>(device, q.matrix(1, 40000), row_scale.data(), outliers.view(), x.view(), {}, nullptr),
+        Catch::Matchers::Contains("quantize_rows") && Catch::Matchers::Contains("shared memory"));
+    emu::machine() = {};
+}
+#endif
