@@ -109,10 +109,9 @@ __global__ void __launch_bounds__(kGenericThreads)
         const float score =
             band.visible(query, first_key + lane) ? shape.scale * lane_dot(q_rows.row(warp), k_tile) : -INFINITY;
         const float new_largest = fmaxf(largest, warp_max(score));
-        // A row that has seen no key yet subtracts nothing: -inf - -inf would be NaN.
-        const float offset = new_largest == -INFINITY ? 0.0f : new_largest;
-        const float correction = expf(largest - offset);
-        const float p = expf(score - offset);
+        // Finite from the first tile on: its 32 keys begin with the first that the first of the 8 queries sees.
+        const float correction = expf(largest - new_largest);
+        const float p = expf(score - new_largest);
         largest = new_largest;
         total = total * correction + warp_sum(p);
         for (float& sum : sums) sum *= correction;
