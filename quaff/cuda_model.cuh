@@ -9,10 +9,10 @@
 #include "quaff/model_setup.h"
 #include "quaff/scales.cuh"
 
-#define QUAFF_INSTANTIATE_CUDA(T)                                                                          \
-    template class quaff::Block<cuda::Device<T>>;                                                          \
-    template class quaff::Model<cuda::Device<T>>;                                                          \
-    template class quaff::Generator<cuda::Device<T>>;                                                      \
-    template quaff::OutlierChannels quaff::calibrate(const cuda::Device<T>&, const CheckpointReader&,      \
+#define QUAFF_INSTANTIATE_CUDA(T)                                                                        \
+    template class quaff::Block<cuda::Device<T>>;                                                        \
+    template class quaff::Model<cuda::Device<T>>;                                                        \
+    template class quaff::Generator<cuda::Device<T>>;                                                    \
+    template quaff::OutlierChannels quaff::calibrate(const cuda::Device<T>&, const CheckpointReader&,    \
                                                      std::span<const Batch>, const CalibrationOptions&); \
     template llmc::Peak cuda::measure_peak(const cuda::Device<T>&);

@@ -11,7 +11,8 @@
 #include "llmc/cpu/device.h"
 
 #ifdef LLMC_CUDA
-#include "llmc/cuda/device.cuh"
+#include "llmc/cuda/gpu.h"
+#include "llmc/cuda/peak.h"
 #define QUAFF_FOR_EACH_DEVICE(INSTANTIATE)  \
     INSTANTIATE(::cpu::Device)              \
     INSTANTIATE(::cuda::Device<cuda::bf16>) \

@@ -1,5 +1,4 @@
-// How fast this GPU multiplies matrices (peak.h): square products by cuBLASLt, large enough that nothing but the tensor
-// cores counts, the best of several rounds.
+// measure_peak(): see peak.h.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -8,7 +7,7 @@
 #include <cstdint>
 
 #include "llmc/cuda/gemm.cuh"
-#include "llmc/peak.h"
+#include "llmc/cuda/peak.h"
 
 namespace cuda {
 

@@ -1,0 +1,48 @@
+#include "llmc/cuda/gpu.h"
+
+#include <cstdlib>
+
+namespace cuda {
+
+namespace {
+
+int compute_capability(int index) {
+    int major = 0, minor = 0;
+    CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));
+    CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index));
+    return 10 * major + minor;
+}
+
+}  // namespace
+
+std::string why_no_gpu() {
+    int count = 0;
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    if (error != cudaSuccess) {
+        cudaGetLastError();  // it has been told; a later launch shall not report it again
+        if (error == cudaErrorInsufficientDriver)
+            return "the NVIDIA driver is missing or too old for this program's CUDA (nvidia-smi shows its version)";
+        if (error != cudaErrorNoDevice) return concat("CUDA does not start: ", cudaGetErrorString(error));
+    }
+    if (count == 0) return "no NVIDIA GPU is visible (nvidia-smi shows which the driver sees)";
+    const int capability = compute_capability(0);
+    if (capability < 75)
+        return concat("the GPU has compute capability ", capability / 10, '.', capability % 10,
+                      ", and int8 tensor cores begin with 7.5 (RTX 20, T4)");
+    return "";
+}
+
+bool has_bf16(int index) {
+    return compute_capability(index) >= 80;
+}
+
+std::filesystem::path cache_directory() {
+    // The places the XDG base directory specification names. No option of a run depends on them.
+    if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache == '/')
+        return std::filesystem::path(cache) / "train_quaff";
+    if (const char* home = std::getenv("HOME"); home && *home == '/')
+        return std::filesystem::path(home) / ".cache" / "train_quaff";
+    return {};
+}
+
+}  // namespace cuda

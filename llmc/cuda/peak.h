@@ -1,0 +1,13 @@
+// How fast this GPU multiplies matrices (llmc/peak.h): square products by cuBLASLt, large enough that nothing but the
+// tensor cores counts, the best of several rounds. Defined in peak.cuh.
+#pragma once
+
+#include "llmc/cuda/device.cuh"
+#include "llmc/peak.h"
+
+namespace cuda {
+
+template <class T>
+Peak measure_peak(const Device<T>& device);
+
+}  // namespace cuda
