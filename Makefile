@@ -156,7 +156,7 @@ test emu:
 endif
 
 # The tests of the CUDA operators once more, by nvcc, for the GPU of this machine.
-GPU_TEST_OBJECTS := $(patsubst %.cpp,$(BUILD)/gpu/%.o,$(wildcard test/llmc/cuda/*_test.cpp))
+GPU_TEST_OBJECTS := $(patsubst %.cpp,$(BUILD)/gpu/%.o,$(wildcard test/llmc/cuda/*_test.cpp test/quaff/cuda/*_test.cpp))
 $(BUILD)/gpu/%.o: %.cpp $(FLAGS_STAMP) | $(BUILD)/.test_deps_checked
 	@mkdir -p $(@D)
 	$(or $(NVCC),$(error make test-gpu: nvcc is not on PATH; install the CUDA toolkit or say NVCC=/path/to/nvcc)) $(NVCCFLAGS) -x cu -c $< -o $@
