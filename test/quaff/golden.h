@@ -115,38 +115,94 @@ inline std::string peft_name(const quaff::LoraAdapter& adapter, char matrix) {
     return "base_model.model." + adapter.module + ".lora_" + matrix + ".weight";
 }
 
+// The model's adapters as views of `flat`, which holds all of its parameters, or gradients, on the host.
+template <class Device>
+std::vector<quaff::LoraAdapter> host_adapters(quaff::Model<Device>& model, std::vector<float>& flat) {
+    std::vector<quaff::LoraAdapter> adapters = model.adapters();
+    for (quaff::LoraAdapter& adapter : adapters)
+        for (Matrix<float>* matrix : {&adapter.a, &adapter.b})
+            matrix->data = flat.data() + (matrix->data - model.parameters().data());
+    return adapters;
+}
+
 // Sets the model's adapters to those of a PEFT directory, which holds these and no others.
-inline void load_adapter(Model& model, const std::filesystem::path& path) {
+template <class Device>
+void load_adapter(quaff::Model<Device>& model, const std::filesystem::path& path) {
     const quaff::Adapter stored(path, model.config());
     require(stored.tensors().size() == model.adapters().size(), path.string(), " holds ", stored.tensors().size(),
             " adapters for ", model.adapters().size(), " of the model");
-    for (const quaff::LoraAdapter& adapter : model.adapters()) {
+    std::vector<float> parameters(model.parameters().size());
+    for (const quaff::LoraAdapter& adapter : host_adapters(model, parameters)) {
         const quaff::LoraTensor* tensor = stored.find(adapter.module);
         require(tensor != nullptr, path.string(), " has no adapter of ", adapter.module);
         std::copy_n(tensor->a.data, tensor->a.size(), adapter.a.data);
         std::copy_n(tensor->b.data, tensor->b.size(), adapter.b.data);
     }
+    model.write(model.parameters(), parameters);
 }
 
 // The largest distance of any adapter matrix (`what` "final.") or gradient ("grad.") from the golden one.
-inline double adapter_distance(const Model& model, const SafetensorsFile& file, const std::string& what) {
-    const bool gradient = what.ends_with("grad.");
+template <class Device>
+double adapter_distance(quaff::Model<Device>& model, const SafetensorsFile& file, const std::string& what) {
+    std::vector<float> flat = model.read(what.ends_with("grad.") ? model.gradients() : model.parameters());
     double largest = 0;
-    for (const quaff::LoraAdapter& adapter : model.adapters()) {
-        const double a = distance(values(gradient ? adapter.da : adapter.a), file, what + peft_name(adapter, 'A'));
-        const double b = distance(values(gradient ? adapter.db : adapter.b), file, what + peft_name(adapter, 'B'));
+    for (const quaff::LoraAdapter& adapter : host_adapters(model, flat)) {
+        const double a = distance(values(adapter.a), file, what + peft_name(adapter, 'A'));
+        const double b = distance(values(adapter.b), file, what + peft_name(adapter, 'B'));
         largest = std::max({largest, a, b});
     }
     return largest;
 }
+
+// A case of --method quaff, from quaff_reference.py.
+struct QuaffCase {
+    explicit QuaffCase(const std::string& name)
+        : full_precision(read_json(directory(name) / "golden.json")),
+          numbers(read_json(directory(name) / "quaff.json")),
+          tensors(directory(name) / "quaff.safetensors"),
+          checkpoint(directory(name) / "model"),
+          outliers(quaff::read_outlier_channels(directory(name) / numbers["outliers"].get<std::string>(),
+                                                checkpoint.config())),
+          options(build_options(full_precision, Method::quaff)) {
+        options.scale_momentum = numbers["gamma"];
+        options.grad_bits = numbers["grad_bits"];
+        if (!numbers["use_max_abs"]) outliers.max_abs.clear();
+    }
+
+    template <class Device = cpu::Device>
+    std::unique_ptr<quaff::Model<Device>> build(const Device& device = one_thread()) const {
+        auto model = std::make_unique<quaff::Model<Device>>(device, checkpoint, outliers, options);
+        load_adapter(*model, directory(numbers["case"]) / "adapter");
+        return model;
+    }
+
+    // The largest distance of any layer's s from those of `kind` after `step` steps.
+    template <class Device>
+    double scales_distance(const quaff::Model<Device>& model, const std::string& kind, int64_t step) const {
+        double largest = 0;
+        for (const quaff::LayerScales& layer : model.scales()) {
+            const std::vector<float> all = read_tensor(tensors, kind + ".scales." + layer.module);
+            const size_t n = layer.s.size();
+            largest = std::max(largest, distance(layer.s, std::span(all).subspan(static_cast<size_t>(step) * n, n)));
+        }
+        return largest;
+    }
+
+    json full_precision, numbers;
+    SafetensorsFile tensors;
+    CheckpointReader checkpoint;
+    quaff::OutlierChannels outliers;
+    BuildOptions options;
+};
 
 struct StepResult {
     double loss, gradient_norm;
 };
 
 // One training step on one micro-batch, clipped as torch.nn.utils.clip_grad_norm_ clips.
-inline StepResult train_step(Model& model, const Batch& batch, const AdamWOptions& adamw, double max_grad_norm,
-                             int64_t step) {
+template <class Device>
+StepResult train_step(quaff::Model<Device>& model, const Batch& batch, const AdamWOptions& adamw, double max_grad_norm,
+                      int64_t step) {
     model.zero_gradients();
     const quaff::LossSums sums =
         model.forward(batch, 1.0f / static_cast<float>(batch.n_labelled()), static_cast<uint64_t>(step));

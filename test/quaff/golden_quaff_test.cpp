@@ -16,44 +16,6 @@ namespace {
 
 const char* const kCases[] = {"llama_gqa", "llama_tied_llama3", "phi3"};
 
-struct QuaffCase {
-    explicit QuaffCase(const std::string& name)
-        : full_precision(read_json(directory(name) / "golden.json")),
-          numbers(read_json(directory(name) / "quaff.json")),
-          tensors(directory(name) / "quaff.safetensors"),
-          checkpoint(directory(name) / "model"),
-          outliers(quaff::read_outlier_channels(directory(name) / numbers["outliers"].get<std::string>(),
-                                                checkpoint.config())),
-          options(build_options(full_precision, Method::quaff)) {
-        options.scale_momentum = numbers["gamma"];
-        options.grad_bits = numbers["grad_bits"];
-        if (!numbers["use_max_abs"]) outliers.max_abs.clear();
-    }
-
-    std::unique_ptr<Model> build() const {
-        auto model = quaff::build_quantized_model(checkpoint, outliers, options, one_thread());
-        load_adapter(*model, directory(numbers["case"]) / "adapter");
-        return model;
-    }
-
-    // The largest distance of any layer's s from those of `kind` after `step` steps.
-    double scales_distance(Model& model, const std::string& kind, int64_t step) const {
-        double largest = 0;
-        for (const quaff::LayerScales& layer : model.scales()) {
-            const std::vector<float> all = read_tensor(tensors, kind + ".scales." + layer.module);
-            const size_t n = layer.s.size();
-            largest = std::max(largest, distance(layer.s, std::span(all).subspan(static_cast<size_t>(step) * n, n)));
-        }
-        return largest;
-    }
-
-    json full_precision, numbers;
-    SafetensorsFile tensors;
-    CheckpointReader checkpoint;
-    quaff::OutlierChannels outliers;
-    BuildOptions options;
-};
-
 void append(std::vector<float>& all, const std::vector<float>& more) {
     all.insert(all.end(), more.begin(), more.end());
 }

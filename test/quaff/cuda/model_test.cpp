@@ -1,0 +1,187 @@
+// The whole model on CUDA against the same goldens as the CPU's, which transformers, PEFT and the independent reference
+// of the method wrote: everything an operator's own test cannot see, because it lies between two of them.
+#include "llmc/cuda/gpu.h"
+#include "test/catch.h"
+#include "test/llmc/cuda/support.h"
+#include "test/quaff/golden.h"
+
+using namespace golden;
+
+namespace {
+
+const char* const kCases[] = {"llama_gqa", "llama_tied_llama3", "llama_mqa_linear", "llama_head_dim", "mistral_window",
+                              "phi3",      "phi3_longrope"};
+
+const char* const kQuaffCases[] = {"llama_gqa", "llama_tied_llama3", "phi3"};
+
+template <class T>
+std::vector<std::pair<size_t, T>> enumerate(const std::vector<T>& values) {
+    std::vector<std::pair<size_t, T>> numbered;
+    for (const T& value : values) numbered.emplace_back(numbered.size(), value);
+    return numbered;
+}
+
+template <class T>
+using CudaModel = quaff::Model<cuda::Device<T>>;
+
+// One golden case in full precision, and the model it is about.
+template <class T>
+struct Case {
+    explicit Case(const std::string& name)
+        : numbers(read_json(directory(name) / "golden.json")),
+          tensors(directory(name) / "golden.safetensors"),
+          checkpoint(directory(name) / "model"),
+          batches(make_batches(numbers["batches"])),
+          options(build_options(numbers, Method::fp)) {
+        model = std::make_unique<CudaModel<T>>(gpu.device, checkpoint, quaff::OutlierChannels{}, options);
+        golden::load_adapter(*model, directory(name) / "adapter");
+    }
+
+    json numbers;
+    SafetensorsFile tensors;
+    CheckpointReader checkpoint;
+    std::vector<Batch> batches;
+    BuildOptions options;
+    cuda::Gpu<T> gpu{0};
+    std::unique_ptr<CudaModel<T>> model;
+};
+
+// Ten steps of training; their losses and gradient norms.
+template <class Device>
+std::vector<StepResult> train(quaff::Model<Device>& model, const json& numbers, const std::vector<Batch>& batches) {
+    std::vector<StepResult> results;
+    const int64_t steps = numbers["steps"];
+    for (int64_t step = 0; step < steps; step++)
+        results.push_back(train_step(model, batches[static_cast<size_t>(step) % batches.size()], adamw_options(numbers),
+                                     numbers["max_grad_norm"], step + 1));
+    return results;
+}
+
+}  // namespace
+
+// The bounds of golden_fp_test.cpp: the same arithmetic in fp32, summed in another order.
+TEST_CASE("on CUDA in fp32, logits, gradients and ten steps equal those of transformers and PEFT", "[cuda][golden]") {
+    for (const std::string name : kCases) {
+        CAPTURE(name);
+        Case<float> test(name);
+        const std::vector<float> logits = test.model->logits(test.batches[0]);
+        const int64_t vocab_size = test.checkpoint.config().vocab_size;
+        std::vector<float> rows;
+        for (int64_t row : test.numbers["logits_rows"])
+            rows.insert(rows.end(), logits.begin() + row * vocab_size, logits.begin() + (row + 1) * vocab_size);
+        CHECK(distance(rows, test.tensors, "logits") < 1e-5);
+
+        const Batch& batch = test.batches[0];
+        test.model->zero_gradients();
+        test.model->forward(batch, 1.0f / static_cast<float>(batch.n_labelled()), 0);
+        test.model->backward(batch);
+        CHECK(adapter_distance(*test.model, test.tensors, "grad.") < 1e-4);
+
+        const std::vector<StepResult> steps = train(*test.model, test.numbers, test.batches);
+        for (size_t i = 0; i < steps.size(); i++) {
+            CAPTURE(i);
+            CHECK(steps[i].loss == Approx(test.numbers["losses"][i].get<double>()).epsilon(1e-5));
+            CHECK(steps[i].gradient_norm == Approx(test.numbers["grad_norms"][i].get<double>()).epsilon(1e-4));
+        }
+        CHECK(adapter_distance(*test.model, test.tensors, "final.") < 1e-4);
+    }
+}
+
+// As in golden_quaff_test.cpp: batches on which nothing lies near a rounding boundary, so that the bounds are those of
+// full precision.
+TEST_CASE("on CUDA in fp32, quaff evaluates and trains exactly as the reference", "[cuda][golden]") {
+    for (const std::string name : kQuaffCases) {
+        CAPTURE(name);
+        const QuaffCase test(name);
+        const cuda::Gpu<float> gpu(0);
+        const auto model = test.build(gpu.device);
+        const json& expected = test.numbers["exact"];
+        const std::vector<Batch> batches = make_batches(expected["batches"]);
+        for (size_t i = 0; i < batches.size(); i++) {
+            const int64_t step = static_cast<int64_t>(i) + 1;
+            CAPTURE(step);
+            const StepResult result =
+                train_step(*model, batches[i], adamw_options(test.numbers), test.numbers["max_grad_norm"], step);
+            CHECK(result.loss == Approx(expected["losses"][i].get<double>()).epsilon(1e-5));
+            CHECK(result.gradient_norm == Approx(expected["grad_norms"][i].get<double>()).epsilon(1e-4));
+            CHECK(test.scales_distance(*model, "exact", step) < 1e-4);
+            if (step == 1) CHECK(adapter_distance(*model, test.tensors, "exact.grad.") < 1e-4);
+        }
+        CHECK(adapter_distance(*model, test.tensors, "exact.final.") < 1e-4);
+        const Batch last = make_batch(expected["evaluate_last"][0]);
+        CHECK(mean_loss(model->evaluate(last)) == Approx(expected["eval_losses"][1].get<double>()).epsilon(1e-5));
+    }
+}
+
+// 16-bit storage rounds every activation by up to 2^-9 (bf16) or 2^-12 (fp16) of itself, some twenty times a layer,
+// independently: a few times that of the loss. int8 turns what is rounded near a boundary into a step of 1/127 of the
+// row's maximum; quaff's bound is what that does to these losses, twice.
+TEMPLATE_TEST_CASE("on CUDA in 16 bits, losses stay near those in fp32", "[cuda][golden]", cuda::bf16, cuda::fp16) {
+    constexpr bool kBf16 = std::is_same_v<TestType, cuda::bf16>;
+    for (const std::string name : kQuaffCases) {
+        CAPTURE(name);
+        Case<TestType> full(name);
+        for (const auto& [i, step] : enumerate(train(*full.model, full.numbers, full.batches))) {
+            CAPTURE(i);
+            CHECK(step.loss == Approx(full.numbers["losses"][i].template get<double>()).epsilon(kBf16 ? 0.01 : 0.001));
+        }
+        const QuaffCase test(name);
+        const auto model = test.build(full.gpu.device);
+        const json& expected = test.numbers["train"];
+        for (const auto& [i, batch] : enumerate(make_batches(expected["batches"]))) {
+            CAPTURE(i);
+            const StepResult step = train_step(*model, batch, adamw_options(test.numbers),
+                                               test.numbers["max_grad_norm"], static_cast<int64_t>(i) + 1);
+            CHECK(step.loss == Approx(expected["losses"][i].template get<double>()).epsilon(kBf16 ? 0.02 : 0.01));
+        }
+    }
+}
+
+TEST_CASE("on CUDA, neither the schedule nor recomputing changes a bit of training", "[cuda][golden]") {
+    std::vector<std::vector<float>> adapters;
+    for (const quaff::Recompute recompute : {quaff::Recompute::none, quaff::Recompute::block}) {
+        QuaffCase test("llama_gqa");
+        test.options.lora.dropout = 0.1f;
+        test.options.recompute = recompute;
+        const std::vector<Batch> batches = make_batches(test.numbers["train"]["batches"]);
+        cuda_test::for_each_schedule([&] {
+            const cuda::Gpu<cuda::bf16> gpu(0);
+            const auto model = test.build(gpu.device);
+            for (int64_t step = 1; step <= 2; step++)
+                train_step(*model, batches[static_cast<size_t>(step)], adamw_options(test.numbers), 1, step);
+            adapters.push_back(model->read(model->parameters()));
+        });
+    }
+    for (const std::vector<float>& adapter : adapters) CHECK(adapter == adapters[0]);
+}
+
+TEST_CASE("on CUDA, generation with a key/value cache gives the logits of the whole sequence", "[cuda][golden]") {
+    for (const std::string name : {"llama_gqa", "mistral_window", "phi3_longrope"}) {
+        CAPTURE(name);
+        Case<float> test(name);
+        const std::vector<int32_t>& cu_seqlens = test.batches[0].cu_seqlens;
+        const std::vector<int32_t> ids(test.batches[0].input_ids.begin(),
+                                       test.batches[0].input_ids.begin() + cu_seqlens[1]);
+        quaff::Generator<cuda::Device<float>> generator(*test.model, cu_seqlens[1]);
+        generator.prefill(std::span(ids).first(1));
+        for (size_t i = 1; i < ids.size(); i++) {
+            CAPTURE(i);
+            const std::span<const float> next = generator.decode(ids[i]);
+            const std::vector<int32_t> prefix(ids.begin(), ids.begin() + static_cast<int64_t>(i) + 1);
+            const std::vector<int32_t> labels(prefix.size(), kIgnoreLabel);
+            const std::vector<float> all = test.model->logits(
+                make_batch({{"input_ids", prefix}, {"labels", labels}, {"cu_seqlens", {0, prefix.size()}}}));
+            CHECK(distance(std::vector<float>(next.begin(), next.end()), std::span(all).last(next.size())) < 1e-5);
+        }
+    }
+}
+
+TEST_CASE("on CUDA, calibration finds the channels that the CPU finds", "[cuda][golden]") {
+    for (const std::string name : {"llama_gqa", "phi3"}) {
+        CAPTURE(name);
+        Case<float> test(name);
+        const quaff::OutlierChannels found = quaff::calibrate(test.gpu.device, test.checkpoint, test.batches, {});
+        const quaff::OutlierChannels expected = quaff::calibrate(one_thread(), test.checkpoint, test.batches, {});
+        CHECK(found.channels == expected.channels);
+    }
+}
