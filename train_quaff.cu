@@ -37,7 +37,7 @@ int run_on_device(const quaff::Options& options, llmc::Terminal& terminal) {
     const std::string missing = cuda::why_no_gpu();
     if (!missing.empty()) {
         if (options.device == "cuda") throw llmc::Error("--device cuda: " + missing);
-        terminal.line("on the CPU, because " + missing);
+        terminal.warn("on the CPU, because " + missing);
         return run_on_cpu(options, terminal);
     }
     const std::string dtype = options.dtype != "auto" ? options.dtype : cuda::has_bf16(0) ? "bf16" : "fp16";

@@ -1,6 +1,7 @@
 #include "quaff/run_report.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -43,18 +44,28 @@ void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figur
                          {"tokens_per_second", tokens_per_second},
                          {"sol", figures.speed_of_light},
                          {"peak_memory_bytes", peak_memory}};
+    if (figures.loss_scale > 1) {
+        line["loss_scale"] = figures.loss_scale;
+        line["skipped_steps"] = figures.skipped;
+    }
     const std::string count = concat("step ", step, "/", total_steps), remaining = format_duration(seconds_left);
     terminal_.line(count +
                    format("  loss %.4f  grad norm %.3f  lr %.2e  %.0f tokens/s  %.0f%% SOL  ", figures.loss,
                           figures.grad_norm, figures.learning_rate, tokens_per_second, 100 * figures.speed_of_light) +
                    format_bytes(peak_memory) + "  ETA " + remaining);
+    if (!std::isfinite(figures.grad_norm)) {
+        line["grad_norm"] = nullptr;  // JSON has no infinity
+        terminal_.warn(concat(count, ": skipped, its gradient overflows fp16 with a loss scale of ", figures.loss_scale,
+                              "; the next step halves it"));
+    }
     const auto flag = [&](const char* name, const char* key, double z) {
-        if (z <= kSpike) return;
+        if (!(z > kSpike)) return;
         line[key] = z;
         terminal_.warn(concat(count, ": the ", name, format(" is %.1f standard deviations above the steps before", z)));
     };
     flag("loss", "loss_zscore", loss_spikes_.update(figures.loss));
-    flag("gradient norm", "grad_norm_zscore", grad_norm_spikes_.update(figures.grad_norm));
+    if (std::isfinite(figures.grad_norm))
+        flag("gradient norm", "grad_norm_zscore", grad_norm_spikes_.update(figures.grad_norm));
     log_->write(line);
     terminal_.status(progress_bar(step, total_steps, 30) + " ETA " + remaining);
 }

@@ -25,6 +25,8 @@ struct StepFigures {
     int64_t tokens = 0, labelled = 0;
     double seconds = 0;
     double speed_of_light = 0;  // least possible seconds / seconds
+    double loss_scale = 1;      // of this step
+    int64_t skipped = 0;        // steps so far whose gradient overflowed fp16 and was not taken
 };
 
 // An evaluation example, and the model's own answers to its source.

@@ -205,7 +205,9 @@ template <class Device>
 void Trainer<Device>::prepare() {
     read_data();
     plan_steps();
+    state_.loss_scale.value = LossScale::kFirst;
     find_checkpoint();
+    if (!Device::scales_loss) state_.loss_scale.value = 1;
     const std::string& adapter = resumed_from_.empty() ? options_.adapter : resumed_from_;
     frozen_ = resolve_frozen_layers(setup_, device_, adapter, train_.examples, progress());
     const BuildOptions build = build_options(options_, frozen_, limits_, /*training=*/true, device_.available_memory());
@@ -266,12 +268,14 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
     }
     // Should a signal end the run in the middle of the window, the step was never begun: the scales go back too.
     const std::vector<LayerScales> scales = model_->scales();
+    LossScale& scale = state_.loss_scale;
     model_->zero_gradients();
     double loss_sum = 0;
     for (int64_t i = 0; i < window.count; ++i) {
         const Batch& batch = batches[static_cast<size_t>(i)];
-        const LossSums sums = model_->forward(batch, static_cast<float>(1.0 / static_cast<double>(taken.labelled)),
-                                              static_cast<uint64_t>(state_.micro_batches + i));
+        const LossSums sums =
+            model_->forward(batch, static_cast<float>(scale.value / static_cast<double>(taken.labelled)),
+                            static_cast<uint64_t>(state_.micro_batches + i));
         if (!std::isfinite(sums.loss)) fail_nonfinite(step, "loss", sums.loss);
         loss_sum += sums.loss;
         model_->backward(batch);
@@ -285,18 +289,24 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
                                 static_cast<long long>(window.count)));
     }
     taken.loss = loss_sum / static_cast<double>(taken.labelled);
-    taken.grad_norm = model_->gradient_norm();
-    if (!std::isfinite(taken.grad_norm)) fail_nonfinite(step, "gradient norm", taken.grad_norm);
-    const double clip =
-        options_.max_grad_norm > 0 ? std::min(1.0, options_.max_grad_norm / (taken.grad_norm + 1e-6)) : 1.0;
+    taken.grad_norm = model_->gradient_norm() / scale.value;
     taken.learning_rate = schedule_->at(step);
-    AdamWOptions adamw;
-    adamw.learning_rate = taken.learning_rate;
-    adamw.beta1 = options_.adam_beta1;
-    adamw.beta2 = options_.adam_beta2;
-    adamw.eps = options_.adam_eps;
-    adamw.weight_decay = options_.weight_decay;
-    model_->step(adamw, step, static_cast<float>(clip));
+    taken.loss_scale = scale.value;
+    if (std::isfinite(taken.grad_norm)) {
+        const double clip =
+            options_.max_grad_norm > 0 ? std::min(1.0, options_.max_grad_norm / (taken.grad_norm + 1e-6)) : 1.0;
+        AdamWOptions adamw;
+        adamw.learning_rate = taken.learning_rate;
+        adamw.beta1 = options_.adam_beta1;
+        adamw.beta2 = options_.adam_beta2;
+        adamw.eps = options_.adam_eps;
+        adamw.weight_decay = options_.weight_decay;
+        model_->step(adamw, step - scale.skipped, static_cast<float>(clip / scale.value));
+        scale.step_taken();
+    } else if (!scale.step_overflowed()) {
+        fail_nonfinite(step, "gradient norm", taken.grad_norm);
+    }
+    taken.skipped = scale.skipped;
 
     taken.seconds = seconds_since(begin);
     const double floor = work.int8_operations / peak_.int8_operations + work.float_operations / peak_.float_operations;

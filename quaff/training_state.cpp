@@ -51,6 +51,10 @@ void write_state(const fs::path& folder, const TrainingState& state) {
                                            {"model", {{"fingerprint", state.model}}},
                                            {"data", {{"fingerprint", state.data}, {"next_step", state.step}}},
                                            {"rng", {{"seed", state.seed}, {"micro_batches", state.micro_batches}}},
+                                           {"loss_scale",
+                                            {{"value", state.loss_scale.value},
+                                             {"good_steps", state.loss_scale.good_steps},
+                                             {"skipped", state.loss_scale.skipped}}},
                                            {"options", options},
                                            {"eval_before", state.eval_before},
                                            {"answers_before", state.answers_before}};
@@ -70,6 +74,10 @@ TrainingState read_state(const fs::path& folder) {
     state.data = object.object("data").string("fingerprint");
     state.seed = object.object("rng").integer("seed", 0, INT64_MAX);
     state.micro_batches = object.object("rng").integer("micro_batches", 0, INT64_MAX);
+    const JsonObject loss_scale = object.object("loss_scale");
+    state.loss_scale.value = loss_scale.number("value", 1, LossScale::kLargest);
+    state.loss_scale.good_steps = loss_scale.integer("good_steps", 0, INT64_MAX);
+    state.loss_scale.skipped = loss_scale.integer("skipped", 0, state.step);
     for (const auto& [name, value] : object.value("options").items())
         state.options.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
     if (object.has("eval_before")) state.eval_before = object.value("eval_before");

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "llmc/loss_scale.h"
 #include "quaff/model.h"
 
 namespace quaff {
@@ -26,6 +27,7 @@ struct TrainingState {
     double epoch = 0;
     int64_t seed = 0;
     double loss = 0;    // of the last step
+    LossScale loss_scale;
     std::string model;  // fingerprint of the model's config and files
     std::string data;   // fingerprint of the training examples
     std::vector<std::pair<std::string, std::string>> options;

@@ -19,6 +19,7 @@ struct Device {
     using compute_t = float;  // activations, outlier rows, head
     static constexpr const char* name = "cpu";
     static constexpr const char* compute_name = "fp32";
+    static constexpr bool scales_loss = false;  // loss_scale.h
 
     int threads = omp_get_max_threads();
 

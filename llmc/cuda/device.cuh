@@ -13,9 +13,23 @@
 #include <string>
 #include <type_traits>
 
+#include "llmc/arena.h"
 #include "llmc/cuda/check.cuh"
 #include "llmc/error.h"
 #include "llmc/tensor.h"
+
+namespace llmc {
+
+template <>
+constexpr const char* type_name<__nv_bfloat16>() {
+    return "bf16";
+}
+template <>
+constexpr const char* type_name<__half>() {
+    return "fp16";
+}
+
+}  // namespace llmc
 
 namespace cuda {
 
@@ -33,6 +47,8 @@ struct Device {
     static constexpr const char* compute_name = std::is_same_v<T, bf16>   ? "bf16"
                                                 : std::is_same_v<T, fp16> ? "fp16"
                                                                           : "fp32";
+
+    static constexpr bool scales_loss = std::is_same_v<T, fp16>;  // loss_scale.h
 
     int index = 0;
     cudaStream_t stream = nullptr;       // the work of all operators, in order

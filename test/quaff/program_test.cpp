@@ -16,6 +16,10 @@
 #include "test/files.h"
 #include "test/quaff/golden.h"
 
+#ifdef LLMC_EMULATED
+#include "test/emu/emulator.h"
+#endif
+
 int train_quaff_main(int argc, char** argv);
 #define main train_quaff_main
 #include "train_quaff.cu"
@@ -69,7 +73,11 @@ struct Desk {
     std::string model = (golden_case / "model").string(), adapter = (golden_case / "adapter").string();
     std::string data, out = folder / "run";
 
+    // On a machine without a GPU, unless a test says otherwise.
     Desk() {
+#ifdef LLMC_EMULATED
+        emu::machine().devices = 0;
+#endif
         const json& batch = numbers["batches"][0];
         const std::vector<int> ids = batch["input_ids"], labels = batch["labels"], ends = batch["cu_seqlens"];
         std::string lines;
@@ -81,6 +89,12 @@ struct Desk {
         }
         data = folder.write("data.jsonl", lines);
     }
+
+#ifdef LLMC_EMULATED
+    ~Desk() {
+        emu::machine() = {};
+    }
+#endif
 
     // Runs the program on one thread.
     Ending run(std::vector<std::string> arguments) const {
@@ -284,3 +298,53 @@ TEST_CASE("--plan prints the memory and writes nothing", "[program]") {
         CHECK(desk.files() == std::set<std::string>{desk.data});
     }
 }
+
+#ifdef LLMC_EMULATED
+
+TEST_CASE("--device cuda trains the golden step on the GPU, in every type", "[program][cuda][golden]") {
+    const Desk desk;
+    emu::machine().devices = 1;
+    const double golden_loss = desk.numbers["losses"][0];
+    for (const auto& [dtype, bound] : {std::pair("fp32", 1e-5), std::pair("bf16", 0.01), std::pair("fp16", 0.001)}) {
+        CAPTURE(dtype);
+        const Ending ending =
+            desk.run("train", {"--device",    "cuda",       "--dtype",         dtype,   "--method",     "fp",
+                               "--adapter",   desk.adapter, "--lora-dropout",  "0",     "--batch-size", "3",
+                               "--max-steps", "2",          "--learning-rate", "0.001", "--eval-data",  desk.data,
+                               "--out",       desk.out});
+        INFO(ending.err);
+        REQUIRE(ending.status == 0);
+        const json result = ending.object();
+        CHECK(result["eval_before"]["loss"].get<double>() == Approx(golden_loss).epsilon(bound));
+        CHECK(result["eval_after"]["loss"].get<double>() < result["eval_before"]["loss"].get<double>());
+        // The CPU evaluates what the GPU trained.
+        const json again = desk.run("eval", {"--device", "cpu", "--adapter", result["adapter"]}).object();
+        CHECK(again["loss"].get<double>() == Approx(result["eval_after"]["loss"].get<double>()).epsilon(bound));
+    }
+    const Ending table = desk.run("train", {"--device", "cuda", "--plan", "--out", desk.out});
+    CHECK(table.status == 0);
+    CHECK(mentions(table.err, "bf16["));  // auto: compute capability 8.0 has it
+}
+
+TEST_CASE("a GPU that cannot be used is named as the reason, and auto goes on without it", "[program][cuda]") {
+    const Desk desk;
+    const Ending none = desk.run("eval", {"--device", "cuda"});
+    CHECK(none.status == 1);
+    CHECK(mentions(none.err, "no NVIDIA GPU is visible"));
+    const Ending fallen_back = desk.run("eval", {"--method", "fp"});
+    CHECK(fallen_back.status == 0);
+    CHECK(mentions(fallen_back.err, "on the CPU, because no NVIDIA GPU is visible"));
+
+    emu::machine().devices = 1;
+    emu::machine().major = 7;
+    emu::machine().minor = 0;
+    const Ending old = desk.run("eval", {"--device", "cuda"});
+    CHECK(old.status == 1);
+    CHECK(mentions(old.err, "compute capability 7.0"));
+    emu::machine().minor = 5;
+    const Ending turing = desk.run("eval", {"--device", "cuda", "--dtype", "bf16"});
+    CHECK(turing.status == 1);
+    CHECK(mentions(turing.err, "--dtype fp16"));
+}
+
+#endif

@@ -1,0 +1,35 @@
+#include "llmc/loss_scale.h"
+
+#include "test/catch.h"
+
+using llmc::LossScale;
+
+TEST_CASE("an overflow halves the loss scale and skips the step, until there is no scale to blame", "[loss_scale]") {
+    LossScale scale;
+    scale.value = 4;
+    CHECK(scale.step_overflowed());
+    CHECK(scale.value == 2);
+    CHECK(scale.step_overflowed());
+    CHECK(scale.value == 1);
+    CHECK_FALSE(scale.step_overflowed());
+    CHECK(scale.value == 1);
+    CHECK(scale.skipped == 2);
+}
+
+TEST_CASE("the loss scale doubles after enough steps without an overflow, up to a bound", "[loss_scale]") {
+    LossScale scale;
+    scale.value = LossScale::kLargest / 2;
+    for (int64_t i = 0; i < LossScale::kGrowAfter - 1; i++) scale.step_taken();
+    CHECK(scale.value == LossScale::kLargest / 2);
+    CHECK(scale.step_overflowed());  // counts anew
+    for (int64_t i = 0; i < LossScale::kGrowAfter - 1; i++) scale.step_taken();
+    CHECK(scale.value == LossScale::kLargest / 4);
+    for (int64_t i = 0; i < 5 * LossScale::kGrowAfter; i++) scale.step_taken();
+    CHECK(scale.value == LossScale::kLargest);
+}
+
+TEST_CASE("a loss that is not scaled stays so", "[loss_scale]") {
+    LossScale scale;
+    for (int64_t i = 0; i < 2 * LossScale::kGrowAfter; i++) scale.step_taken();
+    CHECK(scale.value == 1);
+}
