@@ -147,6 +147,8 @@ class QuantizedLinear {
     std::vector<Matrix<T>> compute_b;
 
     int64_t rank() const { return lora_a.rows; }
+    // Of Z and Wz: rows that begin at multiples of 16 bytes in every type, which is what fast GEMMs want.
+    int64_t z_stride() const { return (rank() + n_outliers() + 7) / 8 * 8; }
     int64_t n_outliers() const { return static_cast<int64_t>(channels.size()); }
 
     void layout(Arena<Device>& arena, const Device& device) {
@@ -172,9 +174,8 @@ class QuantizedLinear {
     void size_workspace(const Device& device, LinearWorkspaceSizes& sizes, int64_t n_tokens, bool training,
                         float dropout, int grad_bits) const {
         const auto raise = [](int64_t& size, int64_t need) { size = std::max(size, need); };
-        const int64_t z_columns = rank() + n_outliers();
-        raise(sizes.z, n_tokens * z_columns);
-        raise(sizes.joint_weight, out_features * z_columns);
+        raise(sizes.z, n_tokens * z_stride());
+        raise(sizes.joint_weight, out_features * z_stride());
         if (training && rank() > 0 && dropout > 0) raise(sizes.dropped, n_tokens * in_features);
         if (method == Method::fp) return;
         const bool int8_backward = training && grad_bits == 8;
@@ -234,7 +235,7 @@ class QuantizedLinear {
     void forward(const Device& device, Matrix<T> y, Matrix<const T> x, Matrix<T> saved_z, const PassInfo& pass,
                  LinearWorkspace<Device>& workspace) {
         const int64_t n = n_outliers(), r = rank();
-        Matrix<T> z(workspace.z.data(), x.rows, r + n);
+        Matrix<T> z(workspace.z.data(), x.rows, r + n, z_stride());
         if (statistics) {
             std::vector<float> staging;
             statistics->observe(host_view(device, x, staging), host_of(device).threads);
@@ -256,7 +257,7 @@ class QuantizedLinear {
             if (pass.mode != Mode::evaluate) copy<T>(device, saved_z, z.columns(0, r));
         }
         if (r + n > 0) {
-            Matrix<T> wz(workspace.joint_weight.data(), out_features, r + n);
+            Matrix<T> wz(workspace.joint_weight.data(), out_features, r + n, z_stride());
             joint_weight(device, wz, adapters, pass.lora_scale, outlier_weight, s.data());
             gemm_nt<T>(device, y, z, wz, 1, 1);
         }

@@ -32,7 +32,6 @@ void RunReport::open_log(const JsonLog::Keep& keep) {
 
 void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left) {
     const double tokens_per_second = static_cast<double>(figures.tokens) / figures.seconds;
-    const int64_t peak_memory = peak_resident_memory();
     ordered_json line = {{"step", step},
                          {"epoch", figures.epoch},
                          {"loss", figures.loss},
@@ -43,7 +42,7 @@ void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figur
                          {"step_seconds", figures.seconds},
                          {"tokens_per_second", tokens_per_second},
                          {"sol", figures.speed_of_light},
-                         {"peak_memory_bytes", peak_memory}};
+                         {"peak_memory_bytes", figures.peak_memory}};
     if (figures.loss_scale > 1) {
         line["loss_scale"] = figures.loss_scale;
         line["skipped_steps"] = figures.skipped;
@@ -52,7 +51,7 @@ void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figur
     terminal_.line(count +
                    format("  loss %.4f  grad norm %.3f  lr %.2e  %.0f tokens/s  %.0f%% SOL  ", figures.loss,
                           figures.grad_norm, figures.learning_rate, tokens_per_second, 100 * figures.speed_of_light) +
-                   format_bytes(peak_memory) + "  ETA " + remaining);
+                   format_bytes(figures.peak_memory) + "  ETA " + remaining);
     if (!std::isfinite(figures.grad_norm)) {
         line["grad_norm"] = nullptr;  // JSON has no infinity
         terminal_.warn(concat(count, ": skipped, its gradient overflows fp16 with a loss scale of ", figures.loss_scale,

@@ -25,6 +25,7 @@ struct StepFigures {
     int64_t tokens = 0, labelled = 0;
     double seconds = 0;
     double speed_of_light = 0;  // least possible seconds / seconds
+    int64_t peak_memory = 0;    // bytes, so far
     double loss_scale = 1;      // of this step
     int64_t skipped = 0;        // steps so far whose gradient overflowed fp16 and was not taken
 };

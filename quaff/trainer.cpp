@@ -182,7 +182,7 @@ ordered_json Trainer<Device>::run(bool& stopped) {
         {"eval_before", state_.eval_before},
         {"eval_after", eval_after},
         {"tokens_per_second", training_seconds_ > 0 ? static_cast<double>(training_tokens_) / training_seconds_ : 0},
-        {"peak_memory_bytes", peak_resident_memory()},
+        {"peak_memory_bytes", device_.peak_memory()},
         {"adapter", (fs::path(options_.out) / "adapter").string()}};
     if (stopped) {
         write_checkpoint_now();
@@ -307,6 +307,7 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
         fail_nonfinite(step, "gradient norm", taken.grad_norm);
     }
     taken.skipped = scale.skipped;
+    taken.peak_memory = device_.peak_memory();
 
     taken.seconds = seconds_since(begin);
     const double floor = work.int8_operations / peak_.int8_operations + work.float_operations / peak_.float_operations;

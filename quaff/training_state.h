@@ -26,7 +26,7 @@ struct TrainingState {
     int64_t micro_batches = 0;  // taken in them: the dropout stream of the next one
     double epoch = 0;
     int64_t seed = 0;
-    double loss = 0;    // of the last step
+    double loss = 0;  // of the last step
     LossScale loss_scale;
     std::string model;  // fingerprint of the model's config and files
     std::string data;   // fingerprint of the training examples

@@ -39,6 +39,8 @@ struct Device {
     }
     // Bytes that can still be had.
     int64_t available_memory() const { return llmc::available_memory(); }
+    // Bytes that this process has held at most.
+    int64_t peak_memory() const { return peak_resident_memory(); }
 };
 
 }  // namespace cpu

@@ -103,6 +103,12 @@ struct Device {
         CUDA_CHECK(cudaMemGetInfo(&free, &total));
         return static_cast<int64_t>(free);
     }
+    // Bytes of the GPU's memory that are taken, by whomever: what the plan asked for is never given back within a run.
+    int64_t peak_memory() const {
+        size_t free = 0, total = 0;
+        CUDA_CHECK(cudaMemGetInfo(&free, &total));
+        return static_cast<int64_t>(total - free);
+    }
     // Waits until all work so far is done.
     void synchronize() const { CUDA_CHECK(cudaStreamSynchronize(stream)); }
 };
