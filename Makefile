@@ -8,7 +8,8 @@ BUILD    ?= build
 CXX      ?= g++
 # Instruction set of this machine; ARCH=x86-64-v3 makes a program for any CPU with AVX2.
 ARCH     ?= native
-NVCC     ?= $(shell command -v nvcc 2>/dev/null)
+# CUDA 12 is the first with C++20; an older one is as good as none.
+NVCC     ?= $(shell nvcc --version 2>/dev/null | grep -qE 'release (1[2-9]|[2-9][0-9])\.' && command -v nvcc)
 # SANITIZE=address,undefined builds everything instrumented.
 SANITIZE ?=
 # Catch2 arguments for `make test`, for instance TEST_ARGS='[tokenizer]'.
@@ -48,13 +49,18 @@ LIB_SOURCES  += $(CUDA_SOURCES) $(CUDA_KERNELS) $(filter-out %_test.cpp,$(wildca
 CUDA_FLAGS   := -DLLMC_CUDA -DLLMC_EMULATED -Itest/emu -Wno-unknown-pragmas
 else ifneq ($(NVCC),)
 LIB_SOURCES  += $(CUDA_SOURCES) $(CUDA_KERNELS)
-CUDA_HOME    := $(dir $(NVCC))..
-CUDA_FLAGS   := -DLLMC_CUDA -isystem $(CUDA_HOME)/include
-CUDA_LIBS    := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(abspath $(CUDA_HOME)/lib64) -lcublasLt -lcudart_static -ldl -lrt -lpthread
-# The GPU of this machine, or else every architecture there is a reason to have: GPU_ARCHS="75 90" trims them.
-GPU_ARCHS    ?= $(or $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u),75 80 86 89 90 100 120)
+CUDA_HOME    := $(patsubst %/bin/nvcc,%,$(shell readlink -f $(NVCC)))
+# -idirafter: where CUDA is a package of the distribution these are the system's own folders, whose order must stay.
+CUDA_FLAGS   := -DLLMC_CUDA -idirafter $(CUDA_HOME)/include
+CUDA_LIBS    := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcudart_static -ldl -lrt -lpthread
+# The GPUs of this machine, or else every architecture there is a reason to have, as far as this nvcc knows it, and
+# portable code of the newest for what comes after: GPU_ARCHS="75 90" trims them.
+KNOWN_ARCHS  := $(filter 75 80 86 87 88 89 90 100 103 110 120 121,$(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch)))
+GPUS_HERE    := $(filter $(KNOWN_ARCHS),$(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u))
+GPU_ARCHS    ?= $(or $(GPUS_HERE),$(filter $(KNOWN_ARCHS),75 80 86 89 90 100 120))
 NVCCFLAGS     = -std=c++20 --expt-relaxed-constexpr -ccbin $(lastword $(CXX)) -O3 -I. -DLLMC_CUDA -MMD -MP \
                 $(foreach arch,$(GPU_ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch)) \
+                -gencode arch=compute_$(lastword $(GPU_ARCHS)),code=compute_$(lastword $(GPU_ARCHS)) \
                 -Xcompiler -fopenmp,-Wall,-Wextra,-Werror,-march=$(ARCH)
 endif
 ALL_CXXFLAGS += $(CUDA_FLAGS)
@@ -96,9 +102,10 @@ deps:
 
 # Objects of other flags are not mixed: when the flags change, everything is compiled again.
 FLAGS_STAMP := $(BUILD)/.flags
+ALL_FLAGS = $(CXX) $(ALL_CXXFLAGS) $(if $(NVCC),$(NVCC) $(NVCCFLAGS))
 $(FLAGS_STAMP): force
 	@mkdir -p $(@D)
-	@echo '$(CXX) $(ALL_CXXFLAGS)' | cmp -s - $@ || echo '$(CXX) $(ALL_CXXFLAGS)' > $@
+	@echo '$(ALL_FLAGS)' | cmp -s - $@ || echo '$(ALL_FLAGS)' > $@
 
 # One look at what the build needs, so that a missing package is a sentence and not a page of compiler errors.
 $(BUILD)/.deps_checked: scripts/check_deps.sh

@@ -14,20 +14,31 @@ struct LossScale {
     static constexpr double kFirst = 65536, kLargest = 16777216;
     static constexpr int64_t kGrowAfter = 1000;
 
+    bool active = false;     // otherwise the scale is one and stays so
     double value = 1;        // a power of two: scaling and unscaling round nothing
     int64_t good_steps = 0;  // since the scale last changed
     int64_t skipped = 0;     // in the whole run
 
+    void start() {
+        active = true;
+        value = kFirst;
+        good_steps = 0;
+    }
+    void stop() {
+        active = false;
+        value = 1;
+    }
+
     // The step's gradient was finite.
     void step_taken() {
-        if (value <= 1 || ++good_steps < kGrowAfter) return;
+        if (!active || ++good_steps < kGrowAfter) return;
         good_steps = 0;
         if (value < kLargest) value *= 2;
     }
 
     // It was not. False when there is nothing left to blame the scale for; otherwise the step is to be skipped.
     bool step_overflowed() {
-        if (value <= 1) return false;
+        if (!active || value <= 1) return false;
         value /= 2;
         good_steps = 0;
         skipped++;

@@ -170,7 +170,8 @@ class Model {
     std::span<int32_t> ids_, cu_seqlens_, rope_rows_, label_rows_, label_ids_;
     int64_t n_tokens_ = 0, n_sequences_ = 0, max_length_ = 0;
     PassInfo pass_;
-    std::vector<float> host_losses_;  // what LossSums shows, where the device's memory is not the host's
+    std::vector<int32_t> host_rope_rows_;  // uploaded; stays until the pass is over
+    std::vector<float> host_losses_;       // what LossSums shows, where the device's memory is not the host's
     std::vector<uint8_t> host_correct_;
 };
 

@@ -29,15 +29,15 @@ void Model<Device>::begin(const Batch& batch, Mode mode, int64_t total_length) {
     n_tokens_ = batch.n_tokens();
     n_sequences_ = static_cast<int64_t>(batch.cu_seqlens.size()) - 1;
     max_length_ = batch.max_sequence_length();
-    std::vector<int32_t> rope_rows(batch.input_ids.size());
+    host_rope_rows_.resize(batch.input_ids.size());
     for (size_t s = 0; s + 1 < batch.cu_seqlens.size(); s++) {
         const int32_t begin = batch.cu_seqlens[s], end = batch.cu_seqlens[s + 1];
         for (int32_t n = begin; n < end; n++)
-            rope_rows[n] = rope_.row(batch.positions[n], total_length > 0 ? total_length : end - begin);
+            host_rope_rows_[n] = rope_.row(batch.positions[n], total_length > 0 ? total_length : end - begin);
     }
     upload(device_, ids_, batch.input_ids);
     upload(device_, cu_seqlens_, batch.cu_seqlens);
-    upload(device_, rope_rows_, rope_rows);
+    upload(device_, rope_rows_, host_rope_rows_);
     upload(device_, label_rows_, batch.label_rows);
     upload(device_, label_ids_, batch.label_ids);
 

@@ -43,7 +43,7 @@ void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figur
                          {"tokens_per_second", tokens_per_second},
                          {"sol", figures.speed_of_light},
                          {"peak_memory_bytes", figures.peak_memory}};
-    if (figures.loss_scale > 1) {
+    if (figures.loss_scale > 1 || figures.skipped > 0) {
         line["loss_scale"] = figures.loss_scale;
         line["skipped_steps"] = figures.skipped;
     }

@@ -205,9 +205,10 @@ template <class Device>
 void Trainer<Device>::prepare() {
     read_data();
     plan_steps();
-    state_.loss_scale.value = LossScale::kFirst;
     find_checkpoint();
-    if (!Device::scales_loss) state_.loss_scale.value = 1;
+    // A run may go on on another device than it began on.
+    if (!Device::scales_loss) state_.loss_scale.stop();
+    if (Device::scales_loss && !state_.loss_scale.active) state_.loss_scale.start();
     const std::string& adapter = resumed_from_.empty() ? options_.adapter : resumed_from_;
     frozen_ = resolve_frozen_layers(setup_, device_, adapter, train_.examples, progress());
     const BuildOptions build = build_options(options_, frozen_, limits_, /*training=*/true, device_.available_memory());
@@ -267,7 +268,7 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
         work += work_->of(batches.back());
     }
     // Should a signal end the run in the middle of the window, the step was never begun: the scales go back too.
-    const std::vector<LayerScales> scales = model_->scales();
+    const std::vector<LayerScales> scales = window.count > 1 ? model_->scales() : std::vector<LayerScales>();
     LossScale& scale = state_.loss_scale;
     model_->zero_gradients();
     double loss_sum = 0;
@@ -310,7 +311,9 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
     taken.peak_memory = device_.peak_memory();
 
     taken.seconds = seconds_since(begin);
-    const double floor = work.int8_operations / peak_.int8_operations + work.float_operations / peak_.float_operations;
+    const bool has_peak = peak_.int8_operations > 0 && peak_.float_operations > 0;
+    const double floor =
+        has_peak ? work.int8_operations / peak_.int8_operations + work.float_operations / peak_.float_operations : 0;
     taken.speed_of_light = floor / taken.seconds;
     state_.step = step;
     state_.micro_batches += window.count;

@@ -52,7 +52,8 @@ void write_state(const fs::path& folder, const TrainingState& state) {
                                            {"data", {{"fingerprint", state.data}, {"next_step", state.step}}},
                                            {"rng", {{"seed", state.seed}, {"micro_batches", state.micro_batches}}},
                                            {"loss_scale",
-                                            {{"value", state.loss_scale.value},
+                                            {{"active", state.loss_scale.active},
+                                             {"value", state.loss_scale.value},
                                              {"good_steps", state.loss_scale.good_steps},
                                              {"skipped", state.loss_scale.skipped}}},
                                            {"options", options},
@@ -74,10 +75,13 @@ TrainingState read_state(const fs::path& folder) {
     state.data = object.object("data").string("fingerprint");
     state.seed = object.object("rng").integer("seed", 0, INT64_MAX);
     state.micro_batches = object.object("rng").integer("micro_batches", 0, INT64_MAX);
-    const JsonObject loss_scale = object.object("loss_scale");
-    state.loss_scale.value = loss_scale.number("value", 1, LossScale::kLargest);
-    state.loss_scale.good_steps = loss_scale.integer("good_steps", 0, INT64_MAX);
-    state.loss_scale.skipped = loss_scale.integer("skipped", 0, state.step);
+    if (object.has("loss_scale")) {
+        const JsonObject loss_scale = object.object("loss_scale");
+        state.loss_scale.active = loss_scale.boolean("active", false);
+        state.loss_scale.value = loss_scale.number("value", 1, LossScale::kLargest);
+        state.loss_scale.good_steps = loss_scale.integer("good_steps", 0, INT64_MAX);
+        state.loss_scale.skipped = loss_scale.integer("skipped", 0, state.step);
+    }
     for (const auto& [name, value] : object.value("options").items())
         state.options.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
     if (object.has("eval_before")) state.eval_before = object.value("eval_before");

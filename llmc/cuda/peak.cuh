@@ -11,8 +11,8 @@
 
 namespace cuda {
 
-// Operations a second of y = a b^T, all square. The operands are the zeros of fresh memory: their values do not matter
-// to the time a GPU takes at its base clock.
+// Operations a second of y = a b^T, all square. The operands are the zeros of fresh memory, on which a GPU that is held
+// back by its power limit runs faster than on numbers: the peak is an upper bound. 0 where there is no memory left.
 template <class T, class In, class Out>
 double product_rate(const Device<T>& device, int64_t size) {
     constexpr int kRounds = 5;

@@ -24,7 +24,8 @@ namespace cuda {
 template <class T>
 using HostType = std::conditional_t<std::is_same_v<T, bf16> || std::is_same_v<T, fp16>, float, T>;
 
-// The driver takes pageable memory over before the call returns: src may go right after.
+// src must stay until the stream has been waited for: where the GPU reads the host's memory itself, nothing else copies
+// it before.
 template <class D>
 void upload(const Device<D>& device, std::span<int32_t> dst, std::span<const int32_t> src) {
     require(src.size() <= dst.size(), "an upload of ", src.size(), " elements does not fit ", dst.size());
@@ -36,6 +37,13 @@ void upload(const Device<D>& device, std::span<int32_t> dst, std::span<const int
 template <class D, class T>
 void copy_rows(const Device<D>& device, Matrix<T> dst, Matrix<const T> src, cudaMemcpyKind direction) {
     if (src.empty()) return;
+    if (src.rows == 1 ||
+        (src.contiguous() && dst.contiguous())) {  // a row may be longer than the pitch a 2D copy takes
+        CUDA_CHECK(
+            cudaMemcpyAsync(dst.data, src.data, static_cast<size_t>(src.size()) * sizeof(T), direction, device.stream));
+        device.synchronize();
+        return;
+    }
     CUDA_CHECK(cudaMemcpy2DAsync(dst.data, static_cast<size_t>(dst.stride) * sizeof(T), src.data,
                                  static_cast<size_t>(src.stride) * sizeof(T), static_cast<size_t>(src.cols) * sizeof(T),
                                  static_cast<size_t>(src.rows), direction, device.stream));
