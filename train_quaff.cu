@@ -27,7 +27,7 @@ int run_on_cpu(const quaff::Options& options, llmc::Terminal& terminal) {
 #ifdef LLMC_CUDA
 template <class T>
 int run_on_cuda(const quaff::Options& options, llmc::Terminal& terminal) {
-    cuda::Gpu<T> gpu(0);
+    cuda::Gpu<T> gpu(0, cuda::cache_directory());
     return quaff::run_verb(options, terminal, gpu.device);
 }
 

@@ -37,11 +37,13 @@ bool has_bf16(int index) {
 }
 
 std::filesystem::path cache_directory() {
+#ifndef LLMC_EMULATED
     // The places the XDG base directory specification names. No option of a run depends on them.
     if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache == '/')
         return std::filesystem::path(cache) / "train_quaff";
     if (const char* home = std::getenv("HOME"); home && *home == '/')
         return std::filesystem::path(home) / ".cache" / "train_quaff";
+#endif
     return {};
 }
 

@@ -16,17 +16,21 @@ std::string why_no_gpu();
 // Whether the GPU computes in bf16: from compute capability 8.0 on.
 bool has_bf16(int index);
 
-// Where choices that were timed are kept from run to run: train_quaff/ in the user's cache directory, or empty.
+// Where choices that were timed are kept from run to run: train_quaff/ in the user's cache directory, or empty. Always
+// empty on the emulator, whose times say nothing about a GPU.
 std::filesystem::path cache_directory();
 
 template <class T>
 struct Gpu {
     Device<T> device;
 
-    explicit Gpu(int index) : device(index), workspace_(device.allocate(BlasLt::kWorkspaceBytes)) {
+    // choices_directory: where timed choices are kept (cache_directory()); empty: nothing is timed, so that a sum has
+    // the same order wherever it runs.
+    Gpu(int index, const std::filesystem::path& choices_directory)
+        : device(index), workspace_(device.allocate(BlasLt::kWorkspaceBytes)) {
         require(workspace_ != nullptr, "GPU ", index, " has not even ", BlasLt::kWorkspaceBytes >> 20,
                 " MiB of memory free; end what else runs there (nvidia-smi shows it), or take --device cpu");
-        blas_ = std::make_unique<BlasLt>(workspace_, BlasLt::kWorkspaceBytes, cache_directory());
+        blas_ = std::make_unique<BlasLt>(workspace_, BlasLt::kWorkspaceBytes, choices_directory);
         device.blas = blas_.get();
     }
     ~Gpu() { device.release(workspace_, BlasLt::kWorkspaceBytes); }

@@ -42,7 +42,7 @@ struct Case {
     CheckpointReader checkpoint;
     std::vector<Batch> batches;
     BuildOptions options;
-    cuda::Gpu<T> gpu{0};
+    cuda::Gpu<T> gpu{0, {}};
     std::unique_ptr<CudaModel<T>> model;
 };
 
@@ -83,9 +83,7 @@ TEST_CASE("on CUDA in fp32, logits, gradients and ten steps equal those of trans
             CHECK(steps[i].loss == Approx(test.numbers["losses"][i].get<double>()).epsilon(1e-5));
             CHECK(steps[i].gradient_norm == Approx(test.numbers["grad_norms"][i].get<double>()).epsilon(1e-4));
         }
-        // AdamW's steps are 1e-2 long whatever the gradient's size: where one cancels to nearly nothing, the order of
-        // its sum turns the step. Three times the CPU's bound, whose sums run in one order.
-        CHECK(adapter_distance(*test.model, test.tensors, "final.") < 3e-4);
+        CHECK(adapter_distance(*test.model, test.tensors, "final.") < 1e-4);
     }
 }
 
@@ -95,7 +93,7 @@ TEST_CASE("on CUDA in fp32, quaff evaluates and trains exactly as the reference"
     for (const std::string name : kQuaffCases) {
         CAPTURE(name);
         const QuaffCase test(name);
-        const cuda::Gpu<float> gpu(0);
+        const cuda::Gpu<float> gpu(0, {});
         const auto model = test.build(gpu.device);
         const json& expected = test.numbers["exact"];
         const std::vector<Batch> batches = make_batches(expected["batches"]);
@@ -116,16 +114,20 @@ TEST_CASE("on CUDA in fp32, quaff evaluates and trains exactly as the reference"
 }
 
 // 16-bit storage rounds every activation by up to 2^-9 (bf16) or 2^-12 (fp16) of itself, some twenty times a layer,
-// independently: a few times that of the loss. int8 turns what is rounded near a boundary into a step of 1/127 of the
-// row's maximum; quaff's bound is what that does to these losses, twice.
+// independently: the first loss is off by less than twice that. AdamW then divides each gradient by its own size, and
+// what rounding did to the smallest ones moves the adapter: four times the bound, two in bf16. int8 turns what is
+// rounded near a boundary into a step of 1/127 of the row's maximum; quaff's bound is what that does to these losses,
+// twice.
 TEMPLATE_TEST_CASE("on CUDA in 16 bits, losses stay near those in fp32", "[cuda][golden]", cuda::bf16, cuda::fp16) {
     constexpr bool kBf16 = std::is_same_v<TestType, cuda::bf16>;
+    constexpr double kFirstLoss = kBf16 ? 0.004 : 0.0005, kLaterLosses = kBf16 ? 0.01 : 0.002;
     for (const std::string name : kQuaffCases) {
         CAPTURE(name);
         Case<TestType> full(name);
         for (const auto& [i, step] : enumerate(train(*full.model, full.numbers, full.batches))) {
             CAPTURE(i);
-            CHECK(step.loss == Approx(full.numbers["losses"][i].template get<double>()).epsilon(kBf16 ? 0.01 : 0.002));
+            const double bound = i == 0 ? kFirstLoss : kLaterLosses;
+            CHECK(step.loss == Approx(full.numbers["losses"][i].template get<double>()).epsilon(bound));
         }
         const QuaffCase test(name);
         const auto model = test.build(full.gpu.device);
@@ -147,7 +149,7 @@ TEST_CASE("on CUDA, neither the schedule nor recomputing changes a bit of traini
         test.options.recompute = recompute;
         const std::vector<Batch> batches = make_batches(test.numbers["train"]["batches"]);
         cuda_test::for_each_schedule([&] {
-            const cuda::Gpu<cuda::bf16> gpu(0);
+            const cuda::Gpu<cuda::bf16> gpu(0, {});
             const auto model = test.build(gpu.device);
             for (int64_t step = 1; step <= 2; step++)
                 train_step(*model, batches[static_cast<size_t>(step)], adamw_options(test.numbers), 1, step);
