@@ -105,19 +105,20 @@ class Block {
         const Matrix<T> normed = ws.normed.first_rows(n), branch = ws.branch.first_rows(n),
                         activated = ws.activated.first_rows(n);
 
-        rmsnorm_forward<T>(device, normed, kept.residual_attention, kept.rstd_attention.data(), x, delta,
-                           norm_attention.data(), eps);
-        linears[kQkv].forward(device, kept.qkv, normed, kept.z[kQkv], pass, ws.linear);
+        const NormedInput<Device> attention_input{
+            normed, kept.residual_attention, kept.rstd_attention.data(), x, delta, norm_attention.data(), eps};
+        linears[kQkv].forward(device, kept.qkv, attention_input, kept.z[kQkv], pass, ws.linear);
         rope_forward<T>(device, kept.qkv.columns(0, query_width() + key_width()), sequences.cos, sequences.sin,
                         sequences.rope_rows, shape.head_dim);
         attend(device, kept, sequences, ws, cache);
-        linears[kAttentionOutput].forward(device, branch, kept.attention, kept.z[kAttentionOutput], pass, ws.linear);
+        linears[kAttentionOutput].forward(device, branch, PlainInput<Device>{kept.attention}, kept.z[kAttentionOutput],
+                                          pass, ws.linear);
 
-        rmsnorm_forward<T>(device, normed, kept.residual_mlp, kept.rstd_mlp.data(), kept.residual_attention, branch,
-                           norm_mlp.data(), eps);
-        linears[kGateUp].forward(device, kept.gate_up, normed, kept.z[kGateUp], pass, ws.linear);
-        swiglu_forward<T>(device, activated, kept.gate_up);
-        linears[kDown].forward(device, branch, activated, kept.z[kDown], pass, ws.linear);
+        const NormedInput<Device> mlp_input{
+            normed, kept.residual_mlp, kept.rstd_mlp.data(), kept.residual_attention, branch, norm_mlp.data(), eps};
+        linears[kGateUp].forward(device, kept.gate_up, mlp_input, kept.z[kGateUp], pass, ws.linear);
+        linears[kDown].forward(device, branch, ActivatedInput<Device>{activated, kept.gate_up}, kept.z[kDown], pass,
+                               ws.linear);
     }
 
     // dr [N,C]: gradient of the block's output stream in, of its input stream out. Where `trained_below` is false

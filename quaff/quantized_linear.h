@@ -28,6 +28,7 @@
 #include "llmc/cpu/rows.h"
 #include "llmc/operator_options.h"
 #include "quaff/channel_statistics.h"
+#include "quaff/linear_input.h"
 #include "quaff/lora.h"
 #include "quaff/scales.h"
 
@@ -230,26 +231,36 @@ class QuantizedLinear {
         scales_initialised = true;
     }
 
-    // y [N,O] =, x [N,I]. `saved_z` [N,R] receives dropout(X) A^T unless the pass is an evaluation; then it may be
-    // empty.
-    void forward(const Device& device, Matrix<T> y, Matrix<const T> x, Matrix<T> saved_z, const PassInfo& pass,
+    // y [N,O] =, of the input that `input` (linear_input.h) makes first. `saved_z` [N,R] receives dropout(X) A^T unless
+    // the pass is an evaluation; then it may be empty.
+    template <class Input>
+    void forward(const Device& device, Matrix<T> y, const Input& input, Matrix<T> saved_z, const PassInfo& pass,
                  LinearWorkspace<Device>& workspace) {
+        const Matrix<const T> x = input.x;
         const int64_t n = n_outliers(), r = rank();
         Matrix<T> z(workspace.z.data(), x.rows, r + n, z_stride());
+
+        if (method == Method::quaff) {
+            const QuantizedRows<T> rows{quantized(device, x.rows, in_features, workspace), workspace.row_scale.data(),
+                                        z.columns(r, n)};
+            const ScaledChannels scaled{channel_index, s.data()};
+            if (pass.mode == Mode::train && n > 0) {
+                input.make_absmax(device, workspace.xmax.data(), channel_index);
+                move_scales(device, pass, workspace);
+                PlainInput<Device>{x}.make_quantized(device, rows, scaled);
+            } else {
+                input.make_quantized(device, rows, scaled);
+            }
+            int8_gemm_nt(device, y, rows.q, rows.row_scale, weight_q, weight_scale.data(),
+                         has_bias ? bias.data() : nullptr, workspace.tile);
+        } else {
+            input.make(device);
+            if (has_bias) fill_rows<T>(device, y, bias.data());
+            gemm_nt<T>(device, y, x, weight, 1, has_bias ? 1 : 0);
+        }
         if (statistics) {
             std::vector<float> staging;
             statistics->observe(host_view(device, x, staging), host_of(device).threads);
-        }
-
-        if (method == Method::quaff) {
-            if (pass.mode == Mode::train && n > 0) move_scales(device, x, pass, workspace);
-            const Matrix<int8_t> xq = quantized(device, x.rows, in_features, workspace);
-            quantize_rows(device, xq, workspace.row_scale.data(), z.columns(r, n), x, channel_index, s.data());
-            int8_gemm_nt(device, y, xq, workspace.row_scale.data(), weight_q, weight_scale.data(),
-                         has_bias ? bias.data() : nullptr, workspace.tile);
-        } else {
-            if (has_bias) fill_rows<T>(device, y, bias.data());
-            gemm_nt<T>(device, y, x, weight, 1, has_bias ? 1 : 0);
         }
 
         if (r > 0) {
@@ -308,9 +319,8 @@ class QuantizedLinear {
                 padded_features(device, features)};
     }
 
-    void move_scales(const Device& device, Matrix<const T> x, const PassInfo& pass,
-                     LinearWorkspace<Device>& workspace) {
-        outlier_absmax(device, workspace.xmax.data(), x, channel_index);
+    // Towards the maxima in workspace.xmax.
+    void move_scales(const Device& device, const PassInfo& pass, LinearWorkspace<Device>& workspace) {
         if (scales_initialised) {
             update_scales(device, s, workspace.xmax.data(), outlier_wmax.data(), pass.scale_momentum);
         } else {

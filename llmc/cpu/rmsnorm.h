@@ -9,11 +9,16 @@
 //
 // n: packed tokens; c: hidden_size. `out`, `r`, `rstd` are written (=), `dr` is accumulated (+=).
 // weight is frozen and gets no gradient. Zhang and Sennrich 2019, arXiv 1910.07467.
+//
+// With what the int8 linear above does to `out` (quantize.h):
+//
+//   rmsnorm_forward_absmax      rmsnorm_forward; outlier_absmax
+//   rmsnorm_forward_quantize    rmsnorm_forward; quantize_rows
 #pragma once
 
 #include <cmath>
 
-#include "llmc/cpu/device.h"
+#include "llmc/cpu/quantize.h"
 
 namespace cpu {
 
@@ -46,6 +51,21 @@ void rmsnorm_forward(const Device& device, Matrix<T> out, Matrix<T> residual, st
 #pragma omp simd
         for (int64_t c = 0; c < channels; c++) out_row[c] = r[c] * scale * weight[c];
     }
+}
+
+inline void rmsnorm_forward_absmax(const Device& device, Matrix<float> out, Matrix<float> residual, float* rstd,
+                                   float* xmax, Matrix<const float> x, Matrix<const float> y, const float* weight,
+                                   float eps, std::span<const int32_t> channels) {
+    rmsnorm_forward<float>(device, out, residual, rstd, x, y, weight, eps);
+    outlier_absmax(device, xmax, out, channels);
+}
+
+inline void rmsnorm_forward_quantize(const Device& device, Matrix<float> out, Matrix<float> residual, float* rstd,
+                                     Matrix<int8_t> q, float* row_scale, Matrix<float> outliers, Matrix<const float> x,
+                                     Matrix<const float> y, const float* weight, float eps,
+                                     std::span<const int32_t> channels, const float* s) {
+    rmsnorm_forward<float>(device, out, residual, rstd, x, y, weight, eps);
+    quantize_rows(device, q, row_scale, outliers, out, channels, s);
 }
 
 // `out` again from what the forward kept: the same bits.

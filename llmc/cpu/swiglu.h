@@ -5,9 +5,14 @@
 //   dg  = dout u sigmoid(g) (1 + g (1 - sigmoid(g)))
 //
 // Shazeer 2020, arXiv 2002.05202.
+//
+// With what the int8 linear above does to `out` (quantize.h):
+//
+//   swiglu_forward_absmax      swiglu_forward; outlier_absmax
+//   swiglu_forward_quantize    swiglu_forward; quantize_rows
 #pragma once
 
-#include "llmc/cpu/device.h"
+#include "llmc/cpu/quantize.h"
 #include "llmc/cpu/simd_math.h"
 
 namespace cpu {
@@ -22,6 +27,19 @@ void swiglu_forward(const Device& device, Matrix<T> out, ConstMatrix<T> gate_up)
 #pragma omp simd
         for (int64_t f = 0; f < out.cols; f++) out_row[f] = gate[f] / (1 + simd_exp(-gate[f])) * up[f];
     }
+}
+
+inline void swiglu_forward_absmax(const Device& device, Matrix<float> out, float* xmax, Matrix<const float> gate_up,
+                                  std::span<const int32_t> channels) {
+    swiglu_forward<float>(device, out, gate_up);
+    outlier_absmax(device, xmax, out, channels);
+}
+
+inline void swiglu_forward_quantize(const Device& device, Matrix<float> out, Matrix<int8_t> q, float* row_scale,
+                                    Matrix<float> outliers, Matrix<const float> gate_up,
+                                    std::span<const int32_t> channels, const float* s) {
+    swiglu_forward<float>(device, out, gate_up);
+    quantize_rows(device, q, row_scale, outliers, out, channels, s);
 }
 
 template <class T>

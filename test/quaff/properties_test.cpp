@@ -131,7 +131,7 @@ TEST_CASE("a layer without outlier channels is naive per-token int8", "[properti
     std::vector<float> y(n * out);
     quaff::PassInfo pass;
     pass.mode = quaff::Mode::train;
-    linear.forward(device, {y.data(), n, out}, {x.data(), n, in}, {}, pass, workspace);
+    linear.forward(device, {y.data(), n, out}, quaff::PlainInput<cpu::Device>{{x.data(), n, in}}, {}, pass, workspace);
 
     const auto scale_of = [&](const float* row) {
         float largest = 0;
