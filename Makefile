@@ -78,7 +78,7 @@ $(BUILD)/test/llmc/cuda/%.o $(BUILD)/test/quaff/cuda/%.o: private OPTIMIZE = -O1
 $(BUILD)/test/emu/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
 $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o: private SANITIZERS = $(SANITIZE)
 
-.PHONY: force all deps test emu test-gpu help clean smollm2 quick_start format
+.PHONY: force all deps test emu test-gpu resources help clean smollm2 quick_start format
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -94,6 +94,7 @@ help:
 	@echo 'make clean        remove build/ and ./train_quaff'
 	@echo 'make emu          build build/emu/train_quaff: the CUDA side on the CPU, for tests, where there is no GPU'
 	@echo 'make test-gpu     build and run the tests of the CUDA operators on the GPU of this machine'
+	@echo 'make resources    registers and spills of every CUDA kernel, for GPU_ARCHS'
 	@echo 'variables         ARCH=native|x86-64-v3|...  SANITIZE=address,undefined  BUILD=dir  NVCC= (build without nvcc)'
 	@echo '                  GPU_ARCHS="75 90" (compute capabilities to build for; default: the GPU here, or all)'
 
@@ -125,13 +126,17 @@ $(LIB): $(LIB_OBJECTS)
 	@rm -f $@
 	ar rcs $@ $^
 
+# What ptxas says of each kernel goes beside the object, for `make resources`; all else nvcc says is shown.
+NVCC_AND_TELL = $(NVCC) $(NVCCFLAGS) -Xptxas -v -c $< -o $@ 2>$(@:.o=.ptxas) || { cat $(@:.o=.ptxas) >&2; exit 1; }; \
+                grep -vE '^ptxas info|bytes stack frame' $(@:.o=.ptxas) >&2 || true
+
 # The entry point and the kernels are .cu files: nvcc compiles the kernels, and the C++ compiler all else.
 $(BUILD)/train_quaff.o: train_quaff.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
 	$(CXX) $(ALL_CXXFLAGS) -x c++ -c $< -o $@
 $(BUILD)/quaff/cuda_model_%.o: quaff/cuda_model_%.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
-	$(if $(EMULATE),$(CXX) $(ALL_CXXFLAGS) -x c++,$(NVCC) $(NVCCFLAGS)) -c $< -o $@
+	$(if $(EMULATE),$(CXX) $(ALL_CXXFLAGS) -x c++ -c $< -o $@,$(NVCC_AND_TELL))
 
 train_quaff: $(BUILD)/train_quaff
 	@cp $< $@
@@ -160,6 +165,9 @@ else
 test emu:
 	+@$(MAKE) --no-print-directory EMULATE=1 NVCC= BUILD=$(BUILD)/emu $@
 endif
+
+resources: $(CUDA_KERNELS:%.cu=$(BUILD)/%.o)
+	@bash scripts/resources.sh $(or $(CUDA_KERNELS:%.cu=$(BUILD)/%.ptxas),$(error make resources: needs nvcc on PATH or NVCC=/path/to/nvcc))
 
 # The tests of the CUDA operators once more, by nvcc, for the GPU of this machine.
 GPU_TEST_OBJECTS := $(patsubst %.cpp,$(BUILD)/gpu/%.o,$(wildcard test/llmc/cuda/*_test.cpp test/quaff/cuda/*_test.cpp))

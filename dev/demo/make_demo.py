@@ -1,6 +1,6 @@
 """Makes everything in dev/demo: tokenizer, pretrained model with planted outlier channels, training and evaluation set.
 
-    python3 dev/demo/make_demo.py          # needs torch, transformers and tokenizers; some 15 minutes on one core
+    python3 dev/demo/make_demo.py          # needs torch, transformers and tokenizers; half an hour on one core
 
 The model is a LLaMA of 2.1M parameters, pretrained here on two kinds of lines: seven skills in a terse notation, with
 stray words in between,
@@ -32,8 +32,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 SEED = 1
 EOS = "<|endoftext|>"
 LETTERS = "ABCDEFGHIJKLMNOP"
-STEPS, BATCH_LINES = 1400, 128
-TRAIN_PER_SKILL, EVAL_PER_SKILL = 900, 40
+STEPS, BATCH_LINES = 2600, 128
+TRAIN_PER_SKILL, EVAL_PER_SKILL = 2400, 100
 
 # --- Skills -----------------------------------------------------------------------------------------------------------
 #
