@@ -73,8 +73,24 @@ void add_product(Matrix<float> w, const LoraTensor& lora, float scaling) {
     }
 }
 
-// One file of weights, tensor by tensor in the order in which they lie in it. Returns how many the adapter changed.
-int64_t merge_shard(const SafetensorsFile& shard, const Adapter& adapter, const fs::path& out) {
+// Squares of what the adapter changes and of what rounding then adds to it.
+struct Squares {
+    double change = 0, rounding = 0;
+};
+
+Squares squares_of(std::span<const float> before, std::span<const float> exact, std::span<const float> rounded) {
+    Squares sums;
+    for (size_t i = 0; i < exact.size(); ++i) {
+        const double change = exact[i] - before[i], rounding = rounded[i] - exact[i];
+        sums.change += change * change;
+        sums.rounding += rounding * rounding;
+    }
+    return sums;
+}
+
+// One file of weights, tensor by tensor in the order in which they lie in it. Returns how many the adapter changed, and
+// adds to `squares`.
+int64_t merge_shard(const SafetensorsFile& shard, const Adapter& adapter, const fs::path& out, Squares& squares) {
     std::vector<TensorSpec> specs;
     for (const auto& [name, tensor] : shard.tensors()) specs.push_back({name, tensor.dtype, tensor.shape});
     std::stable_sort(specs.begin(), specs.end(), [&](const TensorSpec& a, const TensorSpec& b) {
@@ -82,7 +98,7 @@ int64_t merge_shard(const SafetensorsFile& shard, const Adapter& adapter, const 
     });
     SafetensorsWriter writer(out / shard.path().filename(), specs, shard.metadata());
     int64_t merged = 0;
-    std::vector<float> weight;
+    std::vector<float> weight, before;
     std::vector<std::byte> rounded;
     for (const TensorSpec& spec : specs) {
         const std::string weight_suffix = ".weight";
@@ -100,6 +116,7 @@ int64_t merge_shard(const SafetensorsFile& shard, const Adapter& adapter, const 
         const DType dtype = shard.dtype(spec.name);
         weight.resize(static_cast<size_t>(expected[0] * expected[1]));
         shard.read(spec.name, weight);
+        before = weight;
         shard.release(spec.name);
         add_product({weight.data(), expected[0], expected[1]}, *lora, static_cast<float>(adapter.config().scaling()));
         const float largest = dtype == DType::f16 ? 65504.0f : std::numeric_limits<float>::max();
@@ -110,6 +127,11 @@ int64_t merge_shard(const SafetensorsFile& shard, const Adapter& adapter, const 
         rounded.resize(weight.size() * static_cast<size_t>(size_of(dtype)));
         from_float(dtype, weight.data(), rounded.data(), static_cast<int64_t>(weight.size()));
         writer.write(spec.name, rounded);
+        std::vector<float> stored(weight.size());
+        to_float(dtype, rounded.data(), stored.data(), static_cast<int64_t>(stored.size()));
+        const Squares of_this = squares_of(before, weight, stored);
+        squares.change += of_this.change;
+        squares.rounding += of_this.rounding;
         ++merged;
     }
     writer.finish();
@@ -135,8 +157,9 @@ MergeReport merge_adapter(const fs::path& model, const fs::path& adapter_directo
 
     AtomicDirectory directory(target);
     MergeReport report;
+    Squares squares;
     for (const SafetensorsFile& shard : checkpoint.shards()) {
-        report.merged_layers += merge_shard(shard, adapter, directory.path());
+        report.merged_layers += merge_shard(shard, adapter, directory.path(), squares);
         report.bytes += static_cast<int64_t>(fs::file_size(directory.path() / shard.path().filename()));
         ++report.files;
     }
@@ -146,6 +169,7 @@ MergeReport merge_adapter(const fs::path& model, const fs::path& adapter_directo
         if (entry.is_regular_file() && is_companion(entry.path())) copy_into(entry.path(), directory.path());
     }
     directory.commit();
+    if (squares.change > 0) report.rounding = std::sqrt(squares.rounding / squares.change);
     return report;
 }
 

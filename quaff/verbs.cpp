@@ -1,6 +1,7 @@
 #include "quaff/verbs.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -186,10 +187,17 @@ int merge_verb(const Options& options, Terminal& terminal) {
     terminal.result(concat(report.merged_layers, " layers of ", options.model, " now hold ", options.adapter, ": ",
                            options.out, " (", report.files, report.files == 1 ? " file, " : " files, ",
                            format_bytes(report.bytes), ")"));
+    // A tenth is what an evaluation begins to show.
+    if (report.rounding > 0.1)
+        terminal.warn(concat("rounding to the model's own dtype takes the merged weights ",
+                             static_cast<int>(std::lround(100 * report.rounding)),
+                             "% as far from the exact ones as the adapter takes them from the model; where every bit "
+                             "of the training counts, use the adapter as it is"));
     if (options.json)
         print_json({{"merged_layers", report.merged_layers},
                     {"files", report.files},
                     {"bytes", report.bytes},
+                    {"rounding", report.rounding},
                     {"out", options.out}});
     return kDone;
 }

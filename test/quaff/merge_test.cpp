@@ -46,6 +46,7 @@ TEST_CASE("merging adds scaling B A to the adapted weights and leaves the others
             const CheckpointReader before(model.path()), after(work / "merged");
             const Adapter adapter(work / "adapter", before.config());
             int64_t changed = 0;
+            double change = 0, rounding = 0;  // squares
             for (const TensorSpec& spec : test::weight_specs(before.config(), dtype)) {
                 const std::vector<float> w = values_of(before, spec), merged = values_of(after, spec);
                 const LoraTensor* lora = adapter.find(spec.name.substr(0, spec.name.rfind('.')));
@@ -59,11 +60,15 @@ TEST_CASE("merging adds scaling B A to the adapted weights and leaves the others
                         const auto at = static_cast<size_t>(o * spec.shape[1] + i);
                         double expected = w[at];
                         for (int64_t k = 0; k < 3; ++k) expected += 2.0 * lora->b(o, k) * lora->a(k, i);
+                        change += (expected - w[at]) * (expected - w[at]);
+                        rounding += (merged[at] - expected) * (merged[at] - expected);
                         REQUIRE(std::abs(merged[at] - expected) <= kFp32 + half_ulp * std::abs(expected));
                     }
                 }
             }
             CHECK(changed == 4);
+            // In F32 the report sees no rounding at all, and this loop that of the sums.
+            CHECK(std::abs(report.rounding - std::sqrt(rounding / change)) < 1e-6);
             CHECK(test::read(work / "merged/config.json") == test::read(model / "config.json"));
             CHECK(test::read(work / "merged/tokenizer.json") == "{\"tokens\": []}");
             CHECK_FALSE(fs::exists(work / "merged/weights.bin"));
