@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Copies the headers and libraries that train_quaff is built from into one folder, so that the project can be built and
+# checked on a machine that has neither these packages nor a network: copy the checkout there, this folder included.
+# scripts/gpu_check.sh uses it where it finds it.
+#
+#   scripts/bring_deps.sh [DIR]     build/deps; some 45 MB
+set -euo pipefail
+cd "$(dirname "$0")/.."
+to=${1:-build/deps}
+lib=/usr/lib/$(uname -m)-linux-gnu
+
+bash scripts/check_deps.sh "${CXX:-g++}"
+bash scripts/check_deps.sh "${CXX:-g++}" tests
+rm -rf "$to"
+mkdir -p "$to/include" "$to/lib"
+cp -rL /usr/include/{nlohmann,CLI,catch2,oneapi,dnnl*.h*,pcre2.h,sentencepiece_processor.h} "$to/include/"
+for name in dnnl pcre2-8 sentencepiece OpenCL; do
+    for file in "$lib/lib$name".so "$lib/lib$name".so.[0-9]; do
+        [ ! -e "$file" ] || cp -L "$file" "$to/lib/"
+    done
+done
+[ ! -e "$lib/libCatch2.a" ] || cp "$lib/libCatch2.a" "$to/lib/" # Catch2 3; Catch2 2 is headers alone
+
+# A library under its link name and under the name it is loaded by is one file.
+for file in "$to/lib"/*.so; do
+    soname=$(objdump -p "$file" | awk '/SONAME/ { print $2 }')
+    mv "$file" "$to/lib/$soname"
+    ln -s "$soname" "$file"
+done
+du -sh "$to"
