@@ -86,7 +86,7 @@ class Clock {
 
   private:
     Tensor<uint8_t> l2_;
-    cuda::Stopwatch watch_;
+    cuda::Stopwatch watch_{nullptr};
 };
 
 // The number of tokens, which may be the only argument; small ones are for trying the benchmark itself.

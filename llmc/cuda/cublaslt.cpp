@@ -237,7 +237,7 @@ std::optional<size_t> BlasLt::find_fastest(Plan& plan, const Product& product,
     const Scratch d(product.ldd * product.n * size_of(product.out));
     if (!a.get() || !b.get() || !d.get()) return std::nullopt;
 
-    Stopwatch watch;
+    Stopwatch watch(nullptr);
     std::optional<size_t> fastest;
     float shortest = std::numeric_limits<float>::infinity();
     for (size_t i = 0; i < algorithms.size(); i++) {

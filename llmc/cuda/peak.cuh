@@ -1,13 +1,12 @@
 // measure_peak(): see peak.h.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include <algorithm>
 #include <cstdint>
 
 #include "llmc/cuda/gemm.cuh"
 #include "llmc/cuda/peak.h"
+#include "llmc/cuda/stopwatch.cuh"
 
 namespace cuda {
 
@@ -23,21 +22,14 @@ double product_rate(const Device<T>& device, int64_t size) {
     In* operands = static_cast<In*>(memory);
     const Matrix<const In> a(operands, size, size), b(operands + size * size, size, size);
     const Matrix<Out> y(reinterpret_cast<Out*>(operands + 2 * size * size), size, size);
-    cudaEvent_t begin, end;
-    CUDA_CHECK(cudaEventCreate(&begin));
-    CUDA_CHECK(cudaEventCreate(&end));
+    Stopwatch watch(device.stream);
     float best = 0;
     for (int round = 0; round <= kRounds; round++) {
-        CUDA_CHECK(cudaEventRecord(begin, device.stream));
+        watch.start();
         device.blas->multiply(device.stream, blas_product(false, true, y, a, b, size), 1, b.data, a.data, 0, y.data);
-        CUDA_CHECK(cudaEventRecord(end, device.stream));
-        CUDA_CHECK(cudaEventSynchronize(end));
-        float milliseconds = 0;
-        CUDA_CHECK(cudaEventElapsedTime(&milliseconds, begin, end));
+        const float milliseconds = watch.stop();
         if (round > 0) best = best == 0 ? milliseconds : std::min(best, milliseconds);  // the first one warms up
     }
-    CUDA_CHECK(cudaEventDestroy(begin));
-    CUDA_CHECK(cudaEventDestroy(end));
     device.release(memory, 2 * in_bytes + out_bytes);
     const double operations = 2.0 * static_cast<double>(size) * static_cast<double>(size) * static_cast<double>(size);
     return best > 0 ? operations / (1e-3 * static_cast<double>(best)) : 0;

@@ -1,4 +1,4 @@
-// Time as the GPU sees it: what the default stream does between start() and stop().
+// Time as the GPU sees it: what a stream does between start() and stop().
 #pragma once
 
 #include <cuda_runtime.h>
@@ -9,7 +9,7 @@ namespace cuda {
 
 class Stopwatch {
   public:
-    Stopwatch() {
+    explicit Stopwatch(cudaStream_t stream) : stream_(stream) {
         CUDA_CHECK(cudaEventCreate(&start_));
         CUDA_CHECK(cudaEventCreate(&stop_));
     }
@@ -20,17 +20,18 @@ class Stopwatch {
     Stopwatch(const Stopwatch&) = delete;
     Stopwatch& operator=(const Stopwatch&) = delete;
 
-    void start() { CUDA_CHECK(cudaEventRecord(start_)); }
+    void start() { CUDA_CHECK(cudaEventRecord(start_, stream_)); }
     // Milliseconds. Waits.
     float stop() {
         float milliseconds = 0;
-        CUDA_CHECK(cudaEventRecord(stop_));
+        CUDA_CHECK(cudaEventRecord(stop_, stream_));
         CUDA_CHECK(cudaEventSynchronize(stop_));
         CUDA_CHECK(cudaEventElapsedTime(&milliseconds, start_, stop_));
         return milliseconds;
     }
 
   private:
+    cudaStream_t stream_;
     cudaEvent_t start_ = nullptr, stop_ = nullptr;
 };
 
