@@ -102,11 +102,11 @@ if check "random Phi-3-mini" 60 "$build/random_model" dev/configs/phi3_mini "$ph
     rm -rf "$phi3"
 fi
 
-# trains DEVICE DTYPE METHOD: the demo; it has learnt when it answers as the CPU's does, which is 0.85 at least.
+# trains DEVICE DTYPE METHOD: the demo; it has learnt when it answers as the CPU's does, which is 0.94 at least.
 # shellcheck disable=SC2317
 trains() {
     "$build/train_quaff" --device "$1" --dtype "$2" --method "$3" --quiet --json --out "$build/demo" >"$logs/demo.json" &&
-        awk -v right="$(number exact_match "$logs/demo.json")" 'BEGIN { exit !(right > 0.85) }'
+        awk -v right="$(number exact_match "$logs/demo.json")" 'BEGIN { exit !(right > 0.94) }'
 }
 demo() {
     check "demo $*" 40 trains "$@" &&

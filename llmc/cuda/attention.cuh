@@ -166,8 +166,9 @@ void attention_backward(const Device<T>& device, Matrix<T> dqkv, ConstMatrix<T> 
 constexpr int kDecodeWarps = 16;
 constexpr int kDecodeKeys = 8;
 
+// (1: a block has a multiprocessor to itself, so that registers are not to be saved.)
 template <class T>
-__global__ void __launch_bounds__(kDecodeWarps* kWarpSize)
+__global__ void __launch_bounds__(kDecodeWarps* kWarpSize, 1)
     attention_decode_kernel(Matrix<T> out, Matrix<const T> q, Matrix<const T> k_cache, Matrix<const T> v_cache,
                             AttentionShape shape) {
     const int head_dim = shape.head_dim, head = blockIdx.x;
