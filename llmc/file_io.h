@@ -42,4 +42,18 @@ class AtomicFile {
     int fd_ = -1;
 };
 
+// Keeps a directory to one writer at a time: an advisory lock on the directory itself, which leaves no file behind and
+// goes with the process, however that ends.
+class DirectoryLock {
+  public:
+    // Throws Error when somebody else, in this process or another, holds it.
+    explicit DirectoryLock(const std::filesystem::path& directory);
+    ~DirectoryLock();
+    DirectoryLock(const DirectoryLock&) = delete;
+    DirectoryLock& operator=(const DirectoryLock&) = delete;
+
+  private:
+    int fd_;
+};
+
 }  // namespace llmc
