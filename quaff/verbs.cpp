@@ -27,7 +27,7 @@ using nlohmann::ordered_json;
 constexpr int64_t kEvaluationTokens = 4096;
 
 void print_json(const ordered_json& object) {
-    std::printf("%s\n", object.dump(-1, ' ', false, ordered_json::error_handler_t::replace).c_str());
+    print(stdout, object.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n");
 }
 
 // outlier/<strategy><threshold>_<dataset>_<model>.json
@@ -153,14 +153,14 @@ int generate_verb(const Options& options, Terminal& terminal, const Device& devi
         std::string text;
         const auto show = [&](const std::string& piece) {
             text += piece;
-            std::fputs(piece.c_str(), out);
-            std::fflush(out);
+            print(out, piece);
         };
         const std::vector<int32_t> made =
             generate(*model, prompt_ids[i], options.max_new_tokens, end, sampling, i, [&](int32_t id) {
                 show(stream.push(id));
-                return true;
+                return !std::ferror(stdout);  // nobody reads on, or the disk is full
             });
+        if (std::ferror(stdout)) break;
         show(stream.finish());
         std::fputc('\n', out);
         results.push_back({{"prompt", prompts[i]},
@@ -196,13 +196,16 @@ int merge_verb(const Options& options, Terminal& terminal) {
 
 int tokenize_verb(const Options& options) {
     const auto tokenizer = Tokenizer::load(options.model);
-    const auto print = [&](const std::string& text) {
-        std::printf("%s\n", nlohmann::json(tokenizer->encode(text)).dump().c_str());
+    const auto show = [&](const std::string& text) {
+        print(stdout, nlohmann::json(tokenizer->encode(text)).dump() + "\n");
     };
     if (options.was_given("text")) {
-        print(options.text);
+        show(options.text);
     } else {
-        for (const std::string& line : read_lines(options.data)) print(line);
+        for (const std::string& line : read_lines(options.data)) {
+            if (std::ferror(stdout)) break;
+            show(line);
+        }
     }
     return kDone;
 }

@@ -2,11 +2,15 @@
 // into this test under another name, so that every line between the shell and the model runs.
 #include <fcntl.h>
 #include <omp.h>
+#include <poll.h>
+#include <stdio_ext.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <set>
 #include <sstream>
+#include <thread>
 
 // What train_quaff.cu includes is included before its main() is renamed.
 #include "llmc/error.h"
@@ -42,6 +46,8 @@ class Redirection {
     }
     ~Redirection() {
         std::fflush(stream_);
+        __fpurge(stream_);  // what could not be written is not for the next one to write
+        std::clearerr(stream_);
         ::dup2(saved_, ::fileno(stream_));
         ::close(saved_);
     }
@@ -96,8 +102,8 @@ struct Desk {
     }
 #endif
 
-    // Runs the program on one thread.
-    Ending run(std::vector<std::string> arguments) const {
+    // Runs the program on one thread; `out` is what stands for stdout.
+    Ending run(std::vector<std::string> arguments, const fs::path& out = "") const {
         arguments.insert(arguments.begin(), "train_quaff");
         std::vector<char*> argv;
         for (std::string& argument : arguments) argv.push_back(argument.data());
@@ -106,11 +112,11 @@ struct Desk {
         omp_set_num_threads(1);
         int status = -1;
         {
-            const Redirection out_file(stdout, streams / "out"), err_file(stderr, streams / "err");
+            const Redirection out_file(stdout, out.empty() ? streams / "out" : out), err_file(stderr, streams / "err");
             status = train_quaff_main(static_cast<int>(arguments.size()), argv.data());
         }
         omp_set_num_threads(threads);
-        return {status, test::read(streams / "out"), test::read(streams / "err")};
+        return {status, out.empty() ? test::read(streams / "out") : "", test::read(streams / "err")};
     }
 
     // The same with the model and data of this desk.
@@ -286,6 +292,32 @@ TEST_CASE("eval with a training run's config.toml evaluates its evaluation data"
     INFO(ending.err);
     REQUIRE(ending.status == 0);
     CHECK(ending.object()["examples"] == 3);
+}
+
+TEST_CASE("what cannot be written to stdout makes the run a failed one", "[program]") {
+    const Desk desk;
+    const std::vector<std::string> generate = {"generate", "--prompt", "Spell ", "--max-new-tokens", "100"};
+    for (const std::string json : {"", "--json"}) {
+        std::vector<std::string> arguments = generate;
+        if (!json.empty()) arguments.push_back(json);
+        const Ending full = desk.run(arguments, "/dev/full");
+        CHECK(full.status == 1);
+        CHECK(mentions(full.err, "standard output: cannot write: No space left on device"));
+    }
+    // A reader that goes away before all is said, as `| head -1` does: no failure, and not a word about it.
+    const fs::path pipe = desk.folder / "pipe";
+    REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+    int reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
+    REQUIRE(reader >= 0);
+    std::thread head([&] {
+        pollfd event{reader, POLLIN, 0};
+        ::poll(&event, 1, 60000);
+        ::close(reader);
+    });
+    const Ending left = desk.run(generate, pipe);
+    head.join();
+    CHECK(left.status == 0);
+    CHECK(left.err.empty());
 }
 
 TEST_CASE("--plan prints the memory and writes nothing", "[program]") {
