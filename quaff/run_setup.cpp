@@ -171,7 +171,13 @@ FrozenLayers resolve_frozen_layers(const RunSetup& setup, const Device& device, 
     require(method == "quaff" || method == "fp", adapter, "/quaff.json: method \"", method,
             "\" is not known to this program (quaff and fp are); give --method to choose one");
     frozen.method = method == "quaff" ? Method::quaff : Method::fp;
-    if (frozen.method == Method::fp) return frozen;
+    if (frozen.method == Method::fp) {
+        if (options.method.empty() && channels_given)
+            setup.terminal().warn(concat(adapter, " was trained with --method fp: no use is made of --",
+                                         options.outliers.empty() ? "cal-data" : "outliers",
+                                         " (--method quaff would)"));
+        return frozen;
+    }
 
     // A resumed run goes on with what its checkpoint holds, whatever the channels once came from.
     const bool resumed = !options.resume.empty() && state && state->outliers;
