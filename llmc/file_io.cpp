@@ -45,6 +45,11 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
     return content;
 }
 
+void refuse_lfs_pointer(const std::filesystem::path& path, std::string_view content) {
+    require(!content.starts_with("version https://git-lfs"), path.string(),
+            ": is a Git LFS pointer, not the file itself; run git lfs pull in its folder");
+}
+
 void make_directories(const std::filesystem::path& path) {
     std::error_code error;
     std::filesystem::create_directories(path, error);
