@@ -81,7 +81,7 @@ void RunReport::evaluation(int64_t step, const std::string& when, const Evaluati
 }
 
 void RunReport::summary(const ordered_json& result, const std::vector<Answer>& answers) {
-    terminal_.result("");
+    terminal_.line("");
     for (const Answer& answer : answers) {
         terminal_.result("prompt    " + one_line(answer.text.source, 100));
         terminal_.result("  true    " + one_line(answer.text.target, 100));
@@ -102,13 +102,15 @@ void RunReport::summary(const ordered_json& result, const std::vector<Answer>& a
     row("token accuracy", "token_accuracy", 100, "%");
     row("exact match", "exact_match", 100, "%");
     const std::string adapter = result["adapter"], with = concat("--model ", options_.model, " --adapter ", adapter);
-    terminal_.result(concat(result["steps"].get<int64_t>(), " steps, ",
+    // A model answers in the words it was trained in.
+    const std::string texts = options_.chat_template == "none" ? "" : " --template " + options_.chat_template;
+    terminal_.result(concat(counted(result["steps"].get<int64_t>(), "step"), ", ",
                             format("%.0f", result["tokens_per_second"].get<double>()), " tokens/s, peak memory ",
                             format_bytes(result["peak_memory_bytes"].get<int64_t>())));
-    terminal_.result("the adapter is in " + adapter + "; next:");
-    terminal_.result("  ./train_quaff generate " + with + " --prompt \"...\"");
-    terminal_.result("  ./train_quaff eval " + with + " --data FILE");
-    terminal_.result("  ./train_quaff merge " + with + " --out DIR");
+    terminal_.result(concat("the adapter is in ", adapter, options_.quiet ? "" : "; next:"));
+    terminal_.line("  ./train_quaff generate " + with + texts + " --prompt \"...\"");
+    terminal_.line("  ./train_quaff eval " + with + texts + " --data FILE");
+    terminal_.line("  ./train_quaff merge " + with + " --out DIR");
 }
 
 }  // namespace quaff

@@ -138,19 +138,21 @@ Dataset RunSetup::read(const std::string& path) const {
         };
     }
     const Dataset data = read_examples(path, encoding(), limits, around);
-    terminal_.line(concat(path, ": ", format_count(data.size()), " examples, ", format_count(data.n_tokens()),
-                          " tokens, ", format_count(data.n_labelled()), " of them in the loss"));
+    terminal_.line(concat(path, ": ", counted(data.size(), "example"), ", ", counted(data.n_tokens(), "token"), ", ",
+                          format_count(data.n_labelled()), " of them in the loss"));
     if (data.dropped.total() > 0) terminal_.warn(concat(path, ": dropped ", data.dropped.describe()));
     if (data.skipped.count > 0) {
-        terminal_.warn(concat(path, ": ", data.skipped.count, " records cannot be used and are left out:"));
+        terminal_.warn(concat(path, ": ", counted(data.skipped.count, "record"), " cannot be used and ",
+                              data.skipped.count == 1 ? "is" : "are", " left out:"));
         for (const std::string& reason : data.skipped.reasons) terminal_.warn("  " + reason);
     }
     return data;
 }
 
-void RunSetup::show(const Dataset& data) const {
+int64_t RunSetup::show(const Dataset& data) const {
     const auto text = [this](int32_t id) { return tokenizer_ ? tokenizer_->token_text(id) : std::string(); };
     terminal_.result(show_tokens(data.examples, options_.show_tokens, text));
+    return std::min(options_.show_tokens, data.size());
 }
 
 template <class Device>

@@ -41,8 +41,8 @@ class RunSetup {
 
     // Reads a data file under the options' limits and tells what was left out of it.
     Dataset read(const std::string& path) const;
-    // --show-tokens of the first examples.
-    void show(const Dataset& data) const;
+    // --show-tokens of the first examples; returns how many there were.
+    int64_t show(const Dataset& data) const;
 
   private:
     const Options& options_;

@@ -78,7 +78,8 @@ void Trainer<Device>::read_data() {
         eval_ = setup_.read(options_.eval_data);
     } else if (options_.eval_split > 0) {
         std::tie(train_, eval_) = split(std::move(train_), options_.eval_split, static_cast<uint64_t>(options_.seed));
-        terminal_.line(concat(format_count(eval_.size()), " of the examples are held out for evaluation"));
+        terminal_.line(concat(format_count(eval_.size()), " of the examples ", eval_.size() == 1 ? "is" : "are",
+                              " held out for evaluation"));
     }
     data_fingerprint_ = fingerprint(train_.examples);
     exact_match_ = eval_.size() > 0 && wants_exact_match(options_.exact_match, eval_, options_.train_on_source);

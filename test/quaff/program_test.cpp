@@ -274,13 +274,80 @@ TEST_CASE("calibration finds the channels that were planted in the demo's model"
     }
 }
 
-TEST_CASE("an empty prompt is refused before anything is generated", "[program]") {
+TEST_CASE("a prompt that cannot be answered is named before anything is generated", "[program]") {
     const Desk desk;
-    const std::string prompts = desk.folder.write("prompts.txt", "one\n\nthree\n");
-    const Ending ending = desk.run({"generate", "--prompt-file", prompts});  // the demo's tokenizer adds no BOS
-    CHECK(ending.status == 1);
-    CHECK(mentions(ending.err, prompts + ":2"));
-    CHECK(ending.out.empty());
+    const Ending empty = desk.run({"generate", "--prompt", ""});  // the demo's tokenizer adds no BOS
+    CHECK(empty.status == 1);
+    CHECK(mentions(empty.err, "--prompt: the prompt is empty"));
+    CHECK(empty.out.empty());
+
+    const std::string bytes = desk.folder.write("bytes.txt", "one\n\n\xFF\n");
+    CHECK(mentions(desk.run({"generate", "--prompt-file", bytes}).err, bytes + ":3: "));
+    std::string long_line;
+    for (int i = 0; i < 20000; ++i) long_line += "word ";
+    const std::string lengthy = desk.folder.write("long.txt", "\n" + long_line);
+    CHECK(mentions(desk.run({"generate", "--prompt-file", lengthy}).err, lengthy + ":2: the prompt has "));
+    const std::string blank = desk.folder.write("blank.txt", "\n \n");
+    CHECK(mentions(desk.run({"generate", "--prompt-file", blank}).err, blank + ": holds no prompt"));
+}
+
+TEST_CASE("blank lines of a prompt file are skipped", "[program]") {
+    const Desk desk;
+    const std::string prompts = desk.folder.write("prompts.txt", "one\n\n \t\r\nthree\n");
+    const json results =
+        desk.run({"generate", "--prompt-file", prompts, "--max-new-tokens", "1", "--json"}).object()["results"];
+    REQUIRE(results.size() == 2);
+    CHECK(results[0]["prompt"] == "one");
+    CHECK(results[1]["prompt"] == "three");
+}
+
+TEST_CASE("a model that has nothing to say is noticed", "[program]") {
+    const Desk desk;
+    const auto answer = [&](const std::string& model, const std::string& template_name) {
+        return desk.run({"generate", "--model", model, "--prompt", "Spell ", "--max-new-tokens", "1", "--template",
+                         template_name, "--json"});
+    };
+    const fs::path mute = desk.folder / "mute";
+    fs::copy("dev/demo/model", mute);
+    json config = llmc::read_json(mute / "config.json");
+    const char* hint = "the model ended its answer at once; does it want a chat template (--chat)?";
+    for (const std::string name : {"none", "chatml"}) {
+        const Ending speaks = answer("dev/demo/model", name);
+        CHECK_FALSE(mentions(speaks.err, hint));
+        config["eos_token_id"] = speaks.object()["ids"][0];
+        desk.folder.write("mute/config.json", config.dump());
+        const Ending ends = answer(mute, name);
+        CHECK(ends.status == 0);
+        CHECK(ends.object()["new_tokens"] == 0);
+        CHECK(mentions(ends.err, hint) == (name == "none"));
+    }
+}
+
+TEST_CASE("--show-tokens leaves one JSON object too", "[program]") {
+    const Desk desk;
+    const Ending ending = desk.run("train", {"--show-tokens", "5"});
+    CHECK(ending.object() == json{{"shown", 3}});
+    CHECK(mentions(ending.err, "example 0: "));
+}
+
+TEST_CASE("the end of a training run says how to go on, --quiet only what came out", "[program]") {
+    const Desk desk;
+    std::vector<std::string> arguments = {"train",  "--model",      desk.model, "--data", desk.data, "--method",
+                                          "fp",     "--max-steps",  "1",        "--out",  desk.out,  "--template",
+                                          "chatml", "--eval-split", "0"};
+    const std::string with = "--model " + desk.model + " --adapter " + desk.out + "/adapter";
+    const Ending told = desk.run(arguments);
+    INFO(told.err);
+    REQUIRE(told.status == 0);
+    CHECK(mentions(told.out, "generate " + with + " --template chatml --prompt"));
+    CHECK(mentions(told.out, "eval " + with + " --template chatml --data FILE"));
+    CHECK(mentions(told.out, "merge " + with + " --out DIR"));
+    CHECK(mentions(told.out, "\n1 step, "));
+    arguments.push_back("--quiet");
+    const Ending quiet = desk.run(arguments);
+    CHECK(quiet.out.starts_with("1 step, "));
+    CHECK(quiet.out.ends_with("the adapter is in " + desk.out + "/adapter\n"));
+    CHECK(std::ranges::count(quiet.out, '\n') == 2);
 }
 
 TEST_CASE("eval with a training run's config.toml evaluates its evaluation data", "[program]") {
