@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include "llmc/data/show_tokens.h"
 #include "llmc/error.h"
@@ -41,6 +42,18 @@ std::vector<std::string> split_names(const std::string& names) {
         begin = end + 1;
     }
     return parts;
+}
+
+// One spelling of each choice of layers: last names in alphabetical order, or all-linear.
+std::string canonical_targets(const std::vector<std::string>& names, const ModelConfig& config) {
+    const auto last_name = [](const std::string& name) { return name.substr(name.rfind('.') + 1); };
+    std::set<std::string> all, chosen;
+    for (const LinearLayer& linear : linear_layers(config)) all.insert(last_name(linear.name));
+    for (const std::string& name : names) chosen.insert(last_name(name));
+    if (chosen.empty() || chosen == all) return "all-linear";
+    std::string text;
+    for (const std::string& name : chosen) text += (text.empty() ? "" : ",") + name;
+    return text;
 }
 
 // Without --model the demo's is meant, which is found from the repository's folder only.
@@ -153,6 +166,26 @@ int64_t RunSetup::show(const Dataset& data) const {
     const auto text = [this](int32_t id) { return tokenizer_ ? tokenizer_->token_text(id) : std::string(); };
     terminal_.result(show_tokens(data.examples, options_.show_tokens, text));
     return std::min(options_.show_tokens, data.size());
+}
+
+Options with_lora_of_adapter(const Options& options) {
+    // A resumed run has them from its own config.toml; the adapter it once began with may be gone.
+    if (options.adapter.empty() || !options.resume.empty()) return options;
+    const ModelConfig model = read_model_config(model_folder(options));
+    const Adapter adapter(options.adapter, model);
+    Options with = options;
+    const auto take = [&](const char* name, auto& option, const auto& own) {
+        if (options.was_given(name) && option != own)
+            throw UsageError(concat("--", name, " ", option, ": the adapter ", options.adapter, " has ", own,
+                                    "; leave --", name, " out, or start without --adapter"));
+        option = own;
+    };
+    take("lora-r", with.lora_r, adapter.config().r);
+    take("lora-alpha", with.lora_alpha, adapter.config().lora_alpha);
+    with.target_modules = canonical_targets(split_names(options.target_modules), model);
+    take("target-modules", with.target_modules,
+         canonical_targets(lora_of(adapter, options.lora_dropout).target_modules, model));
+    return with;
 }
 
 template <class Device>

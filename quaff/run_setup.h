@@ -52,6 +52,10 @@ class RunSetup {
     std::optional<ChatTemplate> prompt_template_;
 };
 
+// The options of a training run with r, alpha and target modules of the adapter that it starts from. Throws UsageError
+// where they were given otherwise.
+Options with_lora_of_adapter(const Options& options);
+
 // How the frozen layers are computed, and the adapter to begin with.
 struct FrozenLayers {
     Method method = Method::fp;

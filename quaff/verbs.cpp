@@ -74,7 +74,8 @@ std::vector<Prompt> read_prompts(const Options& options) {
 }
 
 template <class Device>
-int train(const Options& options, Terminal& terminal, const Device& device) {
+int train(const Options& asked_for, Terminal& terminal, const Device& device) {
+    const Options options = with_lora_of_adapter(asked_for);
     Trainer<Device> trainer(options, terminal, device);
     if (options.plan) {
         const ordered_json plan = trainer.plan();

@@ -330,6 +330,35 @@ TEST_CASE("--show-tokens leaves one JSON object too", "[program]") {
     CHECK(mentions(ending.err, "example 0: "));
 }
 
+TEST_CASE("training goes on with the rank, alpha and targets of its adapter", "[program]") {
+    const Desk desk;
+    const json config = llmc::read_json(fs::path(desk.adapter) / "adapter_config.json");
+    const auto train = [&](const std::vector<std::string>& more) {
+        std::vector<std::string> all = {"--method", "fp",    "--adapter", desk.adapter,   "--max-steps",
+                                        "1",        "--out", desk.out,    "--eval-split", "0"};
+        all.insert(all.end(), more.begin(), more.end());
+        return desk.run("train", all);
+    };
+    for (const auto& [name, value] :
+         {std::pair("--lora-r", "3"), std::pair("--lora-alpha", "0.5"), std::pair("--target-modules", "q_proj")}) {
+        const Ending refused = train({name, value});
+        CHECK(refused.status == 2);
+        CHECK(mentions(refused.err, std::string(name) + " " + value + ": the adapter " + desk.adapter + " has "));
+        CHECK(desk.files() == std::set<std::string>{desk.data});
+    }
+    const Ending agreed = train({"--lora-r", config["r"].dump()});
+    INFO(agreed.err);
+    REQUIRE(agreed.status == 0);
+    CHECK(mentions(test::read(fs::path(desk.out) / "config.toml"), "lora-r = " + config["r"].dump() + "\n"));
+    const Ending untold = train({});
+    REQUIRE(untold.status == 0);
+    const std::string toml = test::read(fs::path(desk.out) / "config.toml");
+    CHECK(mentions(toml, "lora-r = " + config["r"].dump() + "\n"));
+    CHECK(mentions(toml, "lora-alpha = " + config["lora_alpha"].dump() + "\n"));
+    REQUIRE(config["target_modules"].size() == 7);
+    CHECK(mentions(toml, "target-modules = \"all-linear\"\n"));
+}
+
 TEST_CASE("the end of a training run says how to go on, --quiet only what came out", "[program]") {
     const Desk desk;
     std::vector<std::string> arguments = {"train",  "--model",      desk.model, "--data", desk.data, "--method",
