@@ -4,13 +4,17 @@
 // devices where there was CUDA to build it with (LLMC_CUDA).
 #include <omp.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <new>
 #include <string>
 #include <vector>
 
 #include "llmc/error.h"
+#include "llmc/signals.h"
+#include "llmc/terminal.h"
 #include "quaff/devices.h"
 #include "quaff/options.h"
 #include "quaff/verbs.h"
@@ -57,7 +61,7 @@ int run_on_device(const quaff::Options& options, llmc::Terminal& terminal) {
 int run(const std::vector<std::string>& arguments) {
     const quaff::Options options = quaff::parse_options(arguments);
     if (!options.help.empty()) {
-        std::fputs(options.help.c_str(), stdout);
+        llmc::print(stdout, options.help);
         return quaff::kDone;
     }
     if (options.threads > 0) omp_set_num_threads(static_cast<int>(options.threads));
@@ -71,11 +75,21 @@ int complain(const std::string& message, int status) {
     return status;
 }
 
+// What did not reach stdout makes a run a failed one. That a pipe's reader has gone, as head does, is no failure: it
+// had what it wanted.
+int finish_stdout(int status) {
+    llmc::print(stdout, "");
+    const int error = llmc::take_stdout_error();
+    if (error == 0 || error == EPIPE || status != quaff::kDone) return status;
+    return complain(llmc::concat("standard output: cannot write: ", std::strerror(error)), quaff::kFailed);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+    llmc::ignore_broken_pipes();
     try {
-        return run({argv + 1, argv + argc});
+        return finish_stdout(run({argv + 1, argv + argc}));
     } catch (const llmc::UsageError& error) {
         return complain(error.what(), quaff::kWrongUsage);
     } catch (const std::bad_alloc&) {

@@ -1,6 +1,7 @@
 #include "llmc/file_io.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,6 +43,11 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
     }
     content.resize(used);
     return content;
+}
+
+void refuse_lfs_pointer(const std::filesystem::path& path, std::string_view content) {
+    require(!content.starts_with("version https://git-lfs"), path.string(),
+            ": is a Git LFS pointer, not the file itself; run git lfs pull in its folder");
 }
 
 void make_directories(const std::filesystem::path& path) {
@@ -104,6 +110,19 @@ void AtomicFile::commit() {
     if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_writing();
     temporary_.clear();
     sync_directory(path_.parent_path());
+}
+
+DirectoryLock::DirectoryLock(const std::filesystem::path& directory)
+    : fd_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    require(fd_ >= 0, directory.string(), ": cannot open the directory: ", std::strerror(errno));
+    // Some network file systems lock no directories; on them a run goes without.
+    if (::flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+    ::close(fd_);
+    fail(directory.string(), ": another run is writing there; wait for it, or choose another --out");
+}
+
+DirectoryLock::~DirectoryLock() {
+    ::close(fd_);
 }
 
 }  // namespace llmc

@@ -14,6 +14,9 @@ namespace llmc {
 // The file's bytes. `max_bytes` keeps a mistaken path (a disk image, /dev/zero) from filling the memory.
 std::string read_file(const std::filesystem::path& path, int64_t max_bytes = int64_t{1} << 30);
 
+// Throws Error when `content` is that of a Git LFS pointer: what a clone without git-lfs has in place of a large file.
+void refuse_lfs_pointer(const std::filesystem::path& path, std::string_view content);
+
 // Creates the directory and its parents where they are missing.
 void make_directories(const std::filesystem::path& path);
 
@@ -40,6 +43,20 @@ class AtomicFile {
     std::filesystem::path path_;
     std::filesystem::path temporary_;
     int fd_ = -1;
+};
+
+// Keeps a directory to one writer at a time: an advisory lock on the directory itself, which leaves no file behind and
+// goes with the process, however that ends.
+class DirectoryLock {
+  public:
+    // Throws Error when somebody else, in this process or another, holds it.
+    explicit DirectoryLock(const std::filesystem::path& directory);
+    ~DirectoryLock();
+    DirectoryLock(const DirectoryLock&) = delete;
+    DirectoryLock& operator=(const DirectoryLock&) = delete;
+
+  private:
+    int fd_;
 };
 
 }  // namespace llmc

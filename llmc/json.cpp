@@ -114,7 +114,9 @@ json parse_json(std::string_view text, const std::string& name) {
 }
 
 json read_json(const std::filesystem::path& path) {
-    return parse_json(read_file(path), path.string());
+    const std::string text = read_file(path);
+    refuse_lfs_pointer(path, text);
+    return parse_json(text, path.string());
 }
 
 namespace {

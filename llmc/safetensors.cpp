@@ -63,6 +63,7 @@ std::string shape_to_string(std::span<const int64_t> shape) {
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
     const std::string where = path.string();
     const std::span<const std::byte> bytes = file_.bytes();
+    refuse_lfs_pointer(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
     require(bytes.size() >= 8, where, ": is not a safetensors file: it has ", bytes.size(),
             " bytes, and the header's length alone takes 8");
     const uint64_t header_bytes = read_little_endian(bytes);

@@ -24,15 +24,22 @@ StopSignals::StopSignals() {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, &previous_interrupt_);
     sigaction(SIGTERM, &action, &previous_terminate_);
+    sigaction(SIGHUP, &action, &previous_hang_up_);
+    if (previous_hang_up_.sa_handler == SIG_IGN) sigaction(SIGHUP, &previous_hang_up_, nullptr);
 }
 
 StopSignals::~StopSignals() {
     sigaction(SIGINT, &previous_interrupt_, nullptr);
     sigaction(SIGTERM, &previous_terminate_, nullptr);
+    sigaction(SIGHUP, &previous_hang_up_, nullptr);
 }
 
 bool StopSignals::requested() const {
     return stop_requested != 0;
+}
+
+void ignore_broken_pipes() {
+    std::signal(SIGPIPE, SIG_IGN);
 }
 
 }  // namespace llmc

@@ -1,12 +1,13 @@
-// A polite stop: SIGINT and SIGTERM ask the run to finish what it is doing, write a checkpoint and leave with status
-// 130; a second SIGINT ends the program at once.
+// A polite stop: SIGINT, SIGTERM and SIGHUP ask the run to finish what it is doing, write a checkpoint and leave with
+// status 130; a second SIGINT ends the program at once.
 #pragma once
 
 #include <csignal>
 
 namespace llmc {
 
-// Catches the two signals while it lives and puts back what was there before. One at a time.
+// Catches the signals while it lives and puts back what was there before. One at a time. Under nohup, which has the
+// program begin with SIGHUP ignored, that one stays ignored.
 class StopSignals {
   public:
     StopSignals();
@@ -19,6 +20,10 @@ class StopSignals {
   private:
     struct sigaction previous_interrupt_ {};
     struct sigaction previous_terminate_ {};
+    struct sigaction previous_hang_up_ {};
 };
+
+// A pipe whose reader has gone is a failed write, which the writer may notice, and no reason to end.
+void ignore_broken_pipes();
 
 }  // namespace llmc

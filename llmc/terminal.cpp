@@ -4,12 +4,29 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdarg>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 namespace llmc {
+
+namespace {
+
+int stdout_error = 0;
+
+}  // namespace
+
+void print(std::FILE* out, const std::string& text) {
+    const bool written = std::fwrite(text.data(), 1, text.size(), out) == text.size() && std::fflush(out) == 0;
+    if (!written && out == stdout && stdout_error == 0) stdout_error = errno;
+}
+
+int take_stdout_error() {
+    return std::exchange(stdout_error, 0);
+}
 
 Terminal::Terminal(std::FILE* out, bool quiet) : out_(out), quiet_(quiet) {
     const char* term = std::getenv("TERM");
@@ -22,8 +39,7 @@ void Terminal::line(const std::string& text) {
 
 void Terminal::result(const std::string& text) {
     clear_status();
-    std::fprintf(out_, "%s\n", text.c_str());
-    std::fflush(out_);
+    print(out_, text + "\n");
 }
 
 void Terminal::table(const std::string& heading, const std::vector<std::pair<std::string, std::string>>& rows) {
@@ -76,6 +92,10 @@ std::string format_count(int64_t count) {
     const size_t first = count < 0 ? 1 : 0;
     for (size_t at = digits.size(); at > first + 3; at -= 3) digits.insert(at - 3, ",");
     return digits;
+}
+
+std::string counted(int64_t count, const std::string& noun) {
+    return format_count(count) + " " + noun + (count == 1 ? "" : "s");
 }
 
 std::string format(const char* pattern, ...) {

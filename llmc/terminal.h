@@ -10,6 +10,12 @@
 
 namespace llmc {
 
+// Writes and flushes. What first kept something from stdout is remembered: a long run goes on without its terminal, and
+// says at its end that not all of it was seen.
+void print(std::FILE* out, const std::string& text);
+// Its errno, once; 0 when all was written.
+int take_stdout_error();
+
 class Terminal {
   public:
     // `quiet` leaves out everything but result(). `out` is stdout, or stderr when stdout is to carry JSON.
@@ -46,6 +52,8 @@ std::string format_duration(double seconds);
 
 // 1234567 -> "1,234,567".
 std::string format_count(int64_t count);
+// "1 example", "1,234 examples".
+std::string counted(int64_t count, const std::string& noun);
 
 // printf into a string: for the figures of a table or a progress line.
 [[gnu::format(printf, 1, 2)]] std::string format(const char* pattern, ...);

@@ -98,7 +98,7 @@ void check_same_layers(const SafetensorsFile& file, const ModelConfig& model) {
         for (int64_t layer = 1; layer < model.num_hidden_layers; ++layer) {
             require(adapted(layer) == adapted(0), file.path().string(), ": ", linear.name, " is adapted in layer ",
                     adapted(0) ? 0 : layer, " but not in layer ", adapted(0) ? layer : 0,
-                    "; an adapter must adapt the same linear layers in every layer");
+                    "; an adapter must adapt the same linear layers in every layer; does it belong to another model?");
         }
     }
 }

@@ -1,6 +1,7 @@
 #include "quaff/checkpoint_reader.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -53,6 +54,21 @@ std::string origin_of_shape(const std::string& tensor, const ModelConfig& config
     return hidden;
 }
 
+// Throws where the weights have layers beyond those of the config: without them the model would say nonsense.
+void check_layers(const std::filesystem::path& directory, const std::map<std::string, size_t>& tensors,
+                  const ModelConfig& config) {
+    const std::string_view prefix = "model.layers.";
+    for (const auto& [tensor, _] : tensors) {
+        int64_t layer = 0;
+        if (!tensor.starts_with(prefix) ||
+            std::from_chars(tensor.data() + prefix.size(), tensor.data() + tensor.size(), layer).ec != std::errc())
+            continue;
+        require(layer < config.num_hidden_layers, directory.string(), ": the weights hold ", tensor,
+                ", but config.json says num_hidden_layers ", config.num_hidden_layers,
+                ". The weights and the config do not belong together.");
+    }
+}
+
 }  // namespace
 
 CheckpointReader::CheckpointReader(const std::filesystem::path& directory)
@@ -62,6 +78,7 @@ CheckpointReader::CheckpointReader(const std::filesystem::path& directory)
     if (std::filesystem::exists(single)) {
         shards_.emplace_back(single);
         for (const auto& [tensor, _] : shards_[0].tensors()) shard_of_[tensor] = 0;
+        check_layers(directory, shard_of_, config_);
         return;
     }
     require(std::filesystem::exists(index_path), directory.string(),
@@ -79,6 +96,7 @@ CheckpointReader::CheckpointReader(const std::filesystem::path& directory)
                 ", but it is not there");
         shard_of_[tensor] = shard;
     }
+    check_layers(directory, shard_of_, config_);
 }
 
 std::string CheckpointReader::name() const {

@@ -57,7 +57,8 @@ std::vector<std::string> template_names() {
 std::vector<Row> option_table(Options& o) {
     using enum Kept;
     constexpr unsigned kData = kTrain | kCalibrate | kEval | kInfo;
-    constexpr unsigned kFits = kTrain | kInfo;  // what only a training run uses
+    constexpr unsigned kReads = kData | kGenerate;  // how examples are read; generate has those of --cal-data
+    constexpr unsigned kFits = kTrain | kInfo;      // what only a training run uses
     return {
         {"model", Text{&o.model, "DIR"}, kAll, free, "Hugging Face model directory"},
         {"data", Text{&o.data, "FILE"}, kData | kTokenize, free, "examples: .jsonl, .json, .csv or .tsv"},
@@ -72,11 +73,11 @@ std::vector<Row> option_table(Options& o) {
          "PEFT adapter to start from (train) or to use (eval, generate, merge)"},
         {"template", Choice{&o.chat_template, template_names()}, kRuns, fixed,
          "prompt template put around the examples' texts; auto: the model's own"},
-        {"source-max-len", Whole{&o.source_max_len, count_from(1)}, kData, fixed,
+        {"source-max-len", Whole{&o.source_max_len, count_from(1)}, kReads, fixed,
          "examples whose prompt has more tokens are dropped and counted"},
-        {"target-max-len", Whole{&o.target_max_len, count_from(1)}, kData, fixed, "the same for the answer"},
-        {"train-on-source", Switch{&o.train_on_source}, kData, fixed, "the prompt's tokens carry a loss too"},
-        {"strict-data", Choice{&o.strict_data, {"on", "off"}}, kData, fixed,
+        {"target-max-len", Whole{&o.target_max_len, count_from(1)}, kReads, fixed, "the same for the answer"},
+        {"train-on-source", Switch{&o.train_on_source}, kReads, fixed, "the prompt's tokens carry a loss too"},
+        {"strict-data", Choice{&o.strict_data, {"on", "off"}}, kReads, fixed,
          "on: stop at the first line that cannot be used; off: leave such lines out, count and list them"},
         {"eval-split", Real{&o.eval_split, from_below(0, 1)}, kFits, fixed,
          "share of --data held out when there is no --eval-data"},
@@ -102,7 +103,7 @@ std::vector<Row> option_table(Options& o) {
         {"lora-alpha", Real{&o.lora_alpha, above(0)}, kFits, fixed, "the adapters' part is scaled by alpha / r"},
         {"lora-dropout", Real{&o.lora_dropout, from_below(0, 1)}, kFits, fixed, "dropout in front of the adapters"},
         {"target-modules", Text{&o.target_modules, "NAMES"}, kFits, fixed, "all-linear, or names: q_proj,v_proj"},
-        {"batch-size", Whole{&o.batch_size, count_from(1)}, kData, fixed, "sequences of a micro-batch"},
+        {"batch-size", Whole{&o.batch_size, count_from(1)}, kReads, fixed, "sequences of a micro-batch"},
         {"gradient-accumulation-steps", Whole{&o.gradient_accumulation_steps, count_from(1)}, kFits, fixed,
          "micro-batches of a step"},
         {"epochs", Real{&o.epochs, {0, kMostCounted, true, false}}, kFits, free, "times round the training data"},

@@ -40,12 +40,30 @@ std::string help_text(const Verb& verb) {
     return help;
 }
 
+// What only --method quaff looks at.
+constexpr const char* kQuaffOnly[] = {"outliers", "outlier-strategy", "outlier-threshold", "outlier-max-ratio",
+                                      "cal-data", "max-cal-samples",  "scale-momentum",    "grad-bits"};
+
 // ---- parsing -------------------------------------------------------------------------------------------------------
 
 std::vector<std::string> option_names(const std::vector<Row>& table) {
     std::vector<std::string> names;
     for (const Row& row : table) names.push_back(row.name);
     return names;
+}
+
+// The option that was probably meant by a name that is none, or "".
+std::string nearest_option(const std::string& name, const std::vector<Row>& table) {
+    if (name == "lr") return "learning-rate";  // what everybody calls it, and near no name by its letters
+    return nearest_name(name, option_names(table));
+}
+
+// The table of a verb: an option that it makes no use of is checked like the others and then has no effect.
+std::vector<Row> table_of(const Verb& verb, Options& options, Options& unheeded) {
+    std::vector<Row> table = option_table(options), others = option_table(unheeded);
+    for (size_t i = 0; i < table.size(); ++i)
+        if (!(table[i].used_by & verb.bit)) table[i] = others[i];
+    return table;
 }
 
 std::string did_you_mean(const std::string& near, const char* dashes) {
@@ -98,14 +116,16 @@ void parse_command_line(Options& options, const std::vector<Row>& table, const V
         name = name.substr(0, name.find('='));
         std::replace(name.begin(), name.end(), '_', '-');
         throw UsageError(concat("there is no option ", argument.substr(0, argument.find('=')),
-                                did_you_mean(nearest_name(name, option_names(table)), "--"), " (train_quaff ",
-                                verb.name, " --help lists all)"));
+                                did_you_mean(nearest_option(name, table), "--"), " (train_quaff ", verb.name,
+                                " --help lists all)"));
     }
     for (size_t i = 0; i < table.size(); ++i) {
         if (parsed[i]->count() == 0) continue;
         assign(table[i], texts[i], "");
-        options.given.insert(table[i].name);
-        if (!(table[i].used_by & verb.bit)) options.unused.push_back(table[i].name);
+        if (table[i].used_by & verb.bit)
+            options.given.insert(table[i].name);
+        else
+            options.unused.push_back(table[i].name);
     }
 }
 
@@ -130,8 +150,8 @@ void parse_file(Options& options, const std::vector<Row>& table, const std::stri
         const std::string where = concat(path, " line ", entry.line);
         const auto row = std::find_if(table.begin(), table.end(), [&](const Row& row) { return row.name == name; });
         if (row == table.end())
-            throw UsageError(concat(where, ": there is no option ", entry.name,
-                                    did_you_mean(nearest_name(name, option_names(table)), "")));
+            throw UsageError(
+                concat(where, ": there is no option ", entry.name, did_you_mean(nearest_option(name, table), "")));
         if (name == "config" || name == "resume")
             throw UsageError(concat(where, ": ", name, " belongs on the command line"));
         if (given_before.contains(name)) continue;
@@ -162,6 +182,16 @@ void check_contradictions(const Options& o) {
         refuse("tokenize needs a --text \"TEXT\" or a --data FILE");
     if (o.verb == "merge" && o.adapter.empty()) refuse("merge needs an --adapter DIR to fold into the weights");
     MaxRatio checked(o.outlier_max_ratio);  // throws UsageError
+}
+
+// The demo's examples stand in for --data where the demo's model is used, and nowhere else.
+void check_data(const Options& o) {
+    const bool needs_data = o.verb == "train" || o.verb == "eval" || o.verb == "calibrate" ||
+                            (o.verb == "info" && (o.plan || o.show_tokens > 0));
+    const bool has_data =
+        !o.data.empty() || (o.verb == "eval" && !o.eval_data.empty()) || (o.verb == "calibrate" && !o.cal_data.empty());
+    if (needs_data && !has_data && o.model != Options().model)
+        throw UsageError("--model needs --data FILE as well: the demo's examples are for the demo's model");
 }
 
 // The folder a model is named after: dev/demo/model is the demo's.
@@ -218,9 +248,11 @@ Options parse_options(const std::vector<std::string>& arguments) {
         throw UsageError(concat("there is no verb ", options.verb, did_you_mean(nearest_name(options.verb, names), ""),
                                 " (the verbs are ", join(names, ", ", " and "), ")"));
     }
-    const std::vector<Row> table = option_table(options);
+    Options unheeded;
+    const std::vector<Row> table = table_of(*verb, options, unheeded);
     parse_command_line(options, table, *verb, rest);
     if (!options.help.empty()) return options;
+    const std::set<std::string> on_command_line = options.given;
     if (!options.config.empty()) parse_file(options, table, options.config);
 
     if (!options.resume.empty()) {
@@ -238,7 +270,11 @@ Options parse_options(const std::vector<std::string>& arguments) {
         if (std::filesystem::exists(demo)) parse_file(options, table, demo);
     }
     check_contradictions(options);
+    check_data(options);
     resolve_defaults(options);
+    if (options.method == "fp" && (options.verb != "info" || options.plan) && options.verb != "calibrate")
+        for (const char* name : kQuaffOnly)
+            if (on_command_line.contains(name)) options.unused.push_back(concat(name, " with --method fp"));
     return options;
 }
 

@@ -51,7 +51,7 @@ struct Options {
     bool json = false, plan = false, quiet = false;
 
     std::set<std::string> given;      // options set on the command line or in a file, long names without dashes
-    std::vector<std::string> unused;  // options on the command line that the verb makes no use of
+    std::vector<std::string> unused;  // options on the command line that have no effect
     std::string help;                 // not empty: --help or --version was asked for, and this is the answer
 
     bool was_given(const std::string& name) const { return given.contains(name); }

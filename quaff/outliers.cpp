@@ -47,6 +47,19 @@ void check_names(const JsonObject& lists, const std::vector<JointModule>& module
     }
 }
 
+// Throws where the lists end before the model's layers do: a file of a smaller model.
+void check_layers(const JsonObject& object, const JsonObject& lists, const std::vector<JointModule>& modules) {
+    const auto is_there = [&](const JointModule& module) { return lists.contains(module.name); };
+    const auto found = std::find_if(modules.rbegin(), modules.rend(), is_there);
+    if (found == modules.rend()) return;
+    const auto layer = [](const std::string& name) { return name.substr(0, name.find('.', name.find("layers.") + 7)); };
+    const std::string last = layer(found->name), expected = layer(modules.back().name);
+    if (last == expected) return;
+    const std::string model = object.string("model", "");
+    fail(object.field("channels"), " has lists up to ", last, model.empty() ? "" : ", for the model \"" + model + "\"",
+         ", but this model goes up to ", expected, "; the file seems to belong to another model");
+}
+
 std::vector<int32_t> read_channels(const JsonObject& lists, const JointModule& module) {
     if (!lists.contains(module.name)) {
         fail(lists.field(module.name), " is missing; give an empty list if the layer has no outlier channel");
@@ -119,6 +132,7 @@ OutlierChannels outliers_from_json(const JsonObject& object, const ModelConfig& 
     const std::vector<JointModule> modules = joint_modules(config);
     const JsonObject channels = object.object("channels");
     check_names(channels, modules);
+    check_layers(object, channels, modules);
     for (const JointModule& module : modules) result.channels[module.name] = read_channels(channels, module);
     if (object.has("max_abs")) {
         const JsonObject max_abs = object.object("max_abs");

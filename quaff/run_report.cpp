@@ -57,14 +57,13 @@ void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figur
         terminal_.warn(concat(count, ": skipped, its gradient overflows fp16 with a loss scale of ", figures.loss_scale,
                               "; the next step halves it"));
     }
-    const auto flag = [&](const char* name, const char* key, double z) {
+    const auto flag = [&](const char* key, double z) {
         if (!(z > kSpike)) return;
         line[key] = z;
-        terminal_.warn(concat(count, ": the ", name, format(" is %.1f standard deviations above the steps before", z)));
+        n_spikes_++;
     };
-    flag("loss", "loss_zscore", loss_spikes_.update(figures.loss));
-    if (std::isfinite(figures.grad_norm))
-        flag("gradient norm", "grad_norm_zscore", grad_norm_spikes_.update(figures.grad_norm));
+    flag("loss_zscore", loss_spikes_.update(figures.loss));
+    if (std::isfinite(figures.grad_norm)) flag("grad_norm_zscore", grad_norm_spikes_.update(figures.grad_norm));
     log_->write(line);
     terminal_.status(progress_bar(step, total_steps, 30) + " ETA " + remaining);
 }
@@ -81,9 +80,9 @@ void RunReport::evaluation(int64_t step, const std::string& when, const Evaluati
 }
 
 void RunReport::summary(const ordered_json& result, const std::vector<Answer>& answers) {
-    terminal_.result("");
+    terminal_.line("");
     for (const Answer& answer : answers) {
-        terminal_.result("prompt    " + one_line(answer.text.source, 100));
+        terminal_.result("prompt    \"" + one_line(answer.text.source, 100) + "\"");
         terminal_.result("  true    " + one_line(answer.text.target, 100));
         terminal_.result("  before  " + one_line(answer.before, 100));
         terminal_.result("  after   " + one_line(answer.after, 100));
@@ -102,13 +101,17 @@ void RunReport::summary(const ordered_json& result, const std::vector<Answer>& a
     row("token accuracy", "token_accuracy", 100, "%");
     row("exact match", "exact_match", 100, "%");
     const std::string adapter = result["adapter"], with = concat("--model ", options_.model, " --adapter ", adapter);
-    terminal_.result(concat(result["steps"].get<int64_t>(), " steps, ",
+    // A model answers in the words it was trained in.
+    const std::string texts = options_.chat_template == "none" ? "" : " --template " + options_.chat_template;
+    terminal_.result(concat(counted(result["steps"].get<int64_t>(), "step"), ", ",
                             format("%.0f", result["tokens_per_second"].get<double>()), " tokens/s, peak memory ",
                             format_bytes(result["peak_memory_bytes"].get<int64_t>())));
-    terminal_.result("the adapter is in " + adapter + "; next:");
-    terminal_.result("  ./train_quaff generate " + with + " --prompt \"...\"");
-    terminal_.result("  ./train_quaff eval " + with + " --data FILE");
-    terminal_.result("  ./train_quaff merge " + with + " --out DIR");
+    if (n_spikes_ > 0)
+        terminal_.line(concat(counted(n_spikes_, "spike"), " of loss or gradient norm, flagged in log.jsonl"));
+    terminal_.result(concat("the adapter is in ", adapter, options_.quiet ? "" : "; next:"));
+    terminal_.line("  ./train_quaff generate " + with + texts + " --prompt \"...\"");
+    terminal_.line("  ./train_quaff eval " + with + texts + " --data FILE");
+    terminal_.line("  ./train_quaff merge " + with + " --out DIR");
 }
 
 }  // namespace quaff

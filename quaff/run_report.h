@@ -53,6 +53,7 @@ class RunReport {
     Terminal& terminal_;
     std::optional<JsonLog> log_;
     SpikeDetector loss_spikes_, grad_norm_spikes_;
+    int64_t n_spikes_ = 0;  // losses and gradient norms that were flagged
 };
 
 }  // namespace quaff

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include "llmc/data/show_tokens.h"
 #include "llmc/error.h"
@@ -41,6 +42,18 @@ std::vector<std::string> split_names(const std::string& names) {
         begin = end + 1;
     }
     return parts;
+}
+
+// One spelling of each choice of layers: last names in alphabetical order, or all-linear.
+std::string canonical_targets(const std::vector<std::string>& names, const ModelConfig& config) {
+    const auto last_name = [](const std::string& name) { return name.substr(name.rfind('.') + 1); };
+    std::set<std::string> all, chosen;
+    for (const LinearLayer& linear : linear_layers(config)) all.insert(last_name(linear.name));
+    for (const std::string& name : names) chosen.insert(last_name(name));
+    if (chosen.empty() || chosen == all) return "all-linear";
+    std::string text;
+    for (const std::string& name : chosen) text += (text.empty() ? "" : ",") + name;
+    return text;
 }
 
 // Without --model the demo's is meant, which is found from the repository's folder only.
@@ -138,19 +151,41 @@ Dataset RunSetup::read(const std::string& path) const {
         };
     }
     const Dataset data = read_examples(path, encoding(), limits, around);
-    terminal_.line(concat(path, ": ", format_count(data.size()), " examples, ", format_count(data.n_tokens()),
-                          " tokens, ", format_count(data.n_labelled()), " of them in the loss"));
+    terminal_.line(concat(path, ": ", counted(data.size(), "example"), ", ", counted(data.n_tokens(), "token"), ", ",
+                          format_count(data.n_labelled()), " of them in the loss"));
     if (data.dropped.total() > 0) terminal_.warn(concat(path, ": dropped ", data.dropped.describe()));
     if (data.skipped.count > 0) {
-        terminal_.warn(concat(path, ": ", data.skipped.count, " records cannot be used and are left out:"));
+        terminal_.warn(concat(path, ": ", counted(data.skipped.count, "record"), " cannot be used and ",
+                              data.skipped.count == 1 ? "is" : "are", " left out:"));
         for (const std::string& reason : data.skipped.reasons) terminal_.warn("  " + reason);
     }
     return data;
 }
 
-void RunSetup::show(const Dataset& data) const {
+int64_t RunSetup::show(const Dataset& data) const {
     const auto text = [this](int32_t id) { return tokenizer_ ? tokenizer_->token_text(id) : std::string(); };
     terminal_.result(show_tokens(data.examples, options_.show_tokens, text));
+    return std::min(options_.show_tokens, data.size());
+}
+
+Options with_lora_of_adapter(const Options& options) {
+    // A resumed run has them from its own config.toml; the adapter it once began with may be gone.
+    if (options.adapter.empty() || !options.resume.empty()) return options;
+    const ModelConfig model = read_model_config(model_folder(options));
+    const Adapter adapter(options.adapter, model);
+    Options with = options;
+    const auto take = [&](const char* name, auto& option, const auto& own) {
+        if (options.was_given(name) && option != own)
+            throw UsageError(concat("--", name, " ", option, ": the adapter ", options.adapter, " has ", own,
+                                    "; leave --", name, " out, or start without --adapter"));
+        option = own;
+    };
+    take("lora-r", with.lora_r, adapter.config().r);
+    take("lora-alpha", with.lora_alpha, adapter.config().lora_alpha);
+    with.target_modules = canonical_targets(split_names(options.target_modules), model);
+    take("target-modules", with.target_modules,
+         canonical_targets(lora_of(adapter, options.lora_dropout).target_modules, model));
+    return with;
 }
 
 template <class Device>
@@ -171,7 +206,13 @@ FrozenLayers resolve_frozen_layers(const RunSetup& setup, const Device& device, 
     require(method == "quaff" || method == "fp", adapter, "/quaff.json: method \"", method,
             "\" is not known to this program (quaff and fp are); give --method to choose one");
     frozen.method = method == "quaff" ? Method::quaff : Method::fp;
-    if (frozen.method == Method::fp) return frozen;
+    if (frozen.method == Method::fp) {
+        if (options.method.empty() && channels_given)
+            setup.terminal().warn(concat(adapter, " was trained with --method fp: no use is made of --",
+                                         options.outliers.empty() ? "cal-data" : "outliers",
+                                         " (--method quaff would)"));
+        return frozen;
+    }
 
     // A resumed run goes on with what its checkpoint holds, whatever the channels once came from.
     const bool resumed = !options.resume.empty() && state && state->outliers;

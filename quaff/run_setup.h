@@ -41,8 +41,8 @@ class RunSetup {
 
     // Reads a data file under the options' limits and tells what was left out of it.
     Dataset read(const std::string& path) const;
-    // --show-tokens of the first examples.
-    void show(const Dataset& data) const;
+    // --show-tokens of the first examples; returns how many there were.
+    int64_t show(const Dataset& data) const;
 
   private:
     const Options& options_;
@@ -51,6 +51,10 @@ class RunSetup {
     std::unique_ptr<Tokenizer> tokenizer_;
     std::optional<ChatTemplate> prompt_template_;
 };
+
+// The options of a training run with r, alpha and target modules of the adapter that it starts from. Throws UsageError
+// where they were given otherwise.
+Options with_lora_of_adapter(const Options& options);
 
 // How the frozen layers are computed, and the adapter to begin with.
 struct FrozenLayers {

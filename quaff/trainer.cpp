@@ -7,7 +7,6 @@
 
 #include "llmc/cpu/peak.h"
 #include "llmc/error.h"
-#include "llmc/file_io.h"
 #include "llmc/memory_limits.h"
 #include "llmc/sha256.h"
 #include "quaff/checkpoint_folder.h"
@@ -79,7 +78,8 @@ void Trainer<Device>::read_data() {
         eval_ = setup_.read(options_.eval_data);
     } else if (options_.eval_split > 0) {
         std::tie(train_, eval_) = split(std::move(train_), options_.eval_split, static_cast<uint64_t>(options_.seed));
-        terminal_.line(concat(format_count(eval_.size()), " of the examples are held out for evaluation"));
+        terminal_.line(concat(format_count(eval_.size()), " of the examples ", eval_.size() == 1 ? "is" : "are",
+                              " held out for evaluation"));
     }
     data_fingerprint_ = fingerprint(train_.examples);
     exact_match_ = eval_.size() > 0 && wants_exact_match(options_.exact_match, eval_, options_.train_on_source);
@@ -101,7 +101,6 @@ void Trainer<Device>::plan_steps() {
 
 template <class Device>
 void Trainer<Device>::prepare_out() {
-    make_directories(options_.out);
     const fs::path out = options_.out, origin = resumed_from_.empty() ? "" : run_folder(resumed_from_);
     const bool goes_on_here = !resumed_from_.empty() && fs::equivalent(origin, out);
     const fs::path aside = goes_on_here ? set_later_steps_aside(out, state_.step) : set_earlier_run_aside(out);
@@ -205,7 +204,10 @@ template <class Device>
 void Trainer<Device>::prepare() {
     read_data();
     plan_steps();
+    // A mistyped --resume is told before a folder of that name is made.
+    if (options_.resume.empty() || fs::exists(options_.out)) claim_out();
     find_checkpoint();
+    if (!out_lock_) claim_out();
     // A run may go on on another device than it began on.
     if (!Device::scales_loss) state_.loss_scale.stop();
     if (Device::scales_loss && !state_.loss_scale.active) state_.loss_scale.start();
@@ -222,6 +224,12 @@ void Trainer<Device>::prepare() {
                           peak_.int8_operations * 1e-9, peak_.float_operations * 1e-9, Device::compute_name));
     prepare_out();
     if (!resumed_from_.empty()) terminal_.line("resumed from " + resumed_from_);
+}
+
+template <class Device>
+void Trainer<Device>::claim_out() {
+    make_directories(options_.out);
+    out_lock_.emplace(options_.out);
 }
 
 template <class Device>

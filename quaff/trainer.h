@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "llmc/file_io.h"
 #include "llmc/peak.h"
 #include "llmc/schedule.h"
 #include "llmc/signals.h"
@@ -52,6 +53,7 @@ class Trainer {
     void prepare();
     void read_data();
     void plan_steps();
+    void claim_out();
     void find_checkpoint();
     void prepare_out();
     void train();
@@ -74,6 +76,7 @@ class Trainer {
     StopSignals signals_;
     RunSetup setup_;
     RunReport report_;
+    std::optional<DirectoryLock> out_lock_;  // from before the first look into --out until the run is over
 
     Dataset train_, eval_;
     std::vector<std::vector<int64_t>> eval_batches_;

@@ -28,7 +28,7 @@ using nlohmann::ordered_json;
 constexpr int64_t kEvaluationTokens = 4096;
 
 void print_json(const ordered_json& object) {
-    std::printf("%s\n", object.dump(-1, ' ', false, ordered_json::error_handler_t::replace).c_str());
+    print(stdout, object.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n");
 }
 
 // outlier/<strategy><threshold>_<dataset>_<model>.json
@@ -56,8 +56,27 @@ std::vector<std::string> read_lines(const std::string& path) {
     return lines;
 }
 
+struct Prompt {
+    std::string text, where;
+};
+
+// --prompt, or the lines of --prompt-file that are not blank.
+std::vector<Prompt> read_prompts(const Options& options) {
+    if (options.prompt_file.empty()) return {{options.prompt, "--prompt"}};
+    std::vector<Prompt> prompts;
+    int64_t line = 0;
+    for (const std::string& text : read_lines(options.prompt_file)) {
+        ++line;
+        if (text.find_first_not_of(" \t") != text.npos)
+            prompts.push_back({text, concat(options.prompt_file, ":", line)});
+    }
+    require(!prompts.empty(), options.prompt_file, ": holds no prompt, every line is blank");
+    return prompts;
+}
+
 template <class Device>
-int train(const Options& options, Terminal& terminal, const Device& device) {
+int train(const Options& asked_for, Terminal& terminal, const Device& device) {
+    const Options options = with_lora_of_adapter(asked_for);
     Trainer<Device> trainer(options, terminal, device);
     if (options.plan) {
         const ordered_json plan = trainer.plan();
@@ -87,8 +106,9 @@ int calibrate_verb(const Options& options, Terminal& terminal, const Device& dev
 
     int64_t channels = 0;
     for (const auto& [module, list] : frozen.outliers.channels) channels += static_cast<int64_t>(list.size());
-    terminal.result(concat(channels, " outlier channels in ", frozen.outliers.channels.size(), " layers are in ",
-                           path.string(), "; use them with --outliers ", path.string()));
+    terminal.result(concat(path.string(), " holds ", counted(channels, "outlier channel"), " of ",
+                           counted(static_cast<int64_t>(frozen.outliers.channels.size()), "layer"),
+                           "; use it with --outliers ", path.string()));
     if (options.json) print_json(outliers_to_json(frozen.outliers));
     return kDone;
 }
@@ -106,8 +126,9 @@ int evaluate_verb(const Options& options, Terminal& terminal, const Device& devi
     const auto model = build_model(setup, device, frozen, build);
     const Evaluation evaluation = evaluate(*model, data, batches, exact_match,
                                            [&](int64_t done, int64_t total) { progress("evaluating", done, total); });
-    terminal.result(concat(in_words(evaluation), " (", name_of(frozen.method), ", ", format_count(evaluation.labelled),
-                           " tokens of ", format_count(evaluation.examples), " examples)"));
+    terminal.result(concat(in_words(evaluation), " (", name_of(frozen.method), ", ",
+                           counted(evaluation.labelled, "token"), " of ", counted(evaluation.examples, "example"),
+                           ")"));
     if (options.json) print_json(to_json(evaluation));
     return kDone;
 }
@@ -117,21 +138,24 @@ int generate_verb(const Options& options, Terminal& terminal, const Device& devi
     const RunSetup setup(options, terminal);
     require(setup.tokenizer() != nullptr, options.model,
             ": has neither tokenizer.json nor tokenizer.model; text needs a tokenizer");
-    const std::vector<std::string> prompts =
-        options.prompt_file.empty() ? std::vector<std::string>{options.prompt} : read_lines(options.prompt_file);
+    const std::vector<Prompt> prompts = read_prompts(options);
+    const int64_t positions = setup.config().max_position_embeddings;
+    const auto& around = setup.prompt_template();
     std::vector<std::vector<int32_t>> prompt_ids;
     BatchLimits limits;
-    for (const std::string& prompt : prompts) {
-        const auto& around = setup.prompt_template();
-        prompt_ids.push_back(encode_prompt(setup.encoding(), around ? around->prompt(prompt) : prompt));
-        require(!prompt_ids.back().empty(),
-                options.prompt_file.empty() ? "--prompt" : concat(options.prompt_file, ":", prompt_ids.size()),
+    for (const Prompt& prompt : prompts) {
+        try {
+            prompt_ids.push_back(encode_prompt(setup.encoding(), around ? around->prompt(prompt.text) : prompt.text));
+        } catch (const Error& error) {
+            fail(prompt.where, ": ", error.what());
+        }
+        const auto length = static_cast<int64_t>(prompt_ids.back().size());
+        require(length > 0, prompt.where,
                 ": the prompt is empty, and this tokenizer puts no token in front that text could go on from");
-        limits.max_tokens = std::max(limits.max_tokens, static_cast<int64_t>(prompt_ids.back().size()));
+        require(length < positions || positions == 0, prompt.where, ": the prompt has ", counted(length, "token"),
+                ", and the model has ", positions, " positions for it and the answer");
+        limits.max_tokens = std::max(limits.max_tokens, length);
     }
-    const int64_t positions = setup.config().max_position_embeddings;
-    require(limits.max_tokens < positions || positions == 0, "a prompt has ", limits.max_tokens,
-            " tokens, and the model has ", positions, " positions for it and the answer");
     limits.max_sequence_length = limits.max_tokens + options.max_new_tokens;
     if (positions > 0) limits.max_sequence_length = std::min(limits.max_sequence_length, positions);
     // Tokens go through the model one by one after the prompt, unless the text becomes a long one on the way
@@ -148,28 +172,32 @@ int generate_verb(const Options& options, Terminal& terminal, const Device& devi
                                    static_cast<uint64_t>(options.seed)};
     const std::vector<int32_t> end = setup.end_tokens();
     ordered_json results = ordered_json::array();
+    bool speechless = false;
     std::FILE* out = options.json ? stderr : stdout;
     for (size_t i = 0; i < prompts.size(); ++i) {
         TextStream stream(*setup.tokenizer(), /*skip_special=*/true);
         std::string text;
         const auto show = [&](const std::string& piece) {
             text += piece;
-            std::fputs(piece.c_str(), out);
-            std::fflush(out);
+            print(out, piece);
         };
         const std::vector<int32_t> made =
             generate(*model, prompt_ids[i], options.max_new_tokens, end, sampling, i, [&](int32_t id) {
                 show(stream.push(id));
-                return true;
+                return !std::ferror(stdout);  // nobody reads on, or the disk is full
             });
+        if (std::ferror(stdout)) break;
         show(stream.finish());
-        std::fputc('\n', out);
-        results.push_back({{"prompt", prompts[i]},
+        print(out, "\n");
+        speechless = speechless || made.empty();
+        results.push_back({{"prompt", prompts[i].text},
                            {"text", text},
                            {"prompt_tokens", prompt_ids[i].size()},
                            {"new_tokens", made.size()},
                            {"ids", made}});
     }
+    if (speechless && !around)
+        terminal.warn("the model ended its answer at once; does it want a chat template (--chat)?");
     if (options.json) print_json(options.prompt_file.empty() ? results[0] : ordered_json{{"results", results}});
     return kDone;
 }
@@ -178,15 +206,16 @@ int generate_verb(const Options& options, Terminal& terminal, const Device& devi
 int show_tokens_verb(const Options& options, Terminal& terminal) {
     const RunSetup setup(options, terminal);
     const bool calibrates = options.verb == "calibrate" && !options.cal_data.empty();
-    setup.show(setup.read(calibrates ? options.cal_data : options.data));
+    const int64_t shown = setup.show(setup.read(calibrates ? options.cal_data : options.data));
+    if (options.json) print_json({{"shown", shown}});
     return kDone;
 }
 
 int merge_verb(const Options& options, Terminal& terminal) {
     const MergeReport report = merge_adapter(options.model, options.adapter, options.out);
-    terminal.result(concat(report.merged_layers, " layers of ", options.model, " now hold ", options.adapter, ": ",
-                           options.out, " (", report.files, report.files == 1 ? " file, " : " files, ",
-                           format_bytes(report.bytes), ")"));
+    terminal.result(concat(counted(report.merged_layers, "layer"), " of ", options.model,
+                           report.merged_layers == 1 ? " now holds " : " now hold ", options.adapter, ": ", options.out,
+                           " (", counted(report.files, "file"), ", ", format_bytes(report.bytes), ")"));
     // A tenth is what an evaluation begins to show.
     if (report.rounding > 0.1)
         terminal.warn(concat("rounding to the model's own dtype takes the merged weights ",
@@ -204,13 +233,16 @@ int merge_verb(const Options& options, Terminal& terminal) {
 
 int tokenize_verb(const Options& options) {
     const auto tokenizer = Tokenizer::load(options.model);
-    const auto print = [&](const std::string& text) {
-        std::printf("%s\n", nlohmann::json(tokenizer->encode(text)).dump().c_str());
+    const auto show = [&](const std::string& text) {
+        print(stdout, nlohmann::json(tokenizer->encode(text)).dump() + "\n");
     };
     if (options.was_given("text")) {
-        print(options.text);
+        show(options.text);
     } else {
-        for (const std::string& line : read_lines(options.data)) print(line);
+        for (const std::string& line : read_lines(options.data)) {
+            if (std::ferror(stdout)) break;
+            show(line);
+        }
     }
     return kDone;
 }

@@ -85,8 +85,10 @@ SkippedRecords read_records(const std::string& path, const ReaderOptions& option
     }
     require(!in.bad(), "cannot read ", path);
     require(n_records > 0, path, " holds no records; it must have at least one example");
-    require(n_taken > 0, path, ": none of its ", n_records,
-            " records can be used; the first: ", skipped.count > 0 ? skipped.reasons.front() : "");
+    require(n_taken > 0, path,
+            n_records == 1 ? ": its one record cannot be used: "
+                           : concat(": none of its ", n_records, " records can be used; the first: "),
+            skipped.count > 0 ? skipped.reasons.front() : "");
     return skipped;
 }
 

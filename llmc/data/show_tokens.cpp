@@ -44,7 +44,8 @@ std::string show_tokens(std::span<const Example> examples, int64_t count,
                         const std::function<std::string(int32_t)>& token_text) {
     std::string out;
     for (const Example& example : examples.first(std::min<size_t>(examples.size(), std::max<int64_t>(count, 0)))) {
-        out += concat("example ", example.index, ": ", example.input_ids.size(), " tokens, ", count_labelled(example),
+        out += concat("example ", example.index, ": ", example.input_ids.size(),
+                      example.input_ids.size() == 1 ? " token, " : " tokens, ", count_labelled(example),
                       " of them in the loss\n");
         for (size_t t = 0; t < example.input_ids.size(); ++t) {
             const int32_t id = example.input_ids[t], label = example.labels[t];

@@ -22,6 +22,19 @@ TEST_CASE("a file is replaced as a whole and nothing else is left in the directo
     CHECK(std::distance(fs::directory_iterator(directory.path()), {}) == 1);
 }
 
+TEST_CASE("a directory is locked by one at a time, and nothing is left in it", "[file_io]") {
+    const TempDir directory;
+    const auto lock = [&] { return error_of(directory, [&] { DirectoryLock again(directory / ""); }); };
+    {
+        const DirectoryLock first(directory.path());
+        CHECK(lock().ends_with(": another run is writing there; wait for it, or choose another --out"));
+    }
+    CHECK(lock().empty());
+    CHECK(fs::is_empty(directory.path()));
+    CHECK(error_of(directory, [&] { DirectoryLock lost(directory / "no"); }) ==
+          "no: cannot open the directory: No such file or directory");
+}
+
 TEST_CASE("what cannot be written or read is named with the reason", "[file_io]") {
     const TempDir directory;
     CHECK(error_of(directory, [&] { write_file_atomically(directory / "no/a.json", "x"); }) ==

@@ -133,19 +133,36 @@ TEST_CASE("a file gets plain lines: no live line, no escape codes", "[terminal]"
 }
 
 TEST_CASE("a signal asks for a stop, and the old handler comes back", "[signals]") {
+    const int signal = GENERATE(SIGINT, SIGTERM, SIGHUP);
     struct sigaction before {
     }, after{};
-    sigaction(SIGTERM, nullptr, &before);
+    sigaction(signal, nullptr, &before);
     {
         StopSignals signals;
         CHECK_FALSE(signals.requested());
-        raise(SIGTERM);
+        raise(signal);
         CHECK(signals.requested());
     }
-    sigaction(SIGTERM, nullptr, &after);
+    sigaction(signal, nullptr, &after);
     CHECK(after.sa_handler == before.sa_handler);
     StopSignals again;
     CHECK_FALSE(again.requested());
+}
+
+TEST_CASE("one of a thing is not several", "[terminal]") {
+    CHECK(counted(0, "step") == "0 steps");
+    CHECK(counted(1, "step") == "1 step");
+    CHECK(counted(1234, "step") == "1,234 steps");
+}
+
+TEST_CASE("SIGHUP stays ignored where it was: nohup", "[signals]") {
+    const auto before = std::signal(SIGHUP, SIG_IGN);
+    {
+        StopSignals signals;
+        raise(SIGHUP);
+        CHECK_FALSE(signals.requested());
+    }
+    CHECK(std::signal(SIGHUP, before) == SIG_IGN);
 }
 
 TEST_CASE("a value far outside its trailing window has a large z-score", "[spike]") {

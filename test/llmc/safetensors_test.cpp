@@ -84,6 +84,8 @@ TEST_CASE("the writer refuses what would be a broken file", "[safetensors]") {
 }
 
 TEST_CASE("a file that is no safetensors file says so", "[safetensors]") {
+    CHECK(open_error("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 268\n") ==
+          "a.safetensors: is a Git LFS pointer, not the file itself; run git lfs pull in its folder");
     CHECK(open_error("abc") ==
           "a.safetensors: is not a safetensors file: it has 3 bytes, and the header's length alone takes 8");
     CHECK(

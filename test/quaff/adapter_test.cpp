@@ -203,12 +203,12 @@ TEST_CASE("an adapter of another model is refused, naming the tensor", "[adapter
     CHECK(error_with([](auto& t) { t.pop_back(); }) == file +
                                                            "self_attn.o_proj is adapted in layer 0 but not in layer 1; "
                                                            "an adapter must adapt the same linear layers in "
-                                                           "every layer");
+                                                           "every layer; does it belong to another model?");
     CHECK(error_with([](auto& t) { t.erase(t.begin()); }) ==
           file +
               "self_attn.q_proj is adapted in layer 1 but not in layer 0; an adapter must adapt the same linear layers "
               "in "
-              "every layer");
+              "every layer; does it belong to another model?");
     CHECK(
         error_with([](auto&) {}, 4) ==
         file +

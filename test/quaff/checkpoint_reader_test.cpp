@@ -78,6 +78,20 @@ TEST_CASE("a tensor that does not fit the config is named with both shapes and t
                   "config.json needs"));
 }
 
+TEST_CASE("weights with more layers than the config are refused", "[checkpoint_reader]") {
+    for (const bool sharded : {false, true}) {
+        const TempDir directory;
+        json config = tiny_config();
+        write_tiny_model(directory, config, "F32", sharded);
+        const int layers = config["num_hidden_layers"];
+        config["num_hidden_layers"] = layers - 1;
+        directory.write("config.json", config.dump());
+        const std::string error = error_of([&] { CheckpointReader reader(directory.path()); });
+        CHECK(error.find("the weights hold model.layers." + std::to_string(layers - 1) + ".") != error.npos);
+        CHECK(error.find("but config.json says num_hidden_layers " + std::to_string(layers - 1) + ".") != error.npos);
+    }
+}
+
 TEST_CASE("a value that is not finite is found when its tensor is read", "[checkpoint_reader]") {
     const TempDir directory;
     directory.write("config.json", tiny_config().dump());

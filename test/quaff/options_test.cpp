@@ -70,6 +70,7 @@ TEST_CASE("an unknown verb or option names the nearest one", "[options]") {
     CHECK(mentions(complaint({"trian"}), "did you mean train?"));
     CHECK(mentions(complaint({"--learning-rat", "1"}), "did you mean --learning-rate?"));
     CHECK(mentions(complaint({"eval", "--bacth-size=1"}), "did you mean --batch-size?"));
+    CHECK(mentions(complaint({"--lr", "1e-4"}), "did you mean --learning-rate?"));
     CHECK(mentions(complaint({"--xyzzy"}), "there is no option --xyzzy"));
     CHECK_FALSE(mentions(complaint({"--xyzzy"}), "did you mean"));
     CHECK(mentions(complaint({"--model", "m", "eval"}), "unexpected argument 'eval'"));
@@ -203,4 +204,40 @@ TEST_CASE("a resumed run is continued with its own options", "[options]") {
 TEST_CASE("an option that the verb makes no use of is noticed on the command line only", "[options]") {
     CHECK(parse_options({"eval", "--lora-r", "4"}).unused == std::vector<std::string>{"lora-r"});
     CHECK(parse_options({"eval", "--config", write_file("i.toml", "lora-r = 4\n")}).unused.empty());
+}
+
+TEST_CASE("an option that the verb makes no use of has no effect", "[options]") {
+    const Options o = parse_options({"train", "--chat", "--prompt", "x"});
+    CHECK_FALSE(o.chat);
+    CHECK(o.prompt.empty());
+    CHECK(o.unused == std::vector<std::string>{"prompt", "chat"});
+    CHECK_FALSE(parse_options({"train", "--config", write_file("j.toml", "chat = true\n")}).chat);
+    CHECK(mentions(complaint({"eval", "--lora-r", "0"}), "--lora-r must be"));  // checked all the same
+}
+
+TEST_CASE("full precision makes no use of outlier channels, and says so", "[options]") {
+    CHECK(parse_options({"train", "--method", "fp", "--outliers", "o.json", "--lora-r", "4"}).unused ==
+          std::vector<std::string>{"outliers with --method fp"});
+    CHECK(parse_options({"train", "--outliers", "o.json"}).unused.empty());
+    CHECK(parse_options({"calibrate", "--method", "fp", "--outliers", "o.json"}).unused.empty());
+}
+
+TEST_CASE("the demo's examples are not taken for another model's", "[options]") {
+    const std::string expected = "--model needs --data FILE as well: the demo's examples are for the demo's model";
+    for (const char* verb : {"train", "eval", "calibrate"}) CHECK(complaint({verb, "--model", "m"}) == expected);
+    CHECK(complaint({"--config", write_file("k.toml", "model = \"m\"\n")}) == expected);
+    CHECK(complaint({"train", "--model", "m", "--plan"}) == expected);
+    CHECK(complaint({"info", "--model", "m", "--plan"}) == expected);
+    CHECK(complaint({"info", "--model", "m", "--show-tokens", "1"}) == expected);
+    CHECK(complaint({"train", "--model", "m", "--cal-data", "c"}) == expected);
+
+    CHECK(complaint({"eval", "--model", "m", "--eval-data", "e"}).empty());
+    CHECK(complaint({"calibrate", "--model", "m", "--cal-data", "c"}).empty());
+    CHECK(complaint({"train", "--model", "m", "--data", "d"}).empty());
+    CHECK(complaint({"train", "--data", "d"}).empty());
+    CHECK(complaint({"train", "--model", "dev/demo/model"}).empty());
+    CHECK(complaint({"info", "m"}).empty());
+    CHECK(complaint({"generate", "--model", "m", "--prompt", "p"}).empty());
+    CHECK(complaint({"tokenize", "--model", "m", "--text", "t"}).empty());
+    CHECK(complaint({"merge", "--model", "m", "--adapter", "a"}).empty());
 }

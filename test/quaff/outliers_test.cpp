@@ -99,6 +99,15 @@ TEST_CASE("an outlier file that does not fit the model is refused, naming the la
     CHECK(error_with([](ordered_json& o) { o.erase("channels"); }) == "a.json: field \"channels\" is missing");
     CHECK(error_with([](ordered_json& o) { o["channels"].erase(kDown); }) ==
           down + "is missing; give an empty list if the layer has no outlier channel");
+    const auto without_last_layer = [](ordered_json& o) {
+        for (const char* module : {"self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"})
+            o["channels"].erase(std::string("model.layers.1.") + module);
+        o["model"] = "small";
+    };
+    CHECK(
+        error_with(without_last_layer) ==
+        "a.json: field \"channels\" has lists up to model.layers.0, for the model \"small\", but this model goes up to "
+        "model.layers.1; the file seems to belong to another model");
     CHECK(error_with([](ordered_json& o) { o["channels"]["model.layers.2.mlp.down_proj"] = json::array(); }) ==
           "a.json: field \"channels.model.layers.2.mlp.down_proj\" is no layer of this model, whose layers are "
           "model.layers.0.self_attn.qkv_proj .. model.layers.1.mlp.down_proj; the file belongs to another model");

@@ -2,11 +2,15 @@
 // into this test under another name, so that every line between the shell and the model runs.
 #include <fcntl.h>
 #include <omp.h>
+#include <poll.h>
+#include <stdio_ext.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <set>
 #include <sstream>
+#include <thread>
 
 // What train_quaff.cu includes is included before its main() is renamed.
 #include "llmc/error.h"
@@ -42,6 +46,8 @@ class Redirection {
     }
     ~Redirection() {
         std::fflush(stream_);
+        __fpurge(stream_);  // what could not be written is not for the next one to write
+        std::clearerr(stream_);
         ::dup2(saved_, ::fileno(stream_));
         ::close(saved_);
     }
@@ -96,8 +102,8 @@ struct Desk {
     }
 #endif
 
-    // Runs the program on one thread.
-    Ending run(std::vector<std::string> arguments) const {
+    // Runs the program on one thread; `out` is what stands for stdout.
+    Ending run(std::vector<std::string> arguments, const fs::path& out = "") const {
         arguments.insert(arguments.begin(), "train_quaff");
         std::vector<char*> argv;
         for (std::string& argument : arguments) argv.push_back(argument.data());
@@ -106,11 +112,11 @@ struct Desk {
         omp_set_num_threads(1);
         int status = -1;
         {
-            const Redirection out_file(stdout, streams / "out"), err_file(stderr, streams / "err");
+            const Redirection out_file(stdout, out.empty() ? streams / "out" : out), err_file(stderr, streams / "err");
             status = train_quaff_main(static_cast<int>(arguments.size()), argv.data());
         }
         omp_set_num_threads(threads);
-        return {status, test::read(streams / "out"), test::read(streams / "err")};
+        return {status, out.empty() ? test::read(streams / "out") : "", test::read(streams / "err")};
     }
 
     // The same with the model and data of this desk.
@@ -268,13 +274,109 @@ TEST_CASE("calibration finds the channels that were planted in the demo's model"
     }
 }
 
-TEST_CASE("an empty prompt is refused before anything is generated", "[program]") {
+TEST_CASE("a prompt that cannot be answered is named before anything is generated", "[program]") {
     const Desk desk;
-    const std::string prompts = desk.folder.write("prompts.txt", "one\n\nthree\n");
-    const Ending ending = desk.run({"generate", "--prompt-file", prompts});  // the demo's tokenizer adds no BOS
-    CHECK(ending.status == 1);
-    CHECK(mentions(ending.err, prompts + ":2"));
-    CHECK(ending.out.empty());
+    const Ending empty = desk.run({"generate", "--prompt", ""});  // the demo's tokenizer adds no BOS
+    CHECK(empty.status == 1);
+    CHECK(mentions(empty.err, "--prompt: the prompt is empty"));
+    CHECK(empty.out.empty());
+
+    const std::string bytes = desk.folder.write("bytes.txt", "one\n\n\xFF\n");
+    CHECK(mentions(desk.run({"generate", "--prompt-file", bytes}).err, bytes + ":3: "));
+    std::string long_line;
+    for (int i = 0; i < 20000; ++i) long_line += "word ";
+    const std::string lengthy = desk.folder.write("long.txt", "\n" + long_line);
+    CHECK(mentions(desk.run({"generate", "--prompt-file", lengthy}).err, lengthy + ":2: the prompt has "));
+    const std::string blank = desk.folder.write("blank.txt", "\n \n");
+    CHECK(mentions(desk.run({"generate", "--prompt-file", blank}).err, blank + ": holds no prompt"));
+}
+
+TEST_CASE("blank lines of a prompt file are skipped", "[program]") {
+    const Desk desk;
+    const std::string prompts = desk.folder.write("prompts.txt", "one\n\n \t\r\nthree\n");
+    const json results =
+        desk.run({"generate", "--prompt-file", prompts, "--max-new-tokens", "1", "--json"}).object()["results"];
+    REQUIRE(results.size() == 2);
+    CHECK(results[0]["prompt"] == "one");
+    CHECK(results[1]["prompt"] == "three");
+}
+
+TEST_CASE("a model that has nothing to say is noticed", "[program]") {
+    const Desk desk;
+    const auto answer = [&](const std::string& model, const std::string& template_name) {
+        return desk.run({"generate", "--model", model, "--prompt", "Spell ", "--max-new-tokens", "1", "--template",
+                         template_name, "--json"});
+    };
+    const fs::path mute = desk.folder / "mute";
+    fs::copy("dev/demo/model", mute);
+    json config = llmc::read_json(mute / "config.json");
+    const char* hint = "the model ended its answer at once; does it want a chat template (--chat)?";
+    for (const std::string name : {"none", "chatml"}) {
+        const Ending speaks = answer("dev/demo/model", name);
+        CHECK_FALSE(mentions(speaks.err, hint));
+        config["eos_token_id"] = speaks.object()["ids"][0];
+        desk.folder.write("mute/config.json", config.dump());
+        const Ending ends = answer(mute, name);
+        CHECK(ends.status == 0);
+        CHECK(ends.object()["new_tokens"] == 0);
+        CHECK(mentions(ends.err, hint) == (name == "none"));
+    }
+}
+
+TEST_CASE("--show-tokens leaves one JSON object too", "[program]") {
+    const Desk desk;
+    const Ending ending = desk.run("train", {"--show-tokens", "5"});
+    CHECK(ending.object() == json{{"shown", 3}});
+    CHECK(mentions(ending.err, "example 0: "));
+}
+
+TEST_CASE("training goes on with the rank, alpha and targets of its adapter", "[program]") {
+    const Desk desk;
+    const json config = llmc::read_json(fs::path(desk.adapter) / "adapter_config.json");
+    const auto train = [&](const std::vector<std::string>& more) {
+        std::vector<std::string> all = {"--method", "fp",    "--adapter", desk.adapter,   "--max-steps",
+                                        "1",        "--out", desk.out,    "--eval-split", "0"};
+        all.insert(all.end(), more.begin(), more.end());
+        return desk.run("train", all);
+    };
+    for (const auto& [name, value] :
+         {std::pair("--lora-r", "3"), std::pair("--lora-alpha", "0.5"), std::pair("--target-modules", "q_proj")}) {
+        const Ending refused = train({name, value});
+        CHECK(refused.status == 2);
+        CHECK(mentions(refused.err, std::string(name) + " " + value + ": the adapter " + desk.adapter + " has "));
+        CHECK(desk.files() == std::set<std::string>{desk.data});
+    }
+    const Ending agreed = train({"--lora-r", config["r"].dump()});
+    INFO(agreed.err);
+    REQUIRE(agreed.status == 0);
+    CHECK(mentions(test::read(fs::path(desk.out) / "config.toml"), "lora-r = " + config["r"].dump() + "\n"));
+    const Ending untold = train({});
+    REQUIRE(untold.status == 0);
+    const std::string toml = test::read(fs::path(desk.out) / "config.toml");
+    CHECK(mentions(toml, "lora-r = " + config["r"].dump() + "\n"));
+    CHECK(mentions(toml, "lora-alpha = " + config["lora_alpha"].dump() + "\n"));
+    REQUIRE(config["target_modules"].size() == 7);
+    CHECK(mentions(toml, "target-modules = \"all-linear\"\n"));
+}
+
+TEST_CASE("the end of a training run says how to go on, --quiet only what came out", "[program]") {
+    const Desk desk;
+    std::vector<std::string> arguments = {"train",  "--model",      desk.model, "--data", desk.data, "--method",
+                                          "fp",     "--max-steps",  "1",        "--out",  desk.out,  "--template",
+                                          "chatml", "--eval-split", "0"};
+    const std::string with = "--model " + desk.model + " --adapter " + desk.out + "/adapter";
+    const Ending told = desk.run(arguments);
+    INFO(told.err);
+    REQUIRE(told.status == 0);
+    CHECK(mentions(told.out, "generate " + with + " --template chatml --prompt"));
+    CHECK(mentions(told.out, "eval " + with + " --template chatml --data FILE"));
+    CHECK(mentions(told.out, "merge " + with + " --out DIR"));
+    CHECK(mentions(told.out, "\n1 step, "));
+    arguments.push_back("--quiet");
+    const Ending quiet = desk.run(arguments);
+    CHECK(quiet.out.starts_with("1 step, "));
+    CHECK(quiet.out.ends_with("the adapter is in " + desk.out + "/adapter\n"));
+    CHECK(std::ranges::count(quiet.out, '\n') == 2);
 }
 
 TEST_CASE("eval with a training run's config.toml evaluates its evaluation data", "[program]") {
@@ -286,6 +388,32 @@ TEST_CASE("eval with a training run's config.toml evaluates its evaluation data"
     INFO(ending.err);
     REQUIRE(ending.status == 0);
     CHECK(ending.object()["examples"] == 3);
+}
+
+TEST_CASE("what cannot be written to stdout makes the run a failed one", "[program]") {
+    const Desk desk;
+    const std::vector<std::string> generate = {"generate", "--prompt", "Spell ", "--max-new-tokens", "100"};
+    for (const std::string json : {"", "--json"}) {
+        std::vector<std::string> arguments = generate;
+        if (!json.empty()) arguments.push_back(json);
+        const Ending full = desk.run(arguments, "/dev/full");
+        CHECK(full.status == 1);
+        CHECK(mentions(full.err, "standard output: cannot write: No space left on device"));
+    }
+    // A reader that goes away before all is said, as `| head -1` does: no failure, and not a word about it.
+    const fs::path pipe = desk.folder / "pipe";
+    REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+    int reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
+    REQUIRE(reader >= 0);
+    std::thread head([&] {
+        pollfd event{reader, POLLIN, 0};
+        ::poll(&event, 1, 60000);
+        ::close(reader);
+    });
+    const Ending left = desk.run(generate, pipe);
+    head.join();
+    CHECK(left.status == 0);
+    CHECK(left.err.empty());
 }
 
 TEST_CASE("--plan prints the memory and writes nothing", "[program]") {

@@ -203,6 +203,29 @@ TEST_CASE("a run stopped in its first step keeps its first evaluation in the log
     CHECK(log[3].contains("eval_loss"));
 }
 
+TEST_CASE("two runs do not write into one folder", "[trainer]") {
+    const Workshop shop("two");
+    std::string refusal;
+    shop.run("run", {"--max-steps", "2", "--save-steps", "1"}, nullptr, false, [&](int64_t step, int64_t, int64_t) {
+        if (step != 2) return;
+        for (const std::vector<std::string>& more : {std::vector<std::string>{"--max-steps", "1"}, {"--resume"}}) {
+            try {
+                shop.run("run", more);
+            } catch (const llmc::Error& error) {
+                refusal = error.what();
+            }
+            CHECK(refusal == (shop.folder / "run").string() +
+                                 ": another run is writing there; wait for it, or choose another --out");
+            refusal.clear();
+        }
+    });
+    CHECK_FALSE(fs::exists(shop.folder / "run" / "earlier"));
+    CHECK(list_checkpoints(shop.folder / "run").size() == 2);
+    shop.run("run", {"--resume", "--max-steps", "3"});  // now nobody is
+    CHECK_THROWS_AS(shop.run("mistyped", {"--resume"}), llmc::Error);
+    CHECK_FALSE(fs::exists(shop.folder / "mistyped"));
+}
+
 TEST_CASE("--resume refuses what would make it another run, by name", "[trainer]") {
     const Workshop shop("refuse");
     shop.run("run", {"--max-steps", "2", "--lr-scheduler", "linear"});

@@ -83,8 +83,8 @@ TEST_CASE("on CUDA in fp32, logits, gradients and ten steps equal those of trans
             CHECK(steps[i].loss == Approx(test.numbers["losses"][i].get<double>()).epsilon(1e-5));
             CHECK(steps[i].gradient_norm == Approx(test.numbers["grad_norms"][i].get<double>()).epsilon(1e-4));
         }
-        // Twice the CPU's bound: where a gradient cancels to nearly nothing, its sum's order decides AdamW's step, which
-        // is 1e-2 long whatever the gradient's size.
+        // Twice the CPU's bound: where a gradient cancels to nearly nothing, its sum's order decides AdamW's step,
+        // which is 1e-2 long whatever the gradient's size.
         CHECK(adapter_distance(*test.model, test.tensors, "final.") < 2e-4);
     }
 }
