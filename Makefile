@@ -128,8 +128,10 @@ $(LIB): $(LIB_OBJECTS)
 	@rm -f $@
 	ar rcs $@ $^
 
+NEEDED_NVCC = $(or $(NVCC),$(error nvcc is not on PATH; install the CUDA toolkit or say NVCC=/path/to/nvcc))
+
 # What ptxas says of each kernel goes beside the object, for `make resources`; all else nvcc says is shown.
-NVCC_AND_TELL = $(NVCC) $(NVCCFLAGS) -Xptxas -v -c $< -o $@ 2>$(@:.o=.ptxas) || { cat $(@:.o=.ptxas) >&2; exit 1; }; \
+NVCC_AND_TELL = $(NEEDED_NVCC) $(NVCCFLAGS) -Xptxas -v -c $< -o $@ 2>$(@:.o=.ptxas) || { cat $(@:.o=.ptxas) >&2; exit 1; }; \
                 grep -vE '^ptxas info|bytes stack frame' $(@:.o=.ptxas) >&2 || true
 
 # The entry point and the kernels are .cu files: nvcc compiles the kernels, and the C++ compiler all else.
@@ -147,7 +149,7 @@ $(BUILD)/train_quaff: $(BUILD)/train_quaff.o $(LIB)
 	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
 
 # Catch2 3 has a library, Catch2 2 is a header.
-CATCH2_LIB = $(shell test -e /usr/lib/$$(uname -m)-linux-gnu/libCatch2.a && echo -lCatch2)
+CATCH2_LIB = $(shell $(CXX) -E -include catch2/catch_version_macros.hpp -x c++ /dev/null >/dev/null 2>&1 && echo -lCatch2)
 
 # model.o comes first, so that the tests run its -O3 operators and not the copies the tests themselves instantiate.
 $(BUILD)/test_quaff: $(BUILD)/quaff/model.o $(TEST_OBJECTS) $(LIB)
@@ -169,13 +171,13 @@ test emu:
 endif
 
 resources: $(CUDA_KERNELS:%.cu=$(BUILD)/%.o)
-	@bash scripts/resources.sh $(or $(CUDA_KERNELS:%.cu=$(BUILD)/%.ptxas),$(error make resources: needs nvcc on PATH or NVCC=/path/to/nvcc))
+	@bash scripts/resources.sh $(CUDA_KERNELS:%.cu=$(BUILD)/%.ptxas)
 
 # The tests of the CUDA operators once more, by nvcc, for the GPU of this machine.
 GPU_TEST_OBJECTS := $(patsubst %.cpp,$(BUILD)/gpu/%.o,$(wildcard test/llmc/cuda/*_test.cpp test/quaff/cuda/*_test.cpp))
 $(BUILD)/gpu/%.o: %.cpp $(FLAGS_STAMP) | $(BUILD)/.test_deps_checked
 	@mkdir -p $(@D)
-	$(or $(NVCC),$(error make test-gpu: nvcc is not on PATH; install the CUDA toolkit or say NVCC=/path/to/nvcc)) $(NVCCFLAGS) -x cu -c $< -o $@
+	$(NEEDED_NVCC) $(NVCCFLAGS) -x cu -c $< -o $@
 $(BUILD)/test_gpu: $(BUILD)/test/main.o $(GPU_TEST_OBJECTS) $(LIB)
 	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) $(CATCH2_LIB) -o $@
 test-gpu: $(BUILD)/test_gpu
@@ -188,7 +190,7 @@ $(BENCHMARKS): %: %.o $(LIB)
 	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
 $(BUILD)/dev/cuda/%.o: dev/cuda/%.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
-	$(if $(EMULATE),$(CXX) $(ALL_CXXFLAGS) -x c++,$(or $(NVCC),$(error make benchmarks: nvcc is not on PATH; install the CUDA toolkit or say NVCC=/path/to/nvcc)) $(NVCCFLAGS)) -c $< -o $@
+	$(if $(EMULATE),$(CXX) $(ALL_CXXFLAGS) -x c++,$(NEEDED_NVCC) $(NVCCFLAGS)) -c $< -o $@
 
 quick_start: $(BUILD)/quick_start
 random_model: $(BUILD)/random_model
@@ -204,4 +206,4 @@ format:
 clean:
 	rm -rf $(BUILD) train_quaff
 
--include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d $(BUILD)/dev/random_model.d
+-include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d $(BUILD)/dev/random_model.d $(BENCHMARKS:=.d)

@@ -2,7 +2,9 @@
 //
 // This file parses the command line, picks the device and calls the verb. The program holds the CPU alone, or both
 // devices where there was CUDA to build it with (LLMC_CUDA).
+#include <fcntl.h>
 #include <omp.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -37,7 +39,8 @@ int run_on_cuda(const quaff::Options& options, llmc::Terminal& terminal) {
 
 // Every device this program was built for computes the same things; this one only chooses.
 int run_on_device(const quaff::Options& options, llmc::Terminal& terminal) {
-    if (options.device == "cpu") return run_on_cpu(options, terminal);
+    const bool computes = options.verb != "merge" && options.verb != "tokenize";
+    if (options.device == "cpu" || !computes) return run_on_cpu(options, terminal);
     const std::string missing = cuda::why_no_gpu();
     if (!missing.empty()) {
         if (options.device == "cuda") throw llmc::Error("--device cuda: " + missing);
@@ -86,7 +89,15 @@ int finish_stdout(int status) {
 
 }  // namespace
 
+// A closed stdin, stdout or stderr would give its number to the next file that is opened, and what is printed would go
+// there.
+void open_standard_files() {
+    for (int file = STDIN_FILENO; file <= STDERR_FILENO; file++)
+        if (fcntl(file, F_GETFD) == -1) (void)!open("/dev/null", O_RDWR);
+}
+
 int main(int argc, char** argv) {
+    open_standard_files();
     llmc::ignore_broken_pipes();
     try {
         return finish_stdout(run({argv + 1, argv + argc}));

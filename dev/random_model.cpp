@@ -7,6 +7,7 @@
 // dev/configs/ has that of some models. Matrices are uniform with a standard deviation of 0.02, norm weights
 // 1, biases 0, all in BF16; data.jsonl has `sequences` lines (64 if not given) of `tokens` random ids (512). The same
 // config gives the same bytes.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>

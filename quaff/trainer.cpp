@@ -172,7 +172,7 @@ ordered_json Trainer<Device>::run(bool& stopped) {
         terminal_.clear_status();
     }
     if (stopped && !model_) {
-        terminal_.warn("stopped before the first step; nothing was written");
+        terminal_.warn("stopped before the first step: there is nothing to go on from");
         return {{"stopped", true}, {"steps", 0}};
     }
     ordered_json result = {

@@ -14,10 +14,8 @@ bash scripts/check_deps.sh "${CXX:-g++}" tests
 rm -rf "$to"
 mkdir -p "$to/include" "$to/lib"
 cp -rL /usr/include/{nlohmann,CLI,catch2,oneapi,dnnl*.h*,pcre2.h,sentencepiece_processor.h} "$to/include/"
-for name in dnnl pcre2-8 sentencepiece OpenCL; do
-    for file in "$lib/lib$name".so "$lib/lib$name".so.[0-9]; do
-        [ ! -e "$file" ] || cp -L "$file" "$to/lib/"
-    done
+for name in dnnl pcre2-8 sentencepiece; do
+    cp -L "$lib/lib$name.so" "$to/lib/"
 done
 [ ! -e "$lib/libCatch2.a" ] || cp "$lib/libCatch2.a" "$to/lib/" # Catch2 3; Catch2 2 is headers alone
 
@@ -27,4 +25,7 @@ for file in "$to/lib"/*.so; do
     mv "$file" "$to/lib/$soname"
     ln -s "$soname" "$file"
 done
+# What they load in turn; the C and C++ libraries of the other machine must be as new as those here.
+ldd "$to/lib"/*.so.* | awk '$3 ~ /^\// { print $3 }' | sort -u |
+    grep -vE '/(libc|libm|libdl|libpthread|librt|libstdc\+\+|libgcc_s)\.so' | xargs -r cp -L -t "$to/lib"
 du -sh "$to"

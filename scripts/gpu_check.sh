@@ -15,7 +15,7 @@ command -v nvcc >/dev/null || PATH=$PATH:/usr/local/cuda/bin
 command -v nvcc >/dev/null || die "nvcc is not here; install the CUDA toolkit"
 
 if [ -d build/deps ]; then # where the compiler and the loader look beside the system's own folders
-    export CPATH=$PWD/build/deps/include LIBRARY_PATH=$PWD/build/deps/lib
+    export CPLUS_INCLUDE_PATH=$PWD/build/deps/include LIBRARY_PATH=$PWD/build/deps/lib
     export LD_LIBRARY_PATH=$PWD/build/deps/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi
 
@@ -23,7 +23,7 @@ build=build/gpu_check
 logs=$build/logs
 mkdir -p "$logs" dev/results
 table=dev/results/gpu_check_$(tr -c 'A-Za-z0-9\n' _ <<<"$gpu").md
-failures=0
+failures=0 skipped=0
 shown=() # benchmarks whose tables are put at the end
 deadline=$((SECONDS + ${1:-520}))
 
@@ -34,7 +34,7 @@ within() {
     shift
     export build logs
     export -f number trains step 2>/dev/null
-    timeout "$limit" bash -c '"$@"' _ "$@"
+    timeout -s KILL "$limit" bash -c '"$@"' _ "$@" # KILL: train_quaff takes TERM as a wish to stop after a checkpoint
 }
 # check NAME SECONDS COMMAND...: runs it with a time limit; its log is kept, its last line is shown.
 check() {
@@ -43,19 +43,22 @@ check() {
     log=$logs/${name// /_}.log
     if [ "$left" -lt 5 ]; then
         row "$name" "not run" "no time was left"
+        skipped=$((skipped + 1))
         return 1
     fi
     [ "$limit" -le "$left" ] || limit=$left
     if within "$limit" "$@" >"$log" 2>&1; then
         row "$name" ok "$((SECONDS - begin)) s; $(grep -v '^$' "$log" | tail -n 1 | cut -c 1-120)"
     else
-        row "$name" "FAILED ($?)" "$((SECONDS - begin)) s; see $log; $(grep -v '^$' "$log" | tail -n 1 | cut -c 1-120)"
+        row "$name" "FAILED" "$((SECONDS - begin)) s; see $log; $(grep -v '^$' "$log" | tail -n 1 | cut -c 1-120)"
         failures=$((failures + 1))
         return 1
     fi
 }
-# number FIELD FILE: a number of a JSON object that train_quaff --json printed.
+# number FIELD FILE: the last such number in a file of JSON lines.
 number() { sed -nE "s/.*\"$1\":([0-9.e+-]+).*/\1/p" "$2" | tail -n 1; }
+# median FIELD FILE: of a run's log, after the two steps it takes to warm up.
+median() { sed -nE "s/.*\"step\":.*\"$1\":([0-9.e+-]+).*/\1/p" "$2" | tail -n +3 | sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 
 {
     echo "# $gpu"
@@ -68,55 +71,59 @@ number() { sed -nE "s/.*\"$1\":([0-9.e+-]+).*/\1/p" "$2" | tail -n 1; }
     echo "| --- | --- | --- |"
 } | tee "$table"
 
-check "build" 300 make BUILD="$build" "$build/train_quaff" "$build/test_gpu" "$build/random_model" benchmarks ||
+check "build" 240 make BUILD="$build" "$build/train_quaff" "$build/test_gpu" "$build/random_model" benchmarks ||
     die "the build failed; see $logs/build.log"
 check "registers" 10 make BUILD="$build" resources
-check "tests" 90 "$build/test_gpu"
+check "tests" 60 "$build/test_gpu"
+
+# trains DEVICE DTYPE METHOD: the demo. Its loss on held-out instructions tells the methods apart (the README's table):
+# 0.035 for quaff and fp, 0.045 for int8 without outlier channels.
+# shellcheck disable=SC2317  # check calls it
+trains() {
+    "$build/train_quaff" --device "$1" --dtype "$2" --method "$3" --quiet --json --out "$build/demo_$1_$2_$3" \
+        >"$logs/demo.json" &&
+        awk -v loss="$(sed -E 's/.*"eval_after":\{"loss":([0-9.e-]+).*/\1/' "$logs/demo.json")" 'BEGIN { exit !(loss < 0.041) }'
+}
+demo() {
+    check "demo $*" 90 trains "$@" &&
+        row "demo $*" "$(number exact_match "$logs/demo.json")" "exact match; $(number tokens_per_second "$logs/demo.json") tokens/s"
+}
+capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1)
+export dtype=bf16
+[ "${capability%.*}" -ge 8 ] || dtype=fp16
+demo cuda "$dtype" quaff
+demo cuda "$dtype" fp
+[ "$dtype" = fp16 ] || demo cuda fp16 quaff
+demo cuda fp32 quaff
+
 for benchmark in memory gemm attention; do
-    check "$benchmark" 40 "$build/dev/cuda/$benchmark" && shown+=("$benchmark")
+    check "$benchmark" 30 "$build/dev/cuda/$benchmark" && shown+=("$benchmark")
 done
 
 # A step of Phi-3-mini: random weights, 4 packed sequences of 2,048 tokens, r = 16 on every linear.
-phi3=$build/phi3_mini
+export phi3=$build/phi3_mini
+trap 'rm -rf "$phi3"' EXIT
 rm -rf "$phi3"
 # step METHOD: trains a few steps.
-# shellcheck disable=SC2317  # check calls it
+# shellcheck disable=SC2317
 step() {
     "$build/train_quaff" train --device cuda --dtype "$dtype" --method "$1" --model "$phi3" --data "$phi3/data.jsonl" \
         --source-max-len 2048 --target-max-len 2048 --batch-size 4 --max-cal-samples 2 --eval-split 0 --eval-steps 0 \
-        --save-steps 0 --max-steps 12 --quiet --json --out "$build/step_$1" >"$logs/step_$1.json"
+        --save-steps 0 --max-steps 8 --quiet --json --out "$build/step_$1" >"$logs/step_$1.json"
 }
-export phi3 dtype=bf16
-capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1)
-[ "${capability%.*}" -ge 8 ] || dtype=fp16
 if check "random Phi-3-mini" 60 "$build/random_model" dev/configs/phi3_mini "$phi3" 64 2048; then
     for method in quaff fp; do
         check "step $method" 60 step "$method" &&
-            row "step $method, $dtype" "$(number tokens_per_second "$logs/step_$method.json") tokens/s" \
-                "$(number sol "$build/step_$method/log.jsonl") of the speed of light; $(number peak_memory_bytes "$logs/step_$method.json") bytes at most"
+            row "step $method, $dtype" "$(median tokens_per_second "$build/step_$method/log.jsonl") tokens/s" \
+                "$(median sol "$build/step_$method/log.jsonl") of the speed of light; $(number peak_memory_bytes "$logs/step_$method.json") bytes at most"
     done
     if python3 -c 'import torch, transformers, peft' 2>/dev/null; then
-        check "step PEFT" 90 python3 dev/reference/time_peft.py "$phi3" "$phi3/data.jsonl" --dtype bfloat16 --device cuda \
-            --batch-size 4 --steps 6
+        torch_dtype=bfloat16
+        [ "$dtype" = bf16 ] || torch_dtype=float16
+        check "step PEFT" 90 python3 dev/reference/time_peft.py "$phi3" "$phi3/data.jsonl" --dtype $torch_dtype \
+            --device cuda --batch-size 4 --steps 6
     fi
-    rm -rf "$phi3"
 fi
-
-# trains DEVICE DTYPE METHOD: the demo; it has learnt when it answers as the CPU's does, which is 0.94 at least.
-# shellcheck disable=SC2317
-trains() {
-    "$build/train_quaff" --device "$1" --dtype "$2" --method "$3" --quiet --json --out "$build/demo" >"$logs/demo.json" &&
-        awk -v right="$(number exact_match "$logs/demo.json")" 'BEGIN { exit !(right > 0.94) }'
-}
-demo() {
-    check "demo $*" 40 trains "$@" &&
-        row "demo $*" "$(number exact_match "$logs/demo.json")" "exact match; $(number tokens_per_second "$logs/demo.json") tokens/s"
-}
-demo cuda bf16 quaff
-demo cuda bf16 fp
-demo cuda fp16 quaff
-demo cuda fp32 quaff
-demo cpu fp32 quaff
 if command -v compute-sanitizer >/dev/null; then
     check "memcheck" 60 compute-sanitizer --error-exitcode 9 --tool memcheck "$build/test_gpu" "[rmsnorm],[quantize],[int8_gemm]"
     check "racecheck" 60 compute-sanitizer --error-exitcode 9 --tool racecheck "$build/test_gpu" "[rmsnorm],[quantize]"
@@ -126,5 +133,5 @@ for benchmark in "${shown[@]}"; do
     { printf '\n```\n'; cat "$logs/$benchmark.log"; printf '```\n'; } | tee -a "$table"
 done
 echo
-echo "$failures checks failed; the table is in $table"
-exit $((failures > 0))
+echo "$failures checks failed, $skipped had no time left; the table is in $table"
+exit $((failures + skipped > 0))

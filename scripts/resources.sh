@@ -9,16 +9,22 @@ for log in "$@"; do
     type=${log##*cuda_model_}
     c++filt -p <"$log" | sed -E "s/^ptxas info +: //; s/^/${type%.ptxas} /"
 done | awk '
-    / Compiling entry function / { arch = $NF; gsub(/[^0-9a-z_]/, "", arch) }
-    / Function properties for / { kernel = $0; sub(/.* for (void )?(cuda::)?/, "", kernel) }
-    / bytes stack frame,/ { stack = $2; stores = $6; loads = $10 }
-    / Used [0-9]+ registers/ {
+    function tell() {
+        if (kernel == "") return
         if (!count++)
             printf "%-6s %-5s %9s %6s %7s %6s  %s\n", "arch", "type", "registers", "stack", "stores", "loads", "kernel"
-        printf "%-6s %-5s %9d %6d %7d %6d  %s\n", arch, $1, $3, stack, stores, loads, kernel
-        if (stack + stores + loads > 0) bad[++n] = arch " " $1 " " kernel
+        printf "%-6s %-5s %9d %6d %7d %6d  %s\n", arch, type, registers, stack, stores, loads, kernel
+        if (stack + stores + loads > 0) bad[++n] = arch " " type " " kernel
+        kernel = ""
+        stack = stores = loads = 0
     }
+    # An entry function, what it uses, and what the functions use that it calls without inlining them.
+    / Compiling entry function / { tell(); arch = $NF; gsub(/[^0-9a-z_]/, "", arch); type = $1; named = 0 }
+    / Function properties for / && !named++ { kernel = $0; sub(/.* for (void )?(cuda::)?/, "", kernel) }
+    / bytes stack frame,/ { stack += $2; stores += $6; loads += $10 }
+    / Used [0-9]+ registers/ { registers = $3 }
     END {
+        tell()
         if (!count) {
             print "resources: ptxas has told nothing; is this a build with nvcc?" > "/dev/stderr"
             exit 1

@@ -5,7 +5,7 @@
 Sequences of a micro-batch are of similar length and padded to the longest, as `group_by_length` of Hugging Face's Trainer
 has it. Lines hold `question` and `answer`, or `input_ids`. Prints one JSON line: the median seconds of a step after a
 warm-up, the tokens per second that are no padding, and the peak memory (resident, or of the GPU). Needs torch,
-transformers and peft.
+transformers (from 4.56 on) and peft.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("data")
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
