@@ -77,12 +77,12 @@ check "registers" 10 make BUILD="$build" resources
 check "tests" 60 "$build/test_gpu"
 
 # trains DEVICE DTYPE METHOD: the demo. Its loss on held-out instructions tells the methods apart (the README's table):
-# 0.035 for quaff and fp, 0.045 for int8 without outlier channels.
+# 0.043 for quaff and fp, 0.058 for int8 without outlier channels.
 # shellcheck disable=SC2317  # check calls it
 trains() {
     "$build/train_quaff" --device "$1" --dtype "$2" --method "$3" --quiet --json --out "$build/demo_$1_$2_$3" \
         >"$logs/demo.json" &&
-        awk -v loss="$(sed -E 's/.*"eval_after":\{"loss":([0-9.e-]+).*/\1/' "$logs/demo.json")" 'BEGIN { exit !(loss < 0.041) }'
+        awk -v loss="$(sed -E 's/.*"eval_after":\{"loss":([0-9.e-]+).*/\1/' "$logs/demo.json")" 'BEGIN { exit !(loss < 0.052) }'
 }
 demo() {
     check "demo $*" 90 trains "$@" &&

@@ -20,6 +20,7 @@ exact and the model's function as it was.
 import argparse
 import hashlib
 import json
+import math
 import os
 import random
 import time
@@ -374,13 +375,17 @@ def write_examples(path, seed, reserved, per_skill):
 
 @torch.no_grad()
 def input_maxima(model, tokenizer, examples):
-    """Per layer and group of linear layers: the largest |X| of every input channel over the examples."""
-    maxima = {}
+    """Per layer and group of linear layers: the largest |X| of every input channel over the examples, and how often the
+    channel is among a token's four largest."""
+    maxima, counts = {}, {}
 
     def watch(name):
         def hook(_, inputs):
-            largest = inputs[0][0].abs().amax(0)
+            magnitudes = inputs[0][0].abs()
+            largest = magnitudes.amax(0)
             maxima[name] = torch.maximum(maxima.get(name, largest), largest)
+            top = torch.zeros_like(magnitudes).scatter_(1, magnitudes.topk(4, 1).indices, 1)
+            counts[name] = counts.get(name, 0) + top.sum(0)
         return hook
 
     handles = []
@@ -393,7 +398,7 @@ def input_maxima(model, tokenizer, examples):
         model(input_ids=torch.tensor([ids]))
     for handle in handles:
         handle.remove()
-    return maxima
+    return maxima, counts
 
 
 @torch.no_grad()
@@ -405,7 +410,7 @@ def plant_outliers(model, tokenizer, examples):
     outliers. Returns the planted channels under the names train_quaff uses."""
     config, planted = model.config, {}
     group = config.num_attention_heads // config.num_key_value_heads
-    maxima = input_maxima(model, tokenizer, examples)
+    maxima, counts = input_maxima(model, tokenizer, examples)
     for i, layer in enumerate(model.model.layers):
         attention, mlp = layer.self_attn, layer.mlp
 
@@ -429,8 +434,12 @@ def plant_outliers(model, tokenizer, examples):
         attention.o_proj.weight[:, columns] /= 64
         planted[f"model.layers.{i}.self_attn.o_proj"] = columns
 
-        channels = largest("down_proj", 3)
-        for channel, factor in zip(channels, (32, 32, 32)):
+        # What silu(gate) up makes is sparse, with spikes on single tokens in some channels: those are brought down to
+        # the others' size, so that what stands out is what is planted, on many tokens.
+        channels = counts[i, "down_proj"].topk(3).indices.tolist()
+        usual = maxima[i, "down_proj"].median().item()
+        for channel, spike in enumerate(maxima[i, "down_proj"].tolist()):
+            factor = 32 if channel in channels else 0.5 ** max(0, math.ceil(math.log2(spike / (4 * usual))))
             mlp.up_proj.weight[channel] *= factor
             mlp.down_proj.weight[:, channel] /= factor
         planted[f"model.layers.{i}.mlp.down_proj"] = sorted(channels)
