@@ -168,10 +168,7 @@ int main(int argc, char** argv) {
         valid = validate<cuda::fp16>("fp16", shape(64, 0), 5e-3) && valid;
         valid = validate<cuda::fp16>("fp16", shape(128, 100), 5e-3) && valid;
         const int64_t tokens = benchmark::tokens_argument(argc, argv, 8192);
-        if (cuda::has_bf16(0))
-            measure<cuda::bf16>(tokens);
-        else
-            measure<cuda::fp16>(tokens);
+        benchmark::in_16_bits([&]<class T>() { measure<T>(tokens); });
         return valid ? 0 : 1;
     });
 }

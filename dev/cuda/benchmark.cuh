@@ -116,6 +116,15 @@ inline int64_t tokens_argument(int argc, char** argv, int64_t usual) {
     return tokens;
 }
 
+// Calls measure<T>() for the 16-bit type of this GPU.
+template <class Measure>
+void in_16_bits(const Measure& measure) {
+    if (cuda::has_bf16(0))
+        measure.template operator()<cuda::bf16>();
+    else
+        measure.template operator()<cuda::fp16>();
+}
+
 // Runs `body` and turns what it throws into a sentence and exit status 1.
 template <class Body>
 int run(const Body& body) {

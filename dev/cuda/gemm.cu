@@ -81,10 +81,7 @@ void measure(int64_t tokens) {
 int main(int argc, char** argv) {
     return benchmark::run([&] {
         const int64_t tokens = benchmark::tokens_argument(argc, argv, 8192);
-        if (cuda::has_bf16(0))
-            measure<cuda::bf16>(tokens);
-        else
-            measure<cuda::fp16>(tokens);
+        benchmark::in_16_bits([&]<class T>() { measure<T>(tokens); });
         return 0;
     });
 }
