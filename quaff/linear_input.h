@@ -11,6 +11,9 @@
 // All write (=), and give the bits of the operator followed by outlier_absmax or quantize_rows.
 #pragma once
 
+#include <cstdint>
+#include <span>
+
 #include "llmc/tensor.h"
 
 namespace quaff {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -78,14 +79,13 @@ struct Squares {
     double change = 0, rounding = 0;
 };
 
-Squares squares_of(std::span<const float> before, std::span<const float> exact, std::span<const float> rounded) {
-    Squares sums;
+void add_squares(Squares& sums, std::span<const float> before, std::span<const float> exact,
+                 std::span<const float> rounded) {
     for (size_t i = 0; i < exact.size(); ++i) {
         const double change = exact[i] - before[i], rounding = rounded[i] - exact[i];
         sums.change += change * change;
         sums.rounding += rounding * rounding;
     }
-    return sums;
 }
 
 // One file of weights, tensor by tensor in the order in which they lie in it. Returns how many the adapter changed, and
@@ -98,7 +98,7 @@ int64_t merge_shard(const SafetensorsFile& shard, const Adapter& adapter, const 
     });
     SafetensorsWriter writer(out / shard.path().filename(), specs, shard.metadata());
     int64_t merged = 0;
-    std::vector<float> weight, before;
+    std::vector<float> weight, before, stored;
     std::vector<std::byte> rounded;
     for (const TensorSpec& spec : specs) {
         const std::string weight_suffix = ".weight";
@@ -127,11 +127,9 @@ int64_t merge_shard(const SafetensorsFile& shard, const Adapter& adapter, const 
         rounded.resize(weight.size() * static_cast<size_t>(size_of(dtype)));
         from_float(dtype, weight.data(), rounded.data(), static_cast<int64_t>(weight.size()));
         writer.write(spec.name, rounded);
-        std::vector<float> stored(weight.size());
+        stored.resize(weight.size());
         to_float(dtype, rounded.data(), stored.data(), static_cast<int64_t>(stored.size()));
-        const Squares of_this = squares_of(before, weight, stored);
-        squares.change += of_this.change;
-        squares.rounding += of_this.rounding;
+        add_squares(squares, before, weight, stored);
         ++merged;
     }
     writer.finish();

@@ -159,7 +159,7 @@ void measure(int64_t tokens) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    return benchmark::run([&] {
+    return benchmark::run(argc, argv, [&](int64_t tokens) {
         const auto shape = [](int head_dim, int window) {
             return AttentionShape{8, 2, head_dim, window, 1 / std::sqrt(static_cast<float>(head_dim))};
         };
@@ -167,7 +167,6 @@ int main(int argc, char** argv) {
         bool valid = validate<float>("fp32", shape(64, 0), 1e-5);
         valid = validate<cuda::fp16>("fp16", shape(64, 0), 5e-3) && valid;
         valid = validate<cuda::fp16>("fp16", shape(128, 100), 5e-3) && valid;
-        const int64_t tokens = benchmark::tokens_argument(argc, argv, 8192);
         benchmark::in_16_bits([&]<class T>() { measure<T>(tokens); });
         return valid ? 0 : 1;
     });

@@ -108,14 +108,6 @@ class Clock {
     cuda::Stopwatch watch_{nullptr};
 };
 
-// The number of tokens, which may be the only argument; small ones are for trying the benchmark itself.
-inline int64_t tokens_argument(int argc, char** argv, int64_t usual) {
-    if (argc < 2) return usual;
-    const int64_t tokens = std::atoll(argv[1]);
-    require(argc == 2 && tokens > 0, "usage: ", argv[0], " [tokens]");
-    return tokens;
-}
-
 // Calls measure<T>() for the 16-bit type of this GPU.
 template <class Measure>
 void in_16_bits(const Measure& measure) {
@@ -125,15 +117,27 @@ void in_16_bits(const Measure& measure) {
         measure.template operator()<cuda::fp16>();
 }
 
-// Runs `body` and turns what it throws into a sentence and exit status 1.
+// main() of a benchmark: body(tokens) returns the exit status. The number of tokens may be the only argument, 8192 if
+// it is not given; small ones are for trying the benchmark itself. What is thrown becomes a sentence and exit status 1.
 template <class Body>
-int run(const Body& body) {
+int run(int argc, char** argv, const Body& body) {
     try {
-        return body();
+        const int64_t tokens = argc > 1 ? std::atoll(argv[1]) : 8192;
+        require(argc <= 2 && tokens > 0, "usage: ", argv[0], " [tokens]");
+        return body(tokens);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "%s\n", error.what());
         return 1;
     }
+}
+
+// main() of one that does nothing but measure<T>(tokens).
+template <class Measure>
+int run_in_16_bits(int argc, char** argv, const Measure& measure) {
+    return run(argc, argv, [&](int64_t tokens) {
+        in_16_bits([&]<class T>() { measure.template operator()<T>(tokens); });
+        return 0;
+    });
 }
 
 }  // namespace benchmark

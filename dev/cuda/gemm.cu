@@ -79,9 +79,5 @@ void measure(int64_t tokens) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    return benchmark::run([&] {
-        const int64_t tokens = benchmark::tokens_argument(argc, argv, 8192);
-        benchmark::in_16_bits([&]<class T>() { measure<T>(tokens); });
-        return 0;
-    });
+    return benchmark::run_in_16_bits(argc, argv, []<class T>(int64_t tokens) { measure<T>(tokens); });
 }

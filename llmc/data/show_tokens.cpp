@@ -5,6 +5,7 @@
 
 #include "llmc/data/examples.h"
 #include "llmc/error.h"
+#include "llmc/terminal.h"
 #include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
@@ -44,9 +45,8 @@ std::string show_tokens(std::span<const Example> examples, int64_t count,
                         const std::function<std::string(int32_t)>& token_text) {
     std::string out;
     for (const Example& example : examples.first(std::min<size_t>(examples.size(), std::max<int64_t>(count, 0)))) {
-        out += concat("example ", example.index, ": ", example.input_ids.size(),
-                      example.input_ids.size() == 1 ? " token, " : " tokens, ", count_labelled(example),
-                      " of them in the loss\n");
+        out += concat("example ", example.index, ": ", counted(static_cast<int64_t>(example.input_ids.size()), "token"),
+                      ", ", count_labelled(example), " of them in the loss\n");
         for (size_t t = 0; t < example.input_ids.size(); ++t) {
             const int32_t id = example.input_ids[t], label = example.labels[t];
             const bool in_loss = t > 0 && label != kIgnoreLabel;

@@ -413,8 +413,7 @@ TEST_CASE("what cannot be written to stdout makes the run a failed one", "[progr
     const Ending left = desk.run(generate, pipe);
     head.join();
     CHECK(left.status == 0);
-    INFO(left.err);
-    CHECK_FALSE(mentions(left.err, "standard output"));
+    CHECK(left.err == desk.run(generate).err);  // at most what the same call says anyway: which device it takes
 }
 
 TEST_CASE("--plan prints the memory and writes nothing", "[program]") {
