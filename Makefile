@@ -78,7 +78,7 @@ $(BUILD)/test/llmc/cuda/%.o $(BUILD)/test/quaff/cuda/%.o: private OPTIMIZE = -O1
 $(BUILD)/test/emu/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
 $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o: private SANITIZERS = $(SANITIZE)
 
-.PHONY: force all deps test emu test-gpu resources benchmarks help clean smollm2 quick_start random_model format
+.PHONY: force all deps test emu test-gpu resources benchmarks cpu-benchmarks help clean smollm2 quick_start random_model format
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -96,6 +96,7 @@ help:
 	@echo 'make emu          build build/emu/train_quaff: the CUDA side on the CPU, for tests, where there is no GPU'
 	@echo 'make test-gpu     build and run the tests of the CUDA operators on the GPU of this machine'
 	@echo 'make benchmarks   build build/dev/cuda/{attention,gemm,memory}, which time the kernels on the GPU of this machine'
+	@echo 'make -C dev/cpu   build build/dev/cpu/*, which time the CPU operators; dev/cpu/run_all.sh runs them all'
 	@echo 'make resources    registers and spills of every CUDA kernel, for GPU_ARCHS'
 	@echo 'variables         ARCH=native|x86-64-v3|...  SANITIZE=address,undefined  BUILD=dir  NVCC= (build without nvcc)'
 	@echo '                  GPU_ARCHS="75 90" (compute capabilities to build for; default: the GPU here, or all)'
@@ -192,6 +193,12 @@ $(BUILD)/dev/cuda/%.o: dev/cuda/%.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
 	$(if $(EMULATE),$(CXX) $(ALL_CXXFLAGS) -x c++,$(NEEDED_NVCC) $(NVCCFLAGS)) -c $< -o $@
 
+# The same for the CPU operators, which need nothing of the library but the device's count of memory.
+CPU_BENCHMARKS := $(patsubst %.cpp,$(BUILD)/%,$(wildcard dev/cpu/*.cpp))
+cpu-benchmarks: $(CPU_BENCHMARKS)
+$(CPU_BENCHMARKS): %: %.o $(BUILD)/llmc/memory_limits.o
+	$(CXX) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
 quick_start: $(BUILD)/quick_start
 random_model: $(BUILD)/random_model
 $(BUILD)/quick_start $(BUILD)/random_model: $(BUILD)/%: $(BUILD)/dev/%.o $(LIB)
@@ -206,4 +213,4 @@ format:
 clean:
 	rm -rf $(BUILD) train_quaff
 
--include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d $(BUILD)/dev/random_model.d $(BENCHMARKS:=.d)
+-include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d $(BUILD)/dev/random_model.d $(BENCHMARKS:=.d) $(CPU_BENCHMARKS:=.d)
