@@ -238,7 +238,7 @@ int run(int argc, char** argv, const Program& program, const Body& body) {
             const bool asked = options.validate && !options.shapes.empty();
             for (const Shape& shape : asked ? options.shapes : program.odd) body(bench, shape);
         });
-        if (verdicts.empty()) throw UsageError(concat("there is no version ", options.version, " here"));
+        if (verdicts.empty()) throw UsageError(concat(program.operators, " have no version ", options.version));
         print_verdicts(options, verdicts);
         if (std::ranges::any_of(verdicts, [](const Verdict& verdict) { return !verdict.wrong.empty(); })) return 1;
         if (options.validate) return 0;
