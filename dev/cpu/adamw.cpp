@@ -9,7 +9,7 @@
 //   kernel 2   the definition by all threads, each with a part of the parameters
 //   kernel 3   llmc/cpu/adamw.h: in float, vectors and threads
 //
-//   make -C dev/cpu && build/dev/cpu/adamw [version] [--shape parameters]
+//   make -C dev/cpu && build/dev/cpu/adamw [version] [--shape ...]
 #include "llmc/cpu/adamw.h"
 
 #include "dev/cpu/common.h"
@@ -17,7 +17,7 @@
 namespace {
 
 using namespace llmc;
-using bench::Device, bench::Tensor;
+using benchmark::Device, benchmark::Tensor;
 
 void adamw_step_kernel1(const Device&, std::span<float> params, std::span<const float> grads, std::span<float> m,
                         std::span<float> v, const AdamWOptions& options, int64_t step, float grad_scale) {
@@ -48,7 +48,7 @@ void adamw_step_kernel2(const Device& device, std::span<float> params, std::span
 struct Step {
     static constexpr const char* name = "adamw_step";
     using Kernel = decltype(&cpu::adamw_step<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", adamw_step_kernel1},
                 {"the definition, threads", adamw_step_kernel2},
                 {"llmc/cpu/adamw.h: vectors, threads", cpu::adamw_step<float>}};
@@ -57,11 +57,11 @@ struct Step {
     Tensor<float> params, grads, m, v;
     AdamWOptions options{.weight_decay = 0.01};
 
-    explicit Step(const bench::Shape& shape)
-        : params(bench::random<float>(1, shape[0], 1)),
-          grads(bench::random<float>(1, shape[0], 2)),
-          m(bench::random<float>(1, shape[0], 3)),
-          v(bench::random<float>(1, shape[0], 4)) {
+    explicit Step(const benchmark::Shape& shape)
+        : params(benchmark::random<float>(1, shape[0], 1)),
+          grads(benchmark::random<float>(1, shape[0], 2)),
+          m(benchmark::random<float>(1, shape[0], 3)),
+          v(benchmark::random<float>(1, shape[0], 4)) {
         for (float& value : v.span()) value = std::abs(value);  // a mean of squares
     }
 
@@ -69,18 +69,19 @@ struct Step {
         kernel(device, params.span(), grads.span(), m.span(), v.span(), options, 7, 0.5f);
     }
     // A few ulp of float arithmetic.
-    std::vector<bench::Output> outputs() const {
-        return {bench::output("params", params, 3e-7), bench::output("m", m, 3e-7), bench::output("v", v, 3e-7)};
+    std::vector<benchmark::Output> outputs() const {
+        return {benchmark::output("params", params, 3e-7), benchmark::output("m", m, 3e-7),
+                benchmark::output("v", v, 3e-7)};
     }
-    bench::Cost cost() const { return {bench::Limit::copy, 7 * params.bytes()}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, 7 * params.bytes()}; }
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    return bench::run<Step>(argc, argv,
-                            {.about = "One AdamW step on a flat buffer of parameters",
-                             .dimensions = "parameters",
-                             .shape = {8'000'000},
-                             .odd = {{1}, {7}, {33}, {1001}, {4099}}});
+    return benchmark::run<Step>(argc, argv,
+                                {.operators = "adamw_step",
+                                 .dimensions = "parameters",
+                                 .odd = {{1}, {7}, {33}, {1001}, {4099}},
+                                 .timed = {{8'000'000}}});
 }

@@ -17,7 +17,7 @@
 // The tokens are two sequences of a quarter and three quarters of them. Operations are those under the mask: 2 products
 // of query x key x head_dim forward, 5 backward.
 //
-//   make -C dev/cpu && build/dev/cpu/attention [version] [--shape tokens,heads,kv_heads,head_dim,window]
+//   make -C dev/cpu && build/dev/cpu/attention [version] [--shape ...]
 #include "llmc/cpu/attention.h"
 
 #include "dev/cpu/common.h"
@@ -25,7 +25,7 @@
 namespace {
 
 using namespace llmc;
-using bench::Device, bench::Tensor;
+using benchmark::Device, benchmark::Tensor;
 
 template <class T>
 T dot(const float* a, const float* b, int64_t count) {
@@ -121,7 +121,7 @@ void attention_forward_kernel2(const Device& device, Matrix<float> out, Matrix<f
 struct Forward {
     static constexpr const char* name = "attention_forward";
     using Kernel = decltype(&cpu::attention_forward<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", attention_forward_kernel1},
                 {"online softmax by queries, vectors, threads", attention_forward_kernel2},
                 {"llmc/cpu/attention.h: tiles, small GEMMs, threads", cpu::attention_forward<float>}};
@@ -131,27 +131,32 @@ struct Forward {
     std::vector<int32_t> cu_seqlens;
     Tensor<float> qkv, out, lse, workspace;
 
-    explicit Forward(const bench::Shape& sizes)
+    explicit Forward(const benchmark::Shape& sizes)
         : shape{static_cast<int>(sizes[1]), static_cast<int>(sizes[2]), static_cast<int>(sizes[3]),
                 static_cast<int>(sizes[4]), 1 / std::sqrt(static_cast<float>(sizes[3]))},
           cu_seqlens{0, static_cast<int32_t>(sizes[0] / 4), static_cast<int32_t>(sizes[0])},
-          qkv(bench::random<float>(sizes[0], shape.qkv_width(), 1)),
-          out(bench::unwritten<float>(sizes[0], sizes[1] * sizes[3])),
-          lse(bench::unwritten<float>(sizes[0], sizes[1])),
-          workspace(1, cpu::attention_workspace(Device{std::max(omp_get_max_threads(), kMostThreads)}, shape, 0)) {
+          qkv(benchmark::random<float>(sizes[0], shape.qkv_width(), 1)),
+          out(benchmark::unwritten<float>(sizes[0], sizes[1] * sizes[3])),
+          lse(benchmark::unwritten<float>(sizes[0], sizes[1])),
+          workspace(1, cpu::attention_workspace(Device{}, shape, sizes[0])) {
         for (float& value : qkv.span()) value *= 3;  // some keys get much, most get little
     }
 
-    static constexpr int kMostThreads = 64;
+    // Of as many threads as are asked for.
+    std::span<float> workspace_of(const Device& device) {
+        const int64_t needed = cpu::attention_workspace(device, shape, qkv.rows);
+        if (workspace.cols < needed) workspace = Tensor<float>(1, needed);
+        return workspace.span();
+    }
 
     int64_t longest() const { return cpu::longest_sequence(cu_seqlens); }
 
     void call(Kernel kernel, const Device& device) {
-        kernel(device, out, lse, qkv, cu_seqlens, longest(), shape, workspace.span());
+        kernel(device, out, lse, qkv, cu_seqlens, longest(), shape, workspace_of(device));
     }
     // Sums of 100 products in float, and an exponential.
-    std::vector<bench::Output> outputs() const {
-        return {bench::output("out", out, 5e-6), bench::output("lse", lse, 2e-6)};
+    std::vector<benchmark::Output> outputs() const {
+        return {benchmark::output("out", out, 5e-6), benchmark::output("lse", lse, 2e-6)};
     }
 
     double operations(int products) const {
@@ -160,7 +165,7 @@ struct Forward {
                    [&](int64_t begin, int64_t i) { pairs += static_cast<double>(i + 1 - first_key(i, begin, shape)); });
         return 2.0 * products * pairs * shape.n_heads * shape.head_dim;
     }
-    bench::Cost cost() const { return {bench::Limit::fp32, operations(2)}; }
+    benchmark::Work work() const { return {benchmark::Unit::float_operations, operations(2)}; }
 };
 
 // ---- backward ------------------------------------------------------------------------------------------------------
@@ -217,7 +222,7 @@ void attention_backward_kernel2(const Device& device, Matrix<float> dqkv, Matrix
 struct Backward {
     static constexpr const char* name = "attention_backward";
     using Kernel = decltype(&cpu::attention_backward<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", attention_backward_kernel1},
                 {"by key heads, vectors, threads", attention_backward_kernel2},
                 {"llmc/cpu/attention.h: tiles, small GEMMs, threads", cpu::attention_backward<float>}};
@@ -226,19 +231,19 @@ struct Backward {
     Forward forward;
     Tensor<float> dout, dqkv;
 
-    explicit Backward(const bench::Shape& sizes)
+    explicit Backward(const benchmark::Shape& sizes)
         : forward(sizes),
-          dout(bench::random<float>(sizes[0], sizes[1] * sizes[3], 2)),
-          dqkv(bench::unwritten<float>(sizes[0], forward.shape.qkv_width())) {
+          dout(benchmark::random<float>(sizes[0], sizes[1] * sizes[3], 2)),
+          dqkv(benchmark::unwritten<float>(sizes[0], forward.shape.qkv_width())) {
         forward.call(Forward::versions().back().kernel, Device{1});
     }
 
     void call(Kernel kernel, const Device& device) {
         kernel(device, dqkv, dout, forward.out, forward.lse, forward.qkv, forward.cu_seqlens, forward.longest(),
-               forward.shape, forward.workspace.span());
+               forward.shape, forward.workspace_of(device));
     }
-    std::vector<bench::Output> outputs() const { return {bench::output("dqkv", dqkv, 5e-6)}; }
-    bench::Cost cost() const { return {bench::Limit::fp32, forward.operations(5)}; }
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("dqkv", dqkv, 5e-6)}; }
+    benchmark::Work work() const { return {benchmark::Unit::float_operations, forward.operations(5)}; }
 };
 
 // ---- decode --------------------------------------------------------------------------------------------------------
@@ -263,7 +268,7 @@ void attention_decode_kernel1(const Device&, Matrix<float> out, Matrix<const flo
 struct Decode {
     static constexpr const char* name = "attention_decode";
     using Kernel = decltype(&cpu::attention_decode<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", attention_decode_kernel1},
                 {"llmc/cpu/attention.h: online softmax, vectors, threads", cpu::attention_decode<float>}};
     }
@@ -271,28 +276,28 @@ struct Decode {
     AttentionShape shape;
     Tensor<float> q, k, v, out;
 
-    explicit Decode(const bench::Shape& sizes)
+    explicit Decode(const benchmark::Shape& sizes)
         : shape(Forward(sizes).shape),
-          q(bench::random<float>(1, sizes[1] * sizes[3], 1)),
-          k(bench::random<float>(sizes[0], sizes[2] * sizes[3], 2)),
-          v(bench::random<float>(sizes[0], sizes[2] * sizes[3], 3)),
-          out(bench::unwritten<float>(1, sizes[1] * sizes[3])) {}
+          q(benchmark::random<float>(1, sizes[1] * sizes[3], 1)),
+          k(benchmark::random<float>(sizes[0], sizes[2] * sizes[3], 2)),
+          v(benchmark::random<float>(sizes[0], sizes[2] * sizes[3], 3)),
+          out(benchmark::unwritten<float>(1, sizes[1] * sizes[3])) {}
 
     void call(Kernel kernel, const Device& device) { kernel(device, out, q, k, v, shape); }
-    std::vector<bench::Output> outputs() const { return {bench::output("out", out, 5e-6)}; }
-    bench::Cost cost() const {
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("out", out, 5e-6)}; }
+    benchmark::Work work() const {
         const double seen = static_cast<double>(k.rows - first_key(k.rows - 1, 0, shape)) / static_cast<double>(k.rows);
-        return {bench::Limit::copy, seen * (k.bytes() + v.bytes())};
+        return {benchmark::Unit::bytes, seen * (k.bytes() + v.bytes())};
     }
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    return bench::run<Forward, Backward, Decode>(
+    return benchmark::run<Forward, Backward, Decode>(
         argc, argv,
-        {.about = "Causal attention of packed sequences, forward and backward, and one token of generation",
-         .dimensions = "tokens,heads,kv_heads,head_dim,window",
-         .shape = {1024, 9, 3, 64, 0},
-         .odd = {{4, 1, 1, 1, 0}, {7, 2, 1, 5, 3}, {33, 4, 2, 24, 0}, {300, 3, 1, 64, 100}, {181, 2, 2, 96, 0}}});
+        {.operators = "attention_forward, attention_backward, attention_decode",
+         .dimensions = "tokens x heads x kv_heads x head_dim x window",
+         .odd = {{4, 1, 1, 1, 0}, {7, 2, 1, 5, 3}, {33, 4, 2, 24, 0}, {300, 3, 1, 64, 100}, {181, 2, 2, 96, 0}},
+         .timed = {{1024, 9, 3, 64, 1024}}});
 }

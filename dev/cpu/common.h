@@ -1,6 +1,6 @@
-// What the benchmarks in this folder share: data, validation, times, and how they are told.
+// What every program in this folder is made of: data, validation and times. dev/report.h tells them.
 //
-// A benchmark is a list of operators, each a struct that owns its operands:
+// A program is a list of operators, each a struct that owns its operands:
 //
 //   name                 "rmsnorm_forward"
 //   Kernel               the type of the operator in llmc/cpu; every version has it
@@ -8,22 +8,24 @@
 //   Operator(shape)      operands of that shape, the same numbers every time
 //   call(kernel, device) one call
 //   outputs()            what the call wrote, each with the tolerance it is held to
-//   cost()               what bounds it: bytes that must cross memory once, or multiplications plus additions
+//   work()               what is counted: bytes that must cross memory once, or multiplications plus additions
 //
 // run<Operators...>() is all of main(). Each version is first held against version 1 over odd shapes and several
 // numbers of threads, then timed: the median of several calls, before each of which the caches are filled with
-// something else, so that operands come from memory as they do in a training step. The spread is that of the middle
-// half of the calls. GB/s are compared with a copy by all threads, GFLOP/s with oneDNN's rate on matrices that lie in
-// the caches (peak.h), both measured in the same run.
+// something else, so that operands come from memory as they do in a training step. GB/s are compared with a copy by all
+// threads, which the C library makes past the caches; GFLOP/s and GOP/s with oneDNN's rate on matrices that lie in the
+// caches (peak.h). Both are measured in the same run.
 #pragma once
 
-#include <CLI/CLI.hpp>
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -32,16 +34,16 @@
 #include <type_traits>
 #include <vector>
 
+#include "dev/report.h"
 #include "llmc/cpu/device.h"
 #include "llmc/cpu/peak.h"
 #include "llmc/philox.h"
 #include "llmc/tensor.h"
 
-namespace bench {
+namespace benchmark {
 
 using namespace llmc;
 using cpu::Device;
-using Shape = std::vector<int64_t>;
 
 // ---- data ----------------------------------------------------------------------------------------------------------
 
@@ -120,7 +122,7 @@ inline std::vector<int32_t> spread_indices(int64_t count, int64_t below) {
 
 template <class Kernel>
 struct Version {
-    const char* how;
+    const char* what;  // what it does differently, in a few words
     Kernel kernel;
 };
 
@@ -138,28 +140,9 @@ Output output(const char* name, const Matrix<T>& m, double tolerance) {
     return out;
 }
 
-enum class Limit { copy, fp32, int8 };
-
-struct Cost {
-    Limit limit;
-    double amount;  // bytes, or operations
-};
-
-// What the command line is told of a benchmark.
-struct Program {
-    const char* about;
-    const char* dimensions;  // of a shape: "tokens,channels"
-    Shape shape;             // of the timed call
-    std::vector<Shape> odd;  // to validate over
-};
-
-struct Options {
-    int version = 0;  // 0: all
-    Shape shape;
-    int threads = omp_get_max_threads();
-    int runs = 15;
-    bool validate_only = false;
-    bool json = false;
+struct Work {
+    Unit unit;
+    double amount;
 };
 
 // ---- validation ----------------------------------------------------------------------------------------------------
@@ -175,31 +158,33 @@ inline double largest_error(const std::vector<double>& seen, const std::vector<d
     return error / (magnitude > 0 ? magnitude : 1.0);
 }
 
-struct Verdict {
-    bool valid = true;
-    double error = 0;     // the largest of all outputs
-    std::string failure;  // where it is too large
-};
+template <class Operator>
+Label label_of(int number, Unit unit) {
+    return {Operator::name, unit == Unit::int8_operations ? "int8" : "fp32",
+            Operator::versions()[static_cast<size_t>(number) - 1].what, number};
+}
 
 template <class Operator>
-Verdict validate(const Program& program, const Version<typename Operator::Kernel>& version, int threads) {
-    Verdict verdict;
-    for (const Shape& shape : program.odd) {
+Verdict validate(const std::vector<Shape>& shapes, int number, int threads) {
+    Verdict verdict{.label = label_of<Operator>(number, Operator(shapes[0]).work().unit)};
+    for (const Shape& shape : shapes) {
         Operator reference(shape);
         reference.call(Operator::versions().front().kernel, Device{1});
         const std::vector<Output> expected = reference.outputs();
         // Two and three threads also where there are fewer cores: rows that do not divide evenly.
         for (int count = 1; count <= std::max(threads, 3); count = count < 3 ? count + 1 : 2 * count - 1) {
             Operator candidate(shape);
-            candidate.call(version.kernel, Device{count});
+            candidate.call(Operator::versions()[static_cast<size_t>(number) - 1].kernel, Device{count});
             const std::vector<Output> seen = candidate.outputs();
+            verdict.checks++;
             for (size_t i = 0; i < seen.size(); i++) {
-                const double error = largest_error(seen[i].values, expected[i].values);
-                verdict.error = std::max(verdict.error, error);
-                if (error <= seen[i].tolerance || !verdict.valid) continue;
-                verdict.valid = false;
-                verdict.failure = concat(seen[i].name, " is off by ", error, " with ", count, " threads at shape");
-                for (int64_t size : shape) verdict.failure += concat(" ", size);
+                const double error = largest_error(seen[i].values, expected[i].values), allowed = seen[i].tolerance;
+                if (error <= allowed) {
+                    if (error > 0) verdict.largest_error = std::max(verdict.largest_error, error / allowed);
+                } else if (verdict.wrong.empty()) {
+                    verdict.wrong = concat("shape ", to_string(shape), ", ", count, " threads: ", seen[i].name,
+                                           " is off by ", error, " of its largest magnitude, allowed are ", allowed);
+                }
             }
         }
     }
@@ -234,33 +219,31 @@ class CacheFlush {
     Tensor<uint8_t> other_;
 };
 
-struct Timing {
+struct Time {
     double seconds;  // median
-    double spread;   // of the middle half, in units of the median
+    double spread;   // half the distance between the quartiles
     int runs;
 };
 
+// As many runs as fit a second, 3 to 101; quick: a tenth, 3 to 21.
 template <class Call>
-Timing time(const Call& call, CacheFlush& flush, int runs) {
-    constexpr double kEnough = 1.0;  // seconds in all: a slow version is called three times
+Time time(const Call& call, CacheFlush& flush, bool quick) {
+    const double budget = quick ? 0.1 : 1;
+    const size_t least = 3, most = quick ? 21 : 101;
     std::vector<double> seconds;
     double total = 0;
-    for (bool warm = false; static_cast<int>(seconds.size()) < runs && (seconds.size() < 3 || total < kEnough);) {
+    for (bool warm = false; seconds.size() < least || (seconds.size() < most && total < budget); warm = true) {
         flush();
         const double begin = now();
         call();
         const double taken = now() - begin;
-        const bool counts =
-            warm || taken > kEnough / 2;  // the first call loads pages and code, which only shows in short ones
-        warm = true;
-        if (!counts) continue;
+        if (!warm && taken < 0.5) continue;  // the first loads pages and code, which shows only in short ones
         seconds.push_back(taken);
         total += taken;
     }
     std::ranges::sort(seconds);
-    const size_t count = seconds.size();
-    const double median = seconds[count / 2];
-    return {median, (seconds[count - 1 - count / 4] - seconds[count / 4]) / median, static_cast<int>(count)};
+    const size_t n = seconds.size();
+    return {seconds[n / 2], 0.5 * (seconds[n - 1 - n / 4] - seconds[n / 4]), static_cast<int>(n)};
 }
 
 // Bytes a second, read plus written, of the C library's copy by all threads.
@@ -290,13 +273,13 @@ class Ceilings {
     explicit Ceilings(const Device& device) : device_(device) {}
 
     // Bytes or operations a second.
-    double of(Limit limit) {
-        if (limit == Limit::copy) {
+    double of(Unit unit) {
+        if (unit == Unit::bytes) {
             if (!copy_) copy_ = copy_speed(device_);
             return *copy_;
         }
         if (!peak_) peak_ = cpu::measure_peak(device_);
-        return limit == Limit::fp32 ? peak_->float_operations : peak_->int8_operations;
+        return unit == Unit::float_operations ? peak_->float_operations : peak_->int8_operations;
     }
 
   private:
@@ -307,117 +290,82 @@ class Ceilings {
 
 // ---- the program ---------------------------------------------------------------------------------------------------
 
-inline std::string shape_text(const Shape& shape) {
-    std::string text;
-    for (int64_t size : shape) text += (text.empty() ? "" : ",") + std::to_string(size);
-    return text;
+// The model name, and how many threads were used.
+inline std::string describe(const Device& device) {
+    std::string name = "unknown processor";
+    std::ifstream cpuinfo("/proc/cpuinfo");
+    for (std::string line; std::getline(cpuinfo, line);) {
+        if (!line.starts_with("model name")) continue;
+        name = line.substr(line.find(':') + 2);
+        break;
+    }
+    return concat(name, ", ", device.threads, device.threads == 1 ? " thread" : " threads");
 }
 
-inline const char* unit_of(Limit limit) {
-    return limit == Limit::copy ? "GB/s" : limit == Limit::fp32 ? "GFLOP/s" : "GOP/s";
-}
-
-inline const char* name_of(Limit limit) {
-    return limit == Limit::copy ? "copy" : limit == Limit::fp32 ? "oneDNN fp32" : "oneDNN int8";
-}
-
-// Validates and times the versions that are asked for. Returns whether all are valid.
+// The versions that were asked for.
 template <class Operator>
-bool run_operator(const Program& program, const Options& options, Ceilings& ceilings, CacheFlush& flush) {
-    const auto versions = Operator::versions();
-    const std::string shape = shape_text(options.shape);
-    bool all_valid = true;
-    std::optional<Operator> timed;
-    if (!options.validate_only) timed.emplace(options.shape);
-    if (!options.json && timed) {
-        const Limit limit = timed->cost().limit;
-        std::printf("\n%s, %s = %s, %d threads, %s %.1f %s\n", Operator::name, program.dimensions, shape.c_str(),
-                    options.threads, name_of(limit), 1e-9 * ceilings.of(limit), unit_of(limit));
-        std::printf("%7s  %-56s %9s %12s %8s %10s %9s\n", "version", "how", "error", "microseconds", "spread",
-                    unit_of(limit), "of limit");
-    } else if (!options.json) {
-        std::printf("\n%s\n", Operator::name);
-    }
-    for (size_t i = 0; i < versions.size(); i++) {
-        const int number = static_cast<int>(i) + 1;
-        if (options.version != 0 && options.version != number) continue;
-        const Verdict verdict = validate<Operator>(program, versions[i], options.threads);
-        all_valid = all_valid && verdict.valid;
-        if (!verdict.valid)
-            std::fprintf(stderr, "%s kernel %d is WRONG: %s\n", Operator::name, number, verdict.failure.c_str());
-        const char* valid = verdict.valid ? "true" : "false";
-        if (!timed) {
-            if (options.json)
-                std::printf("{\"operator\":\"%s\",\"version\":%d,\"how\":\"%s\",\"valid\":%s,\"error\":%.2g}\n",
-                            Operator::name, number, versions[i].how, valid,
-                            std::isfinite(verdict.error) ? verdict.error : 1e30);
-            else
-                std::printf("%7d  %-56s %9.1e  %s\n", number, versions[i].how, verdict.error,
-                            verdict.valid ? "ok" : "WRONG");
-            std::fflush(stdout);
-            continue;
-        }
-        if (!verdict.valid) continue;  // how fast it is wrong is of no interest
-        const Timing timing =
-            time([&] { timed->call(versions[i].kernel, Device{options.threads}); }, flush, options.runs);
-        const Cost cost = timed->cost();
-        const double rate = cost.amount / timing.seconds, fraction = rate / ceilings.of(cost.limit);
-        if (options.json)
-            std::printf(
-                "{\"operator\":\"%s\",\"version\":%d,\"how\":\"%s\",\"valid\":%s,\"error\":%.2g,\"shape\":\"%s\","
-                "\"threads\":%d,\"runs\":%d,\"microseconds\":%.1f,\"spread\":%.3f,\"rate\":%.2f,\"unit\":\"%s\","
-                "\"limit\":\"%s\",\"limit_rate\":%.2f,\"of_limit\":%.3f}\n",
-                Operator::name, number, versions[i].how, valid, verdict.error, shape.c_str(), options.threads,
-                timing.runs, 1e6 * timing.seconds, timing.spread, 1e-9 * rate, unit_of(cost.limit), name_of(cost.limit),
-                1e-9 * ceilings.of(cost.limit), fraction);
-        else
-            std::printf("%7d  %-56s %9.1e %12.1f %7.1f%% %10.2f %8.1f%%\n", number, versions[i].how, verdict.error,
-                        1e6 * timing.seconds, 100 * timing.spread, 1e-9 * rate, 100 * fraction);
-        std::fflush(stdout);
-    }
-    return all_valid;
+std::vector<int> numbers_of(const Options& options) {
+    std::vector<int> numbers;
+    for (int number = 1; number <= static_cast<int>(Operator::versions().size()); number++)
+        if (options.version == 0 || options.version == number) numbers.push_back(number);
+    return numbers;
 }
 
 template <class Operator>
-std::string describe_versions() {
-    std::string text = concat("\n", Operator::name, "\n");
-    int number = 1;
-    for (const auto& version : Operator::versions()) text += concat("  ", number++, "  ", version.how, "\n");
-    return text;
+void time_versions(const Shape& shape, const Options& options, const Device& device, Ceilings& ceilings,
+                   CacheFlush& flush) {
+    Operator timed(shape);
+    const Work work = timed.work();
+    for (const int number : numbers_of<Operator>(options)) {
+        const auto kernel = Operator::versions()[static_cast<size_t>(number) - 1].kernel;
+        const Time time = benchmark::time([&] { timed.call(kernel, device); }, flush, options.quick);
+        print_timings(options, describe(device),
+                      {{.label = label_of<Operator>(number, work.unit),
+                        .shape = shape,
+                        .runs = time.runs,
+                        .seconds = time.seconds,
+                        .spread = time.spread,
+                        .unit = work.unit,
+                        .amount = work.amount,
+                        .ceiling = ceilings.of(work.unit)}});
+    }
 }
 
-// main() of a benchmark: 0 where all versions are valid, 1 where one is not, 2 for a wrong command line.
+// main() of a program. Exit status 1 where a version is wrong, 2 where the command line is.
 template <class... Operators>
-int run(int argc, char** argv, const Program& program) {
-    const int last = static_cast<int>(std::max({Operators::versions().size()...}));
-    Options options;
-    options.shape = program.shape;
-    CLI::App app(concat(program.about, "\n\nValidates every version against version 1, then times it."));
-    app.footer((describe_versions<Operators>() + ...));
-    app.add_option("version", options.version, "the one version to run; all if it is not given")
-        ->check(CLI::Range(1, last));
-    app.add_option("--shape", options.shape, concat(program.dimensions, " [", shape_text(program.shape), "]"))
-        ->delimiter(',')
-        ->expected(static_cast<int>(program.shape.size()))
-        ->check(CLI::NonNegativeNumber);
-    app.add_option("--threads", options.threads, concat("[", options.threads, "]"))->check(CLI::Range(1, 4096));
-    app.add_option("--runs", options.runs, "timed calls of a version, fewer where it is slow [15]")
-        ->check(CLI::Range(1, 1000000));
-    app.add_flag("--validate", options.validate_only, "validate, and time nothing");
-    app.add_flag("--json", options.json, "one JSON object a line");
+int run(int argc, char** argv, Program program) {
     try {
-        app.parse(argc, argv);
-        Ceilings ceilings(Device{options.threads});
-        CacheFlush flush(Device{options.threads});
-        bool all_valid = true;
-        ((all_valid = run_operator<Operators>(program, options, ceilings, flush) && all_valid), ...);
-        return all_valid ? 0 : 1;
-    } catch (const CLI::ParseError& error) {
-        return app.exit(error) == 0 ? 0 : 2;
+        program.on_cpu = true;
+        Options options;
+        if (!parse(argc, argv, program, options)) return 0;
+        const Device device{options.threads > 0 ? options.threads : omp_get_max_threads()};
+
+        std::vector<Verdict> verdicts;
+        const bool asked = options.validate && !options.shapes.empty();
+        const auto validate_versions = [&]<class Operator>() {
+            for (const int number : numbers_of<Operator>(options))
+                verdicts.push_back(validate<Operator>(asked ? options.shapes : program.odd, number, device.threads));
+        };
+        (validate_versions.template operator()<Operators>(), ...);
+        if (verdicts.empty()) throw UsageError(concat("there is no version ", options.version, " here"));
+        print_verdicts(options, verdicts);
+        if (std::ranges::any_of(verdicts, [](const Verdict& verdict) { return !verdict.wrong.empty(); })) return 1;
+        if (options.validate) return 0;
+
+        Ceilings ceilings(device);
+        CacheFlush flush(device);
+        std::vector<Shape> shapes = options.shapes.empty() ? program.timed : options.shapes;
+        if (options.quick) shapes.resize(1);
+        print_heading(options, describe(device));
+        for (const Shape& shape : shapes) (time_versions<Operators>(shape, options, device, ceilings, flush), ...);
+        return 0;
+    } catch (const UsageError& error) {
+        std::fprintf(stderr, "%s\n", error.what());
+        return 2;
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "%s: %s\n", argv[0], error.what());
+        std::fprintf(stderr, "%s\n", error.what());
         return 1;
     }
 }
 
-}  // namespace bench
+}  // namespace benchmark

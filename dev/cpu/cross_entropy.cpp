@@ -8,7 +8,7 @@
 //   kernel 2   all threads, and the C library's expf: a call per element, twice for the gradient
 //   kernel 3   llmc/cpu/cross_entropy.h: an exponential that the compiler makes vectors of, once
 //
-//   make -C dev/cpu && build/dev/cpu/cross_entropy [version] [--shape rows,vocabulary]
+//   make -C dev/cpu && build/dev/cpu/cross_entropy [version] [--shape ...]
 #include "llmc/cpu/cross_entropy.h"
 
 #include "dev/cpu/common.h"
@@ -16,7 +16,7 @@
 namespace {
 
 using namespace llmc;
-using bench::Device, bench::Tensor;
+using benchmark::Device, benchmark::Tensor;
 
 constexpr float kGradScale = 0.01f;
 
@@ -76,7 +76,7 @@ void cross_entropy_forward_backward_kernel2(const Device& device, float* losses,
 struct Forward {
     static constexpr const char* name = "cross_entropy_forward";
     using Kernel = decltype(&cpu::cross_entropy_forward<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", cross_entropy_forward_kernel1},
                 {"the C library's expf, threads", cross_entropy_forward_kernel2},
                 {"llmc/cpu/cross_entropy.h: vectors, threads", cpu::cross_entropy_forward<float>}};
@@ -86,11 +86,11 @@ struct Forward {
     Tensor<uint8_t> correct;
     std::vector<int32_t> labels;
 
-    explicit Forward(const bench::Shape& shape)
-        : logits(bench::random<float>(shape[0], shape[1], 1)),
-          losses(bench::unwritten<float>(1, shape[0])),
-          correct(bench::unwritten<uint8_t>(1, shape[0])),
-          labels(bench::random_indices(shape[0], shape[1], 2)) {
+    explicit Forward(const benchmark::Shape& shape)
+        : logits(benchmark::random<float>(shape[0], shape[1], 1)),
+          losses(benchmark::unwritten<float>(1, shape[0])),
+          correct(benchmark::unwritten<uint8_t>(1, shape[0])),
+          labels(benchmark::random_indices(shape[0], shape[1], 2)) {
         for (int64_t n = 0; n < shape[0]; n++) {
             for (int64_t v = 0; v < shape[1]; v++) logits(n, v) *= 10;
             if (n % 2 == 0) logits(n, labels[n]) = 12;  // a label that is right
@@ -99,16 +99,16 @@ struct Forward {
 
     void call(Kernel kernel, const Device& device) { kernel(device, losses.data, correct.data, logits, labels); }
     // A running float sum of up to 5,000 terms, kernel 2's, is off by some 1e-6 of itself.
-    std::vector<bench::Output> outputs() const {
-        return {bench::output("losses", losses, 5e-6), bench::output("correct", correct, 0)};
+    std::vector<benchmark::Output> outputs() const {
+        return {benchmark::output("losses", losses, 5e-6), benchmark::output("correct", correct, 0)};
     }
-    bench::Cost cost() const { return {bench::Limit::copy, logits.bytes()}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, logits.bytes()}; }
 };
 
 struct ForwardBackward {
     static constexpr const char* name = "cross_entropy_forward_backward";
     using Kernel = decltype(&cpu::cross_entropy_forward_backward<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", cross_entropy_forward_backward_kernel1},
                 {"the C library's expf, threads", cross_entropy_forward_backward_kernel2},
                 {"llmc/cpu/cross_entropy.h: vectors, threads", cpu::cross_entropy_forward_backward<float>}};
@@ -116,25 +116,26 @@ struct ForwardBackward {
 
     Forward forward;
 
-    explicit ForwardBackward(const bench::Shape& shape) : forward(shape) {}
+    explicit ForwardBackward(const benchmark::Shape& shape) : forward(shape) {}
 
     void call(Kernel kernel, const Device& device) {
         kernel(device, forward.losses.data, forward.correct.data, forward.logits, forward.labels, kGradScale);
     }
-    std::vector<bench::Output> outputs() const {
-        std::vector<bench::Output> outputs = forward.outputs();
-        outputs.push_back(bench::output("dlogits", forward.logits, 5e-6));
+    std::vector<benchmark::Output> outputs() const {
+        std::vector<benchmark::Output> outputs = forward.outputs();
+        outputs.push_back(benchmark::output("dlogits", forward.logits, 5e-6));
         return outputs;
     }
-    bench::Cost cost() const { return {bench::Limit::copy, 2 * forward.logits.bytes()}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, 2 * forward.logits.bytes()}; }
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    return bench::run<Forward, ForwardBackward>(argc, argv,
-                                                {.about = "Softmax cross-entropy, forward alone and with its gradient",
-                                                 .dimensions = "rows,vocabulary",
-                                                 .shape = {512, 32064},
-                                                 .odd = {{1, 1}, {2, 7}, {5, 33}, {17, 320}, {3, 5001}}});
+    return benchmark::run<Forward, ForwardBackward>(
+        argc, argv,
+        {.operators = "cross_entropy_forward, cross_entropy_forward_backward",
+         .dimensions = "rows x vocabulary",
+         .odd = {{1, 1}, {2, 7}, {5, 33}, {17, 320}, {3, 5001}},
+         .timed = {{512, 32064}}});
 }

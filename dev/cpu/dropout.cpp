@@ -8,7 +8,7 @@
 //   kernel 2   all threads, a Philox call for eight elements
 //   kernel 3   llmc/cpu/dropout.h: a vector of Philox counters at once
 //
-//   make -C dev/cpu && build/dev/cpu/dropout [version] [--shape tokens,channels]
+//   make -C dev/cpu && build/dev/cpu/dropout [version] [--shape ...]
 #include "llmc/cpu/dropout.h"
 
 #include "dev/cpu/common.h"
@@ -16,7 +16,7 @@
 namespace {
 
 using namespace llmc;
-using bench::Device, bench::Tensor;
+using benchmark::Device, benchmark::Tensor;
 
 // The sixteen bits of channel c % 8 of the eight that share these words.
 uint32_t bits_of(const PhiloxWords& words, int64_t c) {
@@ -74,8 +74,8 @@ void dropout_backward_kernel2(const Device& device, Matrix<float> dx, Matrix<con
 struct Operands {
     Tensor<float> from, to;
 
-    explicit Operands(const bench::Shape& shape)
-        : from(bench::random<float>(shape[0], shape[1], 1)), to(bench::random<float>(shape[0], shape[1], 2)) {}
+    explicit Operands(const benchmark::Shape& shape)
+        : from(benchmark::random<float>(shape[0], shape[1], 1)), to(benchmark::random<float>(shape[0], shape[1], 2)) {}
 
     template <class Kernel>
     void call(Kernel kernel, const Device& device) {
@@ -86,21 +86,21 @@ struct Operands {
 struct Forward : Operands {
     static constexpr const char* name = "dropout_forward";
     using Kernel = decltype(&cpu::dropout_forward<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", dropout_forward_kernel1},
                 {"a Philox call for eight, threads", dropout_forward_kernel2},
                 {"llmc/cpu/dropout.h: vectors of Philox calls, threads", cpu::dropout_forward<float>}};
     }
 
     using Operands::Operands;
-    std::vector<bench::Output> outputs() const { return {bench::output("out", to, 0)}; }
-    bench::Cost cost() const { return {bench::Limit::copy, from.bytes() + to.bytes()}; }
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("out", to, 0)}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, from.bytes() + to.bytes()}; }
 };
 
 struct Backward : Operands {
     static constexpr const char* name = "dropout_backward";
     using Kernel = decltype(&cpu::dropout_backward<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", dropout_backward_kernel1},
                 {"a Philox call for eight, threads", dropout_backward_kernel2},
                 {"llmc/cpu/dropout.h: vectors of Philox calls, threads", cpu::dropout_backward<float>}};
@@ -108,16 +108,16 @@ struct Backward : Operands {
 
     using Operands::Operands;
     // The product may or may not be rounded before it is added.
-    std::vector<bench::Output> outputs() const { return {bench::output("dx", to, 1e-7)}; }
-    bench::Cost cost() const { return {bench::Limit::copy, from.bytes() + 2 * to.bytes()}; }
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("dx", to, 1e-7)}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, from.bytes() + 2 * to.bytes()}; }
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    return bench::run<Forward, Backward>(argc, argv,
-                                         {.about = "Dropout with counter-based random numbers, forward and backward",
-                                          .dimensions = "tokens,channels",
-                                          .shape = {2048, 3072},
-                                          .odd = {{1, 1}, {2, 7}, {5, 33}, {17, 576}, {3, 1001}}});
+    return benchmark::run<Forward, Backward>(argc, argv,
+                                             {.operators = "dropout_forward, dropout_backward",
+                                              .dimensions = "tokens x channels",
+                                              .odd = {{1, 1}, {2, 7}, {5, 33}, {17, 576}, {3, 1001}},
+                                              .timed = {{2048, 3072}}});
 }

@@ -7,7 +7,7 @@
 //   kernel 1   the definition: one thread
 //   kernel 2   llmc/cpu/embedding.h, gather.h: rows shared out among the threads, each copied by the C library
 //
-//   make -C dev/cpu && build/dev/cpu/gather [version] [--shape rows,all_rows,channels]
+//   make -C dev/cpu && build/dev/cpu/gather [version] [--shape ...]
 #include "llmc/cpu/gather.h"
 
 #include "dev/cpu/common.h"
@@ -16,7 +16,7 @@
 namespace {
 
 using namespace llmc;
-using bench::Device, bench::Tensor;
+using benchmark::Device, benchmark::Tensor;
 
 void gather_rows_kernel1(const Device&, Matrix<float> out, Matrix<const float> x, std::span<const int32_t> rows) {
     for (int64_t i = 0; i < out.rows; i++)
@@ -35,9 +35,11 @@ struct Operands {
     Tensor<float> few, all;
     std::vector<int32_t> rows;
 
-    Operands(const bench::Shape& shape, std::vector<int32_t> rows, bool gathers)
-        : few(gathers ? bench::unwritten<float>(shape[0], shape[2]) : bench::random<float>(shape[0], shape[2], 1)),
-          all(gathers ? bench::random<float>(shape[1], shape[2], 2) : bench::unwritten<float>(shape[1], shape[2])),
+    Operands(const benchmark::Shape& shape, std::vector<int32_t> rows, bool gathers)
+        : few(gathers ? benchmark::unwritten<float>(shape[0], shape[2])
+                      : benchmark::random<float>(shape[0], shape[2], 1)),
+          all(gathers ? benchmark::random<float>(shape[1], shape[2], 2)
+                      : benchmark::unwritten<float>(shape[1], shape[2])),
           rows(std::move(rows)) {
         require(shape[0] <= shape[1], "there are only ", shape[1], " rows to pick ", shape[0], " from");
     }
@@ -46,56 +48,58 @@ struct Operands {
 struct Embedding : Operands {
     static constexpr const char* name = "embedding_forward";
     using Kernel = decltype(&cpu::embedding_forward<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", gather_rows_kernel1},
                 {"llmc/cpu/embedding.h: copies, threads", cpu::embedding_forward<float>}};
     }
 
-    explicit Embedding(const bench::Shape& shape)
-        : Operands(shape, bench::random_indices(shape[0], shape[1], 3), true) {}
+    explicit Embedding(const benchmark::Shape& shape)
+        : Operands(shape, benchmark::random_indices(shape[0], shape[1], 3), true) {}
 
     void call(Kernel kernel, const Device& device) { kernel(device, few, all, rows); }
-    std::vector<bench::Output> outputs() const { return {bench::output("out", few, 0)}; }
-    bench::Cost cost() const { return {bench::Limit::copy, 2 * few.bytes()}; }
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("out", few, 0)}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, 2 * few.bytes()}; }
 };
 
 struct Gather : Operands {
     static constexpr const char* name = "gather_rows";
     using Kernel = decltype(&cpu::gather_rows<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", gather_rows_kernel1},
                 {"llmc/cpu/gather.h: copies, threads", cpu::gather_rows<float>}};
     }
 
-    explicit Gather(const bench::Shape& shape) : Operands(shape, bench::spread_indices(shape[0], shape[1]), true) {}
+    explicit Gather(const benchmark::Shape& shape)
+        : Operands(shape, benchmark::spread_indices(shape[0], shape[1]), true) {}
 
     void call(Kernel kernel, const Device& device) { kernel(device, few, all, rows); }
-    std::vector<bench::Output> outputs() const { return {bench::output("out", few, 0)}; }
-    bench::Cost cost() const { return {bench::Limit::copy, 2 * few.bytes()}; }
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("out", few, 0)}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, 2 * few.bytes()}; }
 };
 
 struct Scatter : Operands {
     static constexpr const char* name = "scatter_rows";
     using Kernel = decltype(&cpu::scatter_rows<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", scatter_rows_kernel1},
                 {"llmc/cpu/gather.h: copies and zeros, threads", cpu::scatter_rows<float>}};
     }
 
-    explicit Scatter(const bench::Shape& shape) : Operands(shape, bench::spread_indices(shape[0], shape[1]), false) {}
+    explicit Scatter(const benchmark::Shape& shape)
+        : Operands(shape, benchmark::spread_indices(shape[0], shape[1]), false) {}
 
     void call(Kernel kernel, const Device& device) { kernel(device, all, few, rows); }
-    std::vector<bench::Output> outputs() const { return {bench::output("out", all, 0)}; }
-    bench::Cost cost() const { return {bench::Limit::copy, few.bytes() + all.bytes()}; }
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("out", all, 0)}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, few.bytes() + all.bytes()}; }
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    return bench::run<Embedding, Gather, Scatter>(
+    return benchmark::run<Embedding, Gather, Scatter>(
         argc, argv,
-        {.about = "Rows picked from, and put back into, a longer matrix",
-         .dimensions = "rows,all_rows,channels",
-         .shape = {2048, 8192, 3072},
-         .odd = {{1, 1, 1}, {2, 7, 3}, {5, 33, 65}, {17, 40, 576}, {3, 3, 1001}}});
+        {.operators = "embedding_forward, gather_rows, scatter_rows",
+         .dimensions = "rows x all_rows x channels",
+         .odd = {{1, 1, 1}, {2, 7, 3}, {5, 33, 65}, {17, 40, 576}, {3, 3, 1001}},
+         .timed = {{2048, 8192, 3072}}});
 }

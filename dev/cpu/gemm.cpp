@@ -10,7 +10,7 @@
 //   kernel 2   all threads; a block of 4 x 64 results at a time, the same 64 columns of the second operand for 4 rows
 //   kernel 3   llmc/cpu/gemm.h: oneDNN
 //
-//   make -C dev/cpu && build/dev/cpu/gemm [version] [--shape tokens,in_features,out_features,rank]
+//   make -C dev/cpu && build/dev/cpu/gemm [version] [--shape ...]
 #include "llmc/cpu/gemm.h"
 
 #include "dev/cpu/common.h"
@@ -18,7 +18,7 @@
 namespace {
 
 using namespace llmc;
-using bench::Device, bench::Tensor;
+using benchmark::Device, benchmark::Tensor;
 
 // element(m, k) and element(k, n) of the operands, whichever way they lie.
 struct Operand {
@@ -108,7 +108,7 @@ void gemm_kernel3(const Device& device, Matrix<float> y, Matrix<const float> a, 
 template <Layout kLayout>
 struct Product {
     using Kernel = decltype(&gemm_kernel1<kLayout>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"three loops, one thread", gemm_kernel1<kLayout>},
                 {"blocks of 4 x 64, vectors, threads", gemm_kernel2<kLayout>},
                 {"llmc/cpu/gemm.h: oneDNN", gemm_kernel3<kLayout>}};
@@ -121,46 +121,49 @@ struct Product {
     Product(int64_t rows, int64_t cols, int64_t depth, float beta)
         : depth(depth),
           beta(beta),
-          a(kLayout == Layout::tn ? bench::random<float>(depth, rows, 1) : bench::random<float>(rows, depth, 1)),
-          b(kLayout == Layout::nt ? bench::random<float>(cols, depth, 2) : bench::random<float>(depth, cols, 2)),
-          y(beta == 0 ? bench::unwritten<float>(rows, cols) : bench::random<float>(rows, cols, 3)) {}
+          a(kLayout == Layout::tn ? benchmark::random<float>(depth, rows, 1)
+                                  : benchmark::random<float>(rows, depth, 1)),
+          b(kLayout == Layout::nt ? benchmark::random<float>(cols, depth, 2)
+                                  : benchmark::random<float>(depth, cols, 2)),
+          y(beta == 0 ? benchmark::unwritten<float>(rows, cols) : benchmark::random<float>(rows, cols, 3)) {}
 
     void call(Kernel kernel, const Device& device) { kernel(device, y, a, b, 0.5f, beta); }
     // Some 600 additions in float, whose errors have both signs.
-    std::vector<bench::Output> outputs() const { return {bench::output("y", y, 2e-6)}; }
-    bench::Cost cost() const {
-        return {bench::Limit::fp32, 2.0 * static_cast<double>(y.size()) * static_cast<double>(depth)};
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("y", y, 2e-6)}; }
+    benchmark::Work work() const {
+        return {benchmark::Unit::float_operations, 2.0 * static_cast<double>(y.size()) * static_cast<double>(depth)};
     }
 };
 
 struct Layer : Product<Layout::nt> {
     static constexpr const char* name = "gemm_nt, layer";
-    explicit Layer(const bench::Shape& shape) : Product(shape[0], shape[2], shape[1], 0) {}
+    explicit Layer(const benchmark::Shape& shape) : Product(shape[0], shape[2], shape[1], 0) {}
 };
 struct AdapterInner : Product<Layout::nt> {
     static constexpr const char* name = "gemm_nt, Z = X A^T";
-    explicit AdapterInner(const bench::Shape& shape) : Product(shape[0], shape[3], shape[1], 0) {}
+    explicit AdapterInner(const benchmark::Shape& shape) : Product(shape[0], shape[3], shape[1], 0) {}
 };
 struct AdapterOuter : Product<Layout::nt> {
     static constexpr const char* name = "gemm_nt, Y += Z Wz^T";
-    explicit AdapterOuter(const bench::Shape& shape) : Product(shape[0], shape[2], shape[3], 1) {}
+    explicit AdapterOuter(const benchmark::Shape& shape) : Product(shape[0], shape[2], shape[3], 1) {}
 };
 struct InputGradient : Product<Layout::nn> {
     static constexpr const char* name = "gemm_nn, dX += dZ A";
-    explicit InputGradient(const bench::Shape& shape) : Product(shape[0], shape[1], shape[3], 1) {}
+    explicit InputGradient(const benchmark::Shape& shape) : Product(shape[0], shape[1], shape[3], 1) {}
 };
 struct AdapterGradient : Product<Layout::tn> {
     static constexpr const char* name = "gemm_tn, dA += dZ^T X";
-    explicit AdapterGradient(const bench::Shape& shape) : Product(shape[3], shape[1], shape[0], 1) {}
+    explicit AdapterGradient(const benchmark::Shape& shape) : Product(shape[3], shape[1], shape[0], 1) {}
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    return bench::run<Layer, AdapterInner, AdapterOuter, InputGradient, AdapterGradient>(
+    return benchmark::run<Layer, AdapterInner, AdapterOuter, InputGradient, AdapterGradient>(
         argc, argv,
-        {.about = "fp32 GEMM: a layer's, and the skinny ones of adapters and outlier channels",
-         .dimensions = "tokens,in_features,out_features,rank",
-         .shape = {512, 3072, 1024, 109},
-         .odd = {{1, 1, 1, 1}, {2, 7, 3, 5}, {5, 33, 65, 4}, {17, 576, 70, 16}, {33, 101, 130, 61}}});
+        {.operators =
+             "gemm_nt, layer, gemm_nt, Z = X A^T, gemm_nt, Y += Z Wz^T, gemm_nn, dX += dZ A, gemm_tn, dA += dZ^T X",
+         .dimensions = "tokens x in_features x out_features x rank",
+         .odd = {{1, 1, 1, 1}, {2, 7, 3, 5}, {5, 33, 65, 4}, {17, 576, 70, 16}, {33, 101, 130, 61}},
+         .timed = {{512, 3072, 1024, 109}}});
 }

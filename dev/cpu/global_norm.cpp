@@ -4,7 +4,7 @@
 //   kernel 2   OpenMP's reduction: vectors and threads, but other last bits for another number of threads
 //   kernel 3   llmc/cpu/global_norm.h: always the same partial sums, added in the same order
 //
-//   make -C dev/cpu && build/dev/cpu/global_norm [version] [--shape parameters]
+//   make -C dev/cpu && build/dev/cpu/global_norm [version] [--shape ...]
 #include "llmc/cpu/global_norm.h"
 
 #include "dev/cpu/common.h"
@@ -12,7 +12,7 @@
 namespace {
 
 using namespace llmc;
-using bench::Device, bench::Tensor;
+using benchmark::Device, benchmark::Tensor;
 
 double global_norm_kernel1(const Device&, std::span<float> x, std::span<double>) {
     double sum = 0;
@@ -35,7 +35,7 @@ double global_norm_kernel2(const Device& device, std::span<float> x, std::span<d
 struct GlobalNorm {
     static constexpr const char* name = "global_norm";
     using Kernel = decltype(&cpu::global_norm<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", global_norm_kernel1},
                 {"OpenMP's reduction, vectors, threads", global_norm_kernel2},
                 {"llmc/cpu/global_norm.h: the same bits for any threads", cpu::global_norm<float>}};
@@ -44,23 +44,23 @@ struct GlobalNorm {
     Tensor<float> x;
     Tensor<double> workspace, norm;
 
-    explicit GlobalNorm(const bench::Shape& shape)
-        : x(bench::random<float>(1, shape[0], 1)),
+    explicit GlobalNorm(const benchmark::Shape& shape)
+        : x(benchmark::random<float>(1, shape[0], 1)),
           workspace(1, cpu::global_norm_workspace(Device{})),
-          norm(bench::unwritten<double>(1, 1)) {}
+          norm(benchmark::unwritten<double>(1, 1)) {}
 
     void call(Kernel kernel, const Device& device) { *norm.data = kernel(device, x.span(), workspace.span()); }
     // 4,000 additions in double.
-    std::vector<bench::Output> outputs() const { return {bench::output("norm", norm, 1e-13)}; }
-    bench::Cost cost() const { return {bench::Limit::copy, x.bytes()}; }
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("norm", norm, 1e-13)}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, x.bytes()}; }
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    return bench::run<GlobalNorm>(argc, argv,
-                                  {.about = "The Euclidean norm of a flat buffer",
-                                   .dimensions = "parameters",
-                                   .shape = {25'000'000},
-                                   .odd = {{1}, {7}, {33}, {1001}, {4099}}});
+    return benchmark::run<GlobalNorm>(argc, argv,
+                                      {.operators = "global_norm",
+                                       .dimensions = "parameters",
+                                       .odd = {{1}, {7}, {33}, {1001}, {4099}},
+                                       .timed = {{25'000'000}}});
 }

@@ -14,8 +14,10 @@
 // VNNI multiplies unsigned by signed bytes. Kernel 3 therefore adds 128 to x, by turning the sign bit over, and takes
 // 128 sum_i wq[o,i] away again.
 //
-//   make -C dev/cpu && build/dev/cpu/int8_gemm [version] [--shape tokens,in_features,out_features]
+//   make -C dev/cpu && build/dev/cpu/int8_gemm [version] [--shape ...]
 #include "llmc/cpu/int8_gemm.h"
+
+#include <numeric>
 
 #include "dev/cpu/common.h"
 
@@ -26,7 +28,7 @@
 namespace {
 
 using namespace llmc;
-using bench::Device, bench::Tensor;
+using benchmark::Device, benchmark::Tensor;
 
 // ---- int8_gemm_nt --------------------------------------------------------------------------------------------------
 
@@ -85,8 +87,13 @@ void vnni_block(int32_t (&sums)[kSide][kSide], const int8_t* const (&x)[kSide], 
             for (int64_t n = 0; n < kSide; n++) acc[m][n] = _mm512_dpbusd_epi32(acc[m][n], x_bytes, w_bytes[n]);
         }
     }
-    for (int64_t m = 0; m < kSide; m++)
-        for (int64_t n = 0; n < kSide; n++) sums[m][n] = _mm512_reduce_add_epi32(acc[m][n]) - 128 * w_sums[n];
+    for (int64_t m = 0; m < kSide; m++) {
+        for (int64_t n = 0; n < kSide; n++) {
+            alignas(64) int32_t lanes[16];
+            _mm512_store_si512(lanes, acc[m][n]);
+            sums[m][n] = std::accumulate(lanes, lanes + 16, -128 * w_sums[n]);
+        }
+    }
 }
 
 void int8_gemm_nt_kernel3(const Device& device, Matrix<float> y, Matrix<const int8_t> xq, const float* row_scale,
@@ -128,24 +135,30 @@ struct Operands {
 
     // y[rows,cols] = a[rows,depth] times w, which is wq[out_features,in_features] either way.
     Operands(int64_t rows, int64_t cols, int64_t depth, int64_t out_features)
-        : y(bench::unwritten<float>(rows, cols)),
-          row_scale(bench::random<float>(1, rows, 1)),
-          col_scale(bench::random<float>(1, out_features, 2)),
-          bias(bench::random<float>(1, out_features, 3)),
-          a(bench::random<int8_t>(rows, depth, 4)),
-          w(out_features == cols ? bench::random<int8_t>(cols, depth, 5) : bench::random<int8_t>(depth, cols, 5)),
-          workspace(1, cpu::int8_gemm_workspace(Device{std::max(omp_get_max_threads(), kMostThreads)})),
+        : y(benchmark::unwritten<float>(rows, cols)),
+          row_scale(benchmark::random<float>(1, rows, 1)),
+          col_scale(benchmark::random<float>(1, out_features, 2)),
+          bias(benchmark::random<float>(1, out_features, 3)),
+          a(benchmark::random<int8_t>(rows, depth, 4)),
+          w(out_features == cols ? benchmark::random<int8_t>(cols, depth, 5)
+                                 : benchmark::random<int8_t>(depth, cols, 5)),
+          workspace(1, cpu::int8_gemm_workspace(Device{})),
           operations(2.0 * static_cast<double>(rows) * static_cast<double>(cols) * static_cast<double>(depth)) {}
 
-    static constexpr int kMostThreads = 64;
+    // Of as many threads as are asked for.
+    std::span<int32_t> workspace_of(const Device& device) {
+        if (workspace.cols < cpu::int8_gemm_workspace(device))
+            workspace = Tensor<int32_t>(1, cpu::int8_gemm_workspace(device));
+        return workspace.span();
+    }
     // The integers are exact; three factors are rounded.
-    std::vector<bench::Output> outputs() const { return {bench::output("y", y, 5e-7)}; }
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("y", y, 5e-7)}; }
 };
 
 struct Forward : Operands {
     static constexpr const char* name = "int8_gemm_nt";
     using Kernel = decltype(&cpu::int8_gemm_nt);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"three loops, one thread", int8_gemm_nt_kernel1},
                 {"widened to int16, vectors, threads", int8_gemm_nt_kernel2},
 #ifdef __AVX512VNNI__
@@ -154,12 +167,12 @@ struct Forward : Operands {
                 {"llmc/cpu/int8_gemm.h: oneDNN, a tile a thread", cpu::int8_gemm_nt}};
     }
 
-    explicit Forward(const bench::Shape& shape) : Operands(shape[0], shape[2], shape[1], shape[2]) {}
+    explicit Forward(const benchmark::Shape& shape) : Operands(shape[0], shape[2], shape[1], shape[2]) {}
     void call(Kernel kernel, const Device& device) {
-        kernel(device, y, a, row_scale.data, w, col_scale.data, bias.data, workspace.span());
+        kernel(device, y, a, row_scale.data, w, col_scale.data, bias.data, workspace_of(device));
     }
-    bench::Cost cost() const {
-        return {bench::Limit::int8, operations};
+    benchmark::Work work() const {
+        return {benchmark::Unit::int8_operations, operations};
     }
 };
 
@@ -184,15 +197,15 @@ void int8_gemm_nn_kernel2(const Device& device, Matrix<float> y, Matrix<const in
 struct Backward : Operands {
     static constexpr const char* name = "int8_gemm_nn";
     using Kernel = decltype(&cpu::int8_gemm_nn);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"three loops, one thread", int8_gemm_nn_kernel1},
                 {"widened to int16, vectors, threads", int8_gemm_nn_kernel2},
                 {"llmc/cpu/int8_gemm.h: oneDNN, a tile a thread", cpu::int8_gemm_nn}};
     }
 
-    explicit Backward(const bench::Shape& shape) : Operands(shape[0], shape[1], shape[2], shape[2]) {}
-    void call(Kernel kernel, const Device& device) { kernel(device, y, a, row_scale.data, w, workspace.span()); }
-    bench::Cost cost() const { return {bench::Limit::int8, operations}; }
+    explicit Backward(const benchmark::Shape& shape) : Operands(shape[0], shape[1], shape[2], shape[2]) {}
+    void call(Kernel kernel, const Device& device) { kernel(device, y, a, row_scale.data, w, workspace_of(device)); }
+    benchmark::Work work() const { return {benchmark::Unit::int8_operations, operations}; }
 };
 
 // ---- dequantized_gemm_nn -------------------------------------------------------------------------------------------
@@ -211,21 +224,21 @@ void dequantized_gemm_nn_kernel1(const Device&, Matrix<float> y, Matrix<const fl
 struct DequantizedBackward : Operands {
     static constexpr const char* name = "dequantized_gemm_nn";
     using Kernel = decltype(&cpu::dequantized_gemm_nn);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"three loops, one thread", dequantized_gemm_nn_kernel1},
                 {"llmc/cpu/int8_gemm.h: 256 rows dequantised, oneDNN", cpu::dequantized_gemm_nn}};
     }
 
     Tensor<float> dy, dequantized;
 
-    explicit DequantizedBackward(const bench::Shape& shape)
+    explicit DequantizedBackward(const benchmark::Shape& shape)
         : Operands(shape[0], shape[1], shape[2], shape[2]),
-          dy(bench::random<float>(shape[0], shape[2], 6)),
+          dy(benchmark::random<float>(shape[0], shape[2], 6)),
           dequantized(1, cpu::dequantized_gemm_workspace(Device{}, shape[2], shape[1])) {}
     void call(Kernel kernel, const Device& device) { kernel(device, y, dy, w, col_scale.data, dequantized.span()); }
     // Some hundreds of additions in float.
-    std::vector<bench::Output> outputs() const { return {bench::output("y", y, 2e-6)}; }
-    bench::Cost cost() const { return {bench::Limit::fp32, operations}; }
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("y", y, 2e-6)}; }
+    benchmark::Work work() const { return {benchmark::Unit::float_operations, operations}; }
 };
 
 // ---- dequantize ----------------------------------------------------------------------------------------------------
@@ -247,7 +260,7 @@ void dequantize_kernel2(const Device& device, Matrix<float> y, Matrix<const int3
 struct Dequantize {
     static constexpr const char* name = "dequantize";
     using Kernel = decltype(&dequantize_kernel1);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", dequantize_kernel1},
                 {"llmc/cpu/int8_gemm.h: vectors, by threads", dequantize_kernel2}};
     }
@@ -255,26 +268,26 @@ struct Dequantize {
     Tensor<float> y, row_scale, col_scale, bias;
     Tensor<int32_t> sums;
 
-    explicit Dequantize(const bench::Shape& shape)
-        : y(bench::unwritten<float>(shape[0], shape[2])),
-          row_scale(bench::random<float>(1, shape[0], 1)),
-          col_scale(bench::random<float>(1, shape[2], 2)),
-          bias(bench::random<float>(1, shape[2], 3)),
-          sums(bench::random<int32_t>(shape[0], shape[2], 4)) {}
+    explicit Dequantize(const benchmark::Shape& shape)
+        : y(benchmark::unwritten<float>(shape[0], shape[2])),
+          row_scale(benchmark::random<float>(1, shape[0], 1)),
+          col_scale(benchmark::random<float>(1, shape[2], 2)),
+          bias(benchmark::random<float>(1, shape[2], 3)),
+          sums(benchmark::random<int32_t>(shape[0], shape[2], 4)) {}
     void call(Kernel kernel, const Device& device) {
         kernel(device, y, sums, row_scale.data, col_scale.data, bias.data);
     }
-    std::vector<bench::Output> outputs() const { return {bench::output("y", y, 5e-7)}; }
-    bench::Cost cost() const { return {bench::Limit::copy, y.bytes() + sums.bytes()}; }
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("y", y, 5e-7)}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, y.bytes() + sums.bytes()}; }
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    return bench::run<Forward, Backward, DequantizedBackward, Dequantize>(
+    return benchmark::run<Forward, Backward, DequantizedBackward, Dequantize>(
         argc, argv,
-        {.about = "int8 GEMM and what it ends with, forward and backward",
-         .dimensions = "tokens,in_features,out_features",
-         .shape = {512, 2048, 2560},
-         .odd = {{1, 1, 2}, {2, 7, 3}, {5, 33, 65}, {17, 576, 70}, {131, 101, 130}}});
+        {.operators = "int8_gemm_nt, int8_gemm_nn, dequantized_gemm_nn, dequantize",
+         .dimensions = "tokens x in_features x out_features",
+         .odd = {{1, 1, 2}, {2, 7, 3}, {5, 33, 65}, {17, 576, 70}, {131, 101, 130}},
+         .timed = {{512, 2048, 2560}}});
 }

@@ -8,14 +8,14 @@
 //
 // The layer timed is Phi-3-mini's gate_up_proj: two adapters of half the outputs each.
 //
-//   make -C dev/cpu && build/dev/cpu/joint_weight [version] [--shape outputs,rank,outliers]
+//   make -C dev/cpu && build/dev/cpu/joint_weight [version] [--shape ...]
 #include "dev/cpu/common.h"
 #include "quaff/lora.h"
 
 namespace {
 
 using namespace llmc;
-using bench::Device, bench::Tensor;
+using benchmark::Device, benchmark::Tensor;
 
 void joint_weight_kernel1(const Device&, Matrix<float> wz, const std::vector<quaff::LoraAdapter>& adapters, float scale,
                           Matrix<const float> outlier_weight, const float* s) {
@@ -36,7 +36,7 @@ void joint_weight_kernel1(const Device&, Matrix<float> wz, const std::vector<qua
 struct JointWeight {
     static constexpr const char* name = "joint_weight";
     using Kernel = decltype(&cpu::joint_weight);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", joint_weight_kernel1},
                 {"quaff/lora.h: by rows, threads", cpu::joint_weight}};
     }
@@ -44,12 +44,12 @@ struct JointWeight {
     Tensor<float> b, outlier_weight, s, wz;
     std::vector<quaff::LoraAdapter> adapters;
 
-    explicit JointWeight(const bench::Shape& shape) : JointWeight(shape[0], shape[1], shape[2]) {}
+    explicit JointWeight(const benchmark::Shape& shape) : JointWeight(shape[0], shape[1], shape[2]) {}
     JointWeight(int64_t outputs, int64_t rank, int64_t outliers)
-        : b(bench::random<float>(outputs, rank, 1)),
-          outlier_weight(bench::random<float>(outputs, outliers, 2)),
-          s(bench::random<float>(1, outliers, 3)),
-          wz(bench::unwritten<float>(outputs, 2 * rank + outliers)) {
+        : b(benchmark::random<float>(outputs, rank, 1)),
+          outlier_weight(benchmark::random<float>(outputs, outliers, 2)),
+          s(benchmark::random<float>(1, outliers, 3)),
+          wz(benchmark::unwritten<float>(outputs, 2 * rank + outliers)) {
         const int64_t gate = outputs / 2;
         adapters.resize(2);
         adapters[0].b = b.rows_at(0, gate);
@@ -58,16 +58,16 @@ struct JointWeight {
     }
 
     void call(Kernel kernel, const Device& device) { kernel(device, wz, adapters, 0.5f, outlier_weight, s.data); }
-    std::vector<bench::Output> outputs() const { return {bench::output("wz", wz, 0)}; }
-    bench::Cost cost() const { return {bench::Limit::copy, b.bytes() + outlier_weight.bytes() + wz.bytes()}; }
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("wz", wz, 0)}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, b.bytes() + outlier_weight.bytes() + wz.bytes()}; }
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    return bench::run<JointWeight>(argc, argv,
-                                   {.about = "[ (alpha/r) B | (s - 1) Wo ], the weight of adapters and outliers",
-                                    .dimensions = "outputs,rank,outliers",
-                                    .shape = {16384, 16, 61},
-                                    .odd = {{1, 1, 1}, {2, 3, 0}, {5, 16, 4}, {17, 8, 12}, {301, 5, 61}}});
+    return benchmark::run<JointWeight>(argc, argv,
+                                       {.operators = "joint_weight",
+                                        .dimensions = "outputs x rank x outliers",
+                                        .odd = {{1, 1, 1}, {2, 3, 0}, {5, 16, 4}, {17, 8, 12}, {301, 5, 61}},
+                                        .timed = {{16384, 16, 61}}});
 }

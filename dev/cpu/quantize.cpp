@@ -15,7 +15,7 @@
 //
 // outlier_absmax reads scattered channels, for each of which memory delivers a cache line: those bytes are counted.
 //
-//   make -C dev/cpu && build/dev/cpu/quantize [version] [--shape tokens,channels,outliers]
+//   make -C dev/cpu && build/dev/cpu/quantize [version] [--shape ...]
 #include "llmc/cpu/quantize.h"
 
 #include <set>
@@ -25,7 +25,7 @@
 namespace {
 
 using namespace llmc;
-using bench::Device, bench::Tensor;
+using benchmark::Device, benchmark::Tensor;
 
 float scale_of(const float* v, int64_t count) {
     float largest = 0;
@@ -56,7 +56,7 @@ void quantize_weight_kernel2(const Device& device, Matrix<int8_t> q, float* scal
 struct Weight {
     static constexpr const char* name = "quantize_weight";
     using Kernel = decltype(&cpu::quantize_weight);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", quantize_weight_kernel1},
                 {"the definition, threads", quantize_weight_kernel2},
                 {"llmc/cpu/quantize.h: vectors, threads", cpu::quantize_weight}};
@@ -65,17 +65,19 @@ struct Weight {
     Tensor<float> w, scale;
     Tensor<int8_t> q;
 
-    explicit Weight(const bench::Shape& shape)
-        : w(bench::random<float>(shape[0], shape[1], 1)),
-          scale(bench::unwritten<float>(1, shape[0])),
-          q(bench::unwritten<int8_t>(shape[0], shape[1])) {
+    explicit Weight(const benchmark::Shape& shape)
+        : w(benchmark::random<float>(shape[0], shape[1], 1)),
+          scale(benchmark::unwritten<float>(1, shape[0])),
+          q(benchmark::unwritten<int8_t>(shape[0], shape[1])) {
         if (shape[0] > 1) std::fill_n(w.row(1), w.cols, 0.0f);
     }
 
     void call(Kernel kernel, const Device& device) { kernel(device, q, scale.data, w); }
     // The rule names every rounding: there is one right answer.
-    std::vector<bench::Output> outputs() const { return {bench::output("q", q, 0), bench::output("scale", scale, 0)}; }
-    bench::Cost cost() const { return {bench::Limit::copy, w.bytes() + q.bytes()}; }
+    std::vector<benchmark::Output> outputs() const {
+        return {benchmark::output("q", q, 0), benchmark::output("scale", scale, 0)};
+    }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, w.bytes() + q.bytes()}; }
 };
 
 // ---- quantize_rows -------------------------------------------------------------------------------------------------
@@ -101,7 +103,7 @@ void quantize_rows_kernel2(const Device& device, Matrix<int8_t> q, float* row_sc
 struct Rows {
     static constexpr const char* name = "quantize_rows";
     using Kernel = decltype(&cpu::quantize_rows);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", quantize_rows_kernel1},
                 {"the definition, threads", quantize_rows_kernel2},
                 {"llmc/cpu/quantize.h: vectors, threads", cpu::quantize_rows}};
@@ -111,25 +113,25 @@ struct Rows {
     Tensor<int8_t> q;
     std::vector<int32_t> channels;
 
-    explicit Rows(const bench::Shape& shape) : Rows(shape[0], shape[1], std::min(shape[1], shape[2])) {}
+    explicit Rows(const benchmark::Shape& shape) : Rows(shape[0], shape[1], std::min(shape[1], shape[2])) {}
     Rows(int64_t tokens, int64_t width, int64_t n_outliers)
-        : x(bench::random<float>(tokens, width, 1)),
-          s(bench::random<float>(1, n_outliers, 2)),
-          row_scale(bench::unwritten<float>(1, tokens)),
-          outliers(bench::unwritten<float>(tokens, n_outliers)),
-          q(bench::unwritten<int8_t>(tokens, width)),
-          channels(bench::spread_indices(n_outliers, width)) {
+        : x(benchmark::random<float>(tokens, width, 1)),
+          s(benchmark::random<float>(1, n_outliers, 2)),
+          row_scale(benchmark::unwritten<float>(1, tokens)),
+          outliers(benchmark::unwritten<float>(tokens, n_outliers)),
+          q(benchmark::unwritten<int8_t>(tokens, width)),
+          channels(benchmark::spread_indices(n_outliers, width)) {
         for (float& scale : s.span()) scale = 2 + scale;  // 1 and above, as training has it
         for (int64_t n = 0; n < tokens; n++)
             for (int32_t channel : channels) x(n, channel) *= 30;
     }
 
     void call(Kernel kernel, const Device& device) { kernel(device, q, row_scale.data, outliers, x, channels, s.data); }
-    std::vector<bench::Output> outputs() const {
-        return {bench::output("q", q, 0), bench::output("row_scale", row_scale, 0),
-                bench::output("outliers", outliers, 0)};
+    std::vector<benchmark::Output> outputs() const {
+        return {benchmark::output("q", q, 0), benchmark::output("row_scale", row_scale, 0),
+                benchmark::output("outliers", outliers, 0)};
     }
-    bench::Cost cost() const { return {bench::Limit::copy, x.bytes() + q.bytes() + outliers.bytes()}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, x.bytes() + q.bytes() + outliers.bytes()}; }
 };
 
 // ---- quantize_gradient_rows ----------------------------------------------------------------------------------------
@@ -153,7 +155,7 @@ void quantize_gradient_rows_kernel2(const Device& device, Matrix<int8_t> q, floa
 struct GradientRows {
     static constexpr const char* name = "quantize_gradient_rows";
     using Kernel = decltype(&cpu::quantize_gradient_rows);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", quantize_gradient_rows_kernel1},
                 {"the definition, threads", quantize_gradient_rows_kernel2},
                 {"llmc/cpu/quantize.h: vectors, threads", cpu::quantize_gradient_rows}};
@@ -162,19 +164,19 @@ struct GradientRows {
     Tensor<float> dy, col_scale, row_scale;
     Tensor<int8_t> q;
 
-    explicit GradientRows(const bench::Shape& shape)
-        : dy(bench::random<float>(shape[0], shape[1], 1)),
-          col_scale(bench::random<float>(1, shape[1], 2)),
-          row_scale(bench::unwritten<float>(1, shape[0])),
-          q(bench::unwritten<int8_t>(shape[0], shape[1])) {
+    explicit GradientRows(const benchmark::Shape& shape)
+        : dy(benchmark::random<float>(shape[0], shape[1], 1)),
+          col_scale(benchmark::random<float>(1, shape[1], 2)),
+          row_scale(benchmark::unwritten<float>(1, shape[0])),
+          q(benchmark::unwritten<int8_t>(shape[0], shape[1])) {
         for (float& scale : col_scale.span()) scale = std::abs(scale) * 1e-2f;
     }
 
     void call(Kernel kernel, const Device& device) { kernel(device, q, row_scale.data, dy, col_scale.data); }
-    std::vector<bench::Output> outputs() const {
-        return {bench::output("q", q, 0), bench::output("row_scale", row_scale, 0)};
+    std::vector<benchmark::Output> outputs() const {
+        return {benchmark::output("q", q, 0), benchmark::output("row_scale", row_scale, 0)};
     }
-    bench::Cost cost() const { return {bench::Limit::copy, dy.bytes() + q.bytes()}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, dy.bytes() + q.bytes()}; }
 };
 
 // ---- outlier_absmax ------------------------------------------------------------------------------------------------
@@ -203,7 +205,7 @@ void outlier_absmax_kernel2(const Device& device, float* xmax, Matrix<const floa
 struct OutlierAbsmax {
     static constexpr const char* name = "outlier_absmax";
     using Kernel = decltype(&cpu::outlier_absmax);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition row by row, one thread", outlier_absmax_kernel1},
                 {"the definition row by row, threads", outlier_absmax_kernel2},
                 {"llmc/cpu/quantize.h: channel by channel, threads", cpu::outlier_absmax}};
@@ -212,26 +214,26 @@ struct OutlierAbsmax {
     Rows rows;
     Tensor<float> xmax;
 
-    explicit OutlierAbsmax(const bench::Shape& shape)
-        : rows(shape), xmax(bench::unwritten<float>(1, static_cast<int64_t>(rows.channels.size()))) {}
+    explicit OutlierAbsmax(const benchmark::Shape& shape)
+        : rows(shape), xmax(benchmark::unwritten<float>(1, static_cast<int64_t>(rows.channels.size()))) {}
 
     void call(Kernel kernel, const Device& device) { kernel(device, xmax.data, rows.x, rows.channels); }
-    std::vector<bench::Output> outputs() const { return {bench::output("xmax", xmax, 0)}; }
-    bench::Cost cost() const {
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("xmax", xmax, 0)}; }
+    benchmark::Work work() const {
         constexpr int64_t kLine = 64;  // bytes
         std::set<int64_t> lines;
         for (int32_t channel : rows.channels) lines.insert(channel * static_cast<int64_t>(sizeof(float)) / kLine);
-        return {bench::Limit::copy, static_cast<double>(rows.x.rows * kLine) * static_cast<double>(lines.size())};
+        return {benchmark::Unit::bytes, static_cast<double>(rows.x.rows * kLine) * static_cast<double>(lines.size())};
     }
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    return bench::run<Weight, Rows, GradientRows, OutlierAbsmax>(
+    return benchmark::run<Weight, Rows, GradientRows, OutlierAbsmax>(
         argc, argv,
-        {.about = "Float to int8 by rows: weights, inputs, gradients; the outlier channels' maxima",
-         .dimensions = "tokens,channels,outliers",
-         .shape = {2048, 3072, 61},
-         .odd = {{1, 1, 1}, {2, 7, 0}, {5, 33, 4}, {17, 576, 12}, {3, 1001, 61}}});
+        {.operators = "quantize_weight, quantize_rows, quantize_gradient_rows, outlier_absmax",
+         .dimensions = "tokens x channels x outliers",
+         .odd = {{1, 1, 1}, {2, 7, 0}, {5, 33, 4}, {17, 576, 12}, {3, 1001, 61}},
+         .timed = {{2048, 3072, 61}}});
 }

@@ -12,7 +12,7 @@
 //              threads, but r crosses memory once for each
 //   kernel 3   llmc/cpu/rmsnorm.h: all of a row while it is in the cache
 //
-//   make -C dev/cpu && build/dev/cpu/rmsnorm [version] [--shape tokens,channels]
+//   make -C dev/cpu && build/dev/cpu/rmsnorm [version] [--shape ...]
 #include "llmc/cpu/rmsnorm.h"
 
 #include "dev/cpu/common.h"
@@ -20,7 +20,7 @@
 namespace {
 
 using namespace llmc;
-using bench::Device, bench::Tensor;
+using benchmark::Device, benchmark::Tensor;
 
 constexpr float kEps = 1e-5f;
 
@@ -61,7 +61,7 @@ void rmsnorm_forward_kernel2(const Device& device, Matrix<float> out, Matrix<flo
 struct Forward {
     static constexpr const char* name = "rmsnorm_forward";
     using Kernel = decltype(&cpu::rmsnorm_forward<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", rmsnorm_forward_kernel1},
                 {"one operation after the other, vectors, threads", rmsnorm_forward_kernel2},
                 {"llmc/cpu/rmsnorm.h: by rows, vectors, threads", cpu::rmsnorm_forward<float>}};
@@ -69,24 +69,24 @@ struct Forward {
 
     Tensor<float> x, y, weight, out, residual, rstd;
 
-    explicit Forward(const bench::Shape& shape) : Forward(shape[0], shape[1]) {}
+    explicit Forward(const benchmark::Shape& shape) : Forward(shape[0], shape[1]) {}
     Forward(int64_t tokens, int64_t channels)
-        : x(bench::random<float>(tokens, channels, 1)),
-          y(bench::random<float>(tokens, channels, 2)),
-          weight(bench::random<float>(1, channels, 3)),
-          out(bench::unwritten<float>(tokens, channels)),
-          residual(bench::unwritten<float>(tokens, channels)),
-          rstd(bench::unwritten<float>(1, tokens)) {}
+        : x(benchmark::random<float>(tokens, channels, 1)),
+          y(benchmark::random<float>(tokens, channels, 2)),
+          weight(benchmark::random<float>(1, channels, 3)),
+          out(benchmark::unwritten<float>(tokens, channels)),
+          residual(benchmark::unwritten<float>(tokens, channels)),
+          rstd(benchmark::unwritten<float>(1, tokens)) {}
 
     void call(Kernel kernel, const Device& device) {
         kernel(device, out, residual, rstd.data, x, y, weight.data, kEps);
     }
     // A float sum of up to 1,000 squares in vector lanes is off by some 1e-6 of itself.
-    std::vector<bench::Output> outputs() const {
-        return {bench::output("out", out, 2e-6), bench::output("residual", residual, 0),
-                bench::output("rstd", rstd, 2e-6)};
+    std::vector<benchmark::Output> outputs() const {
+        return {benchmark::output("out", out, 2e-6), benchmark::output("residual", residual, 0),
+                benchmark::output("rstd", rstd, 2e-6)};
     }
-    bench::Cost cost() const { return {bench::Limit::copy, 4 * x.bytes()}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, 4 * x.bytes()}; }
 };
 
 void rmsnorm_backward_kernel1(const Device&, Matrix<float> dresidual, Matrix<const float> dout,
@@ -124,7 +124,7 @@ void rmsnorm_backward_kernel2(const Device& device, Matrix<float> dresidual, Mat
 struct Backward {
     static constexpr const char* name = "rmsnorm_backward";
     using Kernel = decltype(&cpu::rmsnorm_backward<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", rmsnorm_backward_kernel1},
                 {"one operation after the other, vectors, threads", rmsnorm_backward_kernel2},
                 {"llmc/cpu/rmsnorm.h: by rows, vectors, threads", cpu::rmsnorm_backward<float>}};
@@ -132,27 +132,27 @@ struct Backward {
 
     Tensor<float> dout, residual, weight, rstd, dresidual;
 
-    explicit Backward(const bench::Shape& shape) : Backward(shape[0], shape[1]) {}
+    explicit Backward(const benchmark::Shape& shape) : Backward(shape[0], shape[1]) {}
     Backward(int64_t tokens, int64_t channels)
-        : dout(bench::random<float>(tokens, channels, 1)),
-          residual(bench::random<float>(tokens, channels, 2)),
-          weight(bench::random<float>(1, channels, 3)),
-          rstd(bench::random<float>(1, tokens, 4)),
-          dresidual(bench::random<float>(tokens, channels, 5)) {}
+        : dout(benchmark::random<float>(tokens, channels, 1)),
+          residual(benchmark::random<float>(tokens, channels, 2)),
+          weight(benchmark::random<float>(1, channels, 3)),
+          rstd(benchmark::random<float>(1, tokens, 4)),
+          dresidual(benchmark::random<float>(tokens, channels, 5)) {}
 
     void call(Kernel kernel, const Device& device) {
         kernel(device, dresidual, dout, residual, rstd.data, weight.data);
     }
-    std::vector<bench::Output> outputs() const { return {bench::output("dresidual", dresidual, 2e-6)}; }
-    bench::Cost cost() const { return {bench::Limit::copy, 4 * dout.bytes()}; }
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("dresidual", dresidual, 2e-6)}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, 4 * dout.bytes()}; }
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    return bench::run<Forward, Backward>(argc, argv,
-                                         {.about = "RMSNorm with residual addition, forward and backward",
-                                          .dimensions = "tokens,channels",
-                                          .shape = {2048, 3072},
-                                          .odd = {{1, 1}, {2, 7}, {5, 33}, {17, 576}, {3, 1001}}});
+    return benchmark::run<Forward, Backward>(argc, argv,
+                                             {.operators = "rmsnorm_forward, rmsnorm_backward",
+                                              .dimensions = "tokens x channels",
+                                              .odd = {{1, 1}, {2, 7}, {5, 33}, {17, 576}, {3, 1001}},
+                                              .timed = {{2048, 3072}}});
 }

@@ -7,7 +7,7 @@
 //   kernel 2   the definition by all threads, each with some of the tokens
 //   kernel 3   llmc/cpu/rope.h: vectors, too
 //
-//   make -C dev/cpu && build/dev/cpu/rope [version] [--shape tokens,heads,head_dim]     heads: those of q and of k
+//   make -C dev/cpu && build/dev/cpu/rope [version] [--shape ...]     heads: those of q and of k
 #include "llmc/cpu/rope.h"
 
 #include "dev/cpu/common.h"
@@ -15,7 +15,7 @@
 namespace {
 
 using namespace llmc;
-using bench::Device, bench::Tensor;
+using benchmark::Device, benchmark::Tensor;
 
 void rope_kernel1(const Device&, Matrix<float> heads, Matrix<const float> cos, Matrix<const float> sin,
                   std::span<const int32_t> table_rows, int head_dim, float direction) {
@@ -42,7 +42,7 @@ template <int kDirection>
 struct Rope {
     static constexpr const char* name = kDirection > 0 ? "rope_forward" : "rope_backward";
     using Kernel = decltype(&cpu::rope_turn<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", rope_kernel1},
                 {"the definition, threads", rope_kernel2},
                 {"llmc/cpu/rope.h: vectors, threads", cpu::rope_turn<float>}};
@@ -53,10 +53,10 @@ struct Rope {
     Matrix<float> heads;  // of qkv, without v
     std::vector<int32_t> positions;
 
-    explicit Rope(const bench::Shape& shape) : Rope(shape[0], shape[1], shape[2]) {}
+    explicit Rope(const benchmark::Shape& shape) : Rope(shape[0], shape[1], shape[2]) {}
     Rope(int64_t tokens, int64_t n_heads, int64_t head_dim)
         : head_dim(static_cast<int>(head_dim)),
-          qkv(bench::random<float>(tokens, (n_heads + n_heads / 2) * head_dim, 1)),
+          qkv(benchmark::random<float>(tokens, (n_heads + n_heads / 2) * head_dim, 1)),
           cos(tokens, head_dim / 2),
           sin(tokens, head_dim / 2),
           heads(qkv.columns(0, n_heads * head_dim)) {
@@ -74,9 +74,9 @@ struct Rope {
         kernel(device, heads, cos, sin, positions, head_dim, static_cast<float>(kDirection));
     }
     // Two products and a sum, an ulp each.
-    std::vector<bench::Output> outputs() const { return {bench::output("heads and v", qkv, 3e-7)}; }
-    bench::Cost cost() const {
-        return {bench::Limit::copy,
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("heads and v", qkv, 3e-7)}; }
+    benchmark::Work work() const {
+        return {benchmark::Unit::bytes,
                 2.0 * sizeof(float) * static_cast<double>(heads.size()) + cos.bytes() + sin.bytes()};
     }
 };
@@ -84,9 +84,9 @@ struct Rope {
 }  // namespace
 
 int main(int argc, char** argv) {
-    return bench::run<Rope<1>, Rope<-1>>(argc, argv,
-                                         {.about = "Rotary position embedding, in place, and its inverse",
-                                          .dimensions = "tokens,heads,head_dim",
-                                          .shape = {2048, 64, 96},
-                                          .odd = {{1, 1, 2}, {2, 3, 7}, {5, 2, 34}, {17, 9, 64}, {3, 4, 100}}});
+    return benchmark::run<Rope<1>, Rope<-1>>(argc, argv,
+                                             {.operators = "rope_forward, rope_backward",
+                                              .dimensions = "tokens x heads x head_dim",
+                                              .odd = {{1, 1, 2}, {2, 3, 7}, {5, 2, 34}, {17, 9, 64}, {3, 4, 100}},
+                                              .timed = {{2048, 64, 96}}});
 }

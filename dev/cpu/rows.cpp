@@ -8,7 +8,7 @@
 //   kernel 1   the definition: one thread
 //   kernel 2   llmc/cpu/add.h, rows.h: rows shared out among the threads
 //
-//   make -C dev/cpu && build/dev/cpu/rows [version] [--shape tokens,channels]
+//   make -C dev/cpu && build/dev/cpu/rows [version] [--shape ...]
 #include "llmc/cpu/rows.h"
 
 #include "dev/cpu/common.h"
@@ -17,7 +17,7 @@
 namespace {
 
 using namespace llmc;
-using bench::Device, bench::Tensor;
+using benchmark::Device, benchmark::Tensor;
 
 // visit(n, c) of every element.
 template <class Visit>
@@ -42,68 +42,68 @@ void set_zero_kernel1(const Device&, Matrix<float> y) {
 struct Operands {
     Tensor<float> from, to;
 
-    explicit Operands(const bench::Shape& shape)
-        : from(bench::random<float>(shape[0], shape[1], 1)), to(bench::random<float>(shape[0], shape[1], 2)) {}
+    explicit Operands(const benchmark::Shape& shape)
+        : from(benchmark::random<float>(shape[0], shape[1], 1)), to(benchmark::random<float>(shape[0], shape[1], 2)) {}
 
-    std::vector<bench::Output> outputs() const { return {bench::output("out", to, 0)}; }
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("out", to, 0)}; }
 };
 
 struct Add : Operands {
     static constexpr const char* name = "add";
     using Kernel = decltype(&cpu::add<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", add_kernel1}, {"llmc/cpu/add.h: vectors, threads", cpu::add<float>}};
     }
 
     using Operands::Operands;
     void call(Kernel kernel, const Device& device) { kernel(device, to, from); }
-    bench::Cost cost() const { return {bench::Limit::copy, 3 * to.bytes()}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, 3 * to.bytes()}; }
 };
 
 struct Copy : Operands {
     static constexpr const char* name = "copy";
     using Kernel = decltype(&cpu::copy<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", copy_kernel1}, {"llmc/cpu/rows.h: by rows, threads", cpu::copy<float>}};
     }
 
     using Operands::Operands;
     void call(Kernel kernel, const Device& device) { kernel(device, to, from); }
-    bench::Cost cost() const { return {bench::Limit::copy, 2 * to.bytes()}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, 2 * to.bytes()}; }
 };
 
 struct FillRows : Operands {
     static constexpr const char* name = "fill_rows";
     using Kernel = decltype(&cpu::fill_rows<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", fill_rows_kernel1},
                 {"llmc/cpu/rows.h: by rows, threads", cpu::fill_rows<float>}};
     }
 
     using Operands::Operands;
     void call(Kernel kernel, const Device& device) { kernel(device, to, from.data); }
-    bench::Cost cost() const { return {bench::Limit::copy, to.bytes()}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, to.bytes()}; }
 };
 
 struct SetZero : Operands {
     static constexpr const char* name = "set_zero";
     using Kernel = decltype(&cpu::set_zero<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", set_zero_kernel1},
                 {"llmc/cpu/rows.h: by rows, threads", cpu::set_zero<float>}};
     }
 
     using Operands::Operands;
     void call(Kernel kernel, const Device& device) { kernel(device, to); }
-    bench::Cost cost() const { return {bench::Limit::copy, to.bytes()}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, to.bytes()}; }
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    return bench::run<Add, Copy, FillRows, SetZero>(argc, argv,
-                                                    {.about = "Rows added to, copied, filled, cleared",
-                                                     .dimensions = "tokens,channels",
-                                                     .shape = {2048, 3072},
-                                                     .odd = {{1, 1}, {2, 7}, {5, 33}, {17, 576}, {3, 1001}}});
+    return benchmark::run<Add, Copy, FillRows, SetZero>(argc, argv,
+                                                        {.operators = "add, copy, fill_rows, set_zero",
+                                                         .dimensions = "tokens x channels",
+                                                         .odd = {{1, 1}, {2, 7}, {5, 33}, {17, 576}, {3, 1001}},
+                                                         .timed = {{2048, 3072}}});
 }

@@ -8,7 +8,7 @@
 //   kernel 2   all threads, and the C library's expf: a call per element, which keeps the loop scalar
 //   kernel 3   llmc/cpu/swiglu.h: an exponential that the compiler makes vectors of (simd_math.h)
 //
-//   make -C dev/cpu && build/dev/cpu/swiglu [version] [--shape tokens,features]
+//   make -C dev/cpu && build/dev/cpu/swiglu [version] [--shape ...]
 #include "llmc/cpu/swiglu.h"
 
 #include "dev/cpu/common.h"
@@ -16,7 +16,7 @@
 namespace {
 
 using namespace llmc;
-using bench::Device, bench::Tensor;
+using benchmark::Device, benchmark::Tensor;
 
 // The exponentials of the versions differ by an ulp or two, 1 + e^-g and the quotient add one each, and g (1 - sigmoid)
 // multiplies what 1 - sigmoid has lost by a g of up to 10.
@@ -44,7 +44,7 @@ void swiglu_forward_kernel2(const Device& device, Matrix<float> out, Matrix<cons
 struct Forward {
     static constexpr const char* name = "swiglu_forward";
     using Kernel = decltype(&cpu::swiglu_forward<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", swiglu_forward_kernel1},
                 {"the C library's expf, threads", swiglu_forward_kernel2},
                 {"llmc/cpu/swiglu.h: vectors, threads", cpu::swiglu_forward<float>}};
@@ -52,14 +52,15 @@ struct Forward {
 
     Tensor<float> gate_up, out;
 
-    explicit Forward(const bench::Shape& shape)
-        : gate_up(bench::random<float>(shape[0], 2 * shape[1], 1)), out(bench::unwritten<float>(shape[0], shape[1])) {
+    explicit Forward(const benchmark::Shape& shape)
+        : gate_up(benchmark::random<float>(shape[0], 2 * shape[1], 1)),
+          out(benchmark::unwritten<float>(shape[0], shape[1])) {
         for (float& value : gate_up.span()) value *= 10;  // where sigmoid bends, and far from it
     }
 
     void call(Kernel kernel, const Device& device) { kernel(device, out, gate_up); }
-    std::vector<bench::Output> outputs() const { return {bench::output("out", out, kTolerance)}; }
-    bench::Cost cost() const { return {bench::Limit::copy, gate_up.bytes() + out.bytes()}; }
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("out", out, kTolerance)}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, gate_up.bytes() + out.bytes()}; }
 };
 
 void swiglu_backward_kernel1(const Device&, Matrix<float> dgate_up, Matrix<const float> dout,
@@ -88,7 +89,7 @@ void swiglu_backward_kernel2(const Device& device, Matrix<float> dgate_up, Matri
 struct Backward {
     static constexpr const char* name = "swiglu_backward";
     using Kernel = decltype(&cpu::swiglu_backward<float>);
-    static std::vector<bench::Version<Kernel>> versions() {
+    static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", swiglu_backward_kernel1},
                 {"the C library's expf, threads", swiglu_backward_kernel2},
                 {"llmc/cpu/swiglu.h: vectors, threads", cpu::swiglu_backward<float>}};
@@ -97,22 +98,22 @@ struct Backward {
     Forward forward;
     Tensor<float> dout, dgate_up;
 
-    explicit Backward(const bench::Shape& shape)
+    explicit Backward(const benchmark::Shape& shape)
         : forward(shape),
-          dout(bench::random<float>(shape[0], shape[1], 2)),
-          dgate_up(bench::unwritten<float>(shape[0], 2 * shape[1])) {}
+          dout(benchmark::random<float>(shape[0], shape[1], 2)),
+          dgate_up(benchmark::unwritten<float>(shape[0], 2 * shape[1])) {}
 
     void call(Kernel kernel, const Device& device) { kernel(device, dgate_up, dout, forward.gate_up); }
-    std::vector<bench::Output> outputs() const { return {bench::output("dgate_up", dgate_up, kTolerance)}; }
-    bench::Cost cost() const { return {bench::Limit::copy, 2 * dgate_up.bytes() + dout.bytes()}; }
+    std::vector<benchmark::Output> outputs() const { return {benchmark::output("dgate_up", dgate_up, kTolerance)}; }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, 2 * dgate_up.bytes() + dout.bytes()}; }
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    return bench::run<Forward, Backward>(argc, argv,
-                                         {.about = "SwiGLU, forward and backward",
-                                          .dimensions = "tokens,features",
-                                          .shape = {1024, 8192},
-                                          .odd = {{1, 1}, {2, 7}, {5, 33}, {17, 576}, {3, 1001}}});
+    return benchmark::run<Forward, Backward>(argc, argv,
+                                             {.operators = "swiglu_forward, swiglu_backward",
+                                              .dimensions = "tokens x features",
+                                              .odd = {{1, 1}, {2, 7}, {5, 33}, {17, 576}, {3, 1001}},
+                                              .timed = {{1024, 8192}}});
 }
