@@ -96,7 +96,8 @@ demo cuda "$dtype" fp
 [ "$dtype" = fp16 ] || demo cuda fp16 quaff
 demo cuda fp32 quaff
 
-for benchmark in memory gemm attention; do
+check "kernels" 120 dev/cuda/run_all.sh --quick --from "$build" && shown+=("kernels")
+for benchmark in memory gemm; do
     check "$benchmark" 30 "$build/dev/cuda/$benchmark" && shown+=("$benchmark")
 done
 
