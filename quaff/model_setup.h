@@ -8,10 +8,11 @@
 
 namespace quaff {
 
-// Rows of logits that are in memory at once: enough to keep the GEMM busy, few enough to stay near 32 MiB.
+// Rows of logits that are in memory at once: enough to keep the GEMM busy, few enough to stay near 16 million elements,
+// and whole tiles of the libraries' 128 rows.
 inline int64_t head_chunk_rows(int64_t vocab_size, int64_t max_labelled) {
-    const int64_t rows = (int64_t{32} << 20) / static_cast<int64_t>(vocab_size * sizeof(float));
-    return std::min(max_labelled, std::clamp<int64_t>(rows, 16, 512));
+    const int64_t rows = std::clamp<int64_t>((int64_t{16} << 20) / vocab_size, 16, 1024);
+    return std::min(max_labelled, rows < 128 ? rows : rows / 128 * 128);
 }
 
 template <class Device>
@@ -31,6 +32,7 @@ Model<Device>::Model(const Device& device, const CheckpointReader& checkpoint, c
     if (plan_only) return;
     arena_.commit();
     layout(arena_);
+    input_.emplace(most_integers());
     load(checkpoint, outliers);
     if (options_.adapters) initialise_adapters();
 }
@@ -191,14 +193,7 @@ void Model<Device>::layout_activations(Arena<Device>& arena) {
                                                training ? global_norm_workspace(device_) : 0);
 
     const int64_t labelled = options_.max_labelled;
-    const auto indices = [&](const char* name, int64_t count) {
-        return arena.template vector<int32_t>(MemoryKind::activations, name, count);
-    };
-    ids_ = indices("token ids", n);
-    cu_seqlens_ = indices("cu_seqlens", n + 1);
-    rope_rows_ = indices("rope rows", n);
-    label_rows_ = indices("label rows", labelled);
-    label_ids_ = indices("label ids", labelled);
+    integers_ = arena.template vector<int32_t>(MemoryKind::activations, "ids, positions, labels", most_integers());
     head_residual_ = arena.template matrix<T>(MemoryKind::activations, "head.residual", labelled, width);
     head_delta_ = arena.template matrix<T>(MemoryKind::activations, "head.delta", labelled, width);
     head_normed_ = arena.template matrix<T>(MemoryKind::activations, "head.normed", labelled, width);
