@@ -96,7 +96,7 @@ help:
 	@echo 'make emu          build build/emu/train_quaff: the CUDA side on the CPU, for tests, where there is no GPU'
 	@echo 'make test-gpu     build and run the tests of the CUDA operators on the GPU of this machine'
 	@echo 'make benchmarks   build build/dev/cuda/*: each validates and times the versions of one kernel (dev/README.md)'
-	@echo 'make cpu-benchmarks  the same for the CPU operators: build/dev/cpu/*; dev/cpu/run_all.sh runs them all'
+	@echo 'make cpu-benchmarks  the same for the CPU operators: build/dev/cpu/*'
 	@echo 'make resources    registers and spills of every CUDA kernel, for GPU_ARCHS'
 	@echo 'variables         ARCH=native|x86-64-v3|...  SANITIZE=address,undefined  BUILD=dir  NVCC= (build without nvcc)'
 	@echo '                  GPU_ARCHS="75 90" (compute capabilities to build for; default: the GPU here, or all)'

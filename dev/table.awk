@@ -21,11 +21,11 @@ function field(name,  rest) {
     id = field("operator") " kernel " field("version")
     if (!(id in checks)) order[++versions] = id
     checks[id] += field("checks")
-    types[id] = types[id] " " field("type")
-    if (/"correct":false/) { wrong++; print id, field("type"), "WRONG: " field("wrong") }
+    if (/"correct":true/) types[id] = types[id] " " field("type")
+    else { wrong++; print id, field("type"), "WRONG: " field("wrong") }
 }
 END {
     if (rows && markdown) print "```\n"
-    if (!rows) for (k = 1; k <= versions; k++) printf "%-42s %5d checks in%s\n", order[k], checks[order[k]], types[order[k]]
-    printf "%d versions validated, %d wrong in a type\n", versions, wrong
+    if (!rows) for (k = 1; k <= versions; k++) if (types[order[k]]) printf "%-42s %5d checks, right in%s\n", order[k], checks[order[k]], types[order[k]]
+    printf "%d versions validated; wrong in some type: %d times\n", versions, wrong
 }

@@ -13,8 +13,8 @@
 // run<Operators...>() is all of main(). Each version is first held against version 1 over odd shapes and several
 // numbers of threads, then timed: the median of several calls, before each of which the caches are filled with
 // something else, so that operands come from memory as they do in a training step. GB/s are compared with a copy by all
-// threads, which the C library makes past the caches; GFLOP/s and GOP/s with oneDNN's rate on matrices that lie in the
-// caches (peak.h). Both are measured in the same run.
+// threads, GFLOP/s and GOP/s with oneDNN's rate on matrices that lie in the caches (peak.h), both measured in the same
+// run.
 #pragma once
 
 #include <unistd.h>
@@ -202,24 +202,24 @@ inline int64_t last_level_cache() {
     return std::max<int64_t>(sysconf(_SC_LEVEL3_CACHE_SIZE), 32 << 20);
 }
 
-// Puts something else into the caches of all threads.
+// Puts something else into the caches of all threads, by reading it: written lines would have to be put back to memory
+// during what is timed.
 class CacheFlush {
   public:
-    explicit CacheFlush(const Device& device) : device_(device), other_(1, 2 * last_level_cache()) {}
+    explicit CacheFlush(const Device& device) : device_(device), other_(1, 2 * last_level_cache()) {
+        std::ranges::fill(other_.span(), uint8_t{1});  // or they would all be the one page of zeros
+    }
 
     void operator()() {
-        uint8_t* bytes = other_.data;
+        const uint8_t* bytes = other_.data;
         const int64_t count = other_.cols;
-#pragma omp parallel for num_threads(device_.threads) schedule(static)
-        for (int64_t i = 0; i < count; i += 64) bytes[i]++;
+        int64_t sum = 0;
+#pragma omp parallel for num_threads(device_.threads) schedule(static) reduction(+ : sum)
+        for (int64_t i = 0; i < count; i += 64) sum += bytes[i];
+        require(sum == (count + 63) / 64, "what fills the caches was not read");
     }
 
   private:
-    static constexpr int64_t kLeast = 64 << 20;  // where the machine does not say how large its cache is
-    static int64_t last_level_cache() {
-        return sysconf(_SC_LEVEL3_CACHE_SIZE);
-    }
-
     Device device_;
     Tensor<uint8_t> other_;
 };
@@ -252,41 +252,39 @@ Time time(const Call& call, CacheFlush& flush, bool quick) {
 }
 
 // Bytes a second, read plus written, of all threads: the better of the C library's copy and of an addition in place,
-// which fetches no line in vain. Short rounds, each on other memory, of which the best counts: other programs only ever
-// make a round slower.
-inline double copy_speed(const Device& device) {
-    constexpr int64_t kPart = 4 << 20;  // bytes a thread copies in a round
-    const int64_t round_bytes = kPart * device.threads;
-    const int64_t rounds = std::max<int64_t>(last_level_cache() * 4 / round_bytes, 16);
-    const Tensor<uint8_t> from(rounds, round_bytes), to(rounds, round_bytes);
-    const auto best_of = [&](const auto& visit) {
-        double best = 0;
-        for (int64_t round = 0; round < 4 * rounds; round++) {
-            const double begin = now();
-#pragma omp parallel for num_threads(device.threads) schedule(static)
-            for (int part = 0; part < device.threads; part++)
-                visit(to.row(round % rounds) + part * kPart, from.row(round % rounds) + part * kPart);
-            // The first time over, memory that was never written to reads as zeros from the cache.
-            if (round >= rounds) best = std::max(best, 2.0 * static_cast<double>(round_bytes) / (now() - begin));
-        }
-        return best;
-    };
-    const double in_place = best_of([](uint8_t* out, uint8_t*) {
-        for (int64_t i = 0; i < kPart; i++) out[i]++;
-    });
+// which fetches no line in vain. The best of several rounds: other programs only ever make one slower.
+inline double copy_speed(const Device& device, CacheFlush& flush) {
+    constexpr int64_t kBytes = 64 << 20;
+    constexpr int kRounds = 20;
+    const Tensor<uint8_t> from(1, kBytes), to(1, kBytes);
     std::ranges::fill(from.span(), uint8_t{1});
-    return std::max(in_place, best_of([](uint8_t* out, const uint8_t* in) { std::memcpy(out, in, kPart); }));
+    std::ranges::fill(to.span(), uint8_t{1});
+    double best = 0;
+    for (int round = 0; round < kRounds; round++) {
+        flush();
+        const double begin = now();
+#pragma omp parallel for num_threads(device.threads) schedule(static)
+        for (int part = 0; part < device.threads; part++) {
+            const int64_t first = kBytes * part / device.threads, last = kBytes * (part + 1) / device.threads;
+            if (round % 2 == 0)
+                std::memcpy(to.data + first, from.data + first, static_cast<size_t>(last - first));
+            else
+                for (int64_t i = first; i < last; i++) to.data[i]++;
+        }
+        best = std::max(best, 2.0 * kBytes / (now() - begin));
+    }
+    return best;
 }
 
 // What this machine can do, measured when first asked for.
 class Ceilings {
   public:
-    explicit Ceilings(const Device& device) : device_(device) {}
+    Ceilings(const Device& device, CacheFlush& flush) : device_(device), flush_(flush) {}
 
     // Bytes or operations a second.
     double of(Unit unit) {
         if (unit == Unit::bytes) {
-            if (!copy_) copy_ = copy_speed(device_);
+            if (!copy_) copy_ = copy_speed(device_, flush_);
             return *copy_;
         }
         if (!peak_) peak_ = cpu::measure_peak(device_);
@@ -295,6 +293,7 @@ class Ceilings {
 
   private:
     Device device_;
+    CacheFlush& flush_;
     std::optional<double> copy_;
     std::optional<Peak> peak_;
 };
@@ -363,8 +362,8 @@ int run(int argc, char** argv, Program program) {
         if (std::ranges::any_of(verdicts, [](const Verdict& verdict) { return !verdict.wrong.empty(); })) return 1;
         if (options.validate) return 0;
 
-        Ceilings ceilings(device);
         CacheFlush flush(device);
+        Ceilings ceilings(device, flush);
         std::vector<Shape> shapes = options.shapes.empty() ? program.timed : options.shapes;
         if (options.quick) shapes.resize(1);
         print_heading(options, describe(device));
