@@ -197,16 +197,17 @@ inline double now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Bytes; 32 MiB where the machine does not say.
-inline int64_t last_level_cache() {
-    return std::max<int64_t>(sysconf(_SC_LEVEL3_CACHE_SIZE), 32 << 20);
+// Bytes that fill all caches. At least 256 MiB: a virtual machine may name a last-level cache smaller than the one it
+// has, 32 MiB for 96.
+inline int64_t more_than_the_caches() {
+    return std::max<int64_t>(2 * sysconf(_SC_LEVEL3_CACHE_SIZE), 256 << 20);
 }
 
 // Puts something else into the caches of all threads, by reading it: written lines would have to be put back to memory
 // during what is timed.
 class CacheFlush {
   public:
-    explicit CacheFlush(const Device& device) : device_(device), other_(1, 2 * last_level_cache()) {
+    explicit CacheFlush(const Device& device) : device_(device), other_(1, more_than_the_caches()) {
         std::ranges::fill(other_.span(), uint8_t{1});  // or they would all be the one page of zeros
     }
 
@@ -230,11 +231,11 @@ struct Time {
     int runs;
 };
 
-// As many runs as fit a second, 3 to 101; quick: a tenth, 3 to 21.
+// As many runs as fit a second, 3 to 31; quick: a tenth, 3 to 11.
 template <class Call>
 Time time(const Call& call, CacheFlush& flush, bool quick) {
     const double budget = quick ? 0.1 : 1;
-    const size_t least = 3, most = quick ? 21 : 101;
+    const size_t least = 3, most = quick ? 11 : 31;
     std::vector<double> seconds;
     double total = 0;
     for (bool warm = false; seconds.size() < least || (seconds.size() < most && total < budget); warm = true) {
@@ -254,7 +255,7 @@ Time time(const Call& call, CacheFlush& flush, bool quick) {
 // Bytes a second, read plus written, of all threads: the better of the C library's copy and of an addition in place,
 // which fetches no line in vain. The best of several rounds: other programs only ever make one slower.
 inline double copy_speed(const Device& device, CacheFlush& flush) {
-    constexpr int64_t kBytes = 64 << 20;
+    constexpr int64_t kBytes = 32 << 20;
     constexpr int kRounds = 20;
     const Tensor<uint8_t> from(1, kBytes), to(1, kBytes);
     std::ranges::fill(from.span(), uint8_t{1});
