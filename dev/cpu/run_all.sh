@@ -54,8 +54,8 @@ mkdir -p dev/results
     echo "# CPU operators on $cpu"
     echo
     echo "\`$command\`, commit $commit, $(date -u +%F); $cores cores, $isa; $(g++ --version | head -n 1)."
-    echo "Load average of the machine when it began: $load. GB/s are compared with a copy past the caches by all threads,"
-    echo "GFLOP/s and GOP/s with oneDNN on matrices in the caches, all measured in the same run (dev/README.md)."
+    echo "Load average when it began: $load. Of ceiling: GB/s against a copy of memory by all threads, GFLOP/s and GOP/s against"
+    echo "oneDNN on matrices in the caches, measured in the same run (dev/cpu/common.h)."
     run_programs | awk -v markdown=1 -f dev/table.awk
 } >"$file.new" || { rm -f "$file.new" && exit 1; }
 mv "$file.new" "$file"
