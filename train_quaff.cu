@@ -17,6 +17,7 @@
 #include "llmc/error.h"
 #include "llmc/signals.h"
 #include "llmc/terminal.h"
+#include "llmc/thread_waiting.h"
 #include "quaff/devices.h"
 #include "quaff/options.h"
 #include "quaff/verbs.h"
@@ -97,6 +98,7 @@ void open_standard_files() {
 }
 
 int main(int argc, char** argv) {
+    llmc::let_threads_sleep(argv);
     open_standard_files();
     llmc::ignore_broken_pipes();
     try {
