@@ -42,7 +42,7 @@ void joint_weight(const Bench<T>& bench, const Shape& shape) {
     const int64_t outputs = shape[0], rank = shape[1], count = shape[2], total_rank = kAdapters * rank;
     const Tensor<T> outlier_weight(outputs, count, 1), wz(outputs, total_rank + count);
     const Tensor<float> s(1, count, 2, 4), b(outputs, rank, 3);  // the adapters' B, one under the other
-    HostMatrix<float> host_b(outputs, rank), expected(outputs, total_rank + count);
+    HostMatrix<float> host_b(0, 0), expected(outputs, total_rank + count);
 
     // The outputs shared out as in q, k and v: a half, a quarter, and the rest.
     const auto adapters_of = [&](const Matrix<float>& stacked) {
