@@ -12,7 +12,8 @@
 //   kernel 4   llmc/cuda/cross_entropy.cuh: 16 bytes a load, one correction for eight, the gradient from the row's end,
 //              which L2 still holds
 //
-// Bytes: the logits read, and with the gradient read and written; what a version reads again is not counted.
+// Bytes: the logits read, and with the gradient read and written; what a version reads again is not counted. In place:
+// from its second run on a version with the gradient is timed on what the first left, whose work is the same.
 #include "dev/cuda/common.cuh"
 #include "llmc/cpu/cross_entropy.h"
 #include "llmc/cuda/cross_entropy.cuh"

@@ -55,9 +55,18 @@ void turn(const Bench<T>& bench, const Shape& shape, bool forward) {
     const auto& device = bench.device;
     const int64_t n = shape[0], n_heads = shape[1], half = shape[3] / 2;
     const int head_dim = static_cast<int>(shape[2]);
-    // Packed sequences of up to 2,048 tokens. Whether the numbers are a turn's is nothing to a kernel.
+    // Packed sequences of up to 2,048 tokens.
     const int64_t positions = std::min<int64_t>(n + 3, 2048);
-    const Tensor<float> cos(positions, half, 1), sin(positions, half, 2);
+    std::vector<float> cosines, sines;
+    for (int64_t p = 0; p < positions; p++) {
+        for (int64_t i = 0; i < half; i++) {
+            const double angle = static_cast<double>(p) * std::pow(1e4, -static_cast<double>(i) / half);
+            cosines.push_back(static_cast<float>(std::cos(angle)));
+            sines.push_back(static_cast<float>(std::sin(angle)));
+        }
+    }
+    const Tensor<float> cos_table(cosines), sin_table(sines);
+    const Matrix<const float> cos(cos_table.data(), positions, half), sin(sin_table.data(), positions, half);
     std::vector<int32_t> rows;
     for (int64_t i = 0; i < n; i++) rows.push_back(static_cast<int32_t>((i + 3) % positions));
     const Tensor<int32_t> table_rows(rows);
@@ -68,12 +77,12 @@ void turn(const Bench<T>& bench, const Shape& shape, bool forward) {
     bench.run({
         .name = forward ? "rope_forward" : "rope_backward",
         .shape = shape,
-        .work = moved(4 * n * n_heads * half * static_cast<int64_t>(sizeof(T)) + cos.bytes() + sin.bytes()),
+        .work = moved(4 * n * n_heads * half * static_cast<int64_t>(sizeof(T)) + 2 * cos_table.bytes()),
         .reference =
             [&] {
                 expected = before.template host<double>();
                 const auto call = forward ? cpu::rope_forward<double> : cpu::rope_backward<double>;
-                call({}, expected, cos.host<float>(), sin.host<float>(), rows, head_dim);
+                call({}, expected, {cosines.data(), positions, half}, {sines.data(), positions, half}, rows, head_dim);
             },
         // Two products of up to 1 and their difference, an fp32 rounding each.
         .outputs = {updated("heads", heads, before, expected, rounded_to<T>({0, 2e-7}))},
