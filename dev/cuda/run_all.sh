@@ -40,10 +40,10 @@ function field(name,  rest) {
 /"fastest":true/ {
     if (!rows++) {
         printf "\n%s; median of the runs, +- half the distance between their quartiles\n", field("device")
-        printf "%-24s %6s %-4s %-26s %5s %12s %8s %10s %-7s %10s  %s\n", "operator", "kernel", "type", "shape", "block", \
+        printf "%-30s %6s %-4s %-26s %5s %12s %8s %10s %-7s %10s  %s\n", "operator", "kernel", "type", "shape", "block", \
             "microseconds", "+-", "rate", "", "of ceiling", "what"
     }
-    printf "%-24s %6d %-4s %-26s %5s %12.1f %8.1f %10.1f %-7s %9.1f%%  %s\n", field("operator"), field("version"), \
+    printf "%-30s %6d %-4s %-26s %5s %12.1f %8.1f %10.1f %-7s %9.1f%%  %s\n", field("operator"), field("version"), \
         field("type"), field("shape"), (field("block") > 0 ? field("block") : "-"), field("microseconds"), \
         field("spread"), field("rate"), field("unit"), field("percent"), field("what")
 }
