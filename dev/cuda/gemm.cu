@@ -4,15 +4,13 @@
 //   gemm_nn             dx[n,i] = sum_o dy[n,o] w[o,i]                       gradient of the input
 //   lora_down           z[n,r]  = sum_i x[n,i] A[r,i]                        the adapter's narrow side
 //   lora_down_dropout   z[n,r]  = sum_i dropout(x)[n,i] A[r,i]
-//   joint_up            y[n,o] += sum_k z[n,k] wz[o,k]                       adapter and outlier channels in one
-//   product
+//   joint_up            y[n,o] += sum_k z[n,k] wz[o,k]                       adapter and outlier channels together
 //
-// n: tokens; i, o: features; r: rank, 16 to 64 as a rule; k: rank and outlier channels, and zeros up to a multiple
-// of 8.
+// n: tokens; i, o: features; r: rank, 16 to 64 as a rule; k: rank and outlier channels, filled up to a multiple of 8.
 //
 //   all                 kernel 1   a thread an element
 //   lora_down           kernel 2   tensor cores: reads x once and A once for every 32 tokens, straight into the
-//                                  registers of the product, without shared memory. The warps of a block share out the
+//                                  registers of the product, past shared memory. The warps of a block share out the
 //                                  columns of x, so that all of the GPU is busy where z is small
 //   lora_down_dropout   kernel 3   the same, with the mask drawn for the Eight of x that a lane has just loaded:
 //                                  dropout(x) never goes to memory. Kernels 1, 2 and 4 are dropout_forward and theirs
@@ -260,7 +258,7 @@ void down(const Bench<T>& bench, const Shape& shape) {
         .versions =
             {{1, "a thread an element", {128, 256}, [&](int block) { gemm_nt1<T>(device, block, z, x, a, false); }},
              {2,
-              "tensor cores, no shared memory",
+              "tensor cores, straight to registers",
               {256, 64, 128},
               [&](int block) { lora_down<false, T>(device, block, z, x, a, 0, {}); },
               takes},
