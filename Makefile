@@ -54,19 +54,25 @@ CUDA_SOURCES := $(wildcard llmc/cuda/*.cpp)
 CUDA_KERNELS := $(wildcard quaff/cuda_model_*.cu)
 ifneq ($(EMULATE),)
 LIB_SOURCES  += $(CUDA_SOURCES) $(CUDA_KERNELS) $(filter-out %_test.cpp,$(wildcard test/emu/*.cpp))
-CUDA_FLAGS   := -DLLMC_CUDA -DLLMC_EMULATED -Itest/emu -Wno-unknown-pragmas
+CUDA_FLAGS   := -DLLMC_CUDA -DLLMC_EMULATED -DLLMC_NCCL -Itest/emu -Wno-unknown-pragmas
 else ifneq ($(NVCC),)
 LIB_SOURCES  += $(CUDA_SOURCES) $(CUDA_KERNELS)
 CUDA_HOME    := $(patsubst %/bin/nvcc,%,$(shell readlink -f $(NVCC)))
 # -idirafter: where CUDA is a package of the distribution these are the system's own folders, whose order must stay.
 CUDA_FLAGS   := -DLLMC_CUDA -idirafter $(CUDA_HOME)/include
 CUDA_LIBS    := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcudart_static -ldl -lrt -lpthread
+# NCCL, by which several GPUs talk to each other, is in the system or in the toolkit, or the program does without.
+NCCL_LIBS    := -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lnccl
+ifneq ($(shell echo 'int main() {}' | $(CXX) $(CUDA_FLAGS) -include nccl.h -x c++ - -o /dev/null $(NCCL_LIBS) 2>/dev/null && echo found),)
+CUDA_FLAGS   += -DLLMC_NCCL
+CUDA_LIBS    += $(NCCL_LIBS)
+endif
 # The GPUs of this machine, or else every architecture there is a reason to have, as far as this nvcc knows it, and
 # portable code of the newest for what comes after: GPU_ARCHS="75 90" trims them.
 KNOWN_ARCHS  := $(filter 75 80 86 87 88 89 90 100 103 110 120 121,$(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch)))
 GPUS_HERE    := $(filter $(KNOWN_ARCHS),$(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u))
 GPU_ARCHS    ?= $(or $(GPUS_HERE),$(filter $(KNOWN_ARCHS),75 80 86 89 90 100 120))
-NVCCFLAGS     = -std=c++20 --expt-relaxed-constexpr -Werror all-warnings -ccbin $(lastword $(CXX)) -O3 -I. -DLLMC_CUDA -MMD -MP \
+NVCCFLAGS     = -std=c++20 --expt-relaxed-constexpr -Werror all-warnings -ccbin $(lastword $(CXX)) -O3 -I. $(filter -D%,$(CUDA_FLAGS)) -MMD -MP \
                 $(foreach arch,$(GPU_ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch)) \
                 -gencode arch=compute_$(lastword $(GPU_ARCHS)),code=compute_$(lastword $(GPU_ARCHS)) \
                 -Xcompiler -fopenmp,-Wall,-Wextra,-Werror,-march=$(ARCH)

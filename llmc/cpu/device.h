@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "llmc/comm.h"
 #include "llmc/error.h"
 #include "llmc/memory_limits.h"
 #include "llmc/tensor.h"
@@ -22,6 +23,7 @@ struct Device {
     static constexpr bool scales_loss = false;  // loss_scale.h
 
     int threads = omp_get_max_threads();
+    Comm* comm = &single_process();  // the ranks that train together
 
     // Anonymous pages: zero, aligned, and resident only once they are touched. Null when there is no more.
     void* allocate(int64_t bytes) const {
