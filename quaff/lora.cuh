@@ -3,7 +3,7 @@
 //   Wz = [ (alpha/r) B | (s - 1) Wo ]           [O, R + n], B block-diagonal over the adapters
 //
 // Written (=) in the compute type T; B and s are fp32. A thread an element: its column says which adapter, or which
-// outlier channel, it belongs to.
+// outlier channel, it belongs to. Columns of Wz beyond those are zero.
 #pragma once
 
 #include <vector>
@@ -44,11 +44,11 @@ __global__ void joint_weight_kernel(Matrix<T> wz, AdapterBlocks adapters, float 
             value = scale * b(local, k);
         }
     }
-    if (outlier) value = (s[k] - 1.0f) * to_float(outlier_weight(o, k));
+    if (outlier && k < outlier_weight.cols) value = (s[k] - 1.0f) * to_float(outlier_weight(o, k));
     wz(o, index % cols) = from_float<T>(value);
 }
 
-// Wz [O, R + n] (=) from the adapters' B, `outlier_weight` Wo [O, n] and `s` [n]. Zero where B has no block.
+// Wz [O, R + n or more] (=) from the adapters' B, `outlier_weight` Wo [O, n] and `s` [n]. Zero where B has no block.
 template <class T>
 void joint_weight(const Device<T>& device, Matrix<T> wz, const std::vector<quaff::LoraAdapter>& adapters, float scale,
                   ConstMatrix<T> outlier_weight, const float* s) {

@@ -8,11 +8,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "llmc/arena.h"
+#include "llmc/cpu/transfer.h"
 #include "llmc/data/batch.h"
 #include "quaff/block.h"
 #include "quaff/outliers.h"
@@ -77,11 +79,16 @@ class Model {
 
     // One micro-batch of training: moves s, applies dropout number `micro_batch`, and takes the head's gradient.
     // `grad_scale` multiplies the gradient: 1 / labelled tokens of the whole accumulation window.
-    LossSums forward(const Batch& batch, float grad_scale, uint64_t micro_batch);
+    void forward(const Batch& batch, float grad_scale, uint64_t micro_batch);
     // Adds the gradient of the batch of the last forward() to gradients().
     void backward(const Batch& batch);
+    // Of the last forward(). Waits for the device, so that a step asks when all of its work has been given out.
+    LossSums losses();
     // s stays, nothing is dropped, no gradient.
     LossSums evaluate(const Batch& batch);
+    // Both passes on such a batch for what they leave behind in the device's libraries: algorithms chosen, kernels
+    // loaded. s stays; the gradients are zero afterwards.
+    void rehearse(const Batch& batch);
     // Logits of every row [N, V], row-major. For tests and tools: this one does materialise them.
     std::vector<float> logits(const Batch& batch);
 
@@ -102,6 +109,9 @@ class Model {
     // Of all layers, in the order of the blocks.
     std::vector<LayerScales> scales() const;
     void set_scales(const std::vector<LayerScales>& scales);
+    // Keeps the scales as they are, on the device, and goes back to them.
+    void keep_scales();
+    void restore_scales();
 
     // After a pass that went wrong: the first tensor that holds a NaN or an infinity ("scale of ...", "output of
     // model.layers.3", "gradient of lora_A of ..."), or "".
@@ -129,12 +139,12 @@ class Model {
     // Tells the device where the batch's tokens stand, and notes what the pass is for. total_length: of the text that a
     // single sequence continues, 0 where the sequences are whole.
     void begin(const Batch& batch, Mode mode, int64_t total_length = 0);
-    SequenceInfo<Device> sequences() const {
-        return {cu_seqlens_.first(n_sequences_ + 1), max_length_, rope_rows_.first(n_tokens_), cos_, sin_};
-    }
+    // Integers of the largest micro-batch: ids, cu_seqlens and rope rows, label rows and ids.
+    int64_t most_integers() const { return 3 * options_.max_tokens + 1 + 2 * options_.max_labelled; }
+    SequenceInfo<Device> sequences() const { return {cu_seqlens_, max_length_, rope_rows_, cos_, sin_}; }
     // Runs the blocks; returns the residual stream (x, delta) above the last one.
     std::pair<Matrix<T>, Matrix<T>> run_blocks(std::vector<KeyValueCache<Device>>* caches = nullptr);
-    LossSums run_head(const Batch& batch, Matrix<const T> x, Matrix<const T> delta, float grad_scale);
+    void run_head(const Batch& batch, Matrix<const T> x, Matrix<const T> delta, float grad_scale);
 
     Device device_;
     ModelConfig config_;
@@ -167,11 +177,12 @@ class Model {
     std::span<uint8_t> correct_;   // [L]
 
     // The micro-batch being worked on.
+    std::optional<typename Device::InputStaging> input_;
+    std::span<int32_t> integers_;  // what came through it, and its parts:
     std::span<int32_t> ids_, cu_seqlens_, rope_rows_, label_rows_, label_ids_;
-    int64_t n_tokens_ = 0, n_sequences_ = 0, max_length_ = 0;
+    int64_t n_tokens_ = 0, n_labelled_ = 0, max_length_ = 0;
     PassInfo pass_;
-    std::vector<int32_t> host_rope_rows_;  // uploaded; stays until the pass is over
-    std::vector<float> host_losses_;       // what LossSums shows, where the device's memory is not the host's
+    std::vector<float> host_losses_;  // what LossSums shows, where the device's memory is not the host's
     std::vector<uint8_t> host_correct_;
 };
 

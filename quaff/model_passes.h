@@ -27,19 +27,33 @@ void Model<Device>::begin(const Batch& batch, Mode mode, int64_t total_length) {
                     config_.vocab_size);
 
     n_tokens_ = batch.n_tokens();
-    n_sequences_ = static_cast<int64_t>(batch.cu_seqlens.size()) - 1;
+    n_labelled_ = batch.n_labelled();
     max_length_ = batch.max_sequence_length();
-    host_rope_rows_.resize(batch.input_ids.size());
+
+    // One after the other into the staging buffer, and from there to the same places of integers_.
+    const std::span<int32_t> staging = input_->next();
+    size_t used = 0;
+    const auto place = [&](size_t count) {
+        used += count;
+        return used - count;
+    };
+    const auto send = [&](const std::vector<int32_t>& values) {
+        const size_t at = place(values.size());
+        std::ranges::copy(values, staging.begin() + static_cast<int64_t>(at));
+        return integers_.subspan(at, values.size());
+    };
+    ids_ = send(batch.input_ids);
+    cu_seqlens_ = send(batch.cu_seqlens);
+    label_rows_ = send(batch.label_rows);
+    label_ids_ = send(batch.label_ids);
+    const size_t at = place(batch.input_ids.size());
     for (size_t s = 0; s + 1 < batch.cu_seqlens.size(); s++) {
         const int32_t begin = batch.cu_seqlens[s], end = batch.cu_seqlens[s + 1];
         for (int32_t n = begin; n < end; n++)
-            host_rope_rows_[n] = rope_.row(batch.positions[n], total_length > 0 ? total_length : end - begin);
+            staging[at + n] = rope_.row(batch.positions[n], total_length > 0 ? total_length : end - begin);
     }
-    upload(device_, ids_, batch.input_ids);
-    upload(device_, cu_seqlens_, batch.cu_seqlens);
-    upload(device_, rope_rows_, host_rope_rows_);
-    upload(device_, label_rows_, batch.label_rows);
-    upload(device_, label_ids_, batch.label_ids);
+    rope_rows_ = integers_.subspan(at, batch.input_ids.size());
+    input_->send(device_, integers_.first(used));
 
     pass_ = {
         mode, options_.lora.scale(), options_.lora.dropout, options_.scale_momentum, options_.grad_bits, options_.seed,
@@ -51,7 +65,7 @@ std::pair<Matrix<typename Device::compute_t>, Matrix<typename Device::compute_t>
     std::vector<KeyValueCache<Device>>* caches) {
     const int64_t n = n_tokens_;
     Matrix<T> x = activations_[0].residual_attention.first_rows(n), delta;
-    embedding_forward<T>(device_, x, embedding_, ids_.first(n));
+    embedding_forward<T>(device_, x, embedding_, ids_);
     for (size_t layer = 0; layer < blocks_.size(); layer++) {
         BlockActivations<Device>& saved = activations_[options_.training ? layer : 0];
         blocks_[layer].forward(device_, x, delta, sequences(), saved, pass_, workspace_,
@@ -62,14 +76,15 @@ std::pair<Matrix<typename Device::compute_t>, Matrix<typename Device::compute_t>
     return {x, delta};
 }
 
-// The loss of the labelled rows; with grad_scale != 0 also the gradient of the residual stream at them, in head_delta_.
+// The losses of the labelled rows; with grad_scale != 0 also the gradient of the residual stream at them, in
+// head_delta_.
 template <class Device>
-LossSums Model<Device>::run_head(const Batch& batch, Matrix<const T> x, Matrix<const T> delta, float grad_scale) {
+void Model<Device>::run_head(const Batch& batch, Matrix<const T> x, Matrix<const T> delta, float grad_scale) {
     const int64_t labelled = batch.n_labelled();
     const Matrix<T> residual = head_residual_.first_rows(labelled), addend = head_delta_.first_rows(labelled);
     const Matrix<T> normed = head_normed_.first_rows(labelled);
-    gather_rows<T>(device_, residual, x, label_rows_.first(labelled));
-    gather_rows<T>(device_, addend, delta, label_rows_.first(labelled));
+    gather_rows<T>(device_, residual, x, label_rows_);
+    gather_rows<T>(device_, addend, delta, label_rows_);
     const float eps = static_cast<float>(config_.rms_norm_eps);
     rmsnorm_forward<T>(device_, normed, residual, head_rstd_.data(), residual, addend, final_norm_.data(), eps);
 
@@ -90,16 +105,19 @@ LossSums Model<Device>::run_head(const Batch& batch, Matrix<const T> x, Matrix<c
         set_zero<T>(device_, addend);
         rmsnorm_backward<T>(device_, addend, normed, residual, head_rstd_.data(), final_norm_.data());
     }
+}
 
+template <class Device>
+LossSums Model<Device>::losses() {
     LossSums sums;
-    sums.labelled = labelled;
+    sums.labelled = n_labelled_;
     const auto on_host = [&]<class V>(std::span<V> values, std::vector<V>& staging) {
-        const Matrix<const V> row = host_view(device_, Matrix<V>(values.data(), 1, labelled), staging);
-        return std::span<const V>(row.data, static_cast<size_t>(labelled));
+        const Matrix<const V> row = host_view(device_, Matrix<V>(values.data(), 1, n_labelled_), staging);
+        return std::span<const V>(row.data, static_cast<size_t>(n_labelled_));
     };
     sums.losses = on_host(losses_, host_losses_);
     sums.correct_rows = on_host(correct_, host_correct_);
-    for (int64_t i = 0; i < labelled; i++) {
+    for (int64_t i = 0; i < n_labelled_; i++) {
         sums.loss += sums.losses[i];
         sums.correct += sums.correct_rows[i];
     }
@@ -107,22 +125,21 @@ LossSums Model<Device>::run_head(const Batch& batch, Matrix<const T> x, Matrix<c
 }
 
 template <class Device>
-LossSums Model<Device>::forward(const Batch& batch, float grad_scale, uint64_t micro_batch) {
+void Model<Device>::forward(const Batch& batch, float grad_scale, uint64_t micro_batch) {
     require(options_.training && options_.adapters,
             "this model was built for evaluation only (BuildOptions::training)");
     begin(batch, Mode::train);
     pass_.micro_batch = micro_batch;
     const auto [x, delta] = run_blocks();
-    return run_head(batch, x, delta, grad_scale);
+    run_head(batch, x, delta, grad_scale);
 }
 
 template <class Device>
 void Model<Device>::backward(const Batch& batch) {
     const int64_t n = batch.n_tokens();
-    require(pass_.mode == Mode::train && n == n_tokens_, "backward() needs the batch of the last forward()");
+    require(pass_.mode != Mode::evaluate && n == n_tokens_, "backward() needs the batch of the last forward()");
     const Matrix<T> dresidual = dresidual_.first_rows(n);
-    scatter_rows<T>(device_, dresidual, head_delta_.first_rows(batch.n_labelled()),
-                    label_rows_.first(batch.n_labelled()));
+    scatter_rows<T>(device_, dresidual, head_delta_.first_rows(batch.n_labelled()), label_rows_);
 
     // Layers below the lowest adapter are not visited.
     size_t lowest = 0;
@@ -147,7 +164,17 @@ template <class Device>
 LossSums Model<Device>::evaluate(const Batch& batch) {
     begin(batch, Mode::evaluate);
     const auto [x, delta] = run_blocks();
-    return run_head(batch, x, delta, 0);
+    run_head(batch, x, delta, 0);
+    return losses();
+}
+
+template <class Device>
+void Model<Device>::rehearse(const Batch& batch) {
+    begin(batch, Mode::recompute);
+    const auto [x, delta] = run_blocks();
+    run_head(batch, x, delta, 1);
+    backward(batch);
+    zero_gradients();
 }
 
 template <class Device>
@@ -241,6 +268,18 @@ void Model<Device>::set_scales(const std::vector<LayerScales>& scales) {
 }
 
 template <class Device>
+void Model<Device>::keep_scales() {
+    for (Block<Device>& block : blocks_)
+        for (QuantizedLinear<Device>& linear : block.linears) linear.keep_scales(device_);
+}
+
+template <class Device>
+void Model<Device>::restore_scales() {
+    for (Block<Device>& block : blocks_)
+        for (QuantizedLinear<Device>& linear : block.linears) linear.restore_scales(device_);
+}
+
+template <class Device>
 std::string Model<Device>::find_nonfinite() {
     std::vector<float> staging;
     const auto finite = [&]<class V>(Matrix<V> matrix) {
@@ -326,8 +365,8 @@ std::span<const float> Generator<Device>::run(std::span<const int32_t> ids) {
 
     const Matrix<T> residual = model_.head_residual_.first_rows(1), addend = model_.head_delta_.first_rows(1);
     const Matrix<T> normed = model_.head_normed_.first_rows(1), logits = model_.logits_.first_rows(1);
-    gather_rows<T>(model_.device_, residual, x, model_.label_rows_.first(1));
-    gather_rows<T>(model_.device_, addend, delta, model_.label_rows_.first(1));
+    gather_rows<T>(model_.device_, residual, x, model_.label_rows_);
+    gather_rows<T>(model_.device_, addend, delta, model_.label_rows_);
     rmsnorm_forward<T>(model_.device_, normed, residual, model_.head_rstd_.data(), residual, addend,
                        model_.final_norm_.data(), static_cast<float>(model_.config_.rms_norm_eps));
     gemm_nt<T>(model_.device_, logits, normed, model_.head_, 1, 0);

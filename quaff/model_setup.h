@@ -31,6 +31,7 @@ Model<Device>::Model(const Device& device, const CheckpointReader& checkpoint, c
     if (plan_only) return;
     arena_.commit();
     layout(arena_);
+    input_.emplace(most_integers());
     load(checkpoint, outliers);
     if (options_.adapters) initialise_adapters();
 }
@@ -191,14 +192,7 @@ void Model<Device>::layout_activations(Arena<Device>& arena) {
                                                training ? global_norm_workspace(device_) : 0);
 
     const int64_t labelled = options_.max_labelled;
-    const auto indices = [&](const char* name, int64_t count) {
-        return arena.template vector<int32_t>(MemoryKind::activations, name, count);
-    };
-    ids_ = indices("token ids", n);
-    cu_seqlens_ = indices("cu_seqlens", n + 1);
-    rope_rows_ = indices("rope rows", n);
-    label_rows_ = indices("label rows", labelled);
-    label_ids_ = indices("label ids", labelled);
+    integers_ = arena.template vector<int32_t>(MemoryKind::activations, "ids, positions, labels", most_integers());
     head_residual_ = arena.template matrix<T>(MemoryKind::activations, "head.residual", labelled, width);
     head_delta_ = arena.template matrix<T>(MemoryKind::activations, "head.delta", labelled, width);
     head_normed_ = arena.template matrix<T>(MemoryKind::activations, "head.normed", labelled, width);

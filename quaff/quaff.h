@@ -3,8 +3,9 @@
 //   quaff::CheckpointReader checkpoint("models/smollm2-135m-instruct");
 //   auto channels = quaff::calibrate(device, checkpoint, batches, {});
 //   auto model = quaff::build_quantized_model(checkpoint, channels, options);
-//   quaff::LossSums loss = model->forward(batch, 1.0f / batch.n_labelled(), micro_batch);
+//   model->forward(batch, 1.0f / batch.n_labelled(), micro_batch);
 //   model->backward(batch);
+//   quaff::LossSums losses = model->losses();
 //   model->step(adamw, 1, 1.0f);
 //
 // dev/quick_start.cpp is a whole program written against it.

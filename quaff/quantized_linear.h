@@ -141,6 +141,8 @@ class QuantizedLinear {
     // What training moves.
     std::span<float> s;  // [n]
     bool scales_initialised = false;
+    std::span<float> kept_s;  // as keep_scales() left them [n]
+    bool kept_initialised = false;
     std::vector<LoraAdapter> adapters;
     Matrix<float> lora_a, lora_da;  // the adapters' A stacked [R,I], and its gradient
     // lora_a and the adapters' B as the passes compute with them: rounded copies, or the same memory where T is float.
@@ -148,8 +150,12 @@ class QuantizedLinear {
     std::vector<Matrix<T>> compute_b;
 
     int64_t rank() const { return lora_a.rows; }
-    // Of Z and Wz: rows that begin at multiples of 16 bytes in every type, which is what fast GEMMs want.
+    // Of Z and Wz: rows that begin at multiples of 16 bytes in every type, which is what fast GEMMs want. Where there
+    // are outliers, whose operators fill up the rest with zeros, the sum is as long as the device likes it.
     int64_t z_stride() const { return (rank() + n_outliers() + 7) / 8 * 8; }
+    int64_t z_columns(const Device& device) const {
+        return n_outliers() > 0 ? padded_contraction(device, rank() + n_outliers()) : rank();
+    }
     int64_t n_outliers() const { return static_cast<int64_t>(channels.size()); }
 
     void layout(Arena<Device>& arena, const Device& device) {
@@ -169,6 +175,7 @@ class QuantizedLinear {
         channel_index = arena.template vector<int32_t>(MemoryKind::outlier_rows, module + ".outlier_channels", n);
         outlier_wmax = arena.template vector<float>(MemoryKind::outlier_rows, module + ".outlier_wmax", n);
         s = arena.template vector<float>(MemoryKind::outlier_rows, module + ".s", n);
+        kept_s = arena.template vector<float>(MemoryKind::outlier_rows, module + ".kept_s", n);
     }
 
     // Raises `sizes` to what this layer needs for `n_tokens` rows. `dropout` and `grad_bits` matter to training only.
@@ -231,6 +238,16 @@ class QuantizedLinear {
         scales_initialised = true;
     }
 
+    // s as it is, to go back to, both on the device.
+    void keep_scales(const Device& device) {
+        copy<float>(device, as_row(kept_s), as_row(s));
+        kept_initialised = scales_initialised;
+    }
+    void restore_scales(const Device& device) {
+        copy<float>(device, as_row(s), as_row(kept_s));
+        scales_initialised = kept_initialised;
+    }
+
     // y [N,O] =, of the input that `input` (linear_input.h) makes first. `saved_z` [N,R] receives dropout(X) A^T unless
     // the pass is an evaluation; then it may be empty.
     template <class Input>
@@ -238,11 +255,12 @@ class QuantizedLinear {
                  LinearWorkspace<Device>& workspace) {
         const Matrix<const T> x = input.x;
         const int64_t n = n_outliers(), r = rank();
-        Matrix<T> z(workspace.z.data(), x.rows, r + n, z_stride());
+        const int64_t columns = z_columns(device);
+        Matrix<T> z(workspace.z.data(), x.rows, columns, z_stride());
 
         if (method == Method::quaff) {
             const QuantizedRows<T> rows{quantized(device, x.rows, in_features, workspace), workspace.row_scale.data(),
-                                        z.columns(r, n)};
+                                        z.columns(r, columns - r)};
             const ScaledChannels scaled{channel_index, s.data()};
             if (pass.mode == Mode::train && n > 0) {
                 input.make_absmax(device, workspace.xmax.data(), channel_index);
@@ -267,8 +285,8 @@ class QuantizedLinear {
             gemm_nt<T>(device, z.columns(0, r), dropped(device, x, pass, workspace), compute_a, 1, 0);
             if (pass.mode != Mode::evaluate) copy<T>(device, saved_z, z.columns(0, r));
         }
-        if (r + n > 0) {
-            Matrix<T> wz(workspace.joint_weight.data(), out_features, r + n, z_stride());
+        if (columns > 0) {
+            Matrix<T> wz(workspace.joint_weight.data(), out_features, columns, z_stride());
             joint_weight(device, wz, adapters, pass.lora_scale, outlier_weight, s.data());
             gemm_nt<T>(device, y, z, wz, 1, 1);
         }
@@ -311,6 +329,10 @@ class QuantizedLinear {
     }
 
   private:
+    static Matrix<float> as_row(std::span<float> values) {
+        return {values.data(), 1, static_cast<int64_t>(values.size())};
+    }
+
     DropoutStream stream(const PassInfo& pass) const { return {pass.seed, pass.micro_batch, id}; }
 
     static Matrix<int8_t> quantized(const Device& device, int64_t n_tokens, int64_t features,

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <set>
 
 #include "llmc/cpu/peak.h"
 #include "llmc/error.h"
@@ -182,6 +183,7 @@ ordered_json Trainer<Device>::run(bool& stopped) {
         {"eval_after", eval_after},
         {"tokens_per_second", training_seconds_ > 0 ? static_cast<double>(training_tokens_) / training_seconds_ : 0},
         {"peak_memory_bytes", device_.peak_memory()},
+        {"planned_memory_bytes", model_->plan().total()},
         {"adapter", (fs::path(options_.out) / "adapter").string()}};
     if (stopped) {
         write_checkpoint_now();
@@ -248,17 +250,51 @@ void Trainer<Device>::train() {
         state_.eval_before = to_json(evaluate_now("before"));
         state_.answers_before = answers();
     }
+    rehearse();
     first_step_ = state_.step;
     while (state_.step < total_steps_) {
         stop_if_asked();
         const int64_t step = state_.step + 1;
-        const StepFigures figures = take_step(step);
+        const StepFigures figures = take_step_or_say_where(step);
         const double mean_seconds = training_seconds_ / static_cast<double>(step - first_step_);
         report_.step(step, total_steps_, figures, mean_seconds * static_cast<double>(total_steps_ - step));
         const bool last = step == total_steps_;
         if (!last && options_.eval_steps > 0 && step % options_.eval_steps == 0 && eval_.size() > 0)
             evaluate_now("at step " + std::to_string(step));
         if (options_.save_steps > 0 && (last || step % options_.save_steps == 0)) write_checkpoint_now();
+    }
+}
+
+// A GPU's library has its ways to multiply timed when it meets a new kind of product, which takes memory and time that
+// no step has to spare: one micro-batch of every size that the coming epoch has goes through both passes first.
+template <class Device>
+void Trainer<Device>::rehearse() {
+    if constexpr (Device::rehearses) {
+        if (!wants_rehearsal(device_)) return;
+        const int64_t epoch = sampler_->window(state_.step, options_.gradient_accumulation_steps).epoch;
+        std::set<int64_t> rehearsed;
+        for (int64_t i = 0; i < sampler_->micro_batches_per_epoch() && state_.step < total_steps_; ++i) {
+            const std::vector<int64_t> indices = sampler_->micro_batch(epoch, i);
+            if (!rehearsed.insert(size_class(device_, batch_limits(train_.examples, {&indices, 1}).max_tokens)).second)
+                continue;
+            stop_if_asked();
+            model_->rehearse(pack_examples(train_.examples, indices));
+        }
+        end_rehearsal(device_);
+    }
+}
+
+// What breaks within a step, a GPU that is lost for one, is told with the step and what is left to go on from.
+template <class Device>
+StepFigures Trainer<Device>::take_step_or_say_where(int64_t step) {
+    try {
+        return take_step(step);
+    } catch (const Error& error) {
+        fail("step ", step, ": ", error.what(), "; ",
+             last_checkpoint_.empty()
+                 ? "there is no checkpoint yet"
+                 : concat("the last good checkpoint is ", last_checkpoint_,
+                          ", go on from it with: ./train_quaff train --resume --out ", options_.out));
     }
 }
 
@@ -276,21 +312,21 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
         work += work_->of(batches.back());
     }
     // Should a signal end the run in the middle of the window, the step was never begun: the scales go back too.
-    const std::vector<LayerScales> scales = window.count > 1 ? model_->scales() : std::vector<LayerScales>();
+    if (window.count > 1) model_->keep_scales();
     LossScale& scale = state_.loss_scale;
     model_->zero_gradients();
     double loss_sum = 0;
     for (int64_t i = 0; i < window.count; ++i) {
         const Batch& batch = batches[static_cast<size_t>(i)];
-        const LossSums sums =
-            model_->forward(batch, static_cast<float>(scale.value / static_cast<double>(taken.labelled)),
-                            static_cast<uint64_t>(state_.micro_batches + i));
-        if (!std::isfinite(sums.loss)) fail_nonfinite(step, "loss", sums.loss);
-        loss_sum += sums.loss;
+        model_->forward(batch, static_cast<float>(scale.value / static_cast<double>(taken.labelled)),
+                        static_cast<uint64_t>(state_.micro_batches + i));
         model_->backward(batch);
+        const double loss = model_->losses().loss;  // here the host waits for the device
+        if (!std::isfinite(loss)) fail_nonfinite("loss", loss);
+        loss_sum += loss;
         if (after_micro_batch) after_micro_batch(step, i + 1, window.count);
         if (signals_.requested() && i + 1 < window.count) {
-            model_->set_scales(scales);
+            model_->restore_scales();
             throw StoppedBySignal{};
         }
         terminal_.status(format("step %lld/%lld  micro-batch %lld/%lld", static_cast<long long>(step),
@@ -313,7 +349,7 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
         model_->step(adamw, step - scale.skipped, static_cast<float>(clip / scale.value));
         scale.step_taken();
     } else if (!scale.step_overflowed()) {
-        fail_nonfinite(step, "gradient norm", taken.grad_norm);
+        fail_nonfinite("gradient norm", taken.grad_norm);
     }
     taken.skipped = scale.skipped;
     taken.peak_memory = device_.peak_memory();
@@ -335,11 +371,9 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
 }
 
 template <class Device>
-void Trainer<Device>::fail_nonfinite(int64_t step, const std::string& what, double value) {
+void Trainer<Device>::fail_nonfinite(const std::string& what, double value) {
     const std::string where = model_->find_nonfinite();
-    fail("step ", step, ": the ", what, " is ", value,
-         where.empty() ? "" : "; the first tensor that is not finite is the " + where, "; ",
-         last_checkpoint_.empty() ? "there is no checkpoint yet" : "the last good checkpoint is " + last_checkpoint_,
+    fail("the ", what, " is ", value, where.empty() ? "" : "; the first tensor that is not finite is the " + where,
          ". Lower --learning-rate or --max-grad-norm");
 }
 

@@ -57,9 +57,11 @@ class Trainer {
     void find_checkpoint();
     void prepare_out();
     void train();
+    void rehearse();
 
+    StepFigures take_step_or_say_where(int64_t step);
     StepFigures take_step(int64_t step);
-    [[noreturn]] void fail_nonfinite(int64_t step, const std::string& what, double value);
+    [[noreturn]] void fail_nonfinite(const std::string& what, double value);
 
     Evaluation evaluate_now(const std::string& when);
     // The model's own answers to the first evaluation examples.

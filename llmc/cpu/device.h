@@ -16,11 +16,15 @@ namespace cpu {
 
 using namespace llmc;
 
+class InputStaging;  // transfer.h
+
 struct Device {
     using compute_t = float;  // activations, outlier rows, head
+    using InputStaging = cpu::InputStaging;
     static constexpr const char* name = "cpu";
     static constexpr const char* compute_name = "fp32";
     static constexpr bool scales_loss = false;  // loss_scale.h
+    static constexpr bool rehearses = false;    // Trainer::rehearse
 
     int threads = omp_get_max_threads();
     Comm* comm = &single_process();  // the ranks that train together

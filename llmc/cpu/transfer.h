@@ -3,6 +3,8 @@
 //   upload           dst = src, which is in host memory
 //   fill_from_host   dst = what fill(matrix of the host) writes into it
 //   host_view        what the device holds, as the host can read it: in place, or copied to `staging`
+//   InputStaging     the integers of micro-batches on their way to the device: next() is a buffer to be filled, send()
+//                    copies its first integers to where they are to be
 #pragma once
 
 #include <algorithm>
@@ -27,6 +29,16 @@ template <class T>
 Matrix<const T> host_view(const Device&, Matrix<T> src, std::vector<std::remove_const_t<T>>& /*staging*/) {
     return src;
 }
+
+class InputStaging {
+  public:
+    explicit InputStaging(int64_t capacity) : buffer_(static_cast<size_t>(capacity)) {}
+    std::span<int32_t> next() { return buffer_; }
+    void send(const Device&, std::span<int32_t> dst) const { std::copy_n(buffer_.begin(), dst.size(), dst.begin()); }
+
+  private:
+    std::vector<int32_t> buffer_;
+};
 
 // The processor that does what has to be done on the host.
 inline const Device& host_of(const Device& device) {

@@ -17,6 +17,17 @@ inline const char* advice(cudaError_t error) {
             return "; nvidia-smi shows which GPUs the driver sees; --device cpu needs none";
         case cudaErrorInsufficientDriver:
             return "; update the NVIDIA driver, or take --device cpu";
+        case cudaErrorNoKernelImageForDevice:
+        case cudaErrorInvalidDeviceFunction:
+        case cudaErrorUnsupportedPtxVersion:
+            return "; this program was built for other GPUs: build it again on this machine, or with GPU_ARCHS= naming "
+                   "this GPU's compute capability (nvidia-smi --query-gpu=compute_cap --format=csv)";
+        case cudaErrorECCUncorrectable:
+        case cudaErrorIllegalAddress:
+        case cudaErrorLaunchFailure:
+        case cudaErrorUnknown:
+            return "; this process can use the GPU no more: start it again, and look for the GPU's own complaints with "
+                   "dmesg | grep Xid";
         default:
             return "";
     }

@@ -56,15 +56,9 @@ std::string describe(const Product& product) {
                   product.alignment_a, ", ", product.alignment_b, ", ", product.alignment_d, " bytes)");
 }
 
-// Up to the next value of three leading bits.
-int64_t rounded(int64_t value) {
-    const int dropped = std::bit_width(static_cast<uint64_t>(value)) - 3;
-    return dropped <= 0 ? value : (((value - 1) >> dropped) + 1) << dropped;
-}
-
 std::string kind_of(const Product& product) {
-    return concat(types_of(product), ",", rounded(product.m), "x", rounded(product.n), "x", rounded(product.k), ",",
-                  product.alignment_a, "/", product.alignment_b, "/", product.alignment_d);
+    return concat(types_of(product), ",", size_class(product.m), "x", size_class(product.n), "x", size_class(product.k),
+                  ",", product.alignment_a, "/", product.alignment_b, "/", product.alignment_d);
 }
 
 void check(cublasStatus_t status, const Product& product) {
@@ -111,6 +105,11 @@ class Scratch {
 int alignment_of(const void* address, int64_t column_bytes) {
     const uint64_t bits = reinterpret_cast<uintptr_t>(address) | static_cast<uint64_t>(column_bytes) | 256;
     return 1 << std::countr_zero(bits);
+}
+
+int64_t size_class(int64_t value) {
+    const int dropped = std::bit_width(static_cast<uint64_t>(value)) - 3;
+    return dropped <= 0 ? value : (((value - 1) >> dropped) + 1) << dropped;
 }
 
 BlasLt::BlasLt(void* workspace, int64_t workspace_bytes, const std::filesystem::path& choices_directory)
@@ -184,7 +183,7 @@ cublasLtMatmulAlgo_t BlasLt::choose(Plan& plan, const Product& product) {
     if (!is_new && fits(plan, choices_.at(kind))) return choices_.at(kind);
 
     const std::vector<cublasLtMatmulAlgo_t> algorithms = candidates(plan, product);
-    if (is_new && can_keep_choices()) {
+    if (is_new && times()) {
         const std::optional<size_t> fastest = find_fastest(plan, product, algorithms);
         if (fastest) keep_choice(kind, algorithms[*fastest]);
         if (fastest && choices_.contains(kind) && fits(plan, choices_.at(kind))) return choices_.at(kind);

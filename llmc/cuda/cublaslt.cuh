@@ -10,7 +10,8 @@
 // sum and its last bits; so nothing is timed unless the choice can be kept: one file per GPU model and library
 // version, one line per kind of product, the first line of a kind stands. Without a file the library's first choice is
 // taken. Products whose m, n and k round up to the same three leading bits are of one kind: the number of packed
-// tokens changes with every micro-batch.
+// tokens changes with every micro-batch. Timing takes memory and waits for the GPU: a training run has it done by a
+// rehearsal and stops it before the first step.
 //
 // An algorithm is always named, never left to the call: a null one would be looked up again and again. A sum split
 // over k is put together in fp32, never in a 16-bit output type; PEDANTIC and TF32 arithmetic are not used.
@@ -47,6 +48,9 @@ struct Product {
 // The largest power of two, at most 256, that divides the address and the distance between columns.
 int alignment_of(const void* address, int64_t column_bytes);
 
+// Up to the next value of three leading bits: the same for sizes whose products are of one kind.
+int64_t size_class(int64_t value);
+
 class BlasLt {
   public:
     // What Hopper's algorithms want; older GPUs use less.
@@ -60,8 +64,11 @@ class BlasLt {
     BlasLt(const BlasLt&) = delete;
     BlasLt& operator=(const BlasLt&) = delete;
 
-    // Chooses the algorithm now, so that no training step waits for it. Needs no operands.
+    // Chooses the algorithm now. Needs no operands.
     void prepare(const Product& product) { plan(product); }
+    // From now on a kind of product that has no choice yet takes the library's first.
+    void stop_timing() { times_ = false; }
+    bool times() const { return times_ && can_keep_choices(); }
 
     void multiply(cudaStream_t stream, const Product& product, float alpha, const void* a, const void* b, float beta,
                   void* d);
@@ -93,6 +100,7 @@ class BlasLt {
     void* workspace_;
     int64_t workspace_bytes_;
     std::filesystem::path choices_file_;
+    bool times_ = true;
     std::map<std::string, cublasLtMatmulAlgo_t> choices_;  // by kind of product
     std::map<Product, Plan> plans_;
 };

@@ -38,18 +38,21 @@ using namespace llmc;
 
 using bf16 = __nv_bfloat16;
 using fp16 = __half;
-class BlasLt;  // cublaslt.cuh
+class BlasLt;        // cublaslt.cuh
+class InputStaging;  // input_staging.cuh
 
 template <class T>
 struct Device {
     static_assert(std::is_same_v<T, bf16> || std::is_same_v<T, fp16> || std::is_same_v<T, float>);
     using compute_t = T;
+    using InputStaging = cuda::InputStaging;
     static constexpr const char* name = "cuda";
     static constexpr const char* compute_name = std::is_same_v<T, bf16>   ? "bf16"
                                                 : std::is_same_v<T, fp16> ? "fp16"
                                                                           : "fp32";
 
     static constexpr bool scales_loss = std::is_same_v<T, fp16>;  // loss_scale.h
+    static constexpr bool rehearses = true;                       // Trainer::rehearse
 
     int index = 0;
     cudaStream_t stream = nullptr;       // the work of all operators, in order
@@ -59,6 +62,7 @@ struct Device {
     int multiprocessors = 0;             // how many blocks run at once, at the least
     int64_t l2_bytes = 0;                // what stays in reach of a kernel that reads what the one before wrote
     int64_t shared_bytes_per_block = 0;  // the most dynamic shared memory a kernel may ask for
+    int64_t free_at_first = 0;           // bytes of its memory that could be had when whoever made the device was done
 
     // The index-th GPU, made the current one of the calling thread.
     explicit Device(int index = 0) : index(index) {
@@ -76,6 +80,7 @@ struct Device {
                 "; int8 tensor cores begin with 7.5 (RTX 20, T4). Take --device cpu");
         require(sm >= 80 || !std::is_same_v<T, bf16>, "GPU ", index, " has compute capability ", sm / 10, '.', sm % 10,
                 "; bf16 begins with 8.0. Take --dtype fp16");
+        free_at_first = available_memory();
     }
 
     // Zeroed; null when there is no more.
@@ -105,12 +110,9 @@ struct Device {
         CUDA_CHECK(cudaMemGetInfo(&free, &total));
         return static_cast<int64_t>(free);
     }
-    // Bytes of the GPU's memory that are taken, by whomever: what the plan asked for is never given back within a run.
-    int64_t peak_memory() const {
-        size_t free = 0, total = 0;
-        CUDA_CHECK(cudaMemGetInfo(&free, &total));
-        return static_cast<int64_t>(total - free);
-    }
+    // Bytes of the GPU's memory that have been taken since the device was made, which is what the plan asked for: it is
+    // never given back within a run. CUDA's own context, some hundreds of MB, and cuBLASLt's workspace come before.
+    int64_t peak_memory() const { return free_at_first - available_memory(); }
     // Waits until all work so far is done.
     void synchronize() const { CUDA_CHECK(cudaStreamSynchronize(stream)); }
 };

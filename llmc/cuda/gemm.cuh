@@ -19,6 +19,13 @@
 
 namespace cuda {
 
+// How long a sum over k terms is made with zeros: rows that end at a multiple of 16 bytes in every type are what the
+// fast algorithms sum over.
+template <class T>
+int64_t padded_contraction(const Device<T>& /*device*/, int64_t k) {
+    return ceil_div(k, 8) * 8;
+}
+
 template <class T>
 constexpr cudaDataType_t blas_type() {
     if constexpr (std::is_same_v<T, bf16>) return CUDA_R_16BF;

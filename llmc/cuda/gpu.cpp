@@ -29,6 +29,13 @@ std::string why_no_gpu() {
     if (capability < 75)
         return concat("the GPU has compute capability ", capability / 10, '.', capability % 10,
                       ", and int8 tensor cores begin with 7.5 (RTX 20, T4)");
+    if (const cudaError_t loading = try_kernel(); loading != cudaSuccess) {
+        cudaGetLastError();
+        if (loading == cudaErrorNoKernelImageForDevice || loading == cudaErrorInvalidDeviceFunction)
+            return concat("this program was built without code for the GPU's compute capability ", capability / 10, '.',
+                          capability % 10, "; build it on this machine, or with GPU_ARCHS=", capability);
+        return concat("the GPU does not load this program's kernels: ", cudaGetErrorString(loading), advice(loading));
+    }
     return "";
 }
 

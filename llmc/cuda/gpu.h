@@ -7,11 +7,15 @@
 
 #include "llmc/cuda/cublaslt.cuh"
 #include "llmc/cuda/device.cuh"
+#include "llmc/cuda/input_staging.cuh"
 
 namespace cuda {
 
 // Why no GPU of this machine can be used, for a sentence that goes on from there; empty when one can.
 std::string why_no_gpu();
+
+// What CUDA says when a kernel of this program is loaded for the current GPU. Defined where the kernels are.
+cudaError_t try_kernel();
 
 // Whether the GPU computes in bf16: from compute capability 8.0 on.
 bool has_bf16(int index);
@@ -32,6 +36,7 @@ struct Gpu {
                 " MiB of memory free; end what else runs there (nvidia-smi shows it), or take --device cpu");
         blas_ = std::make_unique<BlasLt>(workspace_, BlasLt::kWorkspaceBytes, choices_directory);
         device.blas = blas_.get();
+        device.free_at_first = device.available_memory();
     }
     ~Gpu() { device.release(workspace_, BlasLt::kWorkspaceBytes); }
     Gpu(const Gpu&) = delete;
@@ -41,5 +46,21 @@ struct Gpu {
     void* workspace_;
     std::unique_ptr<BlasLt> blas_;
 };
+
+// Whether the first product of a kind is timed, which is better done before a step that would have to wait.
+template <class T>
+bool wants_rehearsal(const Device<T>& device) {
+    return device.blas->times();
+}
+// Micro-batches of so many tokens have products of the same kinds where this is the same.
+template <class T>
+int64_t size_class(const Device<T>& /*device*/, int64_t n_tokens) {
+    return size_class(n_tokens);
+}
+// What has not been rehearsed by now is not timed.
+template <class T>
+void end_rehearsal(const Device<T>& device) {
+    device.blas->stop_timing();
+}
 
 }  // namespace cuda

@@ -80,22 +80,6 @@ int64_t int8_gemm_nn_workspace(const Device<T>& device, int64_t out_features, in
     return int8_gemm_workspace(device) + transposed / static_cast<int64_t>(sizeof(int32_t));
 }
 
-// Chooses the algorithms of int8_gemm_nt for so many tokens (and of all numbers of the same kind, see cublaslt.cuh), so
-// that no training step waits for them. int8_gemm_nn is the same product with in and out exchanged.
-template <class T>
-void prepare_int8_gemm(const Device<T>& device, int64_t n_tokens, int64_t out_features, int64_t in_features) {
-    const int64_t features = padded_features(device, in_features);
-    const Matrix<const int8_t> operand(nullptr, 0, in_features, features);
-    const Int8Tiling tiling(int8_gemm_workspace(device), n_tokens, out_features);
-    for (int64_t col = 0; col < out_features; col += tiling.cols) {
-        for (int64_t row = 0; row < n_tokens; row += tiling.rows) {
-            const Matrix<int32_t> sums(nullptr, padded_tokens(device, std::min(tiling.rows, n_tokens - row)),
-                                       padded_features(device, std::min(tiling.cols, out_features - col)));
-            device.blas->prepare(blas_product(false, true, sums, operand, operand, features));
-        }
-    }
-}
-
 inline void require_padded(const char* name, Matrix<const int8_t> operand, int64_t rows, int64_t features) {
     require(operand.rows >= rows && operand.stride >= features && operand.stride % 16 == 0 &&
                 reinterpret_cast<uintptr_t>(operand.data) % 16 == 0,

@@ -29,7 +29,8 @@ void launch(const Device<T>& device, const char* name, void (*kernel)(Parameters
         cudaGetLastError();  // told here, not again by the next launch
         fail("CUDA kernel ", name, " on a grid of ", grid.x, 'x', grid.y, 'x', grid.z, " blocks of ", block.x, 'x',
              block.y, 'x', block.z, " threads with ", shared_bytes, " bytes of shared memory (GPU ", device.index,
-             ", compute capability ", device.sm / 10, '.', device.sm % 10, ") failed: ", cudaGetErrorString(error));
+             ", compute capability ", device.sm / 10, '.', device.sm % 10, ") failed: ", cudaGetErrorString(error),
+             advice(error));
     };
     // More shared memory than 48 KiB has to be asked for; what a kernel has of fixed size counts too, and is below 1
     // KiB.

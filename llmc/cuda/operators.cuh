@@ -10,6 +10,7 @@
 #include "llmc/cuda/gather.cuh"
 #include "llmc/cuda/gemm.cuh"
 #include "llmc/cuda/global_norm.cuh"
+#include "llmc/cuda/input_staging.cuh"
 #include "llmc/cuda/int8_gemm.cuh"
 #include "llmc/cuda/quantize.cuh"
 #include "llmc/cuda/rmsnorm.cuh"

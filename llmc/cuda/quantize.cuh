@@ -18,7 +18,7 @@
 // neither is rounded away: the loss shows it. `channels` lies in device memory.
 //
 // q is padded for the int8 GEMM: it has at least v's rows, and its rows are its stride long. What is not v's is
-// written 0.
+// written 0, and so are the columns that outliers has beyond its channels.
 //
 // A block owns a row and holds it in shared memory, so that it is read once: the scale is not known before all of it
 // has been seen. held_row_* work on a row that is already there, which is how the operators that produce x quantise it
@@ -100,10 +100,10 @@ __device__ inline int block_magnitude(int largest) {
     return __float_as_int(block_reduce<LargestMagnitude>(__int_as_float(largest)));
 }
 
-// One row of quantize_rows from x's in `held`, whose last Eight is filled up with zeros.
+// One row of quantize_rows from x's in `held`, whose last Eight is filled up with zeros. outliers: `outlier_cols` long.
 template <class T>
-__device__ void held_row_quantize(int8_t* q, int q_cols, float* row_scale, T* outliers, T* held, int cols,
-                                  const int32_t* channels, int count, const float* s) {
+__device__ void held_row_quantize(int8_t* q, int q_cols, float* row_scale, T* outliers, int outlier_cols, T* held,
+                                  int cols, const int32_t* channels, int count, const float* s) {
     if (count > 0) {
         __syncthreads();  // a channel is another thread's column
         for (int j = static_cast<int>(threadIdx.x); j < count; j += static_cast<int>(blockDim.x)) {
@@ -113,6 +113,8 @@ __device__ void held_row_quantize(int8_t* q, int q_cols, float* row_scale, T* ou
         }
         __syncthreads();
     }
+    for (int j = count + static_cast<int>(threadIdx.x); j < outlier_cols; j += static_cast<int>(blockDim.x))
+        outliers[j] = from_float<T>(0.0f);
     int largest = 0;
     for (int c = first_column(); c < cols; c += column_step())
         largest = max(largest, largest_magnitude(widen(held_eight(held, c))));
@@ -135,7 +137,8 @@ __global__ void quantize_rows_kernel(Matrix<int8_t> q, float* row_scale, Matrix<
     const int cols = static_cast<int>(x.cols), q_cols = static_cast<int>(q.stride);
     if (n >= x.rows) return zero_row(q.row(n), q_cols);
     for (int c = first_column(); c < cols; c += column_step()) held_eight(held, c) = load_eight(x.row(n), c, cols);
-    held_row_quantize(q.row(n), q_cols, row_scale + n, outliers.row(n), held, cols, channels, count, s);
+    held_row_quantize(q.row(n), q_cols, row_scale + n, outliers.row(n), static_cast<int>(outliers.cols), held, cols,
+                      channels, count, s);
 }
 
 // v[n,o] col_scale[o], or v where that is null. Rows have no outliers here, so of one that is longer than held_cols the

@@ -89,7 +89,8 @@ __global__ void rmsnorm_forward_quantize_kernel(Matrix<T> out, Matrix<T> residua
     const int cols = static_cast<int>(x.cols), q_cols = static_cast<int>(q.stride);
     if (n >= x.rows) return zero_row(q.row(n), q_cols);
     rmsnorm_row(held, out.row(n), residual.row(n), rstd + n, x.row(n), y.data ? y.row(n) : nullptr, weight, cols, eps);
-    held_row_quantize(q.row(n), q_cols, row_scale + n, outliers.row(n), held, cols, channels, count, s);
+    held_row_quantize(q.row(n), q_cols, row_scale + n, outliers.row(n), static_cast<int>(outliers.cols), held, cols,
+                      channels, count, s);
 }
 
 template <class T>

@@ -67,7 +67,8 @@ __global__ void swiglu_forward_quantize_kernel(Matrix<T> out, Matrix<int8_t> q, 
     const int width = static_cast<int>(out.cols), q_cols = static_cast<int>(q.stride);
     if (n >= out.rows) return zero_row(q.row(n), q_cols);
     swiglu_row(held, out.row(n), gate_up.row(n), width);
-    held_row_quantize(q.row(n), q_cols, row_scale + n, outliers.row(n), held, width, channels, count, s);
+    held_row_quantize(q.row(n), q_cols, row_scale + n, outliers.row(n), static_cast<int>(outliers.cols), held, width,
+                      channels, count, s);
 }
 
 template <class T>

@@ -273,31 +273,22 @@ TEST_CASE("the fastest algorithm is found once, kept in a file and used from the
     CHECK(total(take_runs()) > 1);
 }
 
-TEST_CASE("a prepared int8 GEMM finds its choices made, forward and backward", "[cuda][cublaslt]") {
+TEST_CASE("once timing has been stopped, what has a choice keeps it and what has none takes the first",
+          "[cuda][cublaslt]") {
     const Restore restore;
     const test::TempDir temporary;
-    const int64_t n = 270, out = 300, in = 140;
-    const DeviceVector<char> workspace(1 << 20);
-    BlasLt blas(workspace.data(), static_cast<int64_t>(workspace.size()), temporary.path());
-    cuda::Device<float> device;
-    device.blas = &blas;
-    device.l2_bytes = 0;  // 3 x 3 and 3 x 2 tiles
-    cuda::prepare_int8_gemm(device, n, out, in);
-    cuda::prepare_int8_gemm(device, n, in, out);
-
-    const int64_t heuristics = emu::blas().heuristics, chosen = lines_of(blas.choices_file());
-    const DeviceVector<int8_t> tokens(288 * 304), weight(304 * 144);
-    const DeviceVector<float> row_scale(n), col_scale(out), y(n * out);
-    const DeviceVector<int32_t> tile(cuda::int8_gemm_nn_workspace(device, out, in));
-    const Matrix<const int8_t> wq = weight.matrix(304, in, 144);
+    const Product known = fp32_product(16, 8, 32), other = fp32_product(64, 8, 32);
+    const Operands operands(other);
+    emu::blas().fastest = 1;
+    BlasLt blas = operands.blas(temporary.path());
+    blas.prepare(known);
+    blas.stop_timing();
     take_runs();
-    cuda::int8_gemm_nt(device, y.matrix(n, out), tokens.matrix(288, in, 144), row_scale.data(), wq, col_scale.data(),
-                       nullptr, tile.span());
-    CHECK(total(take_runs()) == 3 * 3);
-    cuda::int8_gemm_nn(device, y.matrix(n, in), tokens.matrix(288, out, 304), row_scale.data(), wq, tile.span());
-    CHECK(total(take_runs()) == 3 * 2);
-    CHECK(emu::blas().heuristics == heuristics);
-    CHECK(lines_of(blas.choices_file()) == chosen);
+    operands.multiply(blas, known);
+    CHECK(take_runs() == std::array<int64_t, 4>{0, 1, 0, 0});
+    operands.multiply(blas, other);
+    CHECK(take_runs() == std::array<int64_t, 4>{1, 0, 0, 0});
+    CHECK(lines_of(blas.choices_file()) == 1);
 }
 
 TEST_CASE("products of one kind are timed once", "[cuda][cublaslt]") {

@@ -47,11 +47,20 @@ struct Machine {
     int multiprocessors = 4;
     int driver_version = 13000, runtime_version = 13000;
 
-    // The n-th call from now of any runtime function (the first is 1) returns this error and does nothing else.
+    // The n-th call from now of any runtime function (the first is 1) returns this error and does nothing else. Where
+    // the failure lasts, so does every call after it, as on a GPU that has been lost.
     int failing_call = 0;
     cudaError_t failure = cudaErrorUnknown;
+    bool failure_lasts = false;
 };
 Machine& machine();
+
+// Since the program began: what a training step is to do without, or do once.
+struct HostCalls {
+    int64_t allocations;  // and releases, of either kind of memory
+    int64_t waits;  // until the device has done something: streams, devices, copies that are not in the background
+};
+HostCalls host_calls();
 
 // How many kernels have been launched since the program began.
 int64_t kernels_launched();

@@ -1,6 +1,7 @@
 #include "test/emu/host_api.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -24,6 +25,8 @@ namespace {
 thread_local cudaError_t last_error = cudaSuccess;
 thread_local int current_device = 0;
 
+std::atomic<int64_t> allocation_calls = 0, waiting_calls = 0;
+
 std::mutex mutex;  // of the three below
 std::map<const void*, size_t> dynamic_shared_memory;
 std::set<const void*> streams, events;
@@ -33,7 +36,10 @@ std::set<const void*> streams, events;
 template <class Body>
 cudaError_t call(Body body) {
     Machine& m = machine();
-    if (m.failing_call > 0 && --m.failing_call == 0) return report(m.failure);
+    if (m.failing_call > 0 && --m.failing_call == 0) {
+        if (m.failure_lasts) m.failing_call = 1;
+        return report(m.failure);
+    }
     if (m.devices == 0) return report(cudaErrorNoDevice);
     return report(body());
 }
@@ -49,6 +55,25 @@ bool valid_device(int device) {
 bool is_live(const std::set<const void*>& handles, const void* handle) {
     std::lock_guard lock(mutex);
     return handles.contains(handle);
+}
+
+template <class Body>
+cudaError_t allocation_call(Body body) {
+    ++allocation_calls;
+    return call(body);
+}
+
+template <class Body>
+cudaError_t waiting_call(Body body) {
+    ++waiting_calls;
+    return call(body);
+}
+
+// A copy between the device and host memory that is not page-locked keeps the host waiting.
+bool in_background(const void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+    if (kind == cudaMemcpyHostToDevice) return device_accessible(from, bytes);
+    if (kind == cudaMemcpyDeviceToHost) return device_accessible(to, bytes);
+    return true;
 }
 
 // The null stream always exists.
@@ -105,6 +130,10 @@ cudaError_t allocate_for(MemoryOwner owner, void** address, size_t bytes) {
 Machine& machine() {
     static Machine machine;
     return machine;
+}
+
+HostCalls host_calls() {
+    return {allocation_calls, waiting_calls};
 }
 
 cudaError_t report(cudaError_t error) {
@@ -170,6 +199,12 @@ const char* cudaGetErrorName(cudaError_t error) {
             return "cudaErrorNoDevice";
         case cudaErrorInvalidDevice:
             return "cudaErrorInvalidDevice";
+        case cudaErrorNoKernelImageForDevice:
+            return "cudaErrorNoKernelImageForDevice";
+        case cudaErrorECCUncorrectable:
+            return "cudaErrorECCUncorrectable";
+        case cudaErrorUnsupportedPtxVersion:
+            return "cudaErrorUnsupportedPtxVersion";
         case cudaErrorInvalidResourceHandle:
             return "cudaErrorInvalidResourceHandle";
         case cudaErrorNotReady:
@@ -208,6 +243,12 @@ const char* cudaGetErrorString(cudaError_t error) {
             return "no CUDA-capable device is detected";
         case cudaErrorInvalidDevice:
             return "invalid device ordinal";
+        case cudaErrorNoKernelImageForDevice:
+            return "no kernel image is available for execution on the device";
+        case cudaErrorECCUncorrectable:
+            return "uncorrectable ECC error encountered";
+        case cudaErrorUnsupportedPtxVersion:
+            return "the provided PTX was compiled with an unsupported toolchain.";
         case cudaErrorInvalidResourceHandle:
             return "invalid resource handle";
         case cudaErrorNotReady:
@@ -317,7 +358,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
 }
 
 cudaError_t cudaDeviceSynchronize() {
-    return call([] { return cudaSuccess; });
+    return waiting_call([] { return cudaSuccess; });
 }
 
 cudaError_t cudaDriverGetVersion(int* version) {
@@ -331,15 +372,15 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
 }
 
 cudaError_t cudaMalloc(void** address, size_t bytes) {
-    return call([&] { return allocate_for(MemoryOwner::device, address, bytes); });
+    return allocation_call([&] { return allocate_for(MemoryOwner::device, address, bytes); });
 }
 
 cudaError_t cudaFree(void* address) {
-    return call([&] { return valid(!address || release(MemoryOwner::device, address)); });
+    return allocation_call([&] { return valid(!address || release(MemoryOwner::device, address)); });
 }
 
 cudaError_t cudaHostAlloc(void** address, size_t bytes, unsigned) {
-    return call([&] { return allocate_for(MemoryOwner::pinned_host, address, bytes); });
+    return allocation_call([&] { return allocate_for(MemoryOwner::pinned_host, address, bytes); });
 }
 
 cudaError_t cudaMallocHost(void** address, size_t bytes) {
@@ -347,7 +388,7 @@ cudaError_t cudaMallocHost(void** address, size_t bytes) {
 }
 
 cudaError_t cudaFreeHost(void* address) {
-    return call([&] { return valid(!address || release(MemoryOwner::pinned_host, address)); });
+    return allocation_call([&] { return valid(!address || release(MemoryOwner::pinned_host, address)); });
 }
 
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
@@ -360,7 +401,7 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
 }
 
 cudaError_t cudaMemset(void* address, int value, size_t bytes) {
-    return call([&] { return set(address, value, bytes); });
+    return waiting_call([&] { return set(address, value, bytes); });
 }
 
 cudaError_t cudaMemsetAsync(void* address, int value, size_t bytes, cudaStream_t stream) {
@@ -371,10 +412,11 @@ cudaError_t cudaMemsetAsync(void* address, int value, size_t bytes, cudaStream_t
 }
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
-    return call([&] { return copy(to, from, bytes, kind); });
+    return waiting_call([&] { return copy(to, from, bytes, kind); });
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+    if (!in_background(to, from, bytes, kind)) ++waiting_calls;
     return call([&] {
         const cudaError_t error = valid_stream(stream);
         return error == cudaSuccess ? copy(to, from, bytes, kind) : error;
@@ -383,6 +425,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
                               size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
+    if (!in_background(to, from, width, kind)) ++waiting_calls;
     return call([&] {
         cudaError_t error = valid_stream(stream);
         if (width > to_pitch || width > from_pitch) error = cudaErrorInvalidValue;
@@ -403,7 +446,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     return call([&] { return destroy(streams, stream); });
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-    return call([&] { return valid_stream(stream); });
+    return waiting_call([&] { return valid_stream(stream); });
 }
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
     return cudaStreamSynchronize(stream);
@@ -443,6 +486,13 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
         if (valid_event(start) != cudaSuccess || valid_event(stop) != cudaSuccess)
             return cudaErrorInvalidResourceHandle;
         *milliseconds = std::chrono::duration<float, std::milli>(stop->recorded - start->recorded).count();
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
+    return call([&] {
+        *attributes = {.sharedSizeBytes = 0, .maxThreadsPerBlock = 1024, .numRegs = 32};
         return cudaSuccess;
     });
 }

@@ -20,6 +20,9 @@ enum cudaError_t {
     cudaErrorInvalidDeviceFunction     = 98,
     cudaErrorNoDevice                  = 100,
     cudaErrorInvalidDevice             = 101,
+    cudaErrorNoKernelImageForDevice    = 209,
+    cudaErrorECCUncorrectable          = 214,
+    cudaErrorUnsupportedPtxVersion     = 222,
     cudaErrorInvalidResourceHandle     = 400,
     cudaErrorNotReady                  = 600,
     cudaErrorIllegalAddress            = 700,
@@ -120,6 +123,13 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaEventQuery(cudaEvent_t event);
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t stop);
 
+struct cudaFuncAttributes {
+    size_t sharedSizeBytes;
+    int maxThreadsPerBlock;
+    int numRegs;
+};
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* kernel);
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value);
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void* kernel, int block_size,
                                                           size_t shared_bytes);
@@ -136,6 +146,10 @@ cudaError_t cudaHostAlloc(T** address, size_t bytes, unsigned flags) {
 template <class T>
 cudaError_t cudaMallocHost(T** address, size_t bytes) {
     return cudaMallocHost(reinterpret_cast<void**>(address), bytes);
+}
+template <class... Parameters>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, void (*kernel)(Parameters...)) {
+    return cudaFuncGetAttributes(attributes, reinterpret_cast<const void*>(kernel));
 }
 template <class... Parameters>
 cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribute attribute, int value) {

@@ -127,6 +127,27 @@ TEST_CASE("streams and events exist between creation and destruction", "[emu][ho
     CHECK(cudaEventRecord(stop) == cudaErrorInvalidResourceHandle);
 }
 
+TEST_CASE("what keeps the host waiting and what allocates is counted", "[emu][host]") {
+    void *device = nullptr, *pinned = nullptr, *pageable = nullptr;
+    std::vector<char> memory(8);
+    pageable = memory.data();
+    const emu::HostCalls before = emu::host_calls();
+    REQUIRE(cudaMalloc(&device, 8) == cudaSuccess);
+    REQUIRE(cudaMallocHost(&pinned, 8) == cudaSuccess);
+    CHECK(emu::host_calls().allocations == before.allocations + 2);
+    CHECK(cudaMemcpyAsync(device, pinned, 8, cudaMemcpyHostToDevice) == cudaSuccess);
+    CHECK(cudaMemcpyAsync(pinned, device, 8, cudaMemcpyDeviceToHost) == cudaSuccess);
+    CHECK(cudaMemsetAsync(device, 0, 8) == cudaSuccess);
+    CHECK(emu::host_calls().waits == before.waits);
+    CHECK(cudaMemcpyAsync(device, pageable, 8, cudaMemcpyHostToDevice) == cudaSuccess);
+    CHECK(cudaMemcpyAsync(pageable, device, 8, cudaMemcpyDeviceToHost) == cudaSuccess);
+    CHECK(cudaStreamSynchronize(nullptr) == cudaSuccess);
+    CHECK(emu::host_calls().waits == before.waits + 3);
+    CHECK(cudaFree(device) == cudaSuccess);
+    CHECK(cudaFreeHost(pinned) == cudaSuccess);
+    CHECK(emu::host_calls().allocations == before.allocations + 4);
+}
+
 TEST_CASE("a machine has the devices a test gives it", "[emu][host]") {
     WithMachine machine;
     int value = -1;
@@ -158,4 +179,9 @@ TEST_CASE("the n-th call fails when a test asks for it", "[emu][host]") {
     CHECK(cudaDeviceSynchronize() == cudaErrorIllegalAddress);
     CHECK(cudaDeviceSynchronize() == cudaSuccess);
     CHECK(cudaGetLastError() == cudaErrorIllegalAddress);
+    machine->failing_call = 2;
+    machine->failure_lasts = true;
+    CHECK(cudaDeviceSynchronize() == cudaSuccess);
+    CHECK(cudaDeviceSynchronize() == cudaErrorIllegalAddress);
+    CHECK(cudaDeviceSynchronize() == cudaErrorIllegalAddress);
 }

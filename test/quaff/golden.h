@@ -204,9 +204,9 @@ template <class Device>
 StepResult train_step(quaff::Model<Device>& model, const Batch& batch, const AdamWOptions& adamw, double max_grad_norm,
                       int64_t step) {
     model.zero_gradients();
-    const quaff::LossSums sums =
-        model.forward(batch, 1.0f / static_cast<float>(batch.n_labelled()), static_cast<uint64_t>(step));
+    model.forward(batch, 1.0f / static_cast<float>(batch.n_labelled()), static_cast<uint64_t>(step));
     model.backward(batch);
+    const quaff::LossSums sums = model.losses();
     const double norm = model.gradient_norm();
     model.step(adamw, step, static_cast<float>(std::min(1.0, max_grad_norm / (norm + 1e-6))));
     return {sums.loss / static_cast<double>(sums.labelled), norm};

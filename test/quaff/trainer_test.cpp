@@ -8,81 +8,10 @@
 #include "quaff/checkpoint_folder.h"
 #include "quaff/generate.h"
 #include "test/catch.h"
-#include "test/quaff/small_model.h"
+#include "test/quaff/workshop.h"
 
 using namespace quaff;
 namespace fs = std::filesystem;
-
-namespace {
-
-// A folder with a model and data, and the option line of a run there.
-struct Workshop {
-    fs::path folder;
-    std::vector<std::string> common;
-
-    explicit Workshop(const std::string& name) : folder(small::fresh_folder("trainer_" + name)) {
-        small::write_model(folder / "model");
-        small::write_examples(folder / "train.jsonl", 21, 7);
-        small::write_examples(folder / "eval.jsonl", 5, 8);
-        common = {"--model",
-                  (folder / "model").string(),
-                  "--data",
-                  (folder / "train.jsonl").string(),
-                  "--threads",
-                  "1",
-                  "--learning-rate",
-                  "0.01",
-                  "--lora-r",
-                  "4",
-                  "--outlier-max-ratio",
-                  "0.125"};
-    }
-
-    Options options(const std::string& out, const std::vector<std::string>& more) const {
-        std::vector<std::string> arguments = common;
-        arguments.insert(arguments.end(), more.begin(), more.end());
-        arguments.insert(arguments.end(), {"--out", (folder / out).string()});
-        return parse_options(arguments);
-    }
-
-    nlohmann::ordered_json run(const std::string& out, const std::vector<std::string>& more,
-                               bool* was_stopped = nullptr, bool stop_at_once = false,
-                               const std::function<void(int64_t, int64_t, int64_t)>& after_micro_batch = {}) const {
-        const Options chosen = options(out, more);
-        std::FILE* sink = std::fopen((folder / "terminal.txt").c_str(), "a");
-        Terminal terminal(sink, /*quiet=*/false);
-        cpu::Device device;
-        device.threads = 1;
-        bool stopped = false;
-        nlohmann::ordered_json result;
-        try {
-            Trainer<cpu::Device> trainer(chosen, terminal, device);
-            trainer.after_micro_batch = after_micro_batch;
-            if (stop_at_once) raise(SIGTERM);
-            result = trainer.run(stopped);
-        } catch (...) {
-            std::fclose(sink);
-            throw;
-        }
-        std::fclose(sink);
-        if (was_stopped) *was_stopped = stopped;
-        return result;
-    }
-
-    std::string adapter(const std::string& out) const {
-        return small::read_text(folder / out / "adapter" / "adapter_model.safetensors") +
-               small::read_text(folder / out / "adapter" / "quaff.json");
-    }
-
-    std::vector<nlohmann::json> log(const std::string& out) const {
-        std::vector<nlohmann::json> lines;
-        std::ifstream file(folder / out / "log.jsonl");
-        for (std::string line; std::getline(file, line);) lines.push_back(nlohmann::json::parse(line));
-        return lines;
-    }
-};
-
-}  // namespace
 
 TEST_CASE("a resumed run leaves the same adapter, byte for byte", "[trainer]") {
     const Workshop shop("resume");

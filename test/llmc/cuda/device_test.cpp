@@ -4,6 +4,7 @@
 #include <string>
 
 #include "llmc/arena.h"
+#include "llmc/cuda/gpu.h"
 #include "test/files.h"
 #include "test/llmc/cuda/support.h"
 
@@ -60,6 +61,21 @@ TEST_CASE("a GPU too old for a type says which type it can do", "[cuda][device]"
     CHECK(error_on<cuda::bf16>(8, 0).empty());
 }
 
+TEST_CASE("a program without code for a GPU says how to build it", "[cuda][device]") {
+    CHECK(cuda::why_no_gpu().empty());
+    emu::machine().failure = cudaErrorNoKernelImageForDevice;
+    emu::machine().failing_call = 4;  // after the count of the devices and two of their attributes
+    CHECK(cuda::why_no_gpu() ==
+          "this program was built without code for the GPU's compute capability 8.0; build it on this machine, or with "
+          "GPU_ARCHS=80");
+    emu::machine().failure = cudaErrorUnsupportedPtxVersion;
+    emu::machine().failing_call = 4;
+    CHECK(cuda::why_no_gpu().starts_with(
+        "the GPU does not load this program's kernels: the provided PTX was compiled with an unsupported toolchain."));
+    emu::machine() = {};
+    CHECK(cudaPeekAtLastError() == cudaSuccess);
+}
+
 TEST_CASE("a device knows its limits", "[cuda][device]") {
     emu::machine().major = 9;
     emu::machine().minor = 0;
@@ -87,7 +103,7 @@ TEST_CASE("whichever call fails while a device is opened and used, the error rea
     }
     emu::machine() = {};
     cudaGetLastError();
-    CHECK(failures ==
-          9);  // setting the device, its five attributes, cudaMalloc, cudaMemsetAsync, cudaStreamSynchronize
+    // Setting the device, its five attributes, its memory, cudaMalloc, cudaMemsetAsync, cudaStreamSynchronize.
+    CHECK(failures == 10);
 }
 #endif

@@ -45,9 +45,10 @@ TEMPLATE_TEST_CASE("rows quantised on the GPU are the CPU's, bit for bit", "[cud
     if (shape.cols > 40 && GENERATE(true, false)) channels = {0, 7, 8, 39, static_cast<int32_t>(shape.cols - 1)};
     const std::vector<float> s{3.0f, 1.0f, 2.5f, 40.0f, 1.25f};
     const int64_t count = static_cast<int64_t>(channels.size());
+    const int64_t outlier_cols = count > 0 ? count + 3 : 0;  // what is beyond the channels becomes zero
 
     const Quantized gpu = same_in_every_schedule([&] {
-        const DeviceMatrix<T> device_x(x, shape.padding), outliers(shape.rows, count);
+        const DeviceMatrix<T> device_x(x, shape.padding), outliers(shape.rows, outlier_cols);
         const DeviceVector<int8_t> q(up_to_16(shape.rows) * up_to_16(shape.cols));
         const DeviceVector<float> row_scale(shape.rows), device_s(s);
         const DeviceVector<int32_t> device_channels(channels);
@@ -58,7 +59,7 @@ TEMPLATE_TEST_CASE("rows quantised on the GPU are the CPU's, bit for bit", "[cud
     });
 
     auto scaled = x;
-    Buffer<float> outliers(shape.rows, count);
+    Buffer<float> outliers(shape.rows, outlier_cols);
     for (int64_t n = 0; n < shape.rows; n++) {
         for (int64_t j = 0; j < count; j++) {
             scaled(n, channels[j]) = widen(narrow<T>(x(n, channels[j]) / s[j]));

@@ -2,6 +2,7 @@
 // of the method wrote: everything an operator's own test cannot see, because it lies between two of them.
 #include "llmc/cuda/gpu.h"
 #include "test/catch.h"
+#include "test/files.h"
 #include "test/llmc/cuda/support.h"
 #include "test/quaff/golden.h"
 
@@ -160,6 +161,69 @@ TEST_CASE("on CUDA, neither the schedule nor recomputing changes a bit of traini
     }
     for (const std::vector<float>& adapter : adapters) CHECK(adapter == adapters[0]);
 }
+
+TEST_CASE("on CUDA, a rehearsal changes no bit of what is trained afterwards", "[cuda][golden]") {
+    std::vector<std::vector<float>> adapters;
+    QuaffCase test("llama_gqa");
+    test.options.lora.dropout = 0.1f;
+    const std::vector<Batch> batches = make_batches(test.numbers["train"]["batches"]);
+    for (const bool rehearsed : {false, true}) {
+        const cuda::Gpu<cuda::bf16> gpu(0, {});
+        const auto model = test.build(gpu.device);
+        if (rehearsed)
+            for (const Batch& batch : batches) model->rehearse(batch);
+        for (int64_t step = 1; step <= 2; step++)
+            train_step(*model, batches[static_cast<size_t>(step)], adamw_options(test.numbers), 1, step);
+        adapters.push_back(model->read(model->parameters()));
+    }
+    CHECK(adapters[0] == adapters[1]);
+}
+
+// cudaMalloc takes whole pages of 2 MiB, one allocation for each of the plan's kinds of memory.
+TEST_CASE("on CUDA, a model takes the memory that was planned", "[cuda][golden]") {
+    const QuaffCase test("llama_gqa");
+    const cuda::Gpu<cuda::fp16> gpu(0, {});
+    const auto model = test.build(gpu.device);
+    const int64_t pages = static_cast<int64_t>(llmc::MemoryKind::count) * (int64_t{2} << 20);
+    CHECK(gpu.device.peak_memory() >= model->plan().total());
+    CHECK(gpu.device.peak_memory() <= model->plan().total() + pages);
+#ifdef LLMC_EMULATED
+    CHECK(gpu.device.peak_memory() == model->plan().total());
+#endif
+}
+
+#ifdef LLMC_EMULATED
+TEST_CASE("on CUDA, a step allocates nothing, times nothing and waits only when it asks for its losses",
+          "[cuda][golden]") {
+    const test::TempDir choices;
+    QuaffCase test("llama_gqa");
+    test.options.lora.dropout = 0.1f;
+    test.options.recompute = quaff::Recompute::block;
+    const cuda::Gpu<cuda::bf16> gpu(0, choices.path());
+    const auto model = test.build(gpu.device);
+    const std::vector<Batch> batches = make_batches(test.numbers["train"]["batches"]);
+    for (const Batch& batch : batches) model->rehearse(batch);
+    cuda::end_rehearsal(gpu.device);
+    const std::string chosen = test::read(gpu.device.blas->choices_file());
+    CHECK(!chosen.empty());
+
+    const emu::HostCalls before = emu::host_calls();
+    model->keep_scales();
+    for (int64_t step = 1; step <= 2; step++) {
+        const Batch& batch = batches[static_cast<size_t>(step)];
+        model->zero_gradients();
+        model->forward(batch, 1.0f / static_cast<float>(batch.n_labelled()), static_cast<uint64_t>(step));
+        model->backward(batch);
+        model->step(adamw_options(test.numbers), step, 1.0f);
+    }
+    CHECK(emu::host_calls().waits == before.waits);
+    model->losses();
+    model->gradient_norm();
+    CHECK(emu::host_calls().waits > before.waits);
+    CHECK(emu::host_calls().allocations == before.allocations);
+    CHECK(test::read(gpu.device.blas->choices_file()) == chosen);
+}
+#endif
 
 TEST_CASE("on CUDA, generation with a key/value cache gives the logits of the whole sequence", "[cuda][golden]") {
     for (const std::string name : {"llama_gqa", "mistral_window", "phi3_longrope"}) {
