@@ -56,6 +56,7 @@ class Comm {
 
     virtual void sum(std::span<double> values) = 0;
     virtual void sum(std::span<int64_t> values) = 0;
+    virtual void max(std::span<float> values) = 0;
     // values = those of rank 0.
     virtual void broadcast(std::span<std::byte> values) = 0;
     // On rank 0 everybody's, by rank; nothing elsewhere.
@@ -63,6 +64,7 @@ class Comm {
     // Returns once all ranks have called it.
     virtual void barrier() = 0;
 
+    // Whether any rank says so.
     bool any(bool mine) {
         int64_t count = mine;
         sum(std::span(&count, 1));
@@ -95,7 +97,7 @@ std::unique_ptr<Comm> join_ranks();
 // PMI's, Slurm's. 0: no launcher; -1: there is one, which does not say.
 int processes_of_launcher();
 
-// The share of rank `rank` in `count` things: they are dealt out in turn.
+// Whether thing number `index` is this rank's: they are dealt out in turn.
 inline bool is_mine(const Comm& comm, int64_t index) {
     return index % comm.size() == comm.rank();
 }

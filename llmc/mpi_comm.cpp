@@ -146,14 +146,18 @@ std::string MpiComm::lost_ranks() {
     return lost.empty() ? "the other ranks, which all live but do not get there" : lost;
 }
 
-void MpiComm::all_reduce_max(std::span<float> values) {
-    const Clock::time_point begin = Clock::now();
+void MpiComm::max(std::span<float> values) {
     for_each_slice(values.size(), [&](size_t at, size_t count) {
         run("the maximum over all ranks", [&](MPI_Request* request) {
             return MPI_Iallreduce(MPI_IN_PLACE, values.data() + at, static_cast<int>(count), MPI_FLOAT, MPI_MAX,
                                   MPI_COMM_WORLD, request);
         });
     });
+}
+
+void MpiComm::all_reduce_max(std::span<float> values) {
+    const Clock::time_point begin = Clock::now();
+    max(values);
     traffic_.bytes += static_cast<int64_t>(values.size_bytes());
     traffic_.seconds += seconds_since(begin);
 }

@@ -31,6 +31,7 @@ class MpiComm final : public Comm {
     Traffic traffic() override { return traffic_; }
     void sum(std::span<double> values) override;
     void sum(std::span<int64_t> values) override;
+    void max(std::span<float> values) override;
     void broadcast(std::span<std::byte> values) override;
     std::vector<std::string> gather(const std::string& mine) override;
     void barrier() override;

@@ -18,7 +18,8 @@ int take_stdout_error();
 
 class Terminal {
   public:
-    // `quiet` leaves out everything but result(). `out` is stdout, or stderr when stdout is to carry JSON.
+    // `quiet` leaves out everything but result(). `out` is stdout, or stderr when stdout is to carry JSON; where it is
+    // null nothing is said at all.
     Terminal(std::FILE* out, bool quiet);
     ~Terminal() { clear_status(); }
     Terminal(const Terminal&) = delete;

@@ -39,6 +39,13 @@ std::string why_no_gpu() {
     return "";
 }
 
+int count_gpus() {
+    int count = 0;
+    if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
+    cudaGetLastError();  // why_no_gpu() tells it
+    return 0;
+}
+
 bool has_bf16(int index) {
     return compute_capability(index) >= 80;
 }

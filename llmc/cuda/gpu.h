@@ -7,6 +7,7 @@
 
 #include "llmc/cuda/cublaslt.cuh"
 #include "llmc/cuda/device.cuh"
+#include "llmc/cuda/gpu_comm.h"
 #include "llmc/cuda/input_staging.cuh"
 
 namespace cuda {
@@ -16,6 +17,9 @@ std::string why_no_gpu();
 
 // What CUDA says when a kernel of this program is loaded for the current GPU. Defined where the kernels are.
 cudaError_t try_kernel();
+
+// GPUs of this machine; 0 where CUDA does not start.
+int count_gpus();
 
 // Whether the GPU computes in bf16: from compute capability 8.0 on.
 bool has_bf16(int index);

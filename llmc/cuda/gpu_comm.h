@@ -22,6 +22,7 @@ class GpuComm : public Comm {
 
     void sum(std::span<double> values) override { ranks_.sum(values); }
     void sum(std::span<int64_t> values) override { ranks_.sum(values); }
+    void max(std::span<float> values) override { ranks_.max(values); }
     void broadcast(std::span<std::byte> values) override { ranks_.broadcast(values); }
     std::vector<std::string> gather(const std::string& mine) override { return ranks_.gather(mine); }
     void barrier() override { ranks_.barrier(); }
