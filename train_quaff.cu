@@ -85,6 +85,7 @@ int run(const std::vector<std::string>& arguments, llmc::Comm& ranks) {
         omp_set_num_threads(quaff::fair_threads(ranks));
     }
     llmc::Terminal terminal(!ranks.is_first() ? nullptr : options.json ? stderr : stdout, options.quiet);
+    if (ranks.size() > 1) terminal.be_plain();
     return run_on_device(options, terminal, ranks);
 }
 

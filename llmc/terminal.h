@@ -37,6 +37,8 @@ class Terminal {
     void warn(const std::string& text);
 
     bool live() const { return live_; }
+    // No live line from here on: a launcher shows what it reads here wherever it was sent itself.
+    void be_plain() { live_ = false; }
 
   private:
     std::FILE* out_;

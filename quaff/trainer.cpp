@@ -265,7 +265,7 @@ void Trainer<Device>::prepare() {
     terminal_.line("resumed from " + resumed_from_);
     if (state_.ranks != comm_.size())
         terminal_.warn(concat("the run goes on with ", counted(comm_.size(), "rank"), " and was of ", state_.ranks,
-                              ": a step takes ", counted(window_, "micro-batch"), " as before, up to ",
+                              ": a step takes ", window_, " micro-batches as before, up to ",
                               (window_ + comm_.size() - 1) / comm_.size(), " of each rank"));
 }
 
