@@ -79,6 +79,7 @@ int run(const std::vector<std::string>& arguments, llmc::Comm& ranks) {
         llmc::print(stdout, options.help);
         return quaff::kDone;
     }
+    if (ranks.size() > 1) quaff::require_same_start(ranks, options);
     if (options.threads > 0) {
         omp_set_num_threads(static_cast<int>(options.threads));
     } else if (ranks.size() > 1) {

@@ -47,7 +47,7 @@ struct Options {
     bool chat = false;
 
     std::string text, path, config;  // tokenize --text, info PATH, --config
-    int64_t seed = 0, threads = 0, comm_timeout = 30;
+    int64_t seed = 0, threads = 0, comm_timeout = 20;
     std::string comm = "auto";
     bool json = false, plan = false, quiet = false;
 

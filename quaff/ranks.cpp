@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "llmc/error.h"
 #include "llmc/file_io.h"
@@ -23,10 +24,15 @@ void require_same(Comm& comm, const Facts& facts) {
     }
 }
 
-std::string program_version() {
-    Sha256 digest;
-    digest.update(read_file("/proc/self/exe"));
-    return digest.finish();
+void require_same_start(Comm& comm, const Options& options) {
+    static const std::set<std::string> kOwn = {"model",    "data",     "eval-data", "out",    "adapter",
+                                               "outliers", "cal-data", "resume",    "config", "threads"};
+    Sha256 program;  // another build has another one
+    program.update(read_file("/proc/self/exe"));
+    Facts facts = {{"build of this program", program.finish()}, {"verb", options.verb}};
+    for (const auto& [name, value] : option_rows(options))
+        if (!kOwn.contains(name)) facts.emplace_back("--" + name, value);
+    require_same(comm, facts);
 }
 
 // A launcher may have bound ranks to cores, each to its own or all to the same.

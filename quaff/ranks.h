@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "llmc/comm.h"
+#include "quaff/options.h"
 
 namespace quaff {
 
@@ -20,8 +21,9 @@ using Facts = std::vector<std::pair<std::string, std::string>>;
 // Rank 0 throws Error, naming a rank and what it has otherwise, unless all have the same. Each calls it.
 void require_same(Comm& comm, const Facts& facts);
 
-// A checksum of the running program's file: another build has another one.
-std::string program_version();
+// The same for the program and its options, but for what may have another name on another host: files and folders,
+// whose contents are compared when they have been read, and threads.
+void require_same_start(Comm& comm, const Options& options);
 
 // Threads for this rank: the cores it may run on, divided among the ranks of this host that may run on them as well.
 int fair_threads(Comm& comm);

@@ -107,21 +107,15 @@ void Trainer<Device>::plan_steps() {
     limits_.include(batch_limits(eval_.examples, eval_batches_));
 }
 
-// Before anything is computed: a rank that was started otherwise would keep the others waiting, or worse, not.
+// Before anything is computed with them: files of one name may differ between hosts.
 template <class Device>
 void Trainer<Device>::agree_with_ranks() {
     if (comm_.size() == 1) return;
-    Facts facts = {{"program", program_version()},
-                   {"model", fingerprint(setup_.checkpoint())},
-                   {"--data", data_fingerprint_},
-                   {"--eval-data", fingerprint(eval_.examples)}};
-    for (const auto& [name, value] : resume_rows(options_)) facts.emplace_back("--" + name, value);
-    facts.emplace_back("number of steps", std::to_string(total_steps_));
-    for (const auto& [name, value] :
-         {std::pair("--eval-steps", options_.eval_steps), std::pair("--save-steps", options_.save_steps),
-          std::pair("checkpoint to go on from, at step", state_.step)})
-        facts.emplace_back(name, std::to_string(value));
-    require_same(comm_, facts);
+    require_same(comm_, {{"model", fingerprint(setup_.checkpoint())},
+                         {"--data", data_fingerprint_},
+                         {"--eval-data", fingerprint(eval_.examples)},
+                         {"number of steps", std::to_string(total_steps_)},
+                         {"step to go on from", std::to_string(state_.step)}});
     for (const std::string& line : describe_ranks(comm_, device_.describe())) terminal_.line(line);
 }
 

@@ -26,6 +26,7 @@ expect() {  # expect WHAT CONDITION...
         failures=$((failures + 1))
     fi
 }
+# shellcheck disable=SC2317  # expect calls it
 says() { grep -qE "$1" "$work/log"; }
 # Ranks of this test that still run, by the folder in their command line.
 left_over() { pgrep -f -- "--out $work/out" || true; }
@@ -101,6 +102,17 @@ wait $mpirun
 expect "a rank that hangs: the run fails" [ $? -ne 0 ]
 expect "... within 30 s" [ $((SECONDS - began)) -lt 30 ]
 expect "... the one that waits says for whom" says 'rank 0 of 2 on .* has waited for more than .* seconds for rank 1 on'
+expect "... nobody is left" nobody_left
+
+# A signal that reaches one of them, as a scheduler sends it before the time is up.
+rm -rf "$work/out"
+"${launch[@]}" -np 2 "${run[@]}" --save-steps 0 --max-steps 100000 --quiet >"$work/log" 2>&1 &
+mpirun=$!
+until_logged 5
+kill -TERM "$(rank_process 1)"
+wait $mpirun
+expect "a rank that is asked to stop: all do, with status 130" [ $? -eq 130 ]
+expect "... after a checkpoint" compgen -G "$work/out/checkpoint-*/manifest.sha256"
 expect "... nobody is left" nobody_left
 
 echo "$failures of these failed"

@@ -112,6 +112,48 @@ TEST_CASE("ranks leave the same bytes whenever they train, and log what it cost 
     }
 }
 
+TEST_CASE("the scales of all ranks move towards the largest maxima of any", "[trainer][ranks]") {
+    Comm& ranks = test::ranks();
+    const Workshop shop = workshop("scales");
+    const CheckpointReader checkpoint(shop.folder / "model");
+    const OutlierChannels outliers = most_outlier_channels(checkpoint.config(), "0.25");
+    BuildOptions build;
+    build.lora.r = 2;
+    build.lora.dropout = 0;
+    build.max_tokens = build.max_sequence_length = build.max_labelled = 4;
+    // The scales after one micro-batch of its own for each rank but the last, which has none.
+    const auto scales_of = [&](int rank, Comm& comm) {
+        cpu::Device device;
+        device.comm = &comm;
+        const auto model = build_quantized_model(checkpoint, outliers, build, device);
+        const std::vector<int32_t> ids = {1 + rank, 20 + rank, 40 - rank, 7};
+        const Example example{ids, ids, 0};
+        const Example* const examples[] = {&example};
+        if (comm.size() > 1 && rank == comm.size() - 1)
+            model->follow();
+        else
+            model->forward(pack(examples), 1, 0);
+        return model->scales();
+    };
+    const std::vector<LayerScales> together = scales_of(ranks.rank(), ranks);
+    // Nothing before the lowest layer depends on scales: there they are what the largest maxima make them.
+    std::vector<float> expected;
+    for (int rank = 0; rank < std::max(1, ranks.size() - 1); ++rank) {
+        const std::vector<float> alone = scales_of(rank, single_process()).front().s;
+        expected.resize(alone.size());
+        for (size_t j = 0; j < alone.size(); ++j) expected[j] = std::max(expected[j], alone[j]);
+    }
+    CHECK(together.front().s == expected);
+    CHECK(expected.size() == 8);
+    // The same on all ranks, in every layer.
+    for (const LayerScales& layer : together) {
+        Facts facts;
+        for (const float s : layer.s) facts.emplace_back(layer.module, std::to_string(s));
+        CHECK(layer.initialised);
+        CHECK_NOTHROW(require_same(ranks, facts));
+    }
+}
+
 TEST_CASE("ranks that share the calibration find the outliers that one process finds", "[trainer][ranks]") {
     for (const std::string strategy : {"token_max", "mean_times", "top_abs"}) {
         INFO(strategy);
