@@ -110,7 +110,7 @@ help:
 	@echo 'make clean        remove build/ and ./train_quaff'
 	@echo 'make emu          build build/emu/train_quaff: the CUDA side on the CPU, for tests, where there is no GPU'
 	@echo 'make test-gpu     build and run the tests of the CUDA operators on the GPU of this machine'
-	@echo 'make benchmarks   build build/dev/cuda/{attention,gemm,memory}, which time the kernels on the GPU of this machine'
+	@echo 'make benchmarks   build build/dev/cuda/*: each validates and times the versions of one kernel (dev/README.md)'
 	@echo 'make resources    registers and spills of every CUDA kernel, for GPU_ARCHS'
 	@echo 'variables         ARCH=native|x86-64-v3|...  SANITIZE=address,undefined  BUILD=dir  NVCC= (build without nvcc)'
 	@echo '                  MPI= (build without OpenMPI)'
@@ -205,10 +205,11 @@ $(BUILD)/test_gpu: $(BUILD)/test/main.o $(GPU_TEST_OBJECTS) $(LIB)
 test-gpu: $(BUILD)/test_gpu
 	$(BUILD)/test_gpu $(TEST_ARGS)
 
-# What runs on a GPU and how fast: kernels beside their slow versions, GEMMs, bytes a second.
+# Every dev/cuda/*.cu is a program: one operator's kernels from the plain one to the one that is used (dev/README.md).
+# They need llmc alone, so that nobody waits for the model's kernels to be compiled.
 BENCHMARKS := $(patsubst %.cu,$(BUILD)/%,$(wildcard dev/cuda/*.cu))
 benchmarks: $(BENCHMARKS)
-$(BENCHMARKS): %: %.o $(LIB)
+$(BENCHMARKS): %: %.o $(BUILD)/dev/report.o $(filter-out $(BUILD)/quaff/%,$(LIB_OBJECTS))
 	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
 $(BUILD)/dev/cuda/%.o: dev/cuda/%.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
@@ -228,4 +229,4 @@ format:
 clean:
 	rm -rf $(BUILD) train_quaff
 
--include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d $(BUILD)/dev/random_model.d $(BENCHMARKS:=.d)
+-include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d $(BUILD)/dev/random_model.d $(BUILD)/dev/report.d $(BENCHMARKS:=.d)

@@ -8,10 +8,11 @@
 
 namespace quaff {
 
-// Rows of logits that are in memory at once: enough to keep the GEMM busy, few enough to stay near 32 MiB.
+// Rows of logits that are in memory at once: enough to keep the GEMM busy, few enough to stay near 16 million elements,
+// and whole tiles of the libraries' 128 rows.
 inline int64_t head_chunk_rows(int64_t vocab_size, int64_t max_labelled) {
-    const int64_t rows = (int64_t{32} << 20) / static_cast<int64_t>(vocab_size * sizeof(float));
-    return std::min(max_labelled, std::clamp<int64_t>(rows, 16, 512));
+    const int64_t rows = std::clamp<int64_t>((int64_t{16} << 20) / vocab_size, 16, 1024);
+    return std::min(max_labelled, rows < 128 ? rows : rows / 128 * 128);
 }
 
 // Gradients that are summed over the ranks at a time, at the least: 4 MiB, which a network moves at its full speed.

@@ -33,7 +33,7 @@ within() {
     local limit=$1
     shift
     export build logs
-    export -f number trains step 2>/dev/null
+    export -f number trains step as_planned 2>/dev/null
     timeout -s KILL "$limit" bash -c '"$@"' _ "$@" # KILL: train_quaff takes TERM as a wish to stop after a checkpoint
 }
 # check NAME SECONDS COMMAND...: runs it with a time limit; its log is kept, its last line is shown.
@@ -96,7 +96,8 @@ demo cuda "$dtype" fp
 [ "$dtype" = fp16 ] || demo cuda fp16 quaff
 demo cuda fp32 quaff
 
-for benchmark in memory gemm attention; do
+check "kernels" 120 dev/cuda/run_all.sh --quick --from "$build" && shown+=("kernels")
+for benchmark in memory gemm; do
     check "$benchmark" 30 "$build/dev/cuda/$benchmark" && shown+=("$benchmark")
 done
 
@@ -111,11 +112,20 @@ step() {
         --source-max-len 2048 --target-max-len 2048 --batch-size 4 --max-cal-samples 2 --eval-split 0 --eval-steps 0 \
         --save-steps 0 --max-steps 8 --quiet --json --out "$build/step_$1" >"$logs/step_$1.json"
 }
+# as_planned FILE: whether the run took the memory that was planned, within 3%.
+# shellcheck disable=SC2317
+as_planned() {
+    local planned taken
+    planned=$(number planned_memory_bytes "$1") taken=$(number peak_memory_bytes "$1")
+    echo "$planned bytes planned, $taken taken"
+    [ $((taken * 100)) -le $((planned * 103)) ] && [ $((taken * 100)) -ge $((planned * 97)) ]
+}
 if check "random Phi-3-mini" 60 "$build/random_model" dev/configs/phi3_mini "$phi3" 64 2048; then
     for method in quaff fp; do
         check "step $method" 60 step "$method" &&
             row "step $method, $dtype" "$(median tokens_per_second "$build/step_$method/log.jsonl") tokens/s" \
-                "$(median sol "$build/step_$method/log.jsonl") of the speed of light; $(number peak_memory_bytes "$logs/step_$method.json") bytes at most"
+                "$(median sol "$build/step_$method/log.jsonl") of the speed of light; $(number peak_memory_bytes "$logs/step_$method.json") bytes at most" &&
+            check "memory plan $method" 5 as_planned "$logs/step_$method.json"
     done
     if python3 -c 'import torch, transformers, peft' 2>/dev/null; then
         torch_dtype=bfloat16

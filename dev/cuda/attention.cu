@@ -1,31 +1,47 @@
-// Attention forward, from the plain version to the one the program runs, each held against the CPU operator.
+// Causal attention of packed sequences, forward and backward, from the definition to the kernels the program runs.
 //
-//   kernel 1   the definition: a block has one query of one head and keeps its row of scores in shared memory. Reads
-//              every key once for every query, and takes sequences of up to some 12,000 tokens (48 KiB of scores)
-//   kernel 2   llmc/cuda/attention.cuh: tiles of queries against tiles of keys, online softmax, tensor cores
+//   S[i,j]   = scale q[i] . k[j]                     token i sees j in (i - window, i]; window = 0: all j <= i
+//   lse[i]   = log sum_j exp S[i,j]
+//   P[i,j]   = exp(S[i,j] - lse[i])
+//   out[i]   = sum_j P[i,j] v[j]
 //
-//   make benchmarks && build/dev/cuda/attention [tokens]
+// backward, with delta[i] = dout[i] . out[i]:
+//   dP[i,j]  = dout[i] . v[j]                        dS = P (dP - delta)
+//   dq[i]    = scale sum_j dS[i,j] k[j]
+//   dk[j]    = scale sum_i dS[i,j] q[i]              dv[j] = sum_i P[i,j] dout[i]        summed over the heads that
+//   share j
 //
-// Validation first; then times of sequences of Phi-3-mini's shape, 2,048 tokens each. TFLOP/s count the products under
-// the causal mask: 2 of query x key x head_dim forward, 5 backward. Kernel 1 is timed on the first sequence only.
+// qkv [N, (heads + 2 kv_heads) head_dim]; out [N, heads head_dim]; lse [N, heads]. Outputs are written (=). The lengths
+// of the sequences go from the shape's first to its last in equal steps.
+//
+//   forward    kernel 1   a block has one query of one head and keeps its row of scores in shared memory: reads every
+//   key
+//                         once for every query, and takes up to some 12,000 tokens (48 KiB of scores)
+//              kernel 2   llmc/cuda/attention.cuh: tiles of queries against tiles of keys, online softmax, tensor cores
+//   backward   kernel 1   a block has one query and writes dq; another kernel's has one key and writes dk and dv.
+//   Computes
+//                         S, dP and delta anew for every pair, twice
+//              kernel 2   llmc/cuda/attention.cuh: the same two, by tiles on tensor cores
+//
+// Operations are those under the mask: 2 products of pairs x head_dim forward, 5 backward.
 #include <cmath>
-#include <cstdio>
-#include <random>
-#include <span>
-#include <vector>
 
-#include "dev/cuda/benchmark.cuh"
+#include "dev/cuda/common.cuh"
 #include "llmc/cpu/attention.h"
 #include "llmc/cuda/attention.cuh"
 
 namespace {
 
-using namespace llmc;
-using benchmark::download, benchmark::Tensor, benchmark::upload;
+using namespace benchmark;
+using cuda::from_float, cuda::to_float;
 
-constexpr int kThreads = 128;
+template <class T>
+__device__ float dot(const Matrix<const T>& a, int i, const Matrix<const T>& b, int j) {
+    float sum = 0;
+    for (int d = 0; d < a.cols; d++) sum += to_float(a(i, d)) * to_float(b(j, d));
+    return sum;
+}
 
-// S[i,j] = scale q[i] . k[j];  lse[i] = log sum_j exp S[i,j];  out[i] = sum_j exp(S[i,j] - lse[i]) v[j]
 // Grid: x queries, y heads, z sequences. Shared memory: a float for each key.
 template <class T>
 __global__ void attention_forward_kernel1(Matrix<T> out, Matrix<float> lse, Matrix<const T> qkv,
@@ -33,141 +49,237 @@ __global__ void attention_forward_kernel1(Matrix<T> out, Matrix<float> lse, Matr
     const cuda::PackedSequence sequence(cu_seqlens, blockIdx.z);
     const int query = blockIdx.x, head = blockIdx.y;
     if (query >= sequence.length) return;
-    const cuda::AttentionBand band{shape.window, sequence.length};
     const cuda::AttentionHead<const T> in(qkv, sequence, shape, head);
     const Matrix<T> out_rows = sequence.head_of(out, shape, head);
     float* scores = cuda::shared_memory<float>();
 
-    const int first = band.first_key(query);
+    const int first = cuda::AttentionBand{shape.window, sequence.length}.first_key(query);
     float largest = -INFINITY;
-    for (int key = first + threadIdx.x; key <= query; key += kThreads) {
-        float dot = 0;
-        for (int d = 0; d < shape.head_dim; d++) dot += cuda::to_float(in.q(query, d)) * cuda::to_float(in.k(key, d));
-        scores[key - first] = shape.scale * dot;
-        largest = fmaxf(largest, shape.scale * dot);
+    for (int key = first + threadIdx.x; key <= query; key += static_cast<int>(blockDim.x)) {
+        scores[key - first] = shape.scale * dot(in.q, query, in.k, key);
+        largest = fmaxf(largest, scores[key - first]);
     }
     largest = cuda::block_max(largest);
     float sum = 0;
-    for (int key = first + threadIdx.x; key <= query; key += kThreads) sum += expf(scores[key - first] - largest);
+    for (int key = first + threadIdx.x; key <= query; key += static_cast<int>(blockDim.x))
+        sum += expf(scores[key - first] - largest);
     const float row_lse = largest + logf(cuda::block_sum(sum));
     __syncthreads();  // all scores are there
-    for (int d = threadIdx.x; d < shape.head_dim; d += kThreads) {
+    for (int d = threadIdx.x; d < shape.head_dim; d += static_cast<int>(blockDim.x)) {
         float value = 0;
         for (int key = first; key <= query; key++)
-            value += expf(scores[key - first] - row_lse) * cuda::to_float(in.v(key, d));
-        out_rows(query, d) = cuda::from_float<T>(value);
+            value += expf(scores[key - first] - row_lse) * to_float(in.v(key, d));
+        out_rows(query, d) = from_float<T>(value);
     }
     if (threadIdx.x == 0) lse(sequence.begin + query, head) = row_lse;
 }
 
-// max |seen - expected|, where seen may be NaN
+// One head's gradient at a pair of a query and a key.
 template <class T>
-double largest_error(const std::vector<T>& seen, const std::vector<float>& expected) {
-    double largest = 0;
-    for (size_t i = 0; i < seen.size(); i++) {
-        const double error = std::abs(static_cast<double>(static_cast<float>(seen[i])) - expected[i]);
-        if (!(error <= largest)) largest = error;
+struct PairGradient {
+    float p, ds;
+
+    __device__ PairGradient(const cuda::AttentionHead<const T>& in, const Matrix<const T>& dout,
+                            const Matrix<const T>& out, float lse, float scale, int query, int key)
+        : p(expf(scale * dot(in.q, query, in.k, key) - lse)),
+          ds(p * (dot(dout, query, in.v, key) - dot(dout, query, out, query))) {}
+};
+
+// Grid: x queries, y heads, z sequences. Shared memory: a float for each key.
+template <class T>
+__global__ void attention_backward_dq_kernel1(Matrix<T> dqkv, Matrix<const T> dout, Matrix<const T> out,
+                                              Matrix<const float> lse, Matrix<const T> qkv, const int32_t* cu_seqlens,
+                                              AttentionShape shape) {
+    const cuda::PackedSequence sequence(cu_seqlens, blockIdx.z);
+    const int query = blockIdx.x, head = blockIdx.y;
+    if (query >= sequence.length) return;
+    const cuda::AttentionHead<const T> in(qkv, sequence, shape, head);
+    const Matrix<const T> head_dout = sequence.head_of(dout, shape, head),
+                          head_out = sequence.head_of(out, shape, head);
+    const Matrix<T> dq = sequence.head_of(dqkv, shape, head);
+    float* ds = cuda::shared_memory<float>();
+
+    const int first = cuda::AttentionBand{shape.window, sequence.length}.first_key(query);
+    for (int key = first + threadIdx.x; key <= query; key += static_cast<int>(blockDim.x)) {
+        const PairGradient<T> pair(in, head_dout, head_out, lse(sequence.begin + query, head), shape.scale, query, key);
+        ds[key - first] = pair.ds;
     }
-    return largest;
+    __syncthreads();  // all of dS is there
+    for (int d = threadIdx.x; d < shape.head_dim; d += static_cast<int>(blockDim.x)) {
+        float value = 0;
+        for (int key = first; key <= query; key++) value += ds[key - first] * to_float(in.k(key, d));
+        dq(query, d) = from_float<T>(shape.scale * value);
+    }
 }
 
-// Whether both kernels compute what the CPU operator does.
+// Grid: x keys, y key heads, z sequences. Shared memory: two floats for each query.
 template <class T>
-bool validate(const char* type, const AttentionShape& shape, double bound) {
-    const std::vector<int32_t> cu_seqlens{0, 1, 180, 440};
-    const int64_t n = cu_seqlens.back(), longest = 260, out_cols = shape.n_heads * shape.head_dim;
-    std::mt19937 generator(1);
-    std::normal_distribution<float> normal;
-    std::vector<T> qkv;
-    std::vector<float> wide;
-    for (int64_t i = 0; i < n * shape.qkv_width(); i++) {
-        qkv.push_back(static_cast<T>(normal(generator)));
-        wide.push_back(static_cast<float>(qkv.back()));
-    }
-    std::vector<float> out(n * out_cols), lse(n * shape.n_heads);
-    const cpu::Device host;
-    std::vector<float> workspace(cpu::attention_workspace(host, shape, longest));
-    cpu::attention_forward<float>(host, {out.data(), n, out_cols}, {lse.data(), n, shape.n_heads},
-                                  {wide.data(), n, shape.qkv_width()}, cu_seqlens, longest, shape, workspace);
+__global__ void attention_backward_dkv_kernel1(Matrix<T> dqkv, Matrix<const T> dout, Matrix<const T> out,
+                                               Matrix<const float> lse, Matrix<const T> qkv, const int32_t* cu_seqlens,
+                                               AttentionShape shape) {
+    const cuda::PackedSequence sequence(cu_seqlens, blockIdx.z);
+    const int key = blockIdx.x, first_head = blockIdx.y * shape.group();
+    if (key >= sequence.length) return;
+    const cuda::AttentionHead<T> gradient(dqkv, sequence, shape, first_head);
+    float* p = cuda::shared_memory<float>();
+    float* ds = p + sequence.length;
 
-    const cuda::Device<T> device;
-    const auto device_qkv = upload(qkv);
-    const auto device_cu_seqlens = upload(cu_seqlens);
-    const std::span<const int32_t> sequences(device_cu_seqlens.get(), cu_seqlens.size());
-    const Matrix<const T> qkv_matrix(device_qkv.get(), n, shape.qkv_width());
-    bool valid = true;
-    for (int version = 1; version <= 2; version++) {
-        const auto device_out = upload(std::vector<T>(out.size(), static_cast<T>(NAN)));
-        const auto device_lse = upload(std::vector<float>(lse.size(), NAN));
-        const Matrix<T> out_matrix(device_out.get(), n, out_cols);
-        const Matrix<float> lse_matrix(device_lse.get(), n, shape.n_heads);
-        if (version == 1)
-            cuda::launch(device, "attention_forward_kernel1", attention_forward_kernel1<T>,
-                         cuda::attention_grid(longest, 1, shape.n_heads, sequences), kThreads, longest * sizeof(float),
-                         out_matrix, lse_matrix, qkv_matrix, sequences.data(), shape);
-        else
-            cuda::attention_forward<T>(device, out_matrix, lse_matrix, qkv_matrix, sequences, longest, shape, {});
-        const double out_error = largest_error(download(device_out, out.size()), out);
-        const double lse_error = largest_error(download(device_lse, lse.size()), lse);
-        const bool agrees = out_error < bound && lse_error < 1e-5;
-        std::printf("kernel %d, %s, head_dim %d: out within %.1e, lse within %.1e of the CPU: %s\n", version, type,
-                    shape.head_dim, out_error, lse_error, agrees ? "ok" : "WRONG");
-        valid = valid && agrees;
+    const int end = cuda::AttentionBand{shape.window, sequence.length}.end_query(key, 1);
+    constexpr int kMostChannels = 8;  // of a thread: 256 channels by 32 threads
+    float dk[kMostChannels] = {}, dv[kMostChannels] = {};
+    for (int head = first_head; head < first_head + shape.group(); head++) {
+        const cuda::AttentionHead<const T> in(qkv, sequence, shape, head);
+        const Matrix<const T> head_dout = sequence.head_of(dout, shape, head);
+        const Matrix<const T> head_out = sequence.head_of(out, shape, head);
+        for (int query = key + threadIdx.x; query < end; query += static_cast<int>(blockDim.x)) {
+            const PairGradient<T> pair(in, head_dout, head_out, lse(sequence.begin + query, head), shape.scale, query,
+                                       key);
+            p[query] = pair.p;
+            ds[query] = pair.ds;
+        }
+        __syncthreads();  // all of P and dS is there
+        for (int k = 0, d = threadIdx.x; d < shape.head_dim; k++, d += static_cast<int>(blockDim.x)) {
+            for (int query = key; query < end; query++) {
+                dk[k] += ds[query] * to_float(in.q(query, d));
+                dv[k] += p[query] * to_float(head_dout(query, d));
+            }
+        }
+        __syncthreads();  // nobody needs this head's any more
     }
-    return valid;
+    for (int k = 0, d = threadIdx.x; d < shape.head_dim; k++, d += static_cast<int>(blockDim.x)) {
+        gradient.k(key, d) = from_float<T>(shape.scale * dk[k]);
+        gradient.v(key, d) = from_float<T>(dv[k]);
+    }
+}
+
+// A shape's sequences and scores.
+struct Problem {
+    explicit Problem(const Shape& shape)
+        : attention{static_cast<int>(shape[3]), static_cast<int>(shape[4]), static_cast<int>(shape[5]),
+                    static_cast<int>(shape[6]), 1 / std::sqrt(static_cast<float>(shape[5]))},
+          longest(std::max(shape[1], shape[2])) {
+        for (int64_t k = 0, steps = std::max<int64_t>(shape[0] - 1, 1); k < shape[0]; k++) {
+            const int64_t length = shape[1] + (shape[2] - shape[1]) * k / steps;
+            bounds.push_back(bounds.back() + static_cast<int32_t>(length));
+            for (int64_t i = 1; i <= length; i++) pairs += static_cast<double>(std::min(i, shape[6]));
+        }
+    }
+    int64_t tokens() const { return bounds.back(); }
+    int64_t out_width() const { return int64_t{attention.n_heads} * attention.head_dim; }
+    // Of that many products of head_dim with every pair.
+    Work products(int count) const { return float_operations(2.0 * count * pairs * static_cast<double>(out_width())); }
+
+    AttentionShape attention;
+    int64_t longest;
+    std::vector<int32_t> bounds{0};  // cu_seqlens
+    double pairs = 0;                // of a query and a key it sees
+};
+
+template <class T>
+void forward(const Bench<T>& bench, const Shape& shape) {
+    const auto& device = bench.device;
+    const Problem problem(shape);
+    const AttentionShape& attention = problem.attention;
+    const int64_t n = problem.tokens(), width = problem.out_width(), longest = problem.longest;
+    const Tensor<int32_t> bounds(problem.bounds);
+    const Tensor<T> qkv(n, attention.qkv_width(), 1, 2), out(n, width);
+    const Tensor<float> lse(n, attention.n_heads);
+    HostMatrix<float> expected_out(n, width), expected_lse(n, attention.n_heads);
+
+    bench.run({
+        .name = "attention_forward",
+        .shape = shape,
+        .work = problem.products(2),
+        .reference =
+            [&] {
+                const cpu::Device host;
+                std::vector<float> workspace(cpu::attention_workspace(host, attention, n));
+                cpu::attention_forward<float>(host, expected_out, expected_lse, qkv.template host<float>(),
+                                              problem.bounds, longest, attention, workspace);
+            },
+        // |v| < 2: P and out are rounded to T, a roundoff of 2 each. Sums of some hundred fp32 terms add 1e-5.
+        .outputs = {written("out", out, expected_out, {0, 4 * unit_roundoff<T>() + 1e-5}),
+                    written("lse", lse, expected_lse, {0, 1e-5})},
+        .versions = {{1,
+                      "a block a query, all scores kept",
+                      {128, 32, 64, 256},
+                      [&](int block) {
+                          cuda::launch(device, "attention_forward_kernel1", attention_forward_kernel1<T>,
+                                       cuda::attention_grid(longest, 1, attention.n_heads, bounds.span()), block,
+                                       longest * sizeof(float), out, lse, qkv, bounds.data(), attention);
+                      }},
+                     {2,
+                      "llmc: tiles, online softmax",
+                      {},
+                      [&](int) {
+                          cuda::attention_forward<T>(device, out, lse, qkv, bounds.span(), longest, attention, {});
+                      }}},
+    });
 }
 
 template <class T>
-void measure(int64_t tokens) {
-    const cuda::Device<T> device;
-    benchmark::Clock clock(device.l2_bytes);
-    const AttentionShape shape{32, 32, 96, 0, 1 / std::sqrt(96.0f)};
-    const int64_t longest = std::min<int64_t>(tokens, 2048), sequences = tokens / longest, n = sequences * longest;
-    const int64_t out_cols = shape.n_heads * shape.head_dim;
-    std::vector<int32_t> bounds;
-    for (int64_t begin = 0; begin <= n; begin += longest) bounds.push_back(static_cast<int32_t>(begin));
-    const auto device_bounds = upload(bounds);
-    const std::span<const int32_t> all(device_bounds.get(), bounds.size());
+void backward(const Bench<T>& bench, const Shape& shape) {
+    const auto& device = bench.device;
+    const Problem problem(shape);
+    const AttentionShape& attention = problem.attention;
+    const int64_t n = problem.tokens(), width = problem.out_width(), longest = problem.longest;
+    const Tensor<int32_t> bounds(problem.bounds);
+    const Tensor<T> qkv(n, attention.qkv_width(), 1, 2), out(n, width), dout(n, width, 2), dqkv(n, qkv.cols());
+    const Tensor<float> lse(n, attention.n_heads);
+    const Tensor<float> workspace(1, cuda::attention_workspace(device, attention, n));
+    cuda::attention_forward<T>(device, out, lse, qkv, bounds.span(), longest, attention, {});
+    HostMatrix<float> expected(n, qkv.cols());
 
-    const Tensor<T> qkv(n, shape.qkv_width()), out(n, out_cols), dout(n, out_cols), dqkv(n, shape.qkv_width());
-    const Tensor<float> lse(n, shape.n_heads), scratch(1, cuda::attention_workspace(device, shape, n));
-    const std::span<float> workspace(scratch.data(), static_cast<size_t>(scratch.view().cols));
-    std::printf("%s, %lld sequences of %lld tokens, 32 heads of 96, %s\n", device.describe().c_str(),
-                static_cast<long long>(sequences), static_cast<long long>(longest), device.compute_name);
-    std::printf("%-22s %12s %10s\n", "kernel", "milliseconds", "TFLOP/s");
-    const auto tell = [&](const char* name, int products, int64_t of_sequences, const auto& call) {
-        const double seconds = clock.seconds(call);
-        const double pairs = 0.5 * static_cast<double>(longest) * static_cast<double>(longest + 1);
-        const double flops = 2.0 * products * pairs * static_cast<double>(out_cols * of_sequences);
-        std::printf("%-22s %12.3f %10.1f\n", name, 1e3 * seconds, 1e-12 * flops / seconds);
-    };
-    tell("forward, kernel 1", 2, 1, [&] {
-        cuda::launch(device, "attention_forward_kernel1", attention_forward_kernel1<T>,
-                     cuda::attention_grid(longest, 1, shape.n_heads, all.first(2)), kThreads, longest * sizeof(float),
-                     out.view().first_rows(longest), lse.view().first_rows(longest),
-                     Matrix<const T>(qkv.view().first_rows(longest)), all.data(), shape);
-    });
-    tell("forward, kernel 2", 2, sequences, [&] {
-        cuda::attention_forward<T>(device, out.view(), lse.view(), qkv.view(), all, longest, shape, workspace);
-    });
-    tell("backward", 5, sequences, [&] {
-        cuda::attention_backward<T>(device, dqkv.view(), dout.view(), out.view(), lse.view(), qkv.view(), all, longest,
-                                    shape, workspace);
+    // The first tokens of a sequence gather the gradients of all that follow: sums of up to 4 in size here, over P, dS
+    // and results rounded to T, each by a roundoff of that.
+    const double largest = 4;
+    bench.run({
+        .name = "attention_backward",
+        .shape = shape,
+        .work = problem.products(5),
+        .reference =
+            [&] {
+                const cpu::Device host;
+                std::vector<float> host_workspace(cpu::attention_workspace(host, attention, n));
+                cpu::attention_backward<float>(host, expected, dout.template host<float>(), out.template host<float>(),
+                                               lse.template host<float>(), qkv.template host<float>(), problem.bounds,
+                                               longest, attention, host_workspace);
+            },
+        .outputs = {written("dqkv", dqkv, expected, {0, 3 * largest * unit_roundoff<T>() + 1e-5})},
+        .versions = {{1,
+                      "a block a query, a block a key",
+                      {128, 32, 64, 256},
+                      [&](int block) {
+                          cuda::launch(device, "attention_backward_dq_kernel1", attention_backward_dq_kernel1<T>,
+                                       cuda::attention_grid(longest, 1, attention.n_heads, bounds.span()), block,
+                                       longest * sizeof(float), dqkv, dout, out, lse, qkv, bounds.data(), attention);
+                          cuda::launch(device, "attention_backward_dkv_kernel1", attention_backward_dkv_kernel1<T>,
+                                       cuda::attention_grid(longest, 1, attention.n_kv_heads, bounds.span()), block,
+                                       2 * longest * sizeof(float), dqkv, dout, out, lse, qkv, bounds.data(),
+                                       attention);
+                      }},
+                     {2,
+                      "llmc: tiles of queries, tiles of keys",
+                      {},
+                      [&](int) {
+                          cuda::attention_backward<T>(device, dqkv, dout, out, lse, qkv, bounds.span(), longest,
+                                                      attention, workspace.span());
+                      }}},
     });
 }
+
+const Program kProgram{
+    .operators = "attention_forward, attention_backward",
+    .dimensions = "sequences x first length x last length x heads x kv heads x head_dim x window",
+    .odd = {{3, 1, 150, 4, 2, 64, 150}, {2, 77, 130, 2, 1, 128, 40}, {1, 9, 9, 3, 3, 20, 9}},
+    .timed = {{4, 2048, 2048, 32, 32, 96, 2048}, {4, 2048, 2048, 32, 8, 128, 2048}},
+};
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    return benchmark::run(argc, argv, [&](int64_t tokens) {
-        const auto shape = [](int head_dim, int window) {
-            return AttentionShape{8, 2, head_dim, window, 1 / std::sqrt(static_cast<float>(head_dim))};
-        };
-        // Values are below 5: P and out are rounded to fp16, 2^-11 of 5 each.
-        bool valid = validate<float>("fp32", shape(64, 0), 1e-5);
-        valid = validate<cuda::fp16>("fp16", shape(64, 0), 5e-3) && valid;
-        valid = validate<cuda::fp16>("fp16", shape(128, 100), 5e-3) && valid;
-        benchmark::in_16_bits([&]<class T>() { measure<T>(tokens); });
-        return valid ? 0 : 1;
+    return run(argc, argv, kProgram, []<class T>(const Bench<T>& bench, const Shape& shape) {
+        forward(bench, shape);
+        backward(bench, shape);
     });
 }

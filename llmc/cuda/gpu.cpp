@@ -36,6 +36,15 @@ std::string why_no_gpu() {
                           capability % 10, "; build it on this machine, or with GPU_ARCHS=", capability);
         return concat("the GPU does not load this program's kernels: ", cudaGetErrorString(loading), advice(loading));
     }
+    size_t free = 0, total = 0;
+    if (const cudaError_t asking = cudaMemGetInfo(&free, &total); asking != cudaSuccess) {
+        cudaGetLastError();
+        return concat("CUDA does not start on the GPU: ", cudaGetErrorString(asking),
+                      " (nvidia-smi shows what else runs there)");
+    }
+    if (free < static_cast<size_t>(BlasLt::kWorkspaceBytes))
+        return concat("of the GPU's memory only ", format_bytes(static_cast<int64_t>(free)),
+                      " are free (nvidia-smi shows what else runs there)");
     return "";
 }
 

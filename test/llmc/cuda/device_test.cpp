@@ -76,6 +76,18 @@ TEST_CASE("a program without code for a GPU says how to build it", "[cuda][devic
     CHECK(cudaPeekAtLastError() == cudaSuccess);
 }
 
+TEST_CASE("a GPU whose memory others have taken is told of as such", "[cuda][device]") {
+    emu::machine().memory = size_t{20} << 20;
+    CHECK(cuda::why_no_gpu().ends_with(" are free (nvidia-smi shows what else runs there)"));
+    emu::machine().memory = size_t{8} << 30;
+    emu::machine().failure = cudaErrorMemoryAllocation;
+    emu::machine().failing_call = 5;  // where the context is made
+    CHECK(cuda::why_no_gpu() ==
+          "CUDA does not start on the GPU: out of memory (nvidia-smi shows what else runs there)");
+    emu::machine() = {};
+    CHECK(cudaPeekAtLastError() == cudaSuccess);
+}
+
 TEST_CASE("a device knows its limits", "[cuda][device]") {
     emu::machine().major = 9;
     emu::machine().minor = 0;
