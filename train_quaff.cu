@@ -50,14 +50,15 @@ int run_on_cuda(const quaff::Options& options, llmc::Terminal& terminal, llmc::C
 int run_on_device(const quaff::Options& options, llmc::Terminal& terminal, llmc::Comm& ranks) {
     const bool computes = options.verb != "merge" && options.verb != "tokenize";
     if (options.device == "cpu" || !computes) return run_on_cpu(options, terminal, ranks);
-    const std::string missing = cuda::why_no_gpu();
+    const int gpus = cuda::count_gpus();
+    const int gpu = gpus == 0 ? 0 : cuda::gpu_of_rank(ranks, gpus, options.comm == "mpi");
+    const std::string missing = cuda::why_no_gpu(gpu);
     // A rank without a GPU takes the others along, or fails with --device cuda.
     if (!missing.empty() && options.device == "cuda") throw llmc::Error("--device cuda: " + missing);
     if (ranks.any(!missing.empty())) {
         terminal.warn("on the CPU, because " + (missing.empty() ? "another rank has no GPU it could use" : missing));
         return run_on_cpu(options, terminal, ranks);
     }
-    const int gpu = cuda::gpu_of_rank(ranks, cuda::count_gpus(), options.comm == "mpi");
     const bool has_bf16 = !ranks.any(!cuda::has_bf16(gpu));
     const std::string dtype = options.dtype != "auto" ? options.dtype : has_bf16 ? "bf16" : "fp16";
     if (dtype == "fp32") return run_on_cuda<float>(options, terminal, ranks, gpu);

@@ -12,8 +12,8 @@
 
 namespace cuda {
 
-// Why no GPU of this machine can be used, for a sentence that goes on from there; empty when one can.
-std::string why_no_gpu();
+// Why the GPU cannot be used, for a sentence that goes on from there; empty when it can. It is made the current one.
+std::string why_no_gpu(int index = 0);
 
 // What CUDA says when a kernel of this program is loaded for the current GPU. Defined where the kernels are.
 cudaError_t try_kernel();
