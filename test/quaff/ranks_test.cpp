@@ -36,9 +36,8 @@ void run(const Workshop& shop, const std::string& way, bool alone, const std::st
     if (way == "cpu") return;
     const int index = cuda::gpu_of_rank(test::ranks(), cuda::count_gpus(), false);
     cuda::Gpu<float> gpu(index, {});
-    const auto comm = cuda::gpu_comm(ranks, index, gpu.device.stream, way);
-    gpu.device.comm = comm.get();
-    if (alone) gpu.device.comm = &single_process();
+    const auto comm = alone ? nullptr : cuda::gpu_comm(ranks, index, gpu.device.stream, way);
+    if (comm) gpu.device.comm = comm.get();
     shop.run_on(gpu.device, out, more);
 #endif
 }
