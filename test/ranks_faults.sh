@@ -14,6 +14,9 @@ failures=0
 launch=(mpirun --oversubscribe --allow-run-as-root)
 run=("$program" --device "$device" --threads 1 --eval-steps 0 --out "$work/out")
 
+# What the demo's model brings along, for a model that only looks like it.
+demo=(--data dev/demo/train.jsonl --eval-data dev/demo/eval.jsonl --config dev/demo/demo.toml)
+
 told() { grep -c '^train_quaff: ' "$work/log"; }
 expect() {  # expect WHAT CONDITION...
     local what=$1
@@ -63,10 +66,9 @@ expect "another --seed: refused" [ $? -eq 1 ]
 expect "... with its name" says 'rank 1 has another --seed than rank 0: 2, not 1'
 cp -r dev/demo/model "$work/model"
 sed -i 's/"rms_norm_eps": [^,]*/"rms_norm_eps": 0.001/' "$work/model/config.json"
-"${launch[@]}" -np 1 "${run[@]}" : -np 1 "${run[@]}" --model "$work/model" --data dev/demo/train.jsonl \
-    --eval-data dev/demo/eval.jsonl --config dev/demo/demo.toml >"$work/log" 2>&1
+"${launch[@]}" -np 1 "${run[@]}" : -np 1 "${run[@]}" --model "$work/model" "${demo[@]}" >"$work/log" 2>&1
 expect "another model: refused" says 'rank 1 has another model than rank 0'
-"${launch[@]}" -np 1 "${run[@]}" : -np 1 "${run[@]}" --model "$work/none" --data "$work/none" >"$work/log" 2>&1
+"${launch[@]}" -np 1 "${run[@]}" : -np 1 "${run[@]}" --model "$work/none" "${demo[@]}" >"$work/log" 2>&1
 expect "one rank without the model: it says so" says 'train_quaff: rank 1 of 2 on .*none'
 expect "... told once" [ "$(told)" -eq 1 ]
 rm -rf "$work/out"
