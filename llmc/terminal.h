@@ -18,7 +18,8 @@ int take_stdout_error();
 
 class Terminal {
   public:
-    // `quiet` leaves out everything but result(). `out` is stdout, or stderr when stdout is to carry JSON.
+    // `quiet` leaves out everything but result(). `out` is stdout, or stderr when stdout is to carry JSON; where it is
+    // null nothing is said at all.
     Terminal(std::FILE* out, bool quiet);
     ~Terminal() { clear_status(); }
     Terminal(const Terminal&) = delete;
@@ -36,6 +37,8 @@ class Terminal {
     void warn(const std::string& text);
 
     bool live() const { return live_; }
+    // No live line from here on: a launcher shows what it reads here wherever it was sent itself.
+    void be_plain() { live_ = false; }
 
   private:
     std::FILE* out_;

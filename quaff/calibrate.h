@@ -27,7 +27,8 @@ struct CalibrationOptions {
     std::function<void(double fraction)> progress = {};  // called as layers are done
 };
 
-// Throws Error when there is nothing to calibrate on, or the checkpoint does not fit its config.
+// The ranks of the device share the batches and all have the result. Throws Error when there is nothing to calibrate
+// on, or the checkpoint does not fit its config.
 template <class Device = cpu::Device>
 OutlierChannels calibrate(const Device& device, const CheckpointReader& checkpoint, std::span<const Batch> batches,
                           const CalibrationOptions& options);

@@ -79,13 +79,17 @@ struct CalibrationLayer {
 };
 
 template <class Device>
-OutlierChannels calibrate(const Device& device, const CheckpointReader& checkpoint, std::span<const Batch> batches,
+OutlierChannels calibrate(const Device& device, const CheckpointReader& checkpoint, std::span<const Batch> all_batches,
                           const CalibrationOptions& options) {
     const ModelConfig& config = checkpoint.config();
     const int64_t width = config.hidden_size;
     int64_t n_tokens = 0, max_tokens = 0, max_sequence_length = 0, samples = 0;
-    for (const Batch& batch : batches) {
-        n_tokens += batch.n_tokens();
+    std::vector<Batch> batches;  // of this rank
+    for (const Batch& batch : all_batches) {
+        if (is_mine(*device.comm, &batch - all_batches.data())) {
+            batches.push_back(batch);
+            n_tokens += batch.n_tokens();
+        }
         max_tokens = std::max(max_tokens, batch.n_tokens());
         max_sequence_length = std::max(max_sequence_length, batch.max_sequence_length());
         samples += batch.n_sequences();
@@ -144,6 +148,8 @@ OutlierChannels calibrate(const Device& device, const CheckpointReader& checkpoi
         }
         begin = end;
     }
+
+    for (ChannelStatistics& layer : statistics) layer.merge(*device.comm);
 
     OutlierChannels result{checkpoint.name(),
                            name_of(options.strategy),

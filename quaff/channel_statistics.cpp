@@ -124,6 +124,14 @@ void ChannelStatistics::count_above(Matrix<const float> x, float centre, float b
     }
 }
 
+void ChannelStatistics::merge(Comm& comm) {
+    comm.max(max_abs_);
+    if (strategy_ == OutlierStrategy::top_abs)
+        std::copy(max_abs_.begin(), max_abs_.end(), rank_.begin());
+    else
+        comm.sum(rank_);
+}
+
 std::vector<int32_t> ChannelStatistics::outliers(int64_t cap) const {
     std::vector<int32_t> order(rank_.size());
     std::iota(order.begin(), order.end(), 0);

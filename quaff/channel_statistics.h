@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "llmc/comm.h"
 #include "llmc/tensor.h"
 
 namespace quaff {
@@ -35,6 +36,9 @@ class ChannelStatistics {
 
     // Adds one batch, x [N tokens, channels]; padding must not be in it.
     void observe(Matrix<const float> x, int threads);
+
+    // Adds what the other ranks have observed to what this one has; each does.
+    void merge(Comm& comm);
 
     // At most `cap` channels, ascending.
     std::vector<int32_t> outliers(int64_t cap) const;

@@ -30,8 +30,9 @@ template <class Device>
 Evaluation evaluate(Model<Device>& model, const Dataset& data, const std::vector<std::vector<int64_t>>& batches,
                     bool exact_match, const std::function<void(int64_t, int64_t)>& progress) {
     Evaluation evaluation;
-    if (exact_match) evaluation.exact = 0;
+    int64_t exact = 0;
     for (size_t i = 0; i < batches.size(); ++i) {
+        if (!is_mine(model.comm(), static_cast<int64_t>(i))) continue;
         progress(static_cast<int64_t>(i), static_cast<int64_t>(batches.size()));
         const Batch batch = pack_examples(data.examples, batches[i]);
         const LossSums sums = model.evaluate(batch);
@@ -39,8 +40,15 @@ Evaluation evaluate(Model<Device>& model, const Dataset& data, const std::vector
         evaluation.labelled += sums.labelled;
         evaluation.correct += sums.correct;
         evaluation.examples += batch.n_sequences();
-        if (exact_match) *evaluation.exact += count_exact(batch, sums.correct_rows);
+        if (exact_match) exact += count_exact(batch, sums.correct_rows);
     }
+    model.comm().sum(std::span(&evaluation.loss_sum, 1));
+    int64_t counts[] = {evaluation.labelled, evaluation.correct, evaluation.examples, exact};
+    model.comm().sum(counts);
+    evaluation.labelled = counts[0];
+    evaluation.correct = counts[1];
+    evaluation.examples = counts[2];
+    if (exact_match) evaluation.exact = counts[3];
     return evaluation;
 }
 

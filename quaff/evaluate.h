@@ -11,7 +11,8 @@
 
 namespace quaff {
 
-// `batches`: positions in data.examples, each example once. `progress` is called before every batch and may throw.
+// `batches`: positions in data.examples, each example once; the model's ranks share them. `progress` is called before
+// every batch and may throw.
 template <class Device>
 Evaluation evaluate(Model<Device>& model, const Dataset& data, const std::vector<std::vector<int64_t>>& batches,
                     bool exact_match, const std::function<void(int64_t done, int64_t total)>& progress);

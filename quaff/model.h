@@ -59,6 +59,12 @@ struct LayerScales {
     bool initialised;  // false: the first training forward sets them outright
 };
 
+// Gradients that the ranks sum together: those of one block, or of several that follow each other.
+struct GradientBucket {
+    size_t first_block;  // all of it is complete when the backward pass has left this block
+    int64_t begin, size;
+};
+
 template <class Device>
 class Generator;
 
@@ -80,8 +86,13 @@ class Model {
     // One micro-batch of training: moves s, applies dropout number `micro_batch`, and takes the head's gradient.
     // `grad_scale` multiplies the gradient: 1 / labelled tokens of the whole accumulation window.
     void forward(const Batch& batch, float grad_scale, uint64_t micro_batch);
-    // Adds the gradient of the batch of the last forward() to gradients().
-    void backward(const Batch& batch);
+    // Adds the gradient of the batch of the last forward() to gradients(). With `last`, the last of this rank's share
+    // of a step, they begin to be summed over all ranks as soon as they are complete, from the top block down.
+    void backward(const Batch& batch, bool last = false);
+    // In place of both, by a rank that has no micro-batch where others have one: its scales move with theirs.
+    void follow();
+    // gradients() = their sum over all ranks, which was begun by backward() or is done from the beginning.
+    void sum_gradients();
     // Of the last forward(). Waits for the device, so that a step asks when all of its work has been given out.
     LossSums losses();
     // s stays, nothing is dropped, no gradient.
@@ -91,6 +102,9 @@ class Model {
     void rehearse(const Batch& batch);
     // Logits of every row [N, V], row-major. For tests and tools: this one does materialise them.
     std::vector<float> logits(const Batch& batch);
+
+    // The ranks that train this model together.
+    Comm& comm() const { return *device_.comm; }
 
     void zero_gradients();
     double gradient_norm() const;
@@ -131,6 +145,8 @@ class Model {
     void layout_activations(Arena<Device>& arena);
     void load(const CheckpointReader& checkpoint, const OutlierChannels& outliers);
     void initialise_adapters();
+    // Those of the blocks from `block` on that are not on their way yet.
+    void start_sums(size_t block);
     // The parameters as the passes compute with them, after every change.
     void round_parameters();
 
@@ -161,7 +177,9 @@ class Model {
 
     // Trained.
     std::span<float> parameters_, gradients_, adam_m_, adam_v_;
-    std::span<T> compute_parameters_;  // parameters_ rounded to T; the same memory where T is float
+    std::vector<GradientBucket> buckets_;  // all gradients, those of the top blocks first
+    size_t sums_started_ = 0;              // buckets that are being summed
+    std::span<T> compute_parameters_;      // parameters_ rounded to T; the same memory where T is float
 
     // Activations and scratch. N: max_tokens, L: max_labelled.
     std::vector<BlockActivations<Device>> activations_;

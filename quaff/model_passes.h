@@ -135,7 +135,7 @@ void Model<Device>::forward(const Batch& batch, float grad_scale, uint64_t micro
 }
 
 template <class Device>
-void Model<Device>::backward(const Batch& batch) {
+void Model<Device>::backward(const Batch& batch, bool last) {
     const int64_t n = batch.n_tokens();
     require(pass_.mode != Mode::evaluate && n == n_tokens_, "backward() needs the batch of the last forward()");
     const Matrix<T> dresidual = dresidual_.first_rows(n);
@@ -157,7 +157,30 @@ void Model<Device>::backward(const Batch& batch) {
             blocks_[layer].forward(device_, x, {}, sequences(), saved, again, workspace_);
         }
         blocks_[layer].backward(device_, dresidual, sequences(), saved, pass_, workspace_, layer > lowest);
+        if (last) start_sums(layer);
     }
+}
+
+template <class Device>
+void Model<Device>::follow() {
+    for (Block<Device>& block : blocks_)
+        for (QuantizedLinear<Device>& linear : block.linears)
+            linear.follow_scales(device_, options_.scale_momentum, workspace_.linear);
+}
+
+template <class Device>
+void Model<Device>::start_sums(size_t block) {
+    for (; sums_started_ < buckets_.size() && buckets_[sums_started_].first_block >= block; ++sums_started_) {
+        const GradientBucket& bucket = buckets_[sums_started_];
+        comm().start_sum(gradients_.subspan(static_cast<size_t>(bucket.begin), static_cast<size_t>(bucket.size)));
+    }
+}
+
+template <class Device>
+void Model<Device>::sum_gradients() {
+    start_sums(0);
+    comm().finish_sums();
+    sums_started_ = 0;
 }
 
 template <class Device>

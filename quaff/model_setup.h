@@ -15,6 +15,9 @@ inline int64_t head_chunk_rows(int64_t vocab_size, int64_t max_labelled) {
     return std::min(max_labelled, rows < 128 ? rows : rows / 128 * 128);
 }
 
+// Gradients that are summed over the ranks at a time, at the least: 4 MiB, which a network moves at its full speed.
+constexpr int64_t kBucketSize = int64_t{1} << 20;
+
 template <class Device>
 Model<Device>::Model(const Device& device, const CheckpointReader& checkpoint, const OutlierChannels& outliers,
                      const BuildOptions& options, bool plan_only)
@@ -146,7 +149,9 @@ void Model<Device>::layout_adapters(Arena<Device>& arena) {
         compute = {compute_parameters_.empty() ? nullptr : compute_parameters_.data() + next, rows, cols};
         next += rows * cols;
     };
+    std::vector<int64_t> begins;
     for (Block<Device>& block : blocks_) {
+        begins.push_back(next);
         for (QuantizedLinear<Device>& linear : block.linears) {
             take(linear.lora_a, linear.lora_da, linear.compute_a, r * static_cast<int64_t>(linear.adapters.size()),
                  linear.in_features);
@@ -160,6 +165,14 @@ void Model<Device>::layout_adapters(Arena<Device>& arena) {
                 row += r;
             }
         }
+    }
+    // From the top: as many blocks as it takes to keep the network busy.
+    buckets_.clear();
+    int64_t end = next;
+    for (size_t block = blocks_.size(); block-- > 0;) {
+        if (end - begins[block] < kBucketSize && block > 0) continue;
+        buckets_.push_back({block, begins[block], end - begins[block]});
+        end = begins[block];
     }
 }
 

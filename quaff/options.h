@@ -47,7 +47,8 @@ struct Options {
     bool chat = false;
 
     std::string text, path, config;  // tokenize --text, info PATH, --config
-    int64_t seed = 0, threads = 0;
+    int64_t seed = 0, threads = 0, comm_timeout = 20;
+    std::string comm = "auto";
     bool json = false, plan = false, quiet = false;
 
     std::set<std::string> given;      // options set on the command line or in a file, long names without dashes

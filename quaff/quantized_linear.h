@@ -248,6 +248,13 @@ class QuantizedLinear {
         scales_initialised = kept_initialised;
     }
 
+    // What forward() does for the scales, with no input: other ranks have one and move them.
+    void follow_scales(const Device& device, float momentum, LinearWorkspace<Device>& workspace) {
+        if (channels.empty()) return;
+        set_zero<float>(device, as_row(workspace.xmax.first(channels.size())));
+        move_scales(device, momentum, workspace);
+    }
+
     // y [N,O] =, of the input that `input` (linear_input.h) makes first. `saved_z` [N,R] receives dropout(X) A^T unless
     // the pass is an evaluation; then it may be empty.
     template <class Input>
@@ -264,7 +271,7 @@ class QuantizedLinear {
             const ScaledChannels scaled{channel_index, s.data()};
             if (pass.mode == Mode::train && n > 0) {
                 input.make_absmax(device, workspace.xmax.data(), channel_index);
-                move_scales(device, pass, workspace);
+                move_scales(device, pass.scale_momentum, workspace);
                 PlainInput<Device>{x}.make_quantized(device, rows, scaled);
             } else {
                 input.make_quantized(device, rows, scaled);
@@ -341,10 +348,11 @@ class QuantizedLinear {
                 padded_features(device, features)};
     }
 
-    // Towards the maxima in workspace.xmax.
-    void move_scales(const Device& device, const PassInfo& pass, LinearWorkspace<Device>& workspace) {
+    // Towards the largest of all ranks' maxima in workspace.xmax, so that every rank goes on with the same scales.
+    void move_scales(const Device& device, float momentum, LinearWorkspace<Device>& workspace) {
+        device.comm->all_reduce_max(workspace.xmax.first(channels.size()));
         if (scales_initialised) {
-            update_scales(device, s, workspace.xmax.data(), outlier_wmax.data(), pass.scale_momentum);
+            update_scales(device, s, workspace.xmax.data(), outlier_wmax.data(), momentum);
         } else {
             scales_from_maxima(device, s, workspace.xmax.data(), outlier_wmax.data());
             scales_initialised = true;

@@ -43,6 +43,11 @@ void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figur
                          {"tokens_per_second", tokens_per_second},
                          {"sol", figures.speed_of_light},
                          {"peak_memory_bytes", figures.peak_memory}};
+    if (figures.ranks > 1) {
+        line["ranks"] = figures.ranks;
+        line["communication_seconds"] = figures.communication.seconds;
+        line["communication_bytes"] = figures.communication.bytes;
+    }
     if (figures.loss_scale > 1 || figures.skipped > 0) {
         line["loss_scale"] = figures.loss_scale;
         line["skipped_steps"] = figures.skipped;
@@ -64,7 +69,7 @@ void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figur
     };
     flag("loss_zscore", loss_spikes_.update(figures.loss));
     if (std::isfinite(figures.grad_norm)) flag("grad_norm_zscore", grad_norm_spikes_.update(figures.grad_norm));
-    log_->write(line);
+    if (log_) log_->write(line);
     terminal_.status(progress_bar(step, total_steps, 30) + " ETA " + remaining);
 }
 
@@ -75,7 +80,7 @@ void RunReport::evaluation(int64_t step, const std::string& when, const Evaluati
                          {"eval_token_accuracy", evaluation.token_accuracy()},
                          {"eval_labelled_tokens", evaluation.labelled}};
     if (evaluation.exact) line["eval_exact_match"] = evaluation.exact_match();
-    log_->write(line);
+    if (log_) log_->write(line);
     terminal_.line(concat("evaluation ", when, ": ", in_words(evaluation)));
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "llmc/comm.h"
 #include "llmc/data/examples.h"
 #include "llmc/log.h"
 #include "llmc/spike_detector.h"
@@ -27,7 +28,9 @@ struct StepFigures {
     double speed_of_light = 0;  // least possible seconds / seconds
     int64_t peak_memory = 0;    // bytes, so far
     double loss_scale = 1;      // of this step
-    int64_t skipped = 0;        // steps so far whose gradient overflowed fp16 and was not taken
+    int64_t ranks = 1;
+    Traffic communication;  // of rank 0, where there are several
+    int64_t skipped = 0;    // steps so far whose gradient overflowed fp16 and was not taken
 };
 
 // An evaluation example, and the model's own answers to its source.
@@ -40,7 +43,8 @@ class RunReport {
   public:
     RunReport(const Options& options, Terminal& terminal) : options_(options), terminal_(terminal) {}
 
-    // out/log.jsonl, empty, or with the lines of the run before that `keep` returns true for.
+    // Without it nothing is logged: out/log.jsonl, empty, or with the lines of the run before that `keep` returns true
+    // for.
     void open_log(const JsonLog::Keep& keep = nullptr);
     // `seconds_left` is an estimate.
     void step(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left);

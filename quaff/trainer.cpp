@@ -13,6 +13,7 @@
 #include "quaff/checkpoint_folder.h"
 #include "quaff/devices.h"
 #include "quaff/generate.h"
+#include "quaff/ranks.h"
 
 namespace quaff {
 namespace {
@@ -68,7 +69,12 @@ std::vector<int32_t> prompt_of(const Example& example) {
 
 template <class Device>
 Trainer<Device>::Trainer(const Options& options, Terminal& terminal, const Device& device)
-    : options_(options), terminal_(terminal), device_(device), setup_(options, terminal), report_(options, terminal) {}
+    : options_(options),
+      terminal_(terminal),
+      device_(device),
+      comm_(*device_.comm),
+      setup_(options, terminal),
+      report_(options, terminal) {}
 
 // ---- before the first step -----------------------------------------------------------------------------------------
 
@@ -89,19 +95,34 @@ void Trainer<Device>::read_data() {
 template <class Device>
 void Trainer<Device>::plan_steps() {
     sampler_.emplace(train_.examples, options_.batch_size, static_cast<uint64_t>(options_.seed));
-    const int64_t per_epoch = sampler_->steps_per_epoch(options_.gradient_accumulation_steps);
+    window_ = state_.window > 0 ? state_.window : options_.gradient_accumulation_steps * comm_.size();
+    const int64_t per_epoch = sampler_->steps_per_epoch(window_);
     total_steps_ = options_.max_steps > 0
                        ? options_.max_steps
                        : static_cast<int64_t>(std::ceil(options_.epochs * static_cast<double>(per_epoch)));
     schedule_.emplace(options_.lr_scheduler, options_.learning_rate, total_steps_, options_.warmup_ratio);
-    limits_ = sampler_->limits(0, total_steps_, options_.gradient_accumulation_steps);
+    limits_ = sampler_->limits(0, total_steps_, window_);
     // Evaluation fits the memory that training needs, unless a single one of its examples is longer.
     eval_batches_ = sequential_batches(eval_.examples, options_.batch_size, limits_.max_tokens);
     limits_.include(batch_limits(eval_.examples, eval_batches_));
 }
 
+// Before anything is computed with them: files of one name may differ between hosts.
+template <class Device>
+void Trainer<Device>::agree_with_ranks() {
+    if (comm_.size() == 1) return;
+    require_same(comm_, {{"model", fingerprint(setup_.checkpoint())},
+                         {"--data", data_fingerprint_},
+                         {"--eval-data", fingerprint(eval_.examples)},
+                         {"number of steps", std::to_string(total_steps_)},
+                         {"step to go on from", std::to_string(state_.step)}});
+    for (const std::string& line : describe_ranks(comm_, device_.describe())) terminal_.line(line);
+}
+
 template <class Device>
 void Trainer<Device>::prepare_out() {
+    comm_.barrier();  // nobody reads there any more
+    if (!comm_.is_first()) return;
     const fs::path out = options_.out, origin = resumed_from_.empty() ? "" : run_folder(resumed_from_);
     const bool goes_on_here = !resumed_from_.empty() && fs::equivalent(origin, out);
     const fs::path aside = goes_on_here ? set_later_steps_aside(out, state_.step) : set_earlier_run_aside(out);
@@ -166,8 +187,10 @@ ordered_json Trainer<Device>::run(bool& stopped) {
         prepare();
         train();
         if (eval_.size() > 0) eval_after = to_json(evaluate_now("after"));
-        write_folder(fs::path(options_.out) / "adapter",
-                     [&](const fs::path& folder) { save_adapter(folder, *model_, frozen_, options_); });
+        check_ranks_agree();
+        if (comm_.is_first())
+            write_folder(fs::path(options_.out) / "adapter",
+                         [&](const fs::path& folder) { save_adapter(folder, *model_, frozen_, options_); });
     } catch (const StoppedBySignal&) {
         stopped = true;
         terminal_.clear_status();
@@ -204,12 +227,15 @@ ordered_json Trainer<Device>::run(bool& stopped) {
 // Everything up to the first step: data, channels, the model as it begins or as the checkpoint left it.
 template <class Device>
 void Trainer<Device>::prepare() {
+    comm_.set_time_limit(kPatience);
     read_data();
-    plan_steps();
     // A mistyped --resume is told before a folder of that name is made.
     if (options_.resume.empty() || fs::exists(options_.out)) claim_out();
     find_checkpoint();
     if (!out_lock_) claim_out();
+    plan_steps();
+    if (!resumed_from_.empty()) check_resumable(state_, state_now(), resumed_from_);
+    agree_with_ranks();
     // A run may go on on another device than it began on.
     if (!Device::scales_loss) state_.loss_scale.stop();
     if (Device::scales_loss && !state_.loss_scale.active) state_.loss_scale.start();
@@ -221,15 +247,25 @@ void Trainer<Device>::prepare() {
     terminal_.line(model_->plan().table());
 
     peak_ = measure_peak(device_);
+    double peaks[] = {peak_.int8_operations, peak_.float_operations};
+    comm_.sum(peaks);
+    peak_ = {peaks[0], peaks[1]};
     work_.emplace(setup_.config(), build, frozen_.outliers, model_->n_recomputed());
-    terminal_.line(format("peak of %s, measured: %.0f int8 and %.0f %s GFLOP/s", device_.describe().c_str(),
+    const std::string computes = comm_.size() > 1 ? counted(comm_.size(), "rank") + " together" : device_.describe();
+    terminal_.line(format("peak of %s, measured: %.0f int8 and %.0f %s GFLOP/s", computes.c_str(),
                           peak_.int8_operations * 1e-9, peak_.float_operations * 1e-9, Device::compute_name));
     prepare_out();
-    if (!resumed_from_.empty()) terminal_.line("resumed from " + resumed_from_);
+    if (resumed_from_.empty()) return;
+    terminal_.line("resumed from " + resumed_from_);
+    if (state_.ranks != comm_.size())
+        terminal_.warn(concat("the run goes on with ", counted(comm_.size(), "rank"), " and was of ", state_.ranks,
+                              ": a step takes ", window_, " micro-batches as before, up to ",
+                              (window_ + comm_.size() - 1) / comm_.size(), " of each rank"));
 }
 
 template <class Device>
 void Trainer<Device>::claim_out() {
+    if (!comm_.is_first()) return;
     make_directories(options_.out);
     out_lock_.emplace(options_.out);
 }
@@ -238,10 +274,11 @@ template <class Device>
 void Trainer<Device>::find_checkpoint() {
     if (options_.resume.empty()) return;
     const std::string& from = options_.resume == kNewestCheckpoint ? options_.out : options_.resume;
-    resumed_from_ = checkpoint_to_resume(from, [&](const std::string& damage) { terminal_.warn(damage); }).string();
+    if (comm_.is_first())
+        resumed_from_ = checkpoint_to_resume(from, [&](const std::string& damage) { terminal_.warn(damage); }).string();
+    comm_.broadcast(resumed_from_);
     last_checkpoint_ = resumed_from_;
     state_ = read_state(resumed_from_);
-    check_resumable(state_, state_now(), resumed_from_);
 }
 
 template <class Device>
@@ -251,11 +288,15 @@ void Trainer<Device>::train() {
         state_.answers_before = answers();
     }
     rehearse();
+    comm_.barrier();
     first_step_ = state_.step;
     while (state_.step < total_steps_) {
         stop_if_asked();
         const int64_t step = state_.step + 1;
         const StepFigures figures = take_step_or_say_where(step);
+        longest_step_ = std::max(longest_step_, figures.seconds);
+        // A rank whose share is the smaller one waits for the others' as long as a step may take.
+        comm_.set_time_limit(static_cast<double>(options_.comm_timeout) + 2 * longest_step_);
         const double mean_seconds = training_seconds_ / static_cast<double>(step - first_step_);
         report_.step(step, total_steps_, figures, mean_seconds * static_cast<double>(total_steps_ - step));
         const bool last = step == total_steps_;
@@ -271,7 +312,7 @@ template <class Device>
 void Trainer<Device>::rehearse() {
     if constexpr (Device::rehearses) {
         if (!wants_rehearsal(device_)) return;
-        const int64_t epoch = sampler_->window(state_.step, options_.gradient_accumulation_steps).epoch;
+        const int64_t epoch = sampler_->window(state_.step, window_).epoch;
         std::set<int64_t> rehearsed;
         for (int64_t i = 0; i < sampler_->micro_batches_per_epoch() && state_.step < total_steps_; ++i) {
             const std::vector<int64_t> indices = sampler_->micro_batch(epoch, i);
@@ -301,39 +342,50 @@ StepFigures Trainer<Device>::take_step_or_say_where(int64_t step) {
 template <class Device>
 StepFigures Trainer<Device>::take_step(int64_t step) {
     const auto begin = std::chrono::steady_clock::now();
-    const Window window = sampler_->window(step - 1, options_.gradient_accumulation_steps);
+    const Window window = sampler_->window(step - 1, window_);
+    const std::vector<int64_t> share = sampler_->share(window, comm_.rank(), comm_.size());
+    const auto [tokens, labelled] = sampler_->totals(window);
+    const Traffic traffic = comm_.traffic();
     std::vector<Batch> batches;
     StepFigures taken;
+    taken.tokens = tokens;
+    taken.labelled = labelled;
     Work work;
-    for (int64_t i = 0; i < window.count; ++i) {
-        batches.push_back(pack_examples(train_.examples, sampler_->micro_batch(window.epoch, window.first + i)));
-        taken.tokens += batches.back().n_tokens();
-        taken.labelled += batches.back().n_labelled();
+    for (const int64_t m : share) {
+        batches.push_back(pack_examples(train_.examples, sampler_->micro_batch(window.epoch, m)));
         work += work_->of(batches.back());
     }
+    const auto mine = static_cast<int64_t>(share.size());
+    const bool may_stop = comm_.size() == 1 && mine > 1;
     // Should a signal end the run in the middle of the window, the step was never begun: the scales go back too.
-    if (window.count > 1) model_->keep_scales();
+    if (may_stop) model_->keep_scales();
     LossScale& scale = state_.loss_scale;
     model_->zero_gradients();
     double loss_sum = 0;
-    for (int64_t i = 0; i < window.count; ++i) {
+    for (int64_t i = 0; i < mine; ++i) {
         const Batch& batch = batches[static_cast<size_t>(i)];
         model_->forward(batch, static_cast<float>(scale.value / static_cast<double>(taken.labelled)),
-                        static_cast<uint64_t>(state_.micro_batches + i));
-        model_->backward(batch);
+                        static_cast<uint64_t>(state_.micro_batches + share[static_cast<size_t>(i)] - window.first));
+        model_->backward(batch, /*last=*/i + 1 == mine);
         const double loss = model_->losses().loss;  // here the host waits for the device
         if (!std::isfinite(loss)) fail_nonfinite("loss", loss);
         loss_sum += loss;
-        if (after_micro_batch) after_micro_batch(step, i + 1, window.count);
-        if (signals_.requested() && i + 1 < window.count) {
+        if (after_micro_batch) after_micro_batch(step, i + 1, mine);
+        if (may_stop && signals_.requested() && i + 1 < mine) {
             model_->restore_scales();
             throw StoppedBySignal{};
         }
         terminal_.status(format("step %lld/%lld  micro-batch %lld/%lld", static_cast<long long>(step),
                                 static_cast<long long>(total_steps_), static_cast<long long>(i + 1),
-                                static_cast<long long>(window.count)));
+                                static_cast<long long>(mine)));
     }
-    taken.loss = loss_sum / static_cast<double>(taken.labelled);
+    if (mine * comm_.size() < window.count) model_->follow();  // others have one micro-batch more
+    model_->sum_gradients();
+    double sums[] = {loss_sum, work.int8_operations, work.float_operations, signals_.requested() ? 1.0 : 0.0};
+    comm_.sum(sums);
+    taken.loss = sums[0] / static_cast<double>(taken.labelled);
+    work = {sums[1], sums[2]};
+    all_stop_ = sums[3] > 0;
     taken.grad_norm = model_->gradient_norm() / scale.value;
     taken.learning_rate = schedule_->at(step);
     taken.loss_scale = scale.value;
@@ -355,6 +407,8 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
     taken.peak_memory = device_.peak_memory();
 
     taken.seconds = seconds_since(begin);
+    taken.ranks = comm_.size();
+    taken.communication = {comm_.traffic().bytes - traffic.bytes, comm_.traffic().seconds - traffic.seconds};
     const bool has_peak = peak_.int8_operations > 0 && peak_.float_operations > 0;
     const double floor =
         has_peak ? work.int8_operations / peak_.int8_operations + work.float_operations / peak_.float_operations : 0;
@@ -379,6 +433,7 @@ void Trainer<Device>::fail_nonfinite(const std::string& what, double value) {
 
 template <class Device>
 Evaluation Trainer<Device>::evaluate_now(const std::string& when) {
+    comm_.set_time_limit(kPatience);
     const Progress tell = progress();
     const Evaluation evaluation =
         evaluate(*model_, eval_, eval_batches_, exact_match_,
@@ -390,7 +445,7 @@ Evaluation Trainer<Device>::evaluate_now(const std::string& when) {
 template <class Device>
 ordered_json Trainer<Device>::answers() {
     ordered_json texts = ordered_json::array();
-    if (!exact_match_ || !setup_.tokenizer()) return texts;
+    if (!exact_match_ || !setup_.tokenizer() || !comm_.is_first()) return texts;
     const std::vector<int32_t> end = setup_.end_tokens();
     for (int64_t i = 0; i < std::min(kAnswers, eval_.size()); ++i) {
         const Example& example = eval_.examples[static_cast<size_t>(i)];
@@ -407,6 +462,8 @@ template <class Device>
 TrainingState Trainer<Device>::state_now() const {
     TrainingState state = state_;
     state.seed = options_.seed;
+    state.ranks = comm_.size();
+    state.window = window_;
     state.model = fingerprint(setup_.checkpoint());
     state.data = data_fingerprint_;
     state.options = resume_rows(options_);
@@ -416,18 +473,33 @@ TrainingState Trainer<Device>::state_now() const {
 }
 
 template <class Device>
+void Trainer<Device>::check_ranks_agree() {
+    if (comm_.size() == 1) return;
+    Sha256 digest;
+    const auto update = [&](std::span<const float> values) {
+        digest.update({reinterpret_cast<const char*>(values.data()), values.size_bytes()});
+    };
+    for (const std::span<float> values : {model_->parameters(), model_->adam_m(), model_->adam_v()})
+        update(model_->read(values));
+    for (const LayerScales& layer : model_->scales()) update(layer.s);
+    require_same(comm_, {{concat("state after step ", state_.step), digest.finish()}});
+}
+
+template <class Device>
 void Trainer<Device>::write_checkpoint_now() {
-    write_checkpoint(options_.out, state_.step, options_.save_total_limit, [&](const fs::path& folder) {
-        save_adapter(folder, *model_, frozen_, options_);
-        write_moments(folder, *model_);
-        write_state(folder, state_now());
-    });
+    check_ranks_agree();
+    if (comm_.is_first())
+        write_checkpoint(options_.out, state_.step, options_.save_total_limit, [&](const fs::path& folder) {
+            save_adapter(folder, *model_, frozen_, options_);
+            write_moments(folder, *model_);
+            write_state(folder, state_now());
+        });
     last_checkpoint_ = (fs::path(options_.out) / ("checkpoint-" + std::to_string(state_.step))).string();
 }
 
 template <class Device>
 void Trainer<Device>::stop_if_asked() const {
-    if (signals_.requested()) throw StoppedBySignal{};
+    if (comm_.size() == 1 ? signals_.requested() : all_stop_) throw StoppedBySignal{};
 }
 
 template <class Device>

@@ -2,11 +2,16 @@
 //
 //   read data -> outlier channels -> build and quantise -> evaluate -> steps -> evaluate -> out/adapter
 //
-// One step takes `gradient_accumulation_steps` micro-batches. With L the labelled tokens of all of them,
+// One step takes `gradient_accumulation_steps` micro-batches of every rank (llmc/comm.h). With L the labelled tokens of
+// all of them,
 //
 //   loss     = sum of their tokens' losses / L
 //   gradient = d loss / d adapters; scaled by min(1, max_grad_norm / (norm + 1e-6)), torch's clip_grad_norm_
 //   AdamW with the schedule's learning rate
+//
+// The ranks share out the micro-batches that one process would take one after the other, so that P ranks with
+// accumulation A compute what a single one with P A does, to rounding; with --method quaff the scales move once for the
+// P micro-batches that are computed at a time, towards the largest of their maxima. Only rank 0 writes.
 //
 // Everything random is a function of the seed and a counter, so a run that is resumed goes on as if it had never
 // stopped.
@@ -53,6 +58,7 @@ class Trainer {
     void prepare();
     void read_data();
     void plan_steps();
+    void agree_with_ranks();
     void claim_out();
     void find_checkpoint();
     void prepare_out();
@@ -64,6 +70,8 @@ class Trainer {
     [[noreturn]] void fail_nonfinite(const std::string& what, double value);
 
     Evaluation evaluate_now(const std::string& when);
+    // Throws unless all ranks hold the same adapters, moments and scales, to the bit.
+    void check_ranks_agree();
     // The model's own answers to the first evaluation examples.
     nlohmann::ordered_json answers();
 
@@ -75,6 +83,7 @@ class Trainer {
     const Options& options_;
     Terminal& terminal_;
     Device device_;
+    Comm& comm_;
     StopSignals signals_;
     RunSetup setup_;
     RunReport report_;
@@ -88,6 +97,8 @@ class Trainer {
     std::optional<Sampler> sampler_;
     std::optional<LearningRateSchedule> schedule_;
     int64_t total_steps_ = 0;
+    int64_t window_ = 0;     // micro-batches of a step, of all ranks
+    bool all_stop_ = false;  // a signal has reached one of several ranks, and all know
     BatchLimits limits_;
 
     FrozenLayers frozen_;
@@ -101,6 +112,7 @@ class Trainer {
     std::string last_checkpoint_;
     int64_t first_step_ = 0;       // steps that were taken before this process
     double training_seconds_ = 0;  // of the steps this process took
+    double longest_step_ = 0;
     int64_t training_tokens_ = 0;
 };
 

@@ -48,6 +48,8 @@ void write_state(const fs::path& folder, const TrainingState& state) {
                                            {"step", state.step},
                                            {"epoch", state.epoch},
                                            {"loss", state.loss},
+                                           {"ranks", state.ranks},
+                                           {"micro_batches_per_step", state.window},
                                            {"model", {{"fingerprint", state.model}}},
                                            {"data", {{"fingerprint", state.data}, {"next_step", state.step}}},
                                            {"rng", {{"seed", state.seed}, {"micro_batches", state.micro_batches}}},
@@ -71,6 +73,10 @@ TrainingState read_state(const fs::path& folder) {
     state.step = object.integer("step", 0, INT64_MAX);
     state.epoch = object.number("epoch", 0, 1e18);
     state.loss = object.number("loss", -1e30, 1e30);
+    if (object.has("ranks")) {
+        state.ranks = object.integer("ranks", 1, INT32_MAX);
+        state.window = object.integer("micro_batches_per_step", 0, INT64_MAX);
+    }
     state.model = object.object("model").string("fingerprint");
     state.data = object.object("data").string("fingerprint");
     state.seed = object.object("rng").integer("seed", 0, INT64_MAX);

@@ -26,7 +26,9 @@ struct TrainingState {
     int64_t micro_batches = 0;  // taken in them: the dropout stream of the next one
     double epoch = 0;
     int64_t seed = 0;
-    double loss = 0;  // of the last step
+    int64_t ranks = 1;   // that took the steps so far
+    int64_t window = 0;  // micro-batches of a step, of all ranks; 0: --gradient-accumulation-steps
+    double loss = 0;     // of the last step
     LossScale loss_scale;
     std::string model;  // fingerprint of the model's config and files
     std::string data;   // fingerprint of the training examples

@@ -14,6 +14,7 @@
 #include "quaff/generate.h"
 #include "quaff/info.h"
 #include "quaff/merge.h"
+#include "quaff/ranks.h"
 #include "quaff/rope_table.h"
 #include "quaff/run_setup.h"
 #include "quaff/trainer.h"
@@ -101,8 +102,10 @@ int calibrate_verb(const Options& options, Terminal& terminal, const Device& dev
     const Dataset examples = setup.read(data);
     const FrozenLayers frozen = resolve_frozen_layers(setup, device, "", examples.examples, show_progress(terminal));
     const fs::path path = options.outliers.empty() ? default_outlier_path(frozen.outliers) : fs::path(options.outliers);
-    if (path.has_parent_path()) make_directories(path.parent_path());
-    write_outlier_channels(path, frozen.outliers);
+    if (device.comm->is_first()) {
+        if (path.has_parent_path()) make_directories(path.parent_path());
+        write_outlier_channels(path, frozen.outliers);
+    }
 
     int64_t channels = 0;
     for (const auto& [module, list] : frozen.outliers.channels) channels += static_cast<int64_t>(list.size());
@@ -266,6 +269,10 @@ int info_verb(const Options& options, Terminal& terminal, const Device& device) 
 template <class Device>
 int run_verb(const Options& options, Terminal& terminal, const Device& device) {
     for (const std::string& name : options.unused) terminal.warn(concat(options.verb, " makes no use of --", name));
+    // What ranks do not share is done by the first of them.
+    const bool shared = options.verb == "train" || options.verb == "eval" || options.verb == "calibrate";
+    if (!device.comm->is_first() && (!shared || options.plan || options.show_tokens > 0)) return kDone;
+    device.comm->set_time_limit(kPatience);
     if (options.show_tokens > 0) return show_tokens_verb(options, terminal);
     if (options.verb == "calibrate") return calibrate_verb(options, terminal, device);
     if (options.verb == "eval") return evaluate_verb(options, terminal, device);

@@ -24,6 +24,9 @@ else
     needs sentencepiece_processor.h libsentencepiece-dev
 fi
 
+# Without OpenMPI the program is built all the same and runs as one process.
+[ "$what" = tests ] || command -v mpicc >/dev/null || echo "OpenMPI is not here: no mpirun for this build (make deps)" >&2
+
 if [ ${#missing[@]} -gt 0 ]; then
     echo "Missing packages: ${missing[*]}. Run: make deps" >&2
     exit 1

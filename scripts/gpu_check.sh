@@ -97,9 +97,6 @@ demo cuda "$dtype" fp
 demo cuda fp32 quaff
 
 check "kernels" 120 dev/cuda/run_all.sh --quick --from "$build" && shown+=("kernels")
-for benchmark in memory gemm; do
-    check "$benchmark" 30 "$build/dev/cuda/$benchmark" && shown+=("$benchmark")
-done
 
 # A step of Phi-3-mini: random weights, 4 packed sequences of 2,048 tokens, r = 16 on every linear.
 export phi3=$build/phi3_mini

@@ -10,6 +10,8 @@ packages=(
     "libcli11-dev|the command line and --config files"
     "libpcre2-dev|the regular expressions of tokenizer.json"
     "libsentencepiece-dev|tokenizer.model"
+    "libopenmpi-dev|several processes that train together, on one machine or many; without it there is one"
+    "openmpi-bin|mpirun, which starts them"
     "catch2|the tests"
 )
 

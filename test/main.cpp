@@ -1,10 +1,14 @@
-// The test runner. Catch2 3 brings its own main() as a library, Catch2 2 compiles it here.
+// The test runner. Catch2 2 is compiled here, Catch2 3 is a library.
 #if __has_include(<catch2/catch_all.hpp>)
 #include <catch2/catch_session.hpp>
-int main(int argc, char** argv) {
-    return Catch::Session().run(argc, argv);
-}
 #else
-#define CATCH_CONFIG_MAIN
+#define CATCH_CONFIG_RUNNER
 #include <catch2/catch.hpp>
 #endif
+
+#include "llmc/thread_waiting.h"
+
+int main(int argc, char** argv) {
+    llmc::let_threads_sleep(argv);
+    return Catch::Session().run(argc, argv);
+}

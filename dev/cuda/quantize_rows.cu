@@ -8,6 +8,7 @@
 //   quantize_rows_outliers   v = Xh, x with channel channels[j] divided by s[j];  outliers[n,j] = Xh[n,channels[j]]
 //   rmsnorm_quantize         the same behind RMSNorm with its residual:  x = out of rmsnorm.cu
 //   swiglu_quantize          the same behind SwiGLU:                     x = g sigmoid(g) u
+//   quantize_gradient_rows   v[n,i] = dy[n,i] col_scale[i]
 //
 // n: tokens; i: channels. All outputs are written (=). q's rows and columns are padded to multiples of 16 with zeros,
 // as the int8 GEMM wants them.
@@ -21,6 +22,9 @@
 //                            kernel 2   llmc/cuda/rmsnorm.cuh: one kernel, the same bits
 //   swiglu_quantize          kernel 1   swiglu_forward; quantize_rows
 //                            kernel 2   llmc/cuda/swiglu.cuh: one kernel, the same bits
+//   quantize_gradient_rows   kernel 1   two kernels: the scaled rows to memory in fp32, then quantize_rows
+//                            kernel 2   a warp a row: scaled as they are read, both times
+//                            kernel 3   llmc/cuda/quantize.cuh: a block a row, held in shared memory, 16 bytes a load
 //
 // Bytes count what the fused kernel has to move, for all versions of an operator: rates compare as times do.
 #include "dev/cuda/common.cuh"
@@ -76,6 +80,31 @@ __global__ void scale_outliers_kernel1(Matrix<T> scaled, Matrix<T> outliers, Mat
         scaled(n, channels[j]) = value;
         outliers(n, j) = value;
     }
+}
+
+// The first of the two kernels.
+template <class T>
+__global__ void scale_columns_kernel1(Matrix<float> scaled, Matrix<const T> dy, const float* col_scale) {
+    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t n = index / dy.cols, i = index % dy.cols;
+    if (n < dy.rows) scaled(n, i) = to_float(dy(n, i)) * col_scale[i];
+}
+
+// As quantize_rows_kernel2.
+template <class T>
+__global__ void quantize_gradient_rows_kernel2(Matrix<int8_t> q, float* row_scale, Matrix<const T> dy,
+                                               const float* col_scale) {
+    const int lane = threadIdx.x % kWarpSize;
+    const int64_t n = (blockIdx.x * blockDim.x + threadIdx.x) / kWarpSize;
+    if (n >= q.rows) return;
+    float largest = 0;
+    if (n < dy.rows)
+        for (int64_t i = lane; i < dy.cols; i += kWarpSize)
+            largest = fmaxf(largest, fabsf(to_float(dy(n, i)) * col_scale[i]));
+    const float scale = cuda::scale_from_magnitude(cuda::magnitude_bits(cuda::warp_max(largest)));
+    if (n < dy.rows && lane == 0) row_scale[n] = scale;
+    for (int64_t i = lane; i < q.cols; i += kWarpSize)
+        q(n, i) = n < dy.rows && i < dy.cols ? cuda::quantize(to_float(dy(n, i)) * col_scale[i], scale) : 0;
 }
 
 constexpr int64_t kPadding = 16;
@@ -293,8 +322,53 @@ void behind_swiglu(const Bench<T>& bench, const Shape& shape) {
     });
 }
 
+template <class T>
+void quantize_gradient(const Bench<T>& bench, const Shape& shape) {
+    const auto& device = bench.device;
+    const int64_t n = shape[0], channels = shape[1];
+    const Tensor<T> dy(n, channels, 1, 3);
+    const Tensor<float> col_scale(1, channels, 2), scaled(n, channels);
+    Quantized<T> to(n, channels);
+    bench.run({
+        .name = "quantize_gradient_rows",
+        .shape = shape,
+        .work = moved(dy.bytes() + to.q.bytes() + to.row_scale.bytes()),
+        .reference =
+            [&] {
+                const Matrix<int8_t> padded_q = to.expected_q;
+                cpu::quantize_gradient_rows({}, padded_q.first_rows(n), to.expected_scale.data(),
+                                            dy.template host<float>(), col_scale.host<float>().data());
+            },
+        .outputs = {written("q", to.q, to.expected_q, {}), written("row_scale", to.row_scale, to.expected_scale, {})},
+        .versions = {{1,
+                      "scaled to memory, then quantize_rows",
+                      {256, 32, 64, 128, 512, 1024},
+                      [&](int block) {
+                          cuda::launch(device, "scale_columns_kernel1", scale_columns_kernel1<T>,
+                                       blocks(n * channels, block), block, 0, scaled, dy, col_scale.data());
+                          cuda::quantize_scaled_rows<float>(device, "quantize_rows", to.q_view(channels),
+                                                            to.row_scale.data(), scaled, nullptr);
+                      }},
+                     {2,
+                      "a warp a row, scaled as it is read",
+                      {256, 32, 64, 128, 512},
+                      [&](int block) {
+                          cuda::launch(device, "quantize_gradient_rows_kernel2", quantize_gradient_rows_kernel2<T>,
+                                       blocks(to.q.rows() * kWarpSize, block), block, 0, to.q, to.row_scale.data(), dy,
+                                       col_scale.data());
+                      }},
+                     {3,
+                      "llmc: a block a row, held",
+                      {},
+                      [&](int) {
+                          cuda::quantize_gradient_rows<T>(device, to.q_view(channels), to.row_scale.data(), dy,
+                                                          col_scale.data());
+                      }}},
+    });
+}
+
 const Program kProgram{
-    .operators = "quantize_rows, quantize_rows_outliers, rmsnorm_quantize, swiglu_quantize",
+    .operators = "quantize_rows, quantize_rows_outliers, rmsnorm_quantize, swiglu_quantize, quantize_gradient_rows",
     .dimensions = "tokens x channels",
     .odd = {{5, 64}, {3, 61}, {2, 1000}, {33, 1}, {1, 8301}},
     .timed = {{8192, 3072}, {8192, 8192}},
@@ -308,5 +382,6 @@ int main(int argc, char** argv) {
         quantize_outliers(bench, shape);
         behind_rmsnorm(bench, shape);
         behind_swiglu(bench, shape);
+        quantize_gradient(bench, shape);
     });
 }

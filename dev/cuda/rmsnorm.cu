@@ -7,6 +7,8 @@
 // backward, with g = dout weight and h = r rstd:
 //   dr[n,c] += rstd[n] (g[n,c] - h[n,c] mean_c(g h))
 //
+// apply: out again from r and rstd, where backward needs it and it was not kept.
+//
 // n: tokens; c: channels. `out`, `r`, `rstd` are written (=), `dr` is accumulated (+=).
 //
 //   forward    kernel 1   a thread a row: neighbours of a warp read addresses a row apart, 32 transactions for one
@@ -16,8 +18,11 @@
 //   backward   kernel 1   a thread a row
 //              kernel 2   a warp a row
 //              kernel 3   llmc/cuda/rmsnorm.cuh: a block a row, 16 bytes a load, dout and r kept in shared memory
+//   apply      kernel 1   a thread an element
+//              kernel 2   llmc/cuda/rmsnorm.cuh: a thread eight neighbours, 16 bytes a load
 //
-// Bytes: forward reads x and y and writes r and out; backward reads dout, r and dr and writes dr.
+// Bytes: forward reads x and y and writes r and out; backward reads dout, r and dr and writes dr; apply reads r and
+// writes out.
 #include "dev/cuda/common.cuh"
 #include "llmc/cpu/rmsnorm.h"
 #include "llmc/cuda/rmsnorm.cuh"
@@ -111,6 +116,13 @@ __global__ void rmsnorm_backward_kernel2(Matrix<T> dresidual, Matrix<const T> do
 }
 
 template <class T>
+__global__ void rmsnorm_apply_kernel1(Matrix<T> out, Matrix<const T> residual, const float* rstd, const T* weight) {
+    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t n = index / out.cols, c = index % out.cols;
+    if (n < out.rows) out(n, c) = from_float<T>(to_float(residual(n, c)) * rstd[n] * to_float(weight[c]));
+}
+
+template <class T>
 void forward(const Bench<T>& bench, const Shape& shape) {
     const auto& device = bench.device;
     const int64_t n = shape[0], channels = shape[1];
@@ -173,7 +185,7 @@ void backward(const Bench<T>& bench, const Shape& shape) {
     const auto& device = bench.device;
     const int64_t n = shape[0], channels = shape[1];
     const Tensor<T> dout(n, channels, 1), residual(n, channels, 2), weight(1, channels, 3), before(n, channels, 4);
-    const Tensor<T> dresidual(n, channels);
+    const Tensor<T> dresidual(n, channels, 4);
     const Tensor<float> rstd(1, n, 5);
     auto expected = before.template host<double>();
 
@@ -214,8 +226,41 @@ void backward(const Bench<T>& bench, const Shape& shape) {
     });
 }
 
+template <class T>
+void apply(const Bench<T>& bench, const Shape& shape) {
+    const auto& device = bench.device;
+    const int64_t n = shape[0], channels = shape[1];
+    const Tensor<T> residual(n, channels, 2), weight(1, channels, 3), out(n, channels);
+    const Tensor<float> rstd(1, n, 5);
+    HostMatrix<double> expected(n, channels);
+    bench.run({
+        .name = "rmsnorm_apply",
+        .shape = shape,
+        .work = moved(2 * out.bytes()),
+        .reference =
+            [&] {
+                cpu::rmsnorm_apply<double>({}, expected, residual.template host<double>(),
+                                           rstd.template host<double>().data(), weight.template host<double>().data());
+            },
+        // Two fp32 products.
+        .outputs = {written("out", out, expected, rounded_to<T>({2e-7, 0}))},
+        .versions = {{1,
+                      "a thread an element",
+                      {256, 32, 64, 128, 512, 1024},
+                      [&](int block) {
+                          cuda::launch(device, "rmsnorm_apply_kernel1", rmsnorm_apply_kernel1<T>,
+                                       blocks(n * channels, block), block, 0, out, residual, rstd.data(),
+                                       weight.data());
+                      }},
+                     {2,
+                      "llmc: 16-byte loads",
+                      {},
+                      [&](int) { cuda::rmsnorm_apply<T>(device, out, residual, rstd.data(), weight.data()); }}},
+    });
+}
+
 const Program kProgram{
-    .operators = "rmsnorm_forward, rmsnorm_backward",
+    .operators = "rmsnorm_forward, rmsnorm_backward, rmsnorm_apply",
     .dimensions = "tokens x channels",
     .odd = {{5, 64}, {3, 61}, {2, 1000}, {67, 1}, {1, 8301}},
     .timed = {{8192, 3072}, {2048, 4096}},
@@ -227,5 +272,6 @@ int main(int argc, char** argv) {
     return run(argc, argv, kProgram, []<class T>(const Bench<T>& bench, const Shape& shape) {
         forward(bench, shape);
         backward(bench, shape);
+        apply(bench, shape);
     });
 }

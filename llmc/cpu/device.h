@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "llmc/comm.h"
 #include "llmc/error.h"
 #include "llmc/memory_limits.h"
 #include "llmc/tensor.h"
@@ -26,6 +27,7 @@ struct Device {
     static constexpr bool rehearses = false;    // Trainer::rehearse
 
     int threads = omp_get_max_threads();
+    Comm* comm = &single_process();  // the ranks that train together
 
     // Anonymous pages: zero, aligned, and resident only once they are touched. Null when there is no more.
     void* allocate(int64_t bytes) const {

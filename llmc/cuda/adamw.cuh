@@ -44,13 +44,9 @@ __global__ void adamw_step_kernel(T* params, const T* grads, T* m, T* v, int64_t
     store_eight(v, i, count, v8);
 }
 
-template <class T, class D>
-void adamw_step(const Device<D>& device, std::span<T> params, std::type_identity_t<std::span<const T>> grads,
-                std::type_identity_t<std::span<T>> m, std::type_identity_t<std::span<T>> v, const AdamWOptions& options,
-                int64_t step, float grad_scale) {
-    static_assert(std::is_same_v<T, float>);
+inline AdamWFactors adamw_factors(const AdamWOptions& options, int64_t step, float grad_scale) {
     const double t = static_cast<double>(step);
-    const AdamWFactors factors{
+    return {
         .decay = static_cast<float>(1.0 - options.learning_rate * options.weight_decay),
         .step_size = static_cast<float>(options.learning_rate / (1.0 - std::pow(options.beta1, t))),
         .root_correction = static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(options.beta2, t))),
@@ -61,9 +57,16 @@ void adamw_step(const Device<D>& device, std::span<T> params, std::type_identity
         .eps = static_cast<float>(options.eps),
         .grad_scale = grad_scale,
     };
+}
+
+template <class T, class D>
+void adamw_step(const Device<D>& device, std::span<T> params, std::type_identity_t<std::span<const T>> grads,
+                std::type_identity_t<std::span<T>> m, std::type_identity_t<std::span<T>> v, const AdamWOptions& options,
+                int64_t step, float grad_scale) {
+    static_assert(std::is_same_v<T, float>);
     const int64_t count = static_cast<int64_t>(params.size());
     launch(device, "adamw_step", adamw_step_kernel<T>, eight_blocks(1, count), kEightThreads, 0, params.data(),
-           grads.data(), m.data(), v.data(), count, factors);
+           grads.data(), m.data(), v.data(), count, adamw_factors(options, step, grad_scale));
 }
 
 }  // namespace cuda

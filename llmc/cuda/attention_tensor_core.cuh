@@ -13,12 +13,10 @@
 // with lse and delta zero, and adds nothing to any sum of a row that exists.
 #pragma once
 
-#include <algorithm>
-#include <bit>
-
 #include "llmc/cuda/attention_band.cuh"
 #include "llmc/cuda/launch.cuh"
 #include "llmc/cuda/mma.cuh"
+#include "llmc/cuda/shared_tile.cuh"
 
 namespace cuda {
 
@@ -38,23 +36,10 @@ __device__ inline float exp2_approximate(float x) {
 #endif
 }
 
-// Rows of one head in shared memory. ldmatrix reads the same 16 bytes of eight successive rows at once, which must lie
-// in different banks, eight times 16 bytes wide: within a row, the index of a 16-byte chunk is xored with as many bits
-// of the row as the row's length leaves in the same bank. That costs no memory, where padding would not fit 64 KiB.
+// Rows of one head in shared memory.
 template <class T, int kHeadDim>
-struct HeadTile {
-    static constexpr int kChunks = kHeadDim / 8;
-    static constexpr int kSwizzleBits = std::min(3, std::countr_zero(static_cast<unsigned>(kChunks)));
-
-    T* data;
-
-    __device__ T* chunk(int row, int index) const {
-        const int swizzle = (row >> (3 - kSwizzleBits)) & ((1 << kSwizzleBits) - 1);
-        return data + (row * kChunks + (index ^ swizzle)) * 8;
-    }
-
-    // Where the next tile can lie.
-    __device__ T* after(int rows) const { return data + rows * kHeadDim; }
+struct HeadTile : SharedTile<T, kHeadDim> {
+    using SharedTile<T, kHeadDim>::chunk, SharedTile<T, kHeadDim>::kChunks;
 
     // Starts to load rows begin .. begin + kRows - 1 of a head.
     template <int kRows>

@@ -14,6 +14,7 @@
 #include <type_traits>
 
 #include "llmc/arena.h"
+#include "llmc/comm.h"
 #include "llmc/cuda/check.cuh"
 #include "llmc/error.h"
 #include "llmc/tensor.h"
@@ -56,6 +57,7 @@ struct Device {
     int index = 0;
     cudaStream_t stream = nullptr;       // the work of all operators, in order
     BlasLt* blas = nullptr;              // the library of the GEMMs; whoever makes the device owns it
+    Comm* comm = &single_process();      // the ranks that train together
     int sm = 0;                          // compute capability: 75 for 7.5
     int multiprocessors = 0;             // how many blocks run at once, at the least
     int64_t l2_bytes = 0;                // what stays in reach of a kernel that reads what the one before wrote

@@ -13,16 +13,40 @@
 
 namespace cuda {
 
-// mask / (1-p) of channels c .. c+7 of row n; c is a multiple of 8.
+// The mask of channels c .. c+7 of row n; c is a multiple of 8.
+class DropoutEight {
+  public:
+    __device__ DropoutEight(const DropoutStream& stream, int64_t n, int64_t c, float p)
+        : words_(dropout_words(stream, static_cast<uint32_t>(n), static_cast<uint32_t>(c / 8))),
+          threshold_(dropout_threshold(p)) {}
+
+    __device__ bool keeps(int k) const {
+        const uint32_t pairs[4] = {words_.x0, words_.x1, words_.x2, words_.x3};
+        return (pairs[k / 2] >> (16 * (k % 2)) & 0xffff) >= threshold_;
+    }
+
+  private:
+    PhiloxWords words_;
+    uint32_t threshold_;
+};
+
+// mask / (1-p) of the same channels.
 __device__ inline Eight<float> dropout_factors(const DropoutStream& stream, int64_t n, int64_t c, float p) {
-    const PhiloxWords words = dropout_words(stream, static_cast<uint32_t>(n), static_cast<uint32_t>(c / 8));
-    const uint32_t pairs[4] = {words.x0, words.x1, words.x2, words.x3};
-    const uint32_t threshold = dropout_threshold(p);
+    const DropoutEight mask(stream, n, c, p);
     const float keep = dropout_keep_factor(p);
     Eight<float> factors;
 #pragma unroll
-    for (int k = 0; k < 8; k++) factors[k] = (pairs[k / 2] >> (16 * (k % 2)) & 0xffff) >= threshold ? keep : 0.0f;
+    for (int k = 0; k < 8; k++) factors[k] = mask.keeps(k) ? keep : 0.0f;
     return factors;
+}
+
+// The mask in a byte: bit k for channel c+k.
+__device__ inline uint32_t dropout_bits(const DropoutStream& stream, int64_t n, int64_t c, float p) {
+    const DropoutEight mask(stream, n, c, p);
+    uint32_t bits = 0;
+#pragma unroll
+    for (int k = 0; k < 8; k++) bits |= static_cast<uint32_t>(mask.keeps(k)) << k;
+    return bits;
 }
 
 template <class T>

@@ -15,7 +15,7 @@ int compute_capability(int index) {
 
 }  // namespace
 
-std::string why_no_gpu() {
+std::string why_no_gpu(int index) {
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
     if (error != cudaSuccess) {
@@ -25,10 +25,16 @@ std::string why_no_gpu() {
         if (error != cudaErrorNoDevice) return concat("CUDA does not start: ", cudaGetErrorString(error));
     }
     if (count == 0) return "no NVIDIA GPU is visible (nvidia-smi shows which the driver sees)";
-    const int capability = compute_capability(0);
+    const int capability = compute_capability(index);
     if (capability < 75)
         return concat("the GPU has compute capability ", capability / 10, '.', capability % 10,
                       ", and int8 tensor cores begin with 7.5 (RTX 20, T4)");
+    const auto does_not_start = [](cudaError_t error) {
+        cudaGetLastError();
+        return concat("CUDA does not start on the GPU: ", cudaGetErrorString(error),
+                      " (nvidia-smi shows what else runs there)");
+    };
+    if (const cudaError_t choosing = cudaSetDevice(index); choosing != cudaSuccess) return does_not_start(choosing);
     if (const cudaError_t loading = try_kernel(); loading != cudaSuccess) {
         cudaGetLastError();
         if (loading == cudaErrorNoKernelImageForDevice || loading == cudaErrorInvalidDeviceFunction)
@@ -37,15 +43,18 @@ std::string why_no_gpu() {
         return concat("the GPU does not load this program's kernels: ", cudaGetErrorString(loading), advice(loading));
     }
     size_t free = 0, total = 0;
-    if (const cudaError_t asking = cudaMemGetInfo(&free, &total); asking != cudaSuccess) {
-        cudaGetLastError();
-        return concat("CUDA does not start on the GPU: ", cudaGetErrorString(asking),
-                      " (nvidia-smi shows what else runs there)");
-    }
+    if (const cudaError_t asking = cudaMemGetInfo(&free, &total); asking != cudaSuccess) return does_not_start(asking);
     if (free < static_cast<size_t>(BlasLt::kWorkspaceBytes))
         return concat("of the GPU's memory only ", format_bytes(static_cast<int64_t>(free)),
                       " are free (nvidia-smi shows what else runs there)");
     return "";
+}
+
+int count_gpus() {
+    int count = 0;
+    if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
+    cudaGetLastError();  // why_no_gpu() tells it
+    return 0;
 }
 
 bool has_bf16(int index) {

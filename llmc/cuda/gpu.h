@@ -7,15 +7,19 @@
 
 #include "llmc/cuda/cublaslt.cuh"
 #include "llmc/cuda/device.cuh"
+#include "llmc/cuda/gpu_comm.h"
 #include "llmc/cuda/input_staging.cuh"
 
 namespace cuda {
 
-// Why no GPU of this machine can be used, for a sentence that goes on from there; empty when one can.
-std::string why_no_gpu();
+// Why the GPU cannot be used, for a sentence that goes on from there; empty when it can. It is made the current one.
+std::string why_no_gpu(int index = 0);
 
 // What CUDA says when a kernel of this program is loaded for the current GPU. Defined where the kernels are.
 cudaError_t try_kernel();
+
+// GPUs of this machine; 0 where CUDA does not start.
+int count_gpus();
 
 // Whether the GPU computes in bf16: from compute capability 8.0 on.
 bool has_bf16(int index);

@@ -1,4 +1,5 @@
-// Tensor-core instructions of a warp, one function per PTX instruction, for sm_75 (fp16) and sm_80 up (bf16, too).
+// Tensor-core instructions of a warp, one function per PTX instruction, for sm_75 (fp16, int8) and sm_80 up (bf16,
+// too).
 //
 // mma_m16n8k16:  D[16,8] += A[16,16] B[16,8], fp32 sums of 16-bit products. With g = lane / 4 and c = lane % 4 a lane
 // holds
@@ -10,11 +11,15 @@
 // so that two neighbouring D tiles, narrowed to 16 bits by `pack`, are an A tile of the next product. mma_m16n8k8 is
 // the first half of it: a[0], a[1], b0. Before sm_80 there is only this half, and the whole is two of them.
 //
+// mma_m16n8k32_s8:  D[16,8] += A[16,32] B[32,8], int32 sums of int8 products, which wrap around. The registers are
+// those of mma_m16n8k16 with two int8 in the place of each 16-bit element: a[0] = A[g, 4c..4c+3], a[2] = A[g,
+// 4c+16..4c+19], b0 = B[4c..4c+3, g], and so on. Before sm_80 it is four products of [8,16] and [16,8].
+//
 // ldmatrix_x4 loads four 8 x 8 tiles of 16-bit elements from shared memory: lane l gives the address of row l % 8 of
 // tile l / 8 (16 bytes, 16-byte aligned) and gets r[t] = tile t [g, 2c..2c+1]: the registers of A above, or of B when
 // the rows in memory are B's columns. ldmatrix_x4_trans gets r[t] = tile t [2c..2c+1, g]: B when the rows in memory are
-// B's rows. ldmatrix_x2 and ldmatrix_x2_trans load two tiles, addressed by lanes 0..15; the other lanes' addresses are
-// not read.
+// B's rows. A tile is as well 8 rows of 16 int8, as they lie; there is no transposing those. ldmatrix_x2 and
+// ldmatrix_x2_trans load two tiles, addressed by lanes 0..15; the other lanes' addresses are not read.
 //
 // cp_async_16 (16 bytes, both addresses aligned to that; cp_async_4: 4 bytes) copies global to shared memory in the
 // background, zeros where `present` is false. cp_async_commit closes a group of copies, cp_async_wait<N> waits until
@@ -99,6 +104,27 @@ __device__ __forceinline__ void mma_m16n8k16<bf16>(float (&d)[4], const uint32_t
 #endif
 }
 
+__device__ __forceinline__ void mma_m8n8k16_s8(int32_t& d0, int32_t& d1, uint32_t a, uint32_t b) {
+    asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
+                 : "+r"(d0), "+r"(d1)
+                 : "r"(a), "r"(b));
+}
+
+__device__ __forceinline__ void mma_m16n8k32_s8(int32_t (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile(
+        "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#else
+    mma_m8n8k16_s8(d[0], d[1], a[0], b0);
+    mma_m8n8k16_s8(d[2], d[3], a[1], b0);
+    mma_m8n8k16_s8(d[0], d[1], a[2], b1);
+    mma_m8n8k16_s8(d[2], d[3], a[3], b1);
+#endif
+}
+
 __device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -165,17 +191,20 @@ __device__ __forceinline__ void cp_async_wait() {
 
 namespace emulated {
 
-// Element i of a register's two.
+// Element i of a register's two, or four of int8.
 template <class T>
-float unpack(uint32_t pair, int i) {
-    return to_float(std::bit_cast<T>(static_cast<uint16_t>(pair >> (16 * i))));
+auto unpack(uint32_t word, int i) {
+    if constexpr (std::is_same_v<T, int8_t>)
+        return int32_t{static_cast<int8_t>(word >> (8 * i))};
+    else
+        return to_float(std::bit_cast<T>(static_cast<uint16_t>(word >> (16 * i))));
 }
 
 // D += A B over the first kDepth columns of A, once all lanes have come with their registers.
-template <class T, int kDepth>
-void mma(const char* name, float (&d)[4], const std::array<uint32_t, 4>& a, const std::array<uint32_t, 2>& b) {
+template <class T, int kDepth, class Sum>
+void mma(const char* name, Sum (&d)[4], const std::array<uint32_t, 4>& a, const std::array<uint32_t, 2>& b) {
     struct Lane {
-        float* d;
+        Sum* d;
         std::array<uint32_t, 4> a;
         std::array<uint32_t, 2> b;
     } self{d, a, b};
@@ -183,16 +212,18 @@ void mma(const char* name, float (&d)[4], const std::array<uint32_t, 4>& a, cons
         name, kFullMask, &self,
         [](void* const(&lanes)[32]) {
             const auto lane = [&](int l) -> const Lane& { return *static_cast<const Lane*>(lanes[l]); };
-            float rows[16][kDepth], columns[8][kDepth];  // A and the columns of B
+            constexpr int kOfRegister = 4 / sizeof(T), kOfLanes = 4 * kOfRegister;
+            Sum rows[16][kDepth], columns[8][kDepth];  // A and the columns of B
             for (int k = 0; k < kDepth; k++) {
+                const int c = k % kOfLanes / kOfRegister, register_pair = k / kOfLanes, element = k % kOfRegister;
                 for (int i = 0; i < 16; i++)
-                    rows[i][k] = unpack<T>(lane(i % 8 * 4 + k % 8 / 2).a[i / 8 + k / 8 * 2], k % 2);
-                for (int j = 0; j < 8; j++) columns[j][k] = unpack<T>(lane(j * 4 + k % 8 / 2).b[k / 8], k % 2);
+                    rows[i][k] = unpack<T>(lane(i % 8 * 4 + c).a[i / 8 + register_pair * 2], element);
+                for (int j = 0; j < 8; j++) columns[j][k] = unpack<T>(lane(j * 4 + c).b[register_pair], element);
             }
             for (int l = 0; l < 32; l++) {
                 for (int i = 0; i < 4; i++) {
-                    const float* row = rows[l / 4 + i / 2 * 8];
-                    const float* column = columns[l % 4 * 2 + i % 2];
+                    const Sum* row = rows[l / 4 + i / 2 * 8];
+                    const Sum* column = columns[l % 4 * 2 + i % 2];
                     for (int k = 0; k < kDepth; k++) lane(l).d[i] += row[k] * column[k];
                 }
             }
@@ -232,13 +263,18 @@ struct AsyncCopy {
 };
 
 struct AsyncCopies {
+    uint64_t block = 0;
     std::vector<AsyncCopy> open;
     std::deque<std::vector<AsyncCopy>> groups;
 };
 
 inline AsyncCopies& async_copies() {
     static thread_local std::array<AsyncCopies, 1024> of_thread;
-    return of_thread[threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)];
+    AsyncCopies& copies = of_thread[threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)];
+    // What a block before never waited for has nowhere to land any more.
+    const uint64_t block = emu::Scheduler::of_this_os_thread().blocks_begun();
+    if (copies.block != block) copies = {.block = block, .open = {}, .groups = {}};
+    return copies;
 }
 
 inline void cp_async(void* shared, const void* global, int bytes, bool present) {
@@ -257,6 +293,10 @@ inline void mma_m16n8k8(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
 template <class T>
 void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
     emulated::mma<T, 16>("mma_m16n8k16", d, std::to_array(a), {b0, b1});
+}
+
+inline void mma_m16n8k32_s8(int32_t (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    emulated::mma<int8_t, 32>("mma_m16n8k32_s8", d, std::to_array(a), {b0, b1});
 }
 
 inline void ldmatrix_x4(uint32_t (&r)[4], const void* row) {

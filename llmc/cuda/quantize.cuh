@@ -187,32 +187,38 @@ __global__ void outlier_absmax_kernel(float* xmax, Matrix<const T> x, const int3
     atomicMax(reinterpret_cast<int*>(xmax + j), largest);
 }
 
+// Columns c .. c+7 of a row of y, `cols` long, from its sums.
 template <class T>
-__global__ void dequantize_rows_kernel(Matrix<T> y, Matrix<const int32_t> sums, const float* row_scale,
-                                       const float* col_scale, const T* bias) {
-    const auto [n, c] = eight_position(y.cols);
-    if (n >= y.rows) return;
-    const Eight<int32_t> integers = load_eight(sums.row(n), c, y.cols);
-    const float scale = row_scale[n];
+__device__ Eight<T> dequantize_eight(const Eight<int32_t>& sums, int64_t c, int64_t cols, float row_scale,
+                                     const float* col_scale, const T* bias) {
     Eight<float> values;
 #pragma unroll
-    for (int k = 0; k < 8; k++) values[k] = scale;
+    for (int k = 0; k < 8; k++) values[k] = row_scale;
     if (col_scale != nullptr) {
-        const Eight<float> factor = load_eight(col_scale, c, y.cols);
+        const Eight<float> factor = load_eight(col_scale, c, cols);
 #pragma unroll
         for (int k = 0; k < 8; k++) values[k] *= factor[k];
     }
 #pragma unroll
-    for (int k = 0; k < 8; k++) values[k] *= static_cast<float>(integers[k]);
+    for (int k = 0; k < 8; k++) values[k] *= static_cast<float>(sums[k]);
     if (bias != nullptr) {
-        const Eight<T> addend = load_eight(bias, c, y.cols);
+        const Eight<T> addend = load_eight(bias, c, cols);
 #pragma unroll
         for (int k = 0; k < 8; k++) values[k] += to_float(addend[k]);
     }
     Eight<T> out;
 #pragma unroll
     for (int k = 0; k < 8; k++) out[k] = from_float<T>(values[k]);
-    store_eight(y.row(n), c, y.cols, out);
+    return out;
+}
+
+template <class T>
+__global__ void dequantize_rows_kernel(Matrix<T> y, Matrix<const int32_t> sums, const float* row_scale,
+                                       const float* col_scale, const T* bias) {
+    const auto [n, c] = eight_position(y.cols);
+    if (n >= y.rows) return;
+    store_eight(y.row(n), c, y.cols,
+                dequantize_eight(load_eight(sums.row(n), c, y.cols), c, y.cols, row_scale[n], col_scale, bias));
 }
 
 // Rows of up to 16,000 columns (fp32) or 32,000 (16 bits) on sm_75, whose blocks have 64 KiB; more elsewhere.

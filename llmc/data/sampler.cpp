@@ -86,6 +86,39 @@ Window Sampler::window(int64_t step, int64_t accumulation) const {
     return {step / steps, first, std::min(accumulation, micro_batches_per_epoch() - first)};
 }
 
+Totals Sampler::size_of(int64_t epoch, int64_t index) const {
+    Totals size;
+    for (const int64_t example : micro_batch(epoch, index)) {
+        size.tokens += sizes_[example].tokens;
+        size.labelled += sizes_[example].labelled;
+    }
+    return size;
+}
+
+Totals Sampler::totals(const Window& window) const {
+    Totals totals;
+    for (int64_t m = window.first; m < window.first + window.count; ++m) {
+        const Totals size = size_of(window.epoch, m);
+        totals.tokens += size.tokens;
+        totals.labelled += size.labelled;
+    }
+    return totals;
+}
+
+std::vector<int64_t> Sampler::share(const Window& window, int64_t rank, int64_t ranks) const {
+    std::vector<int64_t> all(window.count), tokens(window.count), mine;
+    std::iota(all.begin(), all.end(), int64_t{0});
+    if (ranks > 1) {
+        for (const int64_t i : all) tokens[i] = size_of(window.epoch, window.first + i).tokens;
+        std::stable_sort(all.begin(), all.end(), [&](int64_t a, int64_t b) { return tokens[a] > tokens[b]; });
+    }
+    for (int64_t round = 0; round * ranks < window.count; ++round) {
+        const int64_t place = round * ranks + (round % 2 == 0 ? rank : ranks - 1 - rank);
+        if (place < window.count) mine.push_back(window.first + all[place]);
+    }
+    return mine;
+}
+
 BatchLimits Sampler::limits(int64_t first_step, int64_t end_step, int64_t accumulation) const {
     BatchLimits limits;
     for (int64_t step = first_step; step < end_step; ++step) {
@@ -95,7 +128,7 @@ BatchLimits Sampler::limits(int64_t first_step, int64_t end_step, int64_t accumu
             BatchLimits one;
             const int64_t end = std::min((m + 1) * batch_size_, n_examples());
             for (int64_t i = m * batch_size_; i < end; ++i) {
-                const Size& size = sizes_[examples[i]];
+                const Totals& size = sizes_[examples[i]];
                 one.max_tokens += size.tokens;
                 one.max_sequence_length = std::max(one.max_sequence_length, size.tokens);
                 one.max_labelled += size.labelled;

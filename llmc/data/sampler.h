@@ -10,7 +10,7 @@
 // left. A step never takes from two epochs, so the loss of an epoch is that of all examples, each once.
 //
 // Every micro-batch can be asked for in any order: a run that is resumed starts at its step, and data-parallel ranks
-// would each take their share of a window of ranks * accumulation micro-batches.
+// each take their share of a window of ranks * accumulation micro-batches.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +38,10 @@ struct Window {
     bool operator==(const Window&) const = default;
 };
 
+struct Totals {
+    int64_t tokens = 0, labelled = 0;
+};
+
 // Calls from several threads at once need a Sampler each: it keeps the order of the epoch it was last asked for.
 class Sampler {
   public:
@@ -57,18 +61,24 @@ class Sampler {
     // Of a step counted from 0 over the whole run, which goes round the data as often as it takes.
     Window window(int64_t step, int64_t accumulation) const;
 
+    // Tokens and labelled tokens of all micro-batches of the window.
+    Totals totals(const Window& window) const;
+
+    // The micro-batches of the window that `rank` of `ranks` takes, one after the other. Ranks that take their i-th at
+    // the same time have the same number of tokens to compute, as far as that goes: the micro-batches are dealt out by
+    // size, the largest first, there and back. Of the last ones there may be too few for all.
+    std::vector<int64_t> share(const Window& window, int64_t rank, int64_t ranks) const;
+
     // Exact over the micro-batches of steps first_step .. end_step - 1. Linear in their sequences.
     BatchLimits limits(int64_t first_step, int64_t end_step, int64_t accumulation) const;
 
   private:
-    struct Size {
-        int64_t tokens, labelled;
-    };
+    Totals size_of(int64_t epoch, int64_t index) const;
 
     // The examples of an epoch, micro-batch after micro-batch.
     const std::vector<int64_t>& order(int64_t epoch) const;
 
-    std::vector<Size> sizes_;
+    std::vector<Totals> sizes_;
     int64_t batch_size_;
     uint64_t seed_;
     int64_t group_;

@@ -41,7 +41,7 @@ void set_schedule(Schedule schedule, uint64_t seed = 1);
 
 // The machine that is emulated. Tests change it and put it back with `machine() = {}`.
 struct Machine {
-    int devices = 1;
+    int devices = 8;                  // of one host, so that several ranks have one each
     int major = 8, minor = 0;         // compute capability
     size_t memory = size_t{8} << 30;  // of each device
     int multiprocessors = 4;

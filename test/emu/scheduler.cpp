@@ -40,6 +40,7 @@ Scheduler& Scheduler::of_this_os_thread() {
 }
 
 void Scheduler::run(const Launch& launch, uint64_t block) {
+    blocks_begun_++;
     launch_ = &launch;
     blockIdx = coordinates(block, launch.grid);
     blockDim = launch.block;

@@ -48,6 +48,8 @@ class Scheduler {
     // Waits until all lanes of the mask have called the same; the last to come runs together(arguments), which may be
     // null, on behalf of all of them.
     void collective(const char* what, uint32_t mask, void* argument, Together together, std::source_location where);
+    // Counts the blocks that this OS thread has run, the running one included.
+    uint64_t blocks_begun() const { return blocks_begun_; }
     // The block's dynamic shared memory.
     void* shared_memory() const { return shared_.data(); }
     // Throws Error naming kernel, block and thread.
@@ -81,6 +83,7 @@ class Scheduler {
     uint64_t random();
 
     const Launch* launch_ = nullptr;
+    uint64_t blocks_begun_ = 0;
     int n_threads_ = 0;
     int current_ = 0;  // the thread that runs, or that an error is about
     Fibre scheduler_fibre_;

@@ -33,6 +33,23 @@ __global__ void product_kernel(float* d, const T* a, const T* b, const T* b_tran
     for (int i = 0; i < 4; i++) d[(lane / 4 + i / 2 * 8) * 8 + lane % 4 * 2 + i % 2] = sums[i];
 }
 
+// One warp: d[16, 8] += a[16, 32] b[8, 32]^T.
+__global__ void int8_product_kernel(int32_t* d, const int8_t* a, const int8_t* b) {
+    alignas(16) __shared__ int8_t a_tile[16 * 32], b_tile[8 * 32];
+    for (int i = threadIdx.x; i < 16 * 32; i += 32) a_tile[i] = a[i];
+    for (int i = threadIdx.x; i < 8 * 32; i += 32) b_tile[i] = b[i];
+    __syncthreads();
+    const int lane = threadIdx.x;
+    uint32_t a_registers[4], b_registers[2];
+    cuda::ldmatrix_x4(a_registers, a_tile + lane % 16 * 32 + lane / 16 * 16);
+    cuda::ldmatrix_x2(b_registers, b_tile + lane % 8 * 32 + lane / 8 % 2 * 16);
+    const auto element = [&](int i) -> int32_t& { return d[(lane / 4 + i / 2 * 8) * 8 + lane % 4 * 2 + i % 2]; };
+    int32_t sums[4];
+    for (int i = 0; i < 4; i++) sums[i] = element(i);
+    cuda::mma_m16n8k32_s8(sums, a_registers, b_registers[0], b_registers[1]);
+    for (int i = 0; i < 4; i++) element(i) = sums[i];
+}
+
 // The registers of four 8 x 8 tiles lying side by side in rows of 32 elements, as floats.
 __global__ void ldmatrix_kernel(float* plain, float* transposed, const fp16* tiles) {
     alignas(16) __shared__ fp16 shared[8 * 32];
@@ -117,6 +134,26 @@ TEST_CASE("an mma of ldmatrix's registers is a matrix product", "[cuda][mma]") {
     check_product<fp16>(transposed, true);
 }
 
+TEST_CASE("an int8 mma of ldmatrix's registers is the exact matrix product", "[cuda][mma]") {
+    std::vector<int8_t> a(16 * 32), b(8 * 32);
+    for (size_t i = 0; i < a.size(); i++) a[i] = static_cast<int8_t>(i * 37 % 256 - 128);  // all of int8
+    for (size_t i = 0; i < b.size(); i++) b[i] = static_cast<int8_t>(i * 91 % 251 - 125);
+    std::vector<int32_t> before(128), expected(128);
+    for (int i = 0; i < 16; i++) {
+        for (int j = 0; j < 8; j++) {
+            before[i * 8 + j] = expected[i * 8 + j] = (i - 7) * (1 << 20) + j;
+            for (int k = 0; k < 32; k++) expected[i * 8 + j] += a[i * 32 + k] * b[j * 32 + k];
+        }
+    }
+    const cuda::Device<float> device;
+    for_each_schedule([&] {
+        const DeviceVector<int8_t> a_device(a), b_device(b);
+        DeviceVector<int32_t> d(before);
+        cuda::launch(device, "int8_product", int8_product_kernel, 1, 32, 0, d.data(), a_device.data(), b_device.data());
+        CHECK(d.download() == expected);
+    });
+}
+
 TEST_CASE("ldmatrix hands out four tiles, as they lie or transposed", "[cuda][mma]") {
     std::vector<float> tiles(256), plain(256), transposed(256);
     for (int i = 0; i < 256; i++) tiles[i] = static_cast<float>(i);
@@ -191,7 +228,26 @@ __global__ void unaligned_kernel(const float* from) {
     cuda::cp_async_16(to, from + 1);
 }
 
+// Copies and does not wait, or waits without having copied.
+__global__ void forgetful_kernel(float* seen, const float* from, bool copies) {
+    alignas(16) __shared__ float to[4];
+    to[0] = 7;
+    if (copies) cuda::cp_async_16(to, from);
+    cuda::cp_async_commit();
+    if (!copies) cuda::cp_async_wait<0>();
+    *seen = to[0];
+}
+
 }  // namespace
+
+TEST_CASE("a copy that is never waited for does not land in the next block's memory", "[cuda][mma]") {
+    const cuda::Device<float> device;
+    const DeviceVector<float> from(std::vector<float>(4, 1.0f));
+    DeviceVector<float> seen(1);
+    cuda::launch(device, "forgetful", forgetful_kernel, 1, 1, 0, seen.data(), from.data(), true);
+    cuda::launch(device, "forgetful", forgetful_kernel, 1, 1, 0, seen.data(), from.data(), false);
+    CHECK(seen.download()[0] == 7);
+}
 
 TEST_CASE("a copy that is read before it is waited for is NaN under the emulator", "[cuda][mma]") {
     const cuda::Device<float> device;

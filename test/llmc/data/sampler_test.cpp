@@ -6,6 +6,7 @@
 #include <numeric>
 #include <set>
 
+#include "llmc/data/examples.h"
 #include "llmc/data/shuffle.h"
 #include "llmc/error.h"
 #include "test/catch.h"
@@ -148,6 +149,44 @@ TEST_CASE("steps take windows of micro-batches and never two epochs", "[data][sa
     CHECK(sampler.window(3, 4) == Window{1, 0, 4});
     CHECK(sampler.window(302, 4) == Window{100, 8, 2});
     CHECK(sampler.window(7, 100) == Window{7, 0, 10});
+}
+
+TEST_CASE("ranks share a window: each micro-batch once, those of the same turn alike in size", "[data][sampler]") {
+    const std::vector<Example> examples = make_examples(203);
+    const Sampler sampler(examples, 4, 3, /*group=*/8);
+    for (const int64_t ranks : {1, 2, 3, 4, 7}) {
+        for (int64_t step = 0; step < 2 * sampler.steps_per_epoch(2 * ranks); ++step) {
+            const Window window = sampler.window(step, 2 * ranks);
+            Indices all;
+            std::vector<int64_t> tokens(static_cast<size_t>(ranks), 0);
+            int64_t labelled = 0, most = 0;
+            for (int64_t rank = 0; rank < ranks; ++rank) {
+                const Indices share = sampler.share(window, rank, ranks);
+                CHECK(static_cast<int64_t>(share.size()) <= (window.count + ranks - 1) / ranks);
+                CHECK(static_cast<int64_t>(share.size()) >= window.count / ranks);
+                for (const int64_t m : share) {
+                    all.push_back(m);
+                    int64_t size = 0;
+                    for (const int64_t i : sampler.micro_batch(window.epoch, m)) {
+                        size += static_cast<int64_t>(examples[i].input_ids.size());
+                        labelled += count_labelled(examples[i]);
+                    }
+                    tokens[rank] += size;
+                    most = std::max(most, size);
+                }
+            }
+            const Totals totals = sampler.totals(window);
+            CHECK(totals.tokens == std::accumulate(tokens.begin(), tokens.end(), int64_t{0}));
+            CHECK(totals.labelled == labelled);
+            // Dealt out there and back, two ranks differ by no more than the largest micro-batch.
+            CHECK(*std::max_element(tokens.begin(), tokens.end()) - *std::min_element(tokens.begin(), tokens.end()) <=
+                  most);
+            if (ranks > 1) std::sort(all.begin(), all.end());  // one rank takes them as they come
+            Indices expected(window.count);
+            std::iota(expected.begin(), expected.end(), window.first);
+            CHECK(all == expected);
+        }
+    }
 }
 
 TEST_CASE("limits are those of the micro-batches of these very steps", "[data][sampler]") {

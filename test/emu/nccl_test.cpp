@@ -1,0 +1,112 @@
+// What the emulated NCCL refuses, as the real one does, or where that one would never come back.
+#include "test/emu/nccl.h"
+
+#include <span>
+#include <vector>
+
+#include "test/catch.h"
+#include "test/ranks.h"
+
+namespace {
+
+// A communicator of all ranks and values on the device.
+struct Fixture {
+    llmc::Comm& ranks = test::ranks();
+    ncclUniqueId id{};
+    ncclComm_t comm = nullptr;
+    float* values = nullptr;
+
+    Fixture() {
+        if (ranks.is_first()) REQUIRE(ncclGetUniqueId(&id) == ncclSuccess);
+        ranks.broadcast(std::as_writable_bytes(std::span(id.internal)));
+        REQUIRE(cudaSetDevice(ranks.local_rank()) == cudaSuccess);
+        REQUIRE(cudaMalloc(&values, 64 * sizeof(float)) == cudaSuccess);
+    }
+    ~Fixture() {
+        if (comm) ncclCommDestroy(comm);
+        cudaFree(values);
+        cudaSetDevice(0);
+    }
+    ncclResult_t meet(int size, int rank, const ncclUniqueId& by) {
+        ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+        return ncclCommInitRankConfig(&comm, size, by, rank, &config);
+    }
+    ncclResult_t meet() { return meet(ranks.size(), ranks.rank(), id); }
+    ncclResult_t sum(size_t count, ncclDataType_t type = ncclFloat, ncclRedOp_t operation = ncclSum) {
+        return ncclAllReduce(values, values, count, type, operation, comm, nullptr);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("emulated NCCL: wrong arguments are refused", "[emu][nccl][ranks]") {
+    Fixture f;
+    CHECK(f.meet(f.ranks.size(), f.ranks.size(), f.id) == ncclInvalidArgument);
+    CHECK(f.meet(0, 0, f.id) == ncclInvalidArgument);
+    CHECK(f.meet(f.ranks.size(), f.ranks.rank(), ncclUniqueId{}) == ncclInvalidArgument);
+    CHECK(f.meet(f.ranks.size() + 1, f.ranks.rank(), f.id) == ncclInvalidUsage);
+    REQUIRE(f.meet() == ncclSuccess);
+    std::vector<float> host(64);
+    CHECK(ncclAllReduce(host.data(), f.values, 64, ncclFloat, ncclSum, f.comm, nullptr) == ncclInvalidArgument);
+    CHECK(ncclAllReduce(f.values, host.data(), 64, ncclFloat, ncclSum, f.comm, nullptr) == ncclInvalidArgument);
+    CHECK(f.sum(65) == ncclInvalidArgument);  // beyond the end of the buffer
+    const auto gone = reinterpret_cast<cudaStream_t>(host.data());
+    CHECK(ncclAllReduce(f.values, f.values, 64, ncclFloat, ncclSum, f.comm, gone) == ncclUnhandledCudaError);
+    CHECK(cudaGetLastError() == cudaErrorInvalidResourceHandle);
+    CHECK(f.sum(64) == ncclSuccess);
+}
+
+TEST_CASE("emulated NCCL: a communicator that is gone is refused", "[emu][nccl][ranks]") {
+    Fixture f;
+    REQUIRE(f.meet() == ncclSuccess);
+    CHECK(ncclCommFinalize(f.comm) == ncclSuccess);
+    CHECK(f.sum(1) == ncclInvalidUsage);
+    CHECK(ncclCommFinalize(f.comm) == ncclInvalidUsage);
+    CHECK(ncclCommDestroy(f.comm) == ncclSuccess);
+    CHECK(f.sum(1) == ncclInvalidArgument);
+    ncclResult_t error = ncclSuccess;
+    CHECK(ncclCommGetAsyncError(f.comm, &error) == ncclInvalidArgument);
+    CHECK(ncclCommDestroy(f.comm) == ncclInvalidArgument);
+    f.comm = nullptr;
+}
+
+TEST_CASE("emulated NCCL: groups nest, and have an end for every start", "[emu][nccl][ranks]") {
+    Fixture f;
+    REQUIRE(f.meet() == ncclSuccess);
+    CHECK(ncclGroupEnd() == ncclInvalidUsage);
+    const float one = 1;
+    float sum = 0;
+    CHECK(cudaMemcpy(f.values, &one, sizeof one, cudaMemcpyHostToDevice) == cudaSuccess);
+    CHECK(ncclGroupStart() == ncclSuccess);
+    CHECK(ncclGroupStart() == ncclSuccess);
+    CHECK(f.sum(1) == ncclSuccess);
+    CHECK(ncclGroupEnd() == ncclSuccess);
+    CHECK(cudaMemcpy(&sum, f.values, sizeof sum, cudaMemcpyDeviceToHost) == cudaSuccess);
+    CHECK(sum == 1);  // nothing has happened yet
+    CHECK(ncclGroupEnd() == ncclSuccess);
+    CHECK(cudaMemcpy(&sum, f.values, sizeof sum, cudaMemcpyDeviceToHost) == cudaSuccess);
+    CHECK(sum == static_cast<float>(f.ranks.size()));
+}
+
+TEST_CASE("emulated NCCL: ranks that ask for different things are told, and their communicator is of no more use",
+          "[emu][nccl][ranks]") {
+    Fixture f;
+    REQUIRE(f.meet() == ncclSuccess);
+    const size_t count = f.ranks.is_first() ? 8 : 9;
+    const bool alone = f.ranks.size() == 1;
+    CHECK(f.sum(count) == (alone ? ncclSuccess : ncclInvalidUsage));
+    ncclResult_t error = ncclSuccess;
+    CHECK(ncclCommGetAsyncError(f.comm, &error) == ncclSuccess);
+    CHECK(error == (alone ? ncclSuccess : ncclInvalidUsage));
+    CHECK(f.sum(8) == (alone ? ncclSuccess : ncclInvalidUsage));
+}
+
+TEST_CASE("emulated NCCL: ranks of different ids, or on one GPU, do not meet", "[emu][nccl][ranks]") {
+    Fixture f;
+    if (f.ranks.size() == 1) return;
+    ncclUniqueId own{};
+    CHECK(ncclGetUniqueId(&own) == ncclSuccess);
+    CHECK(f.meet(f.ranks.size(), f.ranks.rank(), own) == ncclInvalidUsage);
+    CHECK(cudaSetDevice(0) == cudaSuccess);
+    CHECK(f.meet() == ncclInvalidUsage);
+}

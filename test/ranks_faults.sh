@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# What becomes of a run when one of its ranks fails, differs, dies or hangs: it ends, with one message that names the
+# rank, with no process left over and the last checkpoint intact.
+#
+#   test/ranks_faults.sh PROGRAM [DEVICE]
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+program=$(realpath "$1")
+device=${2:-cpu}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failures=0
+
+launch=(mpirun --oversubscribe --allow-run-as-root)
+run=("$program" --device "$device" --threads 1 --eval-steps 0 --out "$work/out")
+
+# What the demo's model brings along, for a model that only looks like it.
+demo=(--data dev/demo/train.jsonl --eval-data dev/demo/eval.jsonl --config dev/demo/demo.toml)
+
+told() { grep -c '^train_quaff: ' "$work/log"; }
+expect() {  # expect WHAT CONDITION...
+    local what=$1
+    shift
+    if "$@"; then
+        echo "ok      $what"
+    else
+        echo "FAILED  $what"
+        sed 's/^/    | /' "$work/log"
+        failures=$((failures + 1))
+    fi
+}
+# shellcheck disable=SC2317  # expect calls it
+says() { grep -qE "$1" "$work/log"; }
+# Ranks of this test that still run, by the folder in their command line.
+left_over() { pgrep -f -- "--out $work/out" || true; }
+nobody_left() {
+    for _ in $(seq 100); do
+        [ -z "$(left_over)" ] && return
+        sleep 0.1
+    done
+    return 1
+}
+# until_logged STEP: waits for the log line of that step, a minute at most.
+until_logged() {
+    for _ in $(seq 600); do
+        grep -q "\"step\":$1," "$work/out/log.jsonl" 2>/dev/null && return
+        sleep 0.1
+    done
+    return 1
+}
+rank_process() { pgrep -f -- "--out $work/out" | while read -r pid; do
+    tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$pid"
+done; }
+
+# A fault of all ranks is told once.
+"${launch[@]}" -np 2 "${run[@]}" --model "$work/none" --data "$work/none" >"$work/log" 2>&1
+expect "a model that is not there: status 1" [ $? -eq 1 ]
+expect "... told once" [ "$(told)" -eq 1 ]
+"${launch[@]}" -np 2 "${run[@]}" --lora-r zero >"$work/log" 2>&1
+expect "wrong usage: status 2" [ $? -eq 2 ]
+expect "... told once" [ "$(told)" -eq 1 ]
+
+# Ranks that were started otherwise.
+"${launch[@]}" -np 1 "${run[@]}" --seed 1 : -np 1 "${run[@]}" --seed 2 >"$work/log" 2>&1
+expect "another --seed: refused" [ $? -eq 1 ]
+expect "... with its name" says 'rank 1 has another --seed than rank 0: 2, not 1'
+cp -r dev/demo/model "$work/model"
+sed -i 's/"rms_norm_eps": [^,]*/"rms_norm_eps": 0.001/' "$work/model/config.json"
+"${launch[@]}" -np 1 "${run[@]}" : -np 1 "${run[@]}" --model "$work/model" "${demo[@]}" >"$work/log" 2>&1
+expect "another model: refused" says 'rank 1 has another model than rank 0'
+"${launch[@]}" -np 1 "${run[@]}" : -np 1 "${run[@]}" --model "$work/none" "${demo[@]}" >"$work/log" 2>&1
+expect "one rank without the model: it says so" says 'train_quaff: rank 1 of 2 on .*none'
+expect "... told once" [ "$(told)" -eq 1 ]
+rm -rf "$work/out"
+
+# A rank that is killed.
+"${launch[@]}" -np 2 "${run[@]}" --save-steps 2 --max-steps 100000 --quiet >"$work/log" 2>&1 &
+mpirun=$!
+until_logged 5
+began=$SECONDS
+kill -KILL "$(rank_process 1)"
+wait $mpirun
+expect "a rank that is killed: the run fails" [ $? -ne 0 ]
+expect "... within 30 s" [ $((SECONDS - began)) -lt 30 ]
+expect "... mpirun says which" says 'rank 1 .*signal 9'
+expect "... nobody is left" nobody_left
+"${launch[@]}" -np 2 "${run[@]}" --save-steps 2 --max-steps 100000 --quiet --resume >"$work/log" 2>&1 &
+mpirun=$!
+steps=$(wc -l <"$work/out/log.jsonl")
+until_logged $((steps + 5))
+expect "... the last checkpoint is intact: the run goes on" [ $? -eq 0 ]
+
+# One that hangs, in that run.
+kill -KILL "$(rank_process 1)"
+wait $mpirun
+nobody_left
+rm -rf "$work/out"
+"${launch[@]}" -np 2 "${run[@]}" --save-steps 0 --max-steps 100000 --quiet --comm-timeout 3 >"$work/log" 2>&1 &
+mpirun=$!
+until_logged 5
+began=$SECONDS
+kill -STOP "$(rank_process 1)"
+wait $mpirun
+expect "a rank that hangs: the run fails" [ $? -ne 0 ]
+expect "... within 30 s" [ $((SECONDS - began)) -lt 30 ]
+expect "... the one that waits says for whom" says 'rank 0 of 2 on .* has waited for more than .* seconds for rank 1 on'
+expect "... nobody is left" nobody_left
+
+# A signal that reaches one of them, as a scheduler sends it before the time is up.
+rm -rf "$work/out"
+"${launch[@]}" -np 2 "${run[@]}" --save-steps 0 --max-steps 100000 --quiet >"$work/log" 2>&1 &
+mpirun=$!
+until_logged 5
+kill -TERM "$(rank_process 1)"
+wait $mpirun
+expect "a rank that is asked to stop: all do, with status 130" [ $? -eq 130 ]
+expect "... after a checkpoint" compgen -G "$work/out/checkpoint-*/manifest.sha256"
+expect "... nobody is left" nobody_left
+
+echo "$failures of these failed"
+exit $((failures > 0))
