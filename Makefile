@@ -211,17 +211,14 @@ test-gpu: $(BUILD)/test_gpu
 # They need llmc alone, so that nobody waits for the model's kernels to be compiled.
 BENCHMARKS := $(patsubst %.cu,$(BUILD)/%,$(wildcard dev/cuda/*.cu))
 benchmarks: $(BENCHMARKS)
-$(BENCHMARKS): %: %.o $(BUILD)/dev/report.o $(filter-out $(BUILD)/quaff/%,$(LIB_OBJECTS))
+# Every dev/cpu/*.cpp likewise, for the CPU operators.
+CPU_BENCHMARKS := $(patsubst %.cpp,$(BUILD)/%,$(wildcard dev/cpu/*.cpp))
+cpu-benchmarks: $(CPU_BENCHMARKS)
+$(BENCHMARKS) $(CPU_BENCHMARKS): %: %.o $(BUILD)/dev/report.o $(filter-out $(BUILD)/quaff/%,$(LIB_OBJECTS))
 	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
 $(BUILD)/dev/cuda/%.o: dev/cuda/%.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
 	$(if $(EMULATE),$(CXX) $(ALL_CXXFLAGS) -x c++,$(NEEDED_NVCC) $(NVCCFLAGS)) -c $< -o $@
-
-# Every dev/cpu/*.cpp likewise, for the CPU operators.
-CPU_BENCHMARKS := $(patsubst %.cpp,$(BUILD)/%,$(wildcard dev/cpu/*.cpp))
-cpu-benchmarks: $(CPU_BENCHMARKS)
-$(CPU_BENCHMARKS): %: %.o $(BUILD)/dev/report.o $(BUILD)/llmc/memory_limits.o $(BUILD)/llmc/terminal.o
-	$(CXX) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
 quick_start: $(BUILD)/quick_start
 random_model: $(BUILD)/random_model

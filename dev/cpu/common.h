@@ -39,6 +39,7 @@
 #include "llmc/cpu/peak.h"
 #include "llmc/philox.h"
 #include "llmc/tensor.h"
+#include "llmc/thread_waiting.h"
 
 namespace benchmark {
 
@@ -340,6 +341,7 @@ void time_versions(const Shape& shape, const Options& options, const Device& dev
 // main() of a program. Exit status 1 where a version is wrong, 2 where the command line is.
 template <class... Operators>
 int run(int argc, char** argv, Program program) {
+    let_threads_sleep(argv);  // as train_quaff does
     try {
         program.on_cpu = true;
         Options options;
