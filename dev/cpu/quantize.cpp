@@ -10,8 +10,9 @@
 //   outlier_absmax           xmax[j] = max_n |x[n,channels[j]]|
 //
 //   kernel 1   the definition: one thread
-//   kernel 2   the definition by all threads, each with some of the rows
-//   kernel 3   llmc/cpu/quantize.h: vectors, too; outlier_absmax by channels instead of rows
+//   kernel 2   the definition by all threads, each with some of the rows; outlier_absmax with some of the channels,
+//              whose values lie a row apart
+//   kernel 3   llmc/cpu/quantize.h: vectors, too; outlier_absmax by rows, with maxima of each thread's own
 //
 // outlier_absmax reads scattered channels, for each of which memory delivers a cache line: those bytes are counted.
 //
@@ -190,15 +191,11 @@ void outlier_absmax_kernel1(const Device&, float* xmax, Matrix<const float> x, s
 void outlier_absmax_kernel2(const Device& device, float* xmax, Matrix<const float> x,
                             std::span<const int32_t> channels) {
     const auto count = static_cast<int64_t>(channels.size());
-    const Tensor<float> maxima(device.threads, count);  // of each thread
-#pragma omp parallel for num_threads(device.threads) schedule(static, 1)
-    for (int part = 0; part < device.threads; part++) {
-        const int64_t begin = x.rows * part / device.threads, end = x.rows * (part + 1) / device.threads;
-        outlier_absmax_kernel1(device, maxima.row(part), x.rows_at(begin, end - begin), channels);
-    }
+#pragma omp parallel for num_threads(device.threads) schedule(static)
     for (int64_t j = 0; j < count; j++) {
-        xmax[j] = 0;
-        for (int64_t part = 0; part < maxima.rows; part++) xmax[j] = std::max(xmax[j], maxima(part, j));
+        float largest = 0;
+        for (int64_t n = 0; n < x.rows; n++) largest = std::max(largest, std::abs(x(n, channels[j])));
+        xmax[j] = largest;
     }
 }
 
@@ -207,8 +204,8 @@ struct OutlierAbsmax {
     using Kernel = decltype(&cpu::outlier_absmax);
     static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition row by row, one thread", outlier_absmax_kernel1},
-                {"the definition row by row, threads", outlier_absmax_kernel2},
-                {"llmc/cpu/quantize.h: channel by channel, threads", cpu::outlier_absmax}};
+                {"channel by channel, threads", outlier_absmax_kernel2},
+                {"llmc/cpu/quantize.h: row by row, a maximum a thread", cpu::outlier_absmax}};
     }
 
     Rows rows;
