@@ -212,13 +212,18 @@ test-gpu: $(BUILD)/test_gpu
 BENCHMARKS := $(patsubst %.cu,$(BUILD)/%,$(wildcard dev/cuda/*.cu))
 benchmarks: $(BENCHMARKS)
 # Every dev/cpu/*.cpp likewise, for the CPU operators.
-CPU_BENCHMARKS := $(patsubst %.cpp,$(BUILD)/%,$(wildcard dev/cpu/*.cpp))
+CPU_BENCHMARKS := $(patsubst %.cpp,$(BUILD)/%,$(filter-out dev/cpu/bench_step.cpp,$(wildcard dev/cpu/*.cpp)))
 cpu-benchmarks: $(CPU_BENCHMARKS)
 $(BENCHMARKS) $(CPU_BENCHMARKS): %: %.o $(BUILD)/dev/report.o $(filter-out $(BUILD)/quaff/%,$(LIB_OBJECTS))
 	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
 $(BUILD)/dev/cuda/%.o: dev/cuda/%.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
 	$(if $(EMULATE),$(CXX) $(ALL_CXXFLAGS) -x c++,$(NEEDED_NVCC) $(NVCCFLAGS)) -c $< -o $@
+
+# A whole step, part by part.
+bench_step: $(BUILD)/dev/cpu/bench_step
+$(BUILD)/dev/cpu/bench_step: $(BUILD)/dev/cpu/bench_step.o $(LIB)
+	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
 
 quick_start: $(BUILD)/quick_start
 random_model: $(BUILD)/random_model
