@@ -51,7 +51,8 @@ TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o)
 # as `make test` and `make emu` have it, the headers of test/emu shadow NVIDIA's and make all of it code for the C++
 # compiler, so that it runs where there is no GPU. Without either the program holds the CPU alone.
 CUDA_SOURCES := $(wildcard llmc/cuda/*.cpp)
-CUDA_KERNELS := $(wildcard quaff/cuda_model_*.cu)
+MODEL_KERNELS := $(wildcard quaff/cuda_model_*.cu)
+CUDA_KERNELS := $(MODEL_KERNELS) $(wildcard llmc/cuda/*.cu)
 ifneq ($(EMULATE),)
 LIB_SOURCES  += $(CUDA_SOURCES) $(CUDA_KERNELS) $(filter-out %_test.cpp,$(wildcard test/emu/*.cpp))
 CUDA_FLAGS   := -DLLMC_CUDA -DLLMC_EMULATED -DLLMC_NCCL -Itest/emu -Wno-unknown-pragmas
@@ -156,7 +157,7 @@ NVCC_AND_TELL = $(NEEDED_NVCC) $(NVCCFLAGS) -Xptxas -v -c $< -o $@ 2>$(@:.o=.ptx
 $(BUILD)/train_quaff.o: train_quaff.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
 	$(CXX) $(ALL_CXXFLAGS) -x c++ -c $< -o $@
-$(BUILD)/quaff/cuda_model_%.o: quaff/cuda_model_%.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
+$(CUDA_KERNELS:%.cu=$(BUILD)/%.o): $(BUILD)/%.o: %.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
 	$(if $(EMULATE),$(CXX) $(ALL_CXXFLAGS) -x c++ -c $< -o $@,$(NVCC_AND_TELL))
 
@@ -194,8 +195,8 @@ test test-mpi emu:
 	+@$(MAKE) --no-print-directory EMULATE=1 NVCC= BUILD=$(BUILD)/emu $@
 endif
 
-resources: $(CUDA_KERNELS:%.cu=$(BUILD)/%.o)
-	@bash scripts/resources.sh $(CUDA_KERNELS:%.cu=$(BUILD)/%.ptxas)
+resources: $(MODEL_KERNELS:%.cu=$(BUILD)/%.o)
+	@bash scripts/resources.sh $(MODEL_KERNELS:%.cu=$(BUILD)/%.ptxas)
 
 # The tests of the CUDA operators once more, by nvcc, for the GPU of this machine.
 GPU_TEST_OBJECTS := $(patsubst %.cpp,$(BUILD)/gpu/%.o,$(wildcard test/llmc/cuda/*_test.cpp test/quaff/cuda/*_test.cpp))
