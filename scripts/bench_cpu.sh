@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# A training step on this processor beside PyTorch's: full precision and quaff (build/dev/cpu/bench_step) and
+# transformers + PEFT in fp32 and bf16 (dev/reference/time_peft.py), in turn, one sequence of 512 tokens, all labelled,
+# r = 16 on every linear. Writes dev/results/cpu_step_<CPU>.md.
+#
+#   scripts/bench_cpu.sh [--model DIR] [--python PROGRAM] [--rounds N]
+#
+#   --model DIR       TinyLlama's shape with random weights if it is not given; dev/random_model.cpp makes others
+#   --python PROGRAM  one that has torch, transformers and peft; without it PyTorch is left out
+#   --rounds N        how often all take their turn; 2
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+model="" python="" rounds=2
+while [ $# -gt 0 ]; do
+    case $1 in
+        --model) model=${2:?"bench_cpu: --model needs a folder"} ;;
+        --python) python=${2:?"bench_cpu: --python needs a program"} ;;
+        --rounds) rounds=${2:?"bench_cpu: --rounds needs a number"} ;;
+        *) echo "bench_cpu: there is no option $1; see the top of $0" >&2 && exit 2 ;;
+    esac
+    shift 2
+done
+if [ -n "$python" ]; then "$python" -c 'import torch, transformers, peft'; fi
+
+build=build/cpu
+make NVCC= BUILD=$build $build/dev/cpu/bench_step $build/random_model >/dev/null
+if [ -z "$model" ]; then
+    model=build/tinyllama
+    [ -e "$model/data.jsonl" ] || $build/random_model dev/configs/tinyllama "$model" 16 512
+fi
+
+lines=$(mktemp)
+trap 'rm -f "$lines"' EXIT
+field() { sed -nE "s/.*\"$1\": ?\"?([A-Za-z0-9.+-]+).*/\1/p" <<<"$2"; }
+# told NAME LINE: one method's line of JSON becomes a line of the table's data.
+told() { echo "$1;$(field step_seconds "$2");$(field tokens_per_second "$2");$(field "$3" "$2");$(field sol "$2")" | tee -a "$lines"; }
+for ((round = 0; round < rounds; round++)); do
+    while read -r line; do told "$(field method "$line")" "$line" peak_bytes; done \
+        < <($build/dev/cpu/bench_step "$model" --rounds 3 --json)
+    for dtype in float32 bfloat16; do
+        [ -n "$python" ] || continue
+        told "PEFT $dtype" "$("$python" dev/reference/time_peft.py "$model" "$model/data.jsonl" --dtype $dtype \
+            --batch-size 1 --steps 3 --threads "$(nproc)" 2>/dev/null | tail -n 1)" peak_bytes
+    done
+done
+
+cpu=$(sed -nE 's/^model name\s*: //p' /proc/cpuinfo | head -n 1)
+table=dev/results/cpu_step_$(tr -c 'A-Za-z0-9\n' _ <<<"$cpu").md
+mkdir -p dev/results
+{
+    echo "# A training step on $cpu"
+    echo
+    echo "\`scripts/bench_cpu.sh\`, commit $(git rev-parse --short HEAD), $(date -u +%F), $(nproc) cores, load average" \
+        "$(cut -d ' ' -f 1 /proc/loadavg) (the step's own threads included), instruction sets" \
+        "$(grep -owE 'avx2|avx512f|avx512_vnni|avx512_bf16|amx_int8' /proc/cpuinfo | sort -u | tr '\n' ' ')"
+    echo
+    echo "One sequence of 512 tokens, all labelled; $(basename "$model"), random weights; r = 16 on every linear, dropout 0.1." \
+        "Medians of three steps; each round's figure, in the order they were taken."
+    echo
+    echo "| | seconds a step | tokens/s | memory at most | of its speed of light |"
+    echo "| --- | --- | --- | --- | --- |"
+    awk -F ';' '
+        !($1 in seen) { order[++n] = $1; seen[$1] }
+        { seconds[$1] = seconds[$1] (seconds[$1] ? ", " : "") sprintf("%.2f", $2)
+          speed[$1] = speed[$1] (speed[$1] ? ", " : "") sprintf("%.1f", $3)
+          memory[$1] = sprintf("%.2f GiB", $4 / 1073741824)
+          sol[$1] = $5 == "" ? "" : sol[$1] (sol[$1] ? ", " : "") sprintf("%.0f%%", 100 * $5) }
+        END { for (k = 1; k <= n; k++) printf "| %s | %s | %s | %s | %s |\n", order[k], seconds[order[k]], speed[order[k]], memory[order[k]], sol[order[k]] }' "$lines"
+    echo
+    echo "## Part by part"
+    echo
+    echo '```'
+    $build/dev/cpu/bench_step "$model" --rounds 3
+    echo '```'
+} >"$table"
+cat "$table"
