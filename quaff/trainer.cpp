@@ -356,6 +356,9 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
         work += work_->of(batches.back());
     }
     const auto mine = static_cast<int64_t>(share.size());
+    // Others have one micro-batch more, whose maxima come before anybody's gradients are summed: all ranks have to talk
+    // in the same order.
+    const bool follows = mine * comm_.size() < window.count;
     const bool may_stop = comm_.size() == 1 && mine > 1;
     // Should a signal end the run in the middle of the window, the step was never begun: the scales go back too.
     if (may_stop) model_->keep_scales();
@@ -366,7 +369,7 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
         const Batch& batch = batches[static_cast<size_t>(i)];
         model_->forward(batch, static_cast<float>(scale.value / static_cast<double>(taken.labelled)),
                         static_cast<uint64_t>(state_.micro_batches + share[static_cast<size_t>(i)] - window.first));
-        model_->backward(batch, /*last=*/i + 1 == mine);
+        model_->backward(batch, /*last=*/!follows && i + 1 == mine);
         const double loss = model_->losses().loss;  // here the host waits for the device
         if (!std::isfinite(loss)) fail_nonfinite("loss", loss);
         loss_sum += loss;
@@ -379,7 +382,7 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
                                 static_cast<long long>(total_steps_), static_cast<long long>(i + 1),
                                 static_cast<long long>(mine)));
     }
-    if (mine * comm_.size() < window.count) model_->follow();  // others have one micro-batch more
+    if (follows) model_->follow();
     model_->sum_gradients();
     double sums[] = {loss_sum, work.int8_operations, work.float_operations, signals_.requested() ? 1.0 : 0.0};
     comm_.sum(sums);
