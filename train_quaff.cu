@@ -42,6 +42,7 @@ int run_on_cuda(const quaff::Options& options, llmc::Terminal& terminal, llmc::C
     if (ranks.size() == 1) return quaff::run_verb(options, terminal, gpu.device);
     const auto comm = cuda::gpu_comm(ranks, index, gpu.device.stream, options.comm);
     gpu.device.comm = comm.get();
+    gpu.device.free_at_first = gpu.device.available_memory();  // without NCCL's
     return quaff::or_end_all_ranks(*comm, [&] { return quaff::run_verb(options, terminal, gpu.device); });
 }
 
@@ -50,7 +51,7 @@ int run_on_device(const quaff::Options& options, llmc::Terminal& terminal, llmc:
     const bool computes = options.verb != "merge" && options.verb != "tokenize";
     if (options.device == "cpu" || !computes) return run_on_cpu(options, terminal, ranks);
     const int gpus = cuda::count_gpus();
-    const int gpu = gpus == 0 ? 0 : cuda::gpu_of_rank(ranks, gpus, options.comm == "mpi");
+    const int gpu = gpus == 0 ? 0 : cuda::gpu_of_rank(ranks, gpus);
     const std::string missing = cuda::why_no_gpu(gpu);
     // A rank without a GPU takes the others along, or fails with --device cuda.
     if (!missing.empty() && options.device == "cuda") throw llmc::Error("--device cuda: " + missing);

@@ -41,7 +41,7 @@ void run(const Workshop& shop, const std::string& way, bool alone, const std::st
     }
 #ifdef LLMC_CUDA
     if (way == "cpu") return;
-    const int index = cuda::gpu_of_rank(test::ranks(), cuda::count_gpus(), false);
+    const int index = cuda::gpu_of_rank(test::ranks(), cuda::count_gpus());
     cuda::Gpu<float> gpu(index, {});
     const auto comm = alone ? nullptr : cuda::gpu_comm(ranks, index, gpu.device.stream, way);
     if (comm) gpu.device.comm = comm.get();
