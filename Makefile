@@ -63,7 +63,7 @@ CUDA_HOME    := $(patsubst %/bin/nvcc,%,$(shell readlink -f $(NVCC)))
 CUDA_FLAGS   := -DLLMC_CUDA -idirafter $(CUDA_HOME)/include
 CUDA_LIBS    := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcudart_static -ldl -lrt -lpthread
 # NCCL, by which several GPUs talk to each other, is in the system or in the toolkit, or the program does without.
-NCCL_LIBS    := -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lnccl
+NCCL_LIBS    := -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -Wl,-rpath,$(CUDA_HOME)/lib -lnccl
 ifneq ($(shell echo 'int main() {}' | $(CXX) $(CUDA_FLAGS) -include nccl.h -x c++ - -o /dev/null $(NCCL_LIBS) 2>/dev/null && echo found),)
 CUDA_FLAGS   += -DLLMC_NCCL
 CUDA_LIBS    += $(NCCL_LIBS)

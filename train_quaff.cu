@@ -9,9 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <exception>
 #include <memory>
-#include <new>
 #include <string>
 #include <vector>
 
@@ -44,7 +42,8 @@ int run_on_cuda(const quaff::Options& options, llmc::Terminal& terminal, llmc::C
     if (ranks.size() == 1) return quaff::run_verb(options, terminal, gpu.device);
     const auto comm = cuda::gpu_comm(ranks, index, gpu.device.stream, options.comm);
     gpu.device.comm = comm.get();
-    return quaff::run_verb(options, terminal, gpu.device);
+    gpu.device.free_at_first = gpu.device.available_memory();  // without NCCL's
+    return quaff::or_end_all_ranks(*comm, [&] { return quaff::run_verb(options, terminal, gpu.device); });
 }
 
 // Every device this program was built for computes the same things; this one only chooses.
@@ -52,7 +51,7 @@ int run_on_device(const quaff::Options& options, llmc::Terminal& terminal, llmc:
     const bool computes = options.verb != "merge" && options.verb != "tokenize";
     if (options.device == "cpu" || !computes) return run_on_cpu(options, terminal, ranks);
     const int gpus = cuda::count_gpus();
-    const int gpu = gpus == 0 ? 0 : cuda::gpu_of_rank(ranks, gpus, options.comm == "mpi");
+    const int gpu = gpus == 0 ? 0 : cuda::gpu_of_rank(ranks, gpus);
     const std::string missing = cuda::why_no_gpu(gpu);
     // A rank without a GPU takes the others along, or fails with --device cuda.
     if (!missing.empty() && options.device == "cuda") throw llmc::Error("--device cuda: " + missing);
@@ -126,20 +125,14 @@ int main(int argc, char** argv) {
     open_standard_files();
     llmc::ignore_broken_pipes();
     std::unique_ptr<llmc::Comm> joined;
-    const auto end = [&](const std::string& message, int status) {
-        if (joined && joined->size() > 1) joined->fail_all(message, status);
-        return complain(message, status);
-    };
     try {
         joined = llmc::join_ranks();
         llmc::Comm& ranks = joined ? *joined : llmc::single_process();
         if (!ranks.is_first()) silence_stdout();
         return finish_stdout(run({argv + 1, argv + argc}, ranks));
-    } catch (const llmc::UsageError& error) {
-        return end(error.what(), quaff::kWrongUsage);
-    } catch (const std::bad_alloc&) {
-        return end("out of memory; lower --batch-size, or see train_quaff --plan", quaff::kFailed);
-    } catch (const std::exception& error) {
-        return end(error.what(), quaff::kFailed);
+    } catch (...) {
+        const quaff::Fault fault = quaff::current_fault();
+        if (joined && joined->size() > 1) joined->fail_all(fault.message, fault.status);
+        return complain(fault.message, fault.status);
     }
 }

@@ -61,14 +61,14 @@ Comm& single_process() {
 
 int processes_of_launcher() {
     // A batch script that Slurm runs has SLURM_PROCID too; SLURM_STEP_NUM_TASKS is what srun gives its tasks.
-    for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS"})
+    for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"})
         if (const int size = number_of(variable); size > 0) return size;
     return std::getenv("PMIX_RANK") || std::getenv("PMI_RANK") ? -1 : 0;
 }
 
 std::unique_ptr<Comm> join_ranks() {
     const int launched = processes_of_launcher();
-    if (launched == 0) return nullptr;
+    if (launched == 0 || launched == 1) return nullptr;  // nobody to talk to, and no need of MPI
 #ifdef LLMC_MPI
     auto comm = std::make_unique<MpiComm>();
     require(launched < 0 || launched == comm->size(), "the launcher started ", launched, " processes, but MPI knows ",
@@ -76,10 +76,9 @@ std::unique_ptr<Comm> join_ranks() {
             "with OpenMPI's own mpirun, or with srun --mpi=pmix");
     return comm;
 #else
-    require(launched <= 1, "a launcher started ", launched < 0 ? "this process" : concat(launched, " processes"),
-            ", but this program was built without MPI, so that they cannot work together. Install OpenMPI (make deps) ",
-            "and build again, or start it without mpirun and srun");
-    return nullptr;
+    fail("a launcher started ", launched < 0 ? "this process" : concat(launched, " processes"),
+         ", but this program was built without MPI, so that they cannot work together. Install OpenMPI (make deps) ",
+         "and build again, or start it without mpirun and srun");
 #endif
 }
 

@@ -21,6 +21,9 @@
 
 namespace llmc {
 
+// The time limit until somebody sets one: starting a GPU's driver takes a while.
+inline constexpr double kMeetingSeconds = 120;
+
 // What reductions of device values have cost this rank.
 struct Traffic {
     int64_t bytes = 0;   // sent
@@ -75,10 +78,10 @@ class Comm {
 
     // ---- faults ----
 
-    // A rank may be this much later than another before it counts as lost.
+    // A rank may be this much later than another before it counts as lost; 0: as much as it likes.
     virtual void set_time_limit(double seconds) = 0;
     // Ends all ranks with this exit status. The message, which reaches stderr with the rank's name in front, is told
-    // once where all ranks have the same fault.
+    // once where all ranks have the same fault. Any thread may call it, while the communicator lives.
     [[noreturn]] virtual void fail_all(const std::string& message, int status) = 0;
 
   protected:

@@ -23,7 +23,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr size_t kSlice = size_t{1} << 22;  // values that are reduced at a time: bounds the buffer, and MPI's ints
 constexpr double kRollCallSeconds = 2;      // in which a rank that still lives answers
-constexpr int kRollCall = 1;                // tag of that answer
+constexpr int kRollCall = 1;                // tag of what is said then
+enum RollCall : char { kWhoIsThere, kHere };
 
 double seconds_since(Clock::time_point begin) {
     return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -35,6 +36,14 @@ void check(int status, const char* what) {
     int length = 0;
     MPI_Error_string(status, text, &length);
     fail("MPI: ", what, " failed: ", text);
+}
+
+// In a roll call; nobody may be there to hear it.
+void say(RollCall what, int to) {
+    static constexpr char words[] = {kWhoIsThere, kHere};  // outlive the message
+    MPI_Request request = MPI_REQUEST_NULL;
+    check(MPI_Isend(&words[what], 1, MPI_CHAR, to, kRollCall, MPI_COMM_WORLD, &request), "the roll call");
+    MPI_Request_free(&request);
 }
 
 // Slices of `count` values.
@@ -71,7 +80,9 @@ struct MpiComm::Parts {
 
 MpiComm::MpiComm() {
     int provided = 0;
-    check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided), "the start");
+    // A thread that looks after a GPU may have to end the run.
+    check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided), "the start");
+    any_thread_ = provided >= MPI_THREAD_MULTIPLE;
     check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "choosing how errors are told");
     check(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "asking for the rank");
     check(MPI_Comm_size(MPI_COMM_WORLD, &size_), "asking for the number of ranks");
@@ -113,6 +124,7 @@ void MpiComm::run(const char* what, const Start& start) {
     for (int done = 0; !done;) {
         check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), what);
         if (done) break;
+        answer_roll_call();
         sched_yield();
         if (time_limit_ > 0 && seconds_since(begin) > time_limit_)
             fail(what, " has waited for more than ", std::lround(time_limit_), " seconds for ", lost_ranks(),
@@ -120,26 +132,27 @@ void MpiComm::run(const char* what, const Start& start) {
     }
 }
 
-// Whoever waits in vain calls the roll: it tells all others that it lives, and listens for them.
+int MpiComm::answer_roll_call() {
+    int found = 0;
+    MPI_Status status;
+    check(MPI_Iprobe(MPI_ANY_SOURCE, kRollCall, MPI_COMM_WORLD, &found, &status), "the roll call");
+    if (!found) return -1;
+    char said = kHere;
+    check(MPI_Recv(&said, 1, MPI_CHAR, status.MPI_SOURCE, kRollCall, MPI_COMM_WORLD, MPI_STATUS_IGNORE),
+          "the roll call");
+    if (said == kWhoIsThere) say(kHere, status.MPI_SOURCE);
+    return status.MPI_SOURCE;
+}
+
+// Whoever has waited in vain calls the roll. All that wait as well answer, whatever their own limits: who does not is
+// the one they wait for.
 std::string MpiComm::lost_ranks() {
-    static constexpr char here = 1;  // outlives the messages
     std::vector<char> heard(static_cast<size_t>(size_), 0);
     heard[static_cast<size_t>(rank_)] = 1;
-    for (int r = 0; r < size_; ++r) {
-        MPI_Request request = MPI_REQUEST_NULL;
-        if (r != rank_) check(MPI_Isend(&here, 1, MPI_CHAR, r, kRollCall, MPI_COMM_WORLD, &request), "the roll call");
-        if (r != rank_) MPI_Request_free(&request);  // nobody may be there to take it
-    }
-    for (const Clock::time_point begin = Clock::now(); seconds_since(begin) < kRollCallSeconds; sched_yield()) {
-        int found = 0;
-        MPI_Status status;
-        check(MPI_Iprobe(MPI_ANY_SOURCE, kRollCall, MPI_COMM_WORLD, &found, &status), "the roll call");
-        if (!found) continue;
-        char there = 0;
-        check(MPI_Recv(&there, 1, MPI_CHAR, status.MPI_SOURCE, kRollCall, MPI_COMM_WORLD, MPI_STATUS_IGNORE),
-              "the roll call");
-        heard[static_cast<size_t>(status.MPI_SOURCE)] = 1;
-    }
+    for (int r = 0; r < size_; ++r)
+        if (r != rank_) say(kWhoIsThere, r);
+    for (const Clock::time_point begin = Clock::now(); seconds_since(begin) < kRollCallSeconds; sched_yield())
+        if (const int r = answer_roll_call(); r >= 0) heard[static_cast<size_t>(r)] = 1;
     std::string lost;
     for (int r = 0; r < size_; ++r)
         if (!heard[static_cast<size_t>(r)]) lost += (lost.empty() ? "" : ", ") + names_[static_cast<size_t>(r)];
@@ -238,11 +251,13 @@ void MpiComm::barrier() {
 // A fault that all ranks share, a file that is not there, say, is told by the first of them: the others leave it the
 // time to end them.
 void MpiComm::fail_all(const std::string& message, int status) {
+    while (failing_.test_and_set()) std::this_thread::sleep_for(std::chrono::hours(1));  // another thread ends the run
     if (!is_first()) std::this_thread::sleep_for(std::chrono::milliseconds(1000 + 20 * rank_));
     std::fflush(stdout);
     std::fprintf(stderr, "train_quaff: %s: %s\n", name().c_str(), message.c_str());
     std::fflush(stderr);
-    MPI_Abort(MPI_COMM_WORLD, status);
+    // Where this thread must not call MPI, the launcher ends the others because this process leaves without a word.
+    if (any_thread_ || std::this_thread::get_id() == thread_) MPI_Abort(MPI_COMM_WORLD, status);
     std::_Exit(status);
 }
 

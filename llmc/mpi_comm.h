@@ -9,7 +9,8 @@
 // MPI_Allreduce may choose its order by size and topology; this order is part of what a run computes.
 #pragma once
 
-#include <functional>
+#include <atomic>
+#include <thread>
 
 #include "llmc/comm.h"
 
@@ -46,8 +47,13 @@ class MpiComm final : public Comm {
     void run(const char* what, const Start& start);
     // The ranks that do not answer any more, by name.
     std::string lost_ranks();
+    // Tells whoever calls the roll that this rank lives, and returns who called or answered, or -1.
+    int answer_roll_call();
 
-    double time_limit_ = 0;  // 0: none
+    std::thread::id thread_ = std::this_thread::get_id();  // which started MPI
+    bool any_thread_ = false;                              // or may others call it as well?
+    std::atomic_flag failing_;
+    double time_limit_ = kMeetingSeconds;
     Traffic traffic_;
     std::vector<float> received_;
     std::vector<std::string> names_;  // of all ranks

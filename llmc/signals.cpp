@@ -25,6 +25,7 @@ StopSignals::StopSignals() {
     sigaction(SIGINT, &action, &previous_interrupt_);
     sigaction(SIGTERM, &action, &previous_terminate_);
     sigaction(SIGHUP, &action, &previous_hang_up_);
+    sigaction(SIGUSR1, &action, &previous_user_);
     if (previous_hang_up_.sa_handler == SIG_IGN) sigaction(SIGHUP, &previous_hang_up_, nullptr);
 }
 
@@ -32,6 +33,7 @@ StopSignals::~StopSignals() {
     sigaction(SIGINT, &previous_interrupt_, nullptr);
     sigaction(SIGTERM, &previous_terminate_, nullptr);
     sigaction(SIGHUP, &previous_hang_up_, nullptr);
+    sigaction(SIGUSR1, &previous_user_, nullptr);
 }
 
 bool StopSignals::requested() const {

@@ -1,5 +1,6 @@
-// A polite stop: SIGINT, SIGTERM and SIGHUP ask the run to finish what it is doing, write a checkpoint and leave with
-// status 130; a second SIGINT ends the program at once.
+// A polite stop: SIGINT, SIGTERM, SIGHUP and SIGUSR1 ask the run to finish what it is doing, write a checkpoint and
+// leave with status 130; a second SIGINT ends the program at once. SIGUSR1 is what mpirun passes on to its ranks; of
+// the others it makes a SIGTERM, and a SIGKILL one second later.
 #pragma once
 
 #include <csignal>
@@ -21,6 +22,7 @@ class StopSignals {
     struct sigaction previous_interrupt_ {};
     struct sigaction previous_terminate_ {};
     struct sigaction previous_hang_up_ {};
+    struct sigaction previous_user_ {};
 };
 
 // A pipe whose reader has gone is a failed write, which the writer may notice, and no reason to end.

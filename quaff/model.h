@@ -41,6 +41,9 @@ struct BuildOptions {
 
     Recompute recompute = Recompute::automatic;
     int64_t memory_limit = 0;  // bytes that `automatic` must stay under; 0: no limit
+
+    // Gradients that are summed over the ranks at a time, at the least: 4 MiB, which a network moves at its full speed.
+    int64_t bucket_size = int64_t{1} << 20;
 };
 
 struct LossSums {

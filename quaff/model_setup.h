@@ -15,9 +15,6 @@ inline int64_t head_chunk_rows(int64_t vocab_size, int64_t max_labelled) {
     return std::min(max_labelled, rows < 128 ? rows : rows / 128 * 128);
 }
 
-// Gradients that are summed over the ranks at a time, at the least: 4 MiB, which a network moves at its full speed.
-constexpr int64_t kBucketSize = int64_t{1} << 20;
-
 template <class Device>
 Model<Device>::Model(const Device& device, const CheckpointReader& checkpoint, const OutlierChannels& outliers,
                      const BuildOptions& options, bool plan_only)
@@ -170,7 +167,7 @@ void Model<Device>::layout_adapters(Arena<Device>& arena) {
     buckets_.clear();
     int64_t end = next;
     for (size_t block = blocks_.size(); block-- > 0;) {
-        if (end - begins[block] < kBucketSize && block > 0) continue;
+        if (end - begins[block] < options_.bucket_size && block > 0) continue;
         buckets_.push_back({block, begins[block], end - begins[block]});
         end = begins[block];
     }

@@ -58,6 +58,12 @@ std::string fingerprint(const CheckpointReader& checkpoint) {
     return digest.finish();
 }
 
+std::string fingerprint(const OutlierChannels& outliers) {
+    Sha256 digest;
+    digest.update(nlohmann::json(outliers.channels).dump());
+    return digest.finish();
+}
+
 // What comes before the first labelled token.
 std::vector<int32_t> prompt_of(const Example& example) {
     const auto labelled =
@@ -187,6 +193,7 @@ ordered_json Trainer<Device>::run(bool& stopped) {
         prepare();
         train();
         if (eval_.size() > 0) eval_after = to_json(evaluate_now("after"));
+        comm_.set_time_limit(kPatience);  // rank 0 writes, and lets the model answer
         check_ranks_agree();
         if (comm_.is_first())
             write_folder(fs::path(options_.out) / "adapter",
@@ -244,6 +251,11 @@ void Trainer<Device>::prepare() {
     const BuildOptions build = build_options(options_, frozen_, limits_, /*training=*/true, device_.available_memory());
     model_ = build_model(setup_, device_, frozen_, build);
     if (!resumed_from_.empty()) read_moments(resumed_from_, *model_);
+    if (comm_.size() > 1) {
+        // Files again, or what calibration found.
+        require_same(comm_, {{"set of outlier channels", fingerprint(frozen_.outliers)}});
+        check_ranks_agree();
+    }
     terminal_.line(model_->plan().table());
 
     peak_ = measure_peak(device_);
@@ -295,8 +307,7 @@ void Trainer<Device>::train() {
         const int64_t step = state_.step + 1;
         const StepFigures figures = take_step_or_say_where(step);
         longest_step_ = std::max(longest_step_, figures.seconds);
-        // A rank whose share is the smaller one waits for the others' as long as a step may take.
-        comm_.set_time_limit(static_cast<double>(options_.comm_timeout) + 2 * longest_step_);
+        expect_steps();
         const double mean_seconds = training_seconds_ / static_cast<double>(step - first_step_);
         report_.step(step, total_steps_, figures, mean_seconds * static_cast<double>(total_steps_ - step));
         const bool last = step == total_steps_;
@@ -356,6 +367,9 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
         work += work_->of(batches.back());
     }
     const auto mine = static_cast<int64_t>(share.size());
+    // Others have one micro-batch more, whose maxima come before anybody's gradients are summed: all ranks have to talk
+    // in the same order.
+    const bool follows = mine * comm_.size() < window.count;
     const bool may_stop = comm_.size() == 1 && mine > 1;
     // Should a signal end the run in the middle of the window, the step was never begun: the scales go back too.
     if (may_stop) model_->keep_scales();
@@ -366,7 +380,7 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
         const Batch& batch = batches[static_cast<size_t>(i)];
         model_->forward(batch, static_cast<float>(scale.value / static_cast<double>(taken.labelled)),
                         static_cast<uint64_t>(state_.micro_batches + share[static_cast<size_t>(i)] - window.first));
-        model_->backward(batch, /*last=*/i + 1 == mine);
+        model_->backward(batch, /*last=*/!follows && i + 1 == mine);
         const double loss = model_->losses().loss;  // here the host waits for the device
         if (!std::isfinite(loss)) fail_nonfinite("loss", loss);
         loss_sum += loss;
@@ -379,7 +393,7 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
                                 static_cast<long long>(total_steps_), static_cast<long long>(i + 1),
                                 static_cast<long long>(mine)));
     }
-    if (mine * comm_.size() < window.count) model_->follow();  // others have one micro-batch more
+    if (follows) model_->follow();
     model_->sum_gradients();
     double sums[] = {loss_sum, work.int8_operations, work.float_operations, signals_.requested() ? 1.0 : 0.0};
     comm_.sum(sums);
@@ -433,11 +447,13 @@ void Trainer<Device>::fail_nonfinite(const std::string& what, double value) {
 
 template <class Device>
 Evaluation Trainer<Device>::evaluate_now(const std::string& when) {
+    stop_if_asked();  // all ranks or none; progress() asks only those that have something to evaluate
     comm_.set_time_limit(kPatience);
     const Progress tell = progress();
     const Evaluation evaluation =
         evaluate(*model_, eval_, eval_batches_, exact_match_,
                  [&](int64_t done, int64_t total) { tell("evaluating " + when, done, total); });
+    expect_steps();
     report_.evaluation(state_.step, when, evaluation);
     return evaluation;
 }
@@ -487,6 +503,7 @@ void Trainer<Device>::check_ranks_agree() {
 
 template <class Device>
 void Trainer<Device>::write_checkpoint_now() {
+    comm_.set_time_limit(kPatience);  // a file system may be slow
     check_ranks_agree();
     if (comm_.is_first())
         write_checkpoint(options_.out, state_.step, options_.save_total_limit, [&](const fs::path& folder) {
@@ -495,11 +512,20 @@ void Trainer<Device>::write_checkpoint_now() {
             write_state(folder, state_now());
         });
     last_checkpoint_ = (fs::path(options_.out) / ("checkpoint-" + std::to_string(state_.step))).string();
+    comm_.barrier();
+    expect_steps();
 }
 
 template <class Device>
 void Trainer<Device>::stop_if_asked() const {
     if (comm_.size() == 1 ? signals_.requested() : all_stop_) throw StoppedBySignal{};
+}
+
+template <class Device>
+void Trainer<Device>::expect_steps() {
+    // A rank whose share is the smaller one waits for the others' as long as a step may take.
+    const double late = static_cast<double>(options_.comm_timeout) + 2 * longest_step_;
+    comm_.set_time_limit(longest_step_ > 0 ? late : kPatience);
 }
 
 template <class Device>

@@ -78,6 +78,8 @@ class Trainer {
     TrainingState state_now() const;
     void write_checkpoint_now();
     void stop_if_asked() const;
+    // From here on a rank may be as late as steps are long; before the first of them, as a model takes to read.
+    void expect_steps();
     Progress progress();
 
     const Options& options_;

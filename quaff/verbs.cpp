@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <new>
 #include <nlohmann/json.hpp>
 
 #include "llmc/error.h"
@@ -85,7 +86,7 @@ int train(const Options& asked_for, Terminal& terminal, const Device& device) {
         return kDone;
     }
     bool stopped = false;
-    const ordered_json result = trainer.run(stopped);
+    const ordered_json result = or_end_all_ranks(*device.comm, [&] { return trainer.run(stopped); });
     if (options.json) print_json(result);
     return stopped ? kStopped : kDone;
 }
@@ -266,13 +267,26 @@ int info_verb(const Options& options, Terminal& terminal, const Device& device) 
 
 }  // namespace
 
+Fault current_fault() {
+    try {
+        throw;
+    } catch (const UsageError& error) {
+        return {error.what(), kWrongUsage};
+    } catch (const std::bad_alloc&) {
+        return {"out of memory; lower --batch-size, or see train_quaff --plan", kFailed};
+    } catch (const std::exception& error) {
+        return {error.what(), kFailed};
+    }
+}
+
 template <class Device>
 int run_verb(const Options& options, Terminal& terminal, const Device& device) {
     for (const std::string& name : options.unused) terminal.warn(concat(options.verb, " makes no use of --", name));
     // What ranks do not share is done by the first of them.
     const bool shared = options.verb == "train" || options.verb == "eval" || options.verb == "calibrate";
-    if (!device.comm->is_first() && (!shared || options.plan || options.show_tokens > 0)) return kDone;
-    device.comm->set_time_limit(kPatience);
+    const bool first_alone = !shared || options.plan || options.show_tokens > 0;
+    device.comm->set_time_limit(first_alone ? 0 : kPatience);
+    if (first_alone && !device.comm->is_first()) return kDone;
     if (options.show_tokens > 0) return show_tokens_verb(options, terminal);
     if (options.verb == "calibrate") return calibrate_verb(options, terminal, device);
     if (options.verb == "eval") return evaluate_verb(options, terminal, device);

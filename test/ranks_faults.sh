@@ -73,6 +73,35 @@ expect "one rank without the model: it says so" says 'train_quaff: rank 1 of 2 o
 expect "... told once" [ "$(told)" -eq 1 ]
 rm -rf "$work/out"
 
+# Outlier channels and adapters, which --outliers, --adapter and --resume name, are read by every rank for itself.
+"${launch[@]}" -np 2 "${run[@]}" --max-steps 2 --save-steps 0 --quiet >"$work/log" 2>&1
+expect "two steps: status 0" [ $? -eq 0 ]
+cp "$work/out/outliers.json" "$work/channels.json"
+sed -z 's/": *\[\s*[0-9]*/": [0/' "$work/channels.json" >"$work/other_channels.json" # the first of the first layer
+"${launch[@]}" -np 1 "${run[@]}" --outliers "$work/channels.json" : \
+    -np 1 "${run[@]}" --outliers "$work/other_channels.json" >"$work/log" 2>&1
+expect "other outlier channels: refused" says 'rank 1 has another set of outlier channels than rank 0'
+cp -r "$work/out/adapter" "$work/one"
+cp -r "$work/out/adapter" "$work/other"
+# The last byte is a value's sign and exponent.
+truncate -s -1 "$work/other/adapter_model.safetensors"
+printf '\x31' >>"$work/other/adapter_model.safetensors"
+"${launch[@]}" -np 1 "${run[@]}" --adapter "$work/one" : -np 1 "${run[@]}" --adapter "$work/other" >"$work/log" 2>&1
+expect "another adapter: refused" says 'rank 1 has another state after step 0 than rank 0'
+rm -rf "$work/out"
+
+# A rank that cannot go on, here because it may not write: it is the one that speaks, and at once.
+: >"$work/log"
+began=$SECONDS
+"${launch[@]}" -np 1 bash -c 'trap "" XFSZ; ulimit -f 16; exec "$@"' bash "${run[@]}" --save-steps 2 --max-steps 100000 \
+    --quiet : -np 1 "${run[@]}" --save-steps 2 --max-steps 100000 --quiet 2>&1 | cat >"$work/log"
+expect "a rank that throws: status 1" [ "${PIPESTATUS[0]}" -eq 1 ]
+expect "... within 30 s" [ $((SECONDS - began)) -lt 30 ]
+expect "... it says why" says 'train_quaff: rank 0 of 2 on .*[Ff]ile too large'
+expect "... told once" [ "$(told)" -eq 1 ]
+expect "... nobody is left" nobody_left
+rm -rf "$work/out"
+
 # A rank that is killed.
 "${launch[@]}" -np 2 "${run[@]}" --save-steps 2 --max-steps 100000 --quiet >"$work/log" 2>&1 &
 mpirun=$!
@@ -95,7 +124,7 @@ kill -KILL "$(rank_process 1)"
 wait $mpirun
 nobody_left
 rm -rf "$work/out"
-"${launch[@]}" -np 2 "${run[@]}" --save-steps 0 --max-steps 100000 --quiet --comm-timeout 3 >"$work/log" 2>&1 &
+"${launch[@]}" -np 3 "${run[@]}" --save-steps 0 --max-steps 100000 --quiet --comm-timeout 3 >"$work/log" 2>&1 &
 mpirun=$!
 until_logged 5
 began=$SECONDS
@@ -103,7 +132,7 @@ kill -STOP "$(rank_process 1)"
 wait $mpirun
 expect "a rank that hangs: the run fails" [ $? -ne 0 ]
 expect "... within 30 s" [ $((SECONDS - began)) -lt 30 ]
-expect "... the one that waits says for whom" says 'rank 0 of 2 on .* has waited for more than .* seconds for rank 1 on'
+expect "... the one that waits says for whom" says 'rank 0 of 3 on .* has waited for more than .* seconds for rank 1 on [^,]*\. Is'
 expect "... nobody is left" nobody_left
 
 # A signal that reaches one of them, as a scheduler sends it before the time is up.
@@ -114,6 +143,17 @@ until_logged 5
 kill -TERM "$(rank_process 1)"
 wait $mpirun
 expect "a rank that is asked to stop: all do, with status 130" [ $? -eq 130 ]
+expect "... after a checkpoint" compgen -G "$work/out/checkpoint-*/manifest.sha256"
+expect "... nobody is left" nobody_left
+
+# One that reaches mpirun, which passes it on.
+rm -rf "$work/out"
+"${launch[@]}" -np 2 "${run[@]}" --save-steps 0 --max-steps 100000 --quiet >"$work/log" 2>&1 &
+mpirun=$!
+until_logged 5
+kill -USR1 "$mpirun"
+wait $mpirun
+expect "mpirun gets SIGUSR1: all stop, with status 130" [ $? -eq 130 ]
 expect "... after a checkpoint" compgen -G "$work/out/checkpoint-*/manifest.sha256"
 expect "... nobody is left" nobody_left
 

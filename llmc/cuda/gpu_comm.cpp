@@ -50,17 +50,37 @@ void StagedComm::start_sum(std::span<float> values) {
     });
 }
 
-int gpu_of_rank(const Comm& ranks, int gpus, bool may_share) {
+int gpu_of_rank(const Comm& ranks, int gpus) {
     require(gpus > 0, ranks.host(), " has no GPU for ", ranks.name(), "; take --device cpu");
-    require(may_share || ranks.local_size() <= gpus, ranks.host(), " has ", gpus, gpus == 1 ? " GPU" : " GPUs", " for ",
-            ranks.local_size(), " ranks; start one rank for each GPU, let ranks share them with --comm mpi, or take ",
-            "--device cpu");
     return ranks.local_rank() % gpus;
 }
+
+#ifdef LLMC_NCCL
+namespace {
+
+// The number of a GPU tells nothing where every process sees its own as number 0; its place on the bus does.
+void require_own_gpus(Comm& ranks, int gpu) {
+    char place[32] = "";
+    CUDA_CHECK(cudaDeviceGetPCIBusId(place, sizeof place, gpu));
+    const std::vector<std::string> places = ranks.gather(concat(ranks.host(), ": ", place));
+    std::string shared;
+    for (size_t r = 0; r < places.size() && shared.empty(); ++r)
+        for (size_t other = 0; other < r; ++other)
+            if (places[other] == places[r])
+                shared = concat("ranks ", other, " and ", r, " have the same GPU, on ", places[r],
+                                ". Start no more ranks than there are GPUs, let ranks share them with --comm mpi, or ",
+                                "take --device cpu");
+    ranks.broadcast(shared);
+    require(shared.empty(), shared);
+}
+
+}  // namespace
+#endif
 
 std::unique_ptr<Comm> gpu_comm(Comm& ranks, int gpu, cudaStream_t stream, const std::string& kind) {
     if (kind == "mpi") return std::make_unique<StagedComm>(ranks, stream);
 #ifdef LLMC_NCCL
+    require_own_gpus(ranks, gpu);
     return std::make_unique<NcclComm>(ranks, gpu, stream);
 #else
     (void)gpu;

@@ -59,11 +59,12 @@ class StagedComm final : public GpuComm {
     Traffic traffic_;
 };
 
-// The GPU of this rank, given how many its host has: one each, or shared in turn. Throws Error where they are too few.
-int gpu_of_rank(const Comm& ranks, int gpus, bool may_share);
+// The GPU of this rank, given how many it sees: those of its host, which the ranks there take in turn, or the one that
+// a scheduler has bound to it. Throws Error where there is none.
+int gpu_of_rank(const Comm& ranks, int gpus);
 
 // kind: "auto" and "nccl", or "mpi" for the way through the host. Throws Error where NCCL is asked for and is not
-// there.
+// there, and on all ranks where two of them have the same GPU, which NCCL cannot do.
 std::unique_ptr<Comm> gpu_comm(Comm& ranks, int gpu, cudaStream_t stream, const std::string& kind);
 
 }  // namespace cuda

@@ -3,13 +3,15 @@
 #ifdef LLMC_NCCL
 
 #include <cmath>
+#include <cstdlib>
 
 #include "llmc/cuda/check.cuh"
 
 namespace cuda {
 namespace {
 
-constexpr std::chrono::milliseconds kLook{20};  // how often the watchdog does
+constexpr std::chrono::milliseconds kLook{20};     // how often the watchdog does
+constexpr size_t kWarmUpValues = size_t{1} << 20;  // as many as a model sums at a time
 
 void check(ncclResult_t status, const char* what) {
     if (status == ncclSuccess || status == ncclInProgress) return;
@@ -40,16 +42,39 @@ NcclComm::NcclComm(Comm& ranks, int gpu, cudaStream_t stream) : GpuComm(ranks), 
     CUDA_CHECK(cudaEventCreateWithFlags(&ready_, cudaEventDisableTiming));
     CUDA_CHECK(cudaEventCreateWithFlags(&done_, cudaEventDisableTiming));
     watchdog_ = std::thread([this] { watch(); });
+    try {
+        warm_up();
+    } catch (const std::exception& error) {
+        fail_all(error.what(), EXIT_FAILURE);  // the destructor, which ends the watchdog, is not to come
+    }
 }
 
+// NCCL makes connections and takes memory when it first reduces values of a kind. A GPU's memory is planned after that.
+void NcclComm::warm_up() {
+    float* values = nullptr;
+    CUDA_CHECK(cudaMalloc(&values, kWarmUpValues * sizeof *values));
+    CUDA_CHECK(cudaMemsetAsync(values, 0, kWarmUpValues * sizeof *values, stream_));
+    all_reduce_max({values, 1});
+    start_sum({values, kWarmUpValues});
+    finish_sums();
+    CUDA_CHECK(cudaStreamSynchronize(stream_));
+    CUDA_CHECK(cudaFree(values));
+    std::lock_guard lock(mutex_);
+    collect();
+    traffic_ = {};
+}
+
+// All has gone well: a rank that fails calls fail_all() before it comes here. The watchdog is there to the end.
 NcclComm::~NcclComm() {
+    try {
+        CUDA_CHECK(cudaStreamSynchronize(stream_));
+        CUDA_CHECK(cudaStreamSynchronize(side_));
+        settle(ncclCommFinalize(comm_), "parting from the other ranks");
+    } catch (const std::exception& error) {
+        fail_all(error.what(), EXIT_FAILURE);
+    }
     ending_ = true;
     watchdog_.join();
-    // An error has been told, or is about to be, by the one who ends the run.
-    cudaStreamSynchronize(stream_);
-    cudaStreamSynchronize(side_);
-    ncclResult_t status = ncclCommFinalize(comm_);
-    while (status == ncclInProgress && ncclCommGetAsyncError(comm_, &status) == ncclSuccess) std::this_thread::yield();
     ncclCommDestroy(comm_);
     for (const Operation& operation : under_way_) {
         cudaEventDestroy(operation.begin);

@@ -1,6 +1,7 @@
 // Ranks on GPUs that talk through NCCL. Rank 0 makes the id by which they meet, and the launcher's ranks pass it on.
 //
-//   all_reduce_max   on the device's own stream: the scales that wait for it come next
+//   all_reduce_max   on the device's own stream: the scales that wait for it come next. A launch of its own for every
+//                    layer with outliers, in the forward pass: what that costs is not yet measured
 //   start_sum        on a stream beside it, as soon as the values are there, while the backward pass goes on below
 //
 // Nobody waits for a reduction on the host, so that a thread looks after them: an error that NCCL reports, or a
@@ -46,6 +47,7 @@ class NcclComm final : public GpuComm {
         std::optional<Clock::time_point> seen_begun;
     };
 
+    void warm_up();
     void reduce(const char* what, std::span<float> values, ncclRedOp_t operation, cudaStream_t stream);
     // Waits until NCCL has taken up what it was told without waiting.
     void settle(ncclResult_t status, const char* what);
@@ -60,7 +62,7 @@ class NcclComm final : public GpuComm {
     cudaStream_t stream_, side_ = nullptr;
     cudaEvent_t ready_ = nullptr, done_ = nullptr;  // the values are there; the sums are
     ncclComm_t comm_ = nullptr;
-    std::atomic<double> time_limit_ = 0;  // seconds; 0: none
+    std::atomic<double> time_limit_ = kMeetingSeconds;
 
     std::mutex mutex_;  // of the three below
     std::deque<Operation> under_way_;

@@ -3,7 +3,8 @@
 #
 #   scripts/multi_gpu/one_node.sh --model DIR --data FILE ...
 #
-# A step takes --batch-size x --gradient-accumulation-steps sequences of every rank.
+# A step takes --batch-size x --gradient-accumulation-steps sequences of every rank. SIGUSR1, sent to this process, stops
+# the run after a checkpoint; SIGTERM leaves it one second.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -270,6 +270,14 @@ cudaError_t cudaGetDeviceCount(int* count) {
     return call([] { return cudaSuccess; });
 }
 
+cudaError_t cudaDeviceGetPCIBusId(char* place, int length, int device) {
+    return call([&] {
+        if (!valid_device(device)) return cudaErrorInvalidDevice;
+        std::snprintf(place, static_cast<size_t>(length), "0000:%02X:00.0", device + 1);
+        return cudaSuccess;
+    });
+}
+
 cudaError_t cudaSetDevice(int device) {
     return call([&] {
         if (valid_device(device)) current_device = device;

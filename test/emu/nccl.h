@@ -1,6 +1,8 @@
-// NCCL as far as this project calls it. Reductions run at once, over MPI where the ranks are several processes, and
-// refuse what the real library refuses or answers with a hang: ranks that ask for different things, a buffer that is
-// not the device's, a communicator or stream that is gone, an id that rank 0 did not make, two ranks on one GPU.
+// NCCL as far as this project calls it, over MPI where the ranks are several processes. Calls of a communicator that
+// was made with blocking = 0 return ncclInProgress as long as other ranks have not come as well, and go on when
+// ncclCommGetAsyncError is called. They refuse what the real library refuses or answers with a hang: ranks that ask for
+// different things, a buffer that is not the device's, a second call in the middle of one, a communicator or stream
+// that is gone, an id that rank 0 did not make, two ranks on one GPU.
 #pragma once
 
 #include <cstddef>
@@ -66,3 +68,10 @@ ncclResult_t ncclAllReduce(const void* from, void* to, size_t count, ncclDataTyp
                            ncclComm_t comm, cudaStream_t stream);
 ncclResult_t ncclGroupStart();
 ncclResult_t ncclGroupEnd();
+
+namespace emu {
+
+// All communicators have this error from now on, as when the network breaks; or, with ncclSuccess, none.
+void break_nccl(ncclResult_t error);
+
+}  // namespace emu

@@ -27,11 +27,17 @@ struct Fixture {
         cudaFree(values);
         cudaSetDevice(0);
     }
-    ncclResult_t meet(int size, int rank, const ncclUniqueId& by) {
+    ncclResult_t meet(int size, int rank, const ncclUniqueId& by, bool blocking = true) {
         ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+        if (!blocking) config.blocking = 0;
         return ncclCommInitRankConfig(&comm, size, by, rank, &config);
     }
     ncclResult_t meet() { return meet(ranks.size(), ranks.rank(), id); }
+    ncclResult_t settled() {
+        ncclResult_t result = ncclInProgress;
+        while (result == ncclInProgress) REQUIRE(ncclCommGetAsyncError(comm, &result) == ncclSuccess);
+        return result;
+    }
     ncclResult_t sum(size_t count, ncclDataType_t type = ncclFloat, ncclRedOp_t operation = ncclSum) {
         return ncclAllReduce(values, values, count, type, operation, comm, nullptr);
     }
@@ -92,9 +98,12 @@ TEST_CASE("emulated NCCL: ranks that ask for different things are told, and thei
           "[emu][nccl][ranks]") {
     Fixture f;
     REQUIRE(f.meet() == ncclSuccess);
-    const size_t count = f.ranks.is_first() ? 8 : 9;
     const bool alone = f.ranks.size() == 1;
-    CHECK(f.sum(count) == (alone ? ncclSuccess : ncclInvalidUsage));
+    const ncclResult_t told = f.ranks.is_first() ? f.sum(8) : f.sum(9, ncclFloat, ncclMax);
+    CHECK(told == (alone ? ncclSuccess : ncclInvalidUsage));
+    const std::string message = ncclGetLastError(f.comm);
+    if (!alone) CHECK_THAT(message, Catch::Matchers::Contains("a sum of 8 values"));
+    if (!alone) CHECK_THAT(message, Catch::Matchers::Contains("a maximum of 9 values"));
     ncclResult_t error = ncclSuccess;
     CHECK(ncclCommGetAsyncError(f.comm, &error) == ncclSuccess);
     CHECK(error == (alone ? ncclSuccess : ncclInvalidUsage));
@@ -109,4 +118,26 @@ TEST_CASE("emulated NCCL: ranks of different ids, or on one GPU, do not meet", "
     CHECK(f.meet(f.ranks.size(), f.ranks.rank(), own) == ncclInvalidUsage);
     CHECK(cudaSetDevice(0) == cudaSuccess);
     CHECK(f.meet() == ncclInvalidUsage);
+}
+
+TEST_CASE("emulated NCCL: calls that do not block are in progress until all ranks have come", "[emu][nccl][ranks]") {
+    Fixture f;
+    const ncclResult_t met = f.meet(f.ranks.size(), f.ranks.rank(), f.id, /*blocking=*/false);
+    CHECK((met == ncclInProgress || met == ncclSuccess));
+    CHECK(f.settled() == ncclSuccess);
+    if (f.ranks.size() == 1) {
+        CHECK(f.sum(8) == ncclSuccess);
+        return;
+    }
+    const bool late = f.ranks.rank() == f.ranks.size() - 1;
+    if (!late) {
+        CHECK(f.sum(8) == ncclInProgress);
+        ncclResult_t result = ncclSuccess;
+        CHECK(ncclCommGetAsyncError(f.comm, &result) == ncclSuccess);
+        CHECK(result == ncclInProgress);
+        CHECK(f.sum(8) == ncclInvalidUsage);  // one at a time
+    }
+    f.ranks.barrier();
+    if (late) CHECK_NOTHROW(f.sum(8));
+    CHECK(f.settled() == ncclSuccess);
 }

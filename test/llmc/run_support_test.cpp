@@ -133,7 +133,7 @@ TEST_CASE("a file gets plain lines: no live line, no escape codes", "[terminal]"
 }
 
 TEST_CASE("a signal asks for a stop, and the old handler comes back", "[signals]") {
-    const int signal = GENERATE(SIGINT, SIGTERM, SIGHUP);
+    const int signal = GENERATE(SIGINT, SIGTERM, SIGHUP, SIGUSR1);
     struct sigaction before {
     }, after{};
     sigaction(signal, nullptr, &before);
