@@ -45,8 +45,9 @@ class AtomicFile {
     int fd_ = -1;
 };
 
-// Keeps a directory to one writer at a time: an advisory lock on the directory itself, which leaves no file behind and
-// goes with the process, however that ends.
+// Keeps a directory to one writer at a time: a lock on the file .lock in it, which names the process that holds it. The
+// kernel takes the lock away from a process that ends, however that happens: a file that was left behind locks nobody
+// out.
 class DirectoryLock {
   public:
     // Throws Error when somebody else, in this process or another, holds it.
@@ -56,7 +57,8 @@ class DirectoryLock {
     DirectoryLock& operator=(const DirectoryLock&) = delete;
 
   private:
-    int fd_;
+    std::filesystem::path path_;
+    int fd_ = -1;
 };
 
 }  // namespace llmc

@@ -1,7 +1,9 @@
-// A polite stop: SIGINT, SIGTERM and SIGHUP ask the run to finish what it is doing, write a checkpoint and leave with
-// status 130; a second SIGINT ends the program at once.
+// A polite stop: SIGINT, SIGTERM, SIGHUP and SIGUSR1, which Slurm is asked to send before a job's time is up
+// (sbatch --signal=USR1@300), ask the run to finish what it is doing, write a checkpoint and leave with status 130; a
+// second SIGINT ends the program at once.
 #pragma once
 
+#include <array>
 #include <csignal>
 
 namespace llmc {
@@ -18,9 +20,8 @@ class StopSignals {
     bool requested() const;
 
   private:
-    struct sigaction previous_interrupt_ {};
-    struct sigaction previous_terminate_ {};
-    struct sigaction previous_hang_up_ {};
+    static constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+    std::array<struct sigaction, kSignals.size()> previous_{};
 };
 
 // A pipe whose reader has gone is a failed write, which the writer may notice, and no reason to end.
