@@ -114,6 +114,17 @@ void AtomicFile::fail_writing() const {
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
+    if (buffer_.size() + bytes.size() > kBufferSize) flush();
+    if (bytes.size() > kBufferSize) return write_through(bytes);
+    buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+}
+
+void AtomicFile::flush() {
+    write_through(buffer_);
+    buffer_.clear();
+}
+
+void AtomicFile::write_through(std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
         const ssize_t count = ::write(fd_, bytes.data(), bytes.size());
         if (count < 0 && errno == EINTR) continue;
@@ -123,6 +134,7 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
 }
 
 void AtomicFile::commit() {
+    flush();
     if (::fsync(fd_) != 0) fail_writing();
     if (::close(std::exchange(fd_, -1)) != 0) fail_writing();
     if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_writing();

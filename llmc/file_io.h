@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace llmc {
 
@@ -38,10 +39,15 @@ class AtomicFile {
     void commit();
 
   private:
+    static constexpr size_t kBufferSize = size_t{1} << 18;
+
+    void write_through(std::span<const std::byte> bytes);
+    void flush();
     [[noreturn]] void fail_writing() const;  // with the reason in errno
 
     std::filesystem::path path_;
     std::filesystem::path temporary_;
+    std::vector<std::byte> buffer_;  // what comes in small pieces goes to the system in large ones
     int fd_ = -1;
 };
 

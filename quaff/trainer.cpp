@@ -244,6 +244,12 @@ void Trainer<Device>::prepare() {
     // A run may go on on another device than it began on.
     if (!Device::scales_loss) state_.loss_scale.stop();
     if (Device::scales_loss && !state_.loss_scale.active) state_.loss_scale.start();
+    // First of all that computes: threads and libraries then have the memory of their own before ours is planned.
+    require_room_to_begin(device_);
+    peak_ = measure_peak(device_);
+    double peaks[] = {peak_.int8_operations, peak_.float_operations};
+    comm_.sum(peaks);
+    peak_ = {peaks[0], peaks[1]};
     const std::string& adapter = resumed_from_.empty() ? options_.adapter : resumed_from_;
     frozen_ = resolve_frozen_layers(setup_, device_, adapter, train_.examples, progress());
     const BuildOptions build = build_options(options_, frozen_, limits_, /*training=*/true, device_.available_memory());
@@ -251,10 +257,6 @@ void Trainer<Device>::prepare() {
     if (!resumed_from_.empty()) read_moments(resumed_from_, *model_);
     terminal_.line(model_->plan().table());
 
-    peak_ = measure_peak(device_);
-    double peaks[] = {peak_.int8_operations, peak_.float_operations};
-    comm_.sum(peaks);
-    peak_ = {peaks[0], peaks[1]};
     work_.emplace(setup_.config(), build, frozen_.outliers, model_->n_recomputed());
     const std::string computes = comm_.size() > 1 ? counted(comm_.size(), "rank") + " together" : device_.describe();
     terminal_.line(format("peak of %s, measured: %.0f int8 and %.0f %s GFLOP/s", computes.c_str(),
