@@ -87,6 +87,10 @@ void on_no_memory() {
 
 }  // namespace
 
+void give_back_freed_memory() {
+    ::malloc_trim(0);
+}
+
 void prepare_for_little_memory() {
     std::set_new_handler(on_no_memory);
     if (address_space_room() != kUnlimited) ::mallopt(M_ARENA_MAX, 1);

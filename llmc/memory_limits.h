@@ -21,6 +21,10 @@ int64_t address_space_room(const std::string& root = "");
 // The largest resident set of this process so far, in bytes.
 int64_t peak_resident_memory();
 
+// Gives the system back what was freed and malloc kept for later. Between two phases of a run of which the next has no
+// use for it.
+void give_back_freed_memory();
+
 // From here on, where an allocation fails within a parallel region, which no exception may leave, the program says so
 // and ends with status 1; elsewhere std::bad_alloc is thrown as ever. Under RLIMIT_AS all threads share malloc's one
 // arena, for each of their own would take 64 MiB of the limit.

@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 // the page cache that the checkpoint is read through.
 constexpr double kPlannedShare = 0.9;
 // What these take on the host at least.
-constexpr int64_t kUnplanned = int64_t{48} << 20;
+constexpr int64_t kUnplanned = int64_t{64} << 20;
 // A thread's stack, and the scratch of the libraries in it.
 constexpr int64_t kOfThread = int64_t{12} << 20;
 
@@ -296,8 +296,7 @@ std::unique_ptr<Model<Device>> build_model(const RunSetup& setup, const Device& 
     const Model<Device> planned(device, setup.checkpoint(), frozen.outliers, build, /*plan_only=*/true);
     const MemoryPlan& plan = planned.plan();
     const int64_t available = device.available_memory();
-    // While they are saved there are the parameters, half of what the adapters take, twice on the host.
-    const int64_t more = std::is_same_v<Device, cpu::Device> ? kUnplanned + plan.total(MemoryKind::adapters) / 2 : 0;
+    const int64_t more = std::is_same_v<Device, cpu::Device> ? kUnplanned : 0;
     if (plan.total() + more > available)
         fail("out of memory before the first step: the run needs ", format_bytes(plan.total()),
              more > 0 ? " and " + format_bytes(more) + " beside it" : "", ", and ", format_bytes(available),
@@ -345,9 +344,13 @@ void save_adapter(const fs::path& folder, Model<Device>& model, const FrozenLaye
     config.use_rslora = lora.rslora;
     config.base_model = options.model;
     std::vector<LoraTensor> tensors;
-    std::vector<float> parameters = model.read(model.parameters());
-    for (const LoraAdapter& adapter : host_adapters(model, parameters))
-        tensors.push_back({adapter.module, adapter.a, adapter.b});
+    std::vector<float> parameters;
+    const auto adapters = [&] {
+        if constexpr (std::is_same_v<Device, cpu::Device>) return model.adapters();  // they are in host memory
+        parameters = model.read(model.parameters());
+        return host_adapters(model, parameters);
+    };
+    for (const LoraAdapter& adapter : adapters()) tensors.push_back({adapter.module, adapter.a, adapter.b});
     write_adapter(folder, config, tensors);
 
     QuaffState state;

@@ -255,6 +255,7 @@ void Trainer<Device>::prepare() {
     const BuildOptions build = build_options(options_, frozen_, limits_, /*training=*/true, device_.available_memory());
     model_ = build_model(setup_, device_, frozen_, build);
     if (!resumed_from_.empty()) read_moments(resumed_from_, *model_);
+    give_back_freed_memory();  // of calibration and loading
     terminal_.line(model_->plan().table());
 
     work_.emplace(setup_.config(), build, frozen_.outliers, model_->n_recomputed());

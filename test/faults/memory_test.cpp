@@ -5,9 +5,9 @@
 // makes a model with RANDOM_MODEL (dev/random_model.cpp) whose plan is some hundreds of MiB, and trains it on the CPU:
 //
 //   for each method, recomputation and batch size, the peak resident set of the process less its base differs from the
-//   plan by at most 5%. The base is what a process holds that plans next to nothing, measured with the same number of
-//   threads on a tiny model: the program and its libraries' code and data, their threads' stacks and scratch. It is the
-//   same for any model, so it is no part of a plan;
+//   plan by at most 5%. The base is what the program and its libraries hold beside the plan: code and data, threads'
+//   stacks, and what oneDNN packs operands in, which grows with the rows of a product up to some thousand and no
+//   further. It is measured once, on another batch size, and must stay below the 64 MiB that a run keeps free for it;
 //   under RLIMIT_AS from far too little to enough: the run ends well, or with one sentence before its first step.
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -30,6 +30,7 @@ namespace fs = std::filesystem;
 using llmc::require;
 
 constexpr double kBound = 0.05;
+constexpr double kUnplanned = 64;  // MiB, of quaff/run_setup.cpp
 constexpr const char* kConfig =
     R"({"model_type": "llama", "vocab_size": 8192, "hidden_size": 640, "intermediate_size": 1728,
         "num_hidden_layers": 6, "num_attention_heads": 10, "num_key_value_heads": 5, "head_dim": 64,
@@ -54,15 +55,17 @@ class MemoryTest {
     }
 
     void compare_plans() {
-        const auto [tiny_plan, tiny_peak] = plan_and_peak("tiny", {});
-        const double base = tiny_peak - tiny_plan;
+        const auto [base_plan, base_peak] =
+            plan_and_peak({"--method", "fp", "--recompute", "block", "--batch-size", "18"});
+        const double base = base_peak - base_plan;
         std::printf("base of the process: %.1f MiB\n", base);
+        require(base < kUnplanned, "the base is more than the ", kUnplanned, " MiB that are kept free for it");
         double worst = 0;
         for (const std::string method : {"quaff", "fp"}) {
             for (const std::string recompute : {"none", "block"}) {
-                for (const std::string batch : {"4", "12"}) {
+                for (const std::string batch : {"12", "24"}) {
                     const auto [plan, peak] =
-                        plan_and_peak("large", {"--method", method, "--recompute", recompute, "--batch-size", batch});
+                        plan_and_peak({"--method", method, "--recompute", recompute, "--batch-size", batch});
                     const double error = (peak - base) / plan - 1;
                     std::printf("%-5s  recompute %-5s  batch %2s: plan %6.1f MiB, peak less base %6.1f MiB, %+.1f%%\n",
                                 method.c_str(), recompute.c_str(), batch.c_str(), plan, peak - base, 100 * error);
@@ -138,8 +141,8 @@ class MemoryTest {
     }
 
     // In MiB.
-    std::pair<double, double> plan_and_peak(const std::string& model, const std::vector<std::string>& more) const {
-        const Ending ending = run(model, more, 0);
+    std::pair<double, double> plan_and_peak(const std::vector<std::string>& more) const {
+        const Ending ending = run("large", more, 0);
         require(ending.status == 0, "a run failed:\n", ending.err);
         const auto result = nlohmann::json::parse(ending.out);
         return {result["planned_memory_bytes"].get<double>() / (1 << 20),
