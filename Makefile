@@ -51,7 +51,8 @@ TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o)
 # as `make test` and `make emu` have it, the headers of test/emu shadow NVIDIA's and make all of it code for the C++
 # compiler, so that it runs where there is no GPU. Without either the program holds the CPU alone.
 CUDA_SOURCES := $(wildcard llmc/cuda/*.cpp)
-CUDA_KERNELS := $(wildcard quaff/cuda_model_*.cu)
+MODEL_KERNELS := $(wildcard quaff/cuda_model_*.cu)
+CUDA_KERNELS := $(MODEL_KERNELS) $(wildcard llmc/cuda/*.cu)
 ifneq ($(EMULATE),)
 LIB_SOURCES  += $(CUDA_SOURCES) $(CUDA_KERNELS) $(filter-out %_test.cpp,$(wildcard test/emu/*.cpp))
 CUDA_FLAGS   := -DLLMC_CUDA -DLLMC_EMULATED -DLLMC_NCCL -Itest/emu -Wno-unknown-pragmas
@@ -92,7 +93,7 @@ $(BUILD)/test/llmc/cuda/%.o $(BUILD)/test/quaff/cuda/%.o: private OPTIMIZE = -O1
 $(BUILD)/test/emu/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
 $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o: private SANITIZERS = $(SANITIZE)
 
-.PHONY: force all deps test test-mpi emu test-gpu resources benchmarks help clean smollm2 quick_start random_model all_reduce format crash-test soak memory-test
+.PHONY: force all deps test test-mpi emu test-gpu resources benchmarks cpu-benchmarks help clean smollm2 quick_start random_model all_reduce format crash-test soak memory-test
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -115,6 +116,7 @@ help:
 	@echo 'make emu          build build/emu/train_quaff: the CUDA side on the CPU, for tests, where there is no GPU'
 	@echo 'make test-gpu     build and run the tests of the CUDA operators on the GPU of this machine'
 	@echo 'make benchmarks   build build/dev/cuda/*: each validates and times the versions of one kernel (dev/README.md)'
+	@echo 'make cpu-benchmarks  the same for the CPU operators: build/dev/cpu/*'
 	@echo 'make resources    registers and spills of every CUDA kernel, for GPU_ARCHS'
 	@echo 'variables         ARCH=native|x86-64-v3|...  SANITIZE=address,undefined  BUILD=dir  NVCC= (build without nvcc)'
 	@echo '                  MPI= (build without OpenMPI)'
@@ -158,7 +160,7 @@ NVCC_AND_TELL = $(NEEDED_NVCC) $(NVCCFLAGS) -Xptxas -v -c $< -o $@ 2>$(@:.o=.ptx
 $(BUILD)/train_quaff.o: train_quaff.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
 	$(CXX) $(ALL_CXXFLAGS) -x c++ -c $< -o $@
-$(BUILD)/quaff/cuda_model_%.o: quaff/cuda_model_%.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
+$(CUDA_KERNELS:%.cu=$(BUILD)/%.o): $(BUILD)/%.o: %.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
 	$(if $(EMULATE),$(CXX) $(ALL_CXXFLAGS) -x c++ -c $< -o $@,$(NVCC_AND_TELL))
 
@@ -212,8 +214,8 @@ $(BUILD)/crash_test $(BUILD)/soak_test $(BUILD)/memory_test: $(BUILD)/%: $(BUILD
 $(BUILD)/faulty_libc.so: test/faults/faulty_libc.cpp $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	$(CXX) -std=c++20 -O1 $(WARNINGS) -fPIC -shared $< -o $@ -ldl
 
-resources: $(CUDA_KERNELS:%.cu=$(BUILD)/%.o)
-	@bash scripts/resources.sh $(CUDA_KERNELS:%.cu=$(BUILD)/%.ptxas)
+resources: $(MODEL_KERNELS:%.cu=$(BUILD)/%.o)
+	@bash scripts/resources.sh $(MODEL_KERNELS:%.cu=$(BUILD)/%.ptxas)
 
 # The tests of the CUDA operators once more, by nvcc, for the GPU of this machine.
 GPU_TEST_OBJECTS := $(patsubst %.cpp,$(BUILD)/gpu/%.o,$(wildcard test/llmc/cuda/*_test.cpp test/quaff/cuda/*_test.cpp))
@@ -229,11 +231,19 @@ test-gpu: $(BUILD)/test_gpu
 # They need llmc alone, so that nobody waits for the model's kernels to be compiled.
 BENCHMARKS := $(patsubst %.cu,$(BUILD)/%,$(wildcard dev/cuda/*.cu))
 benchmarks: $(BENCHMARKS)
-$(BENCHMARKS): %: %.o $(BUILD)/dev/report.o $(filter-out $(BUILD)/quaff/%,$(LIB_OBJECTS))
+# Every dev/cpu/*.cpp likewise, for the CPU operators.
+CPU_BENCHMARKS := $(patsubst %.cpp,$(BUILD)/%,$(filter-out dev/cpu/bench_step.cpp,$(wildcard dev/cpu/*.cpp)))
+cpu-benchmarks: $(CPU_BENCHMARKS)
+$(BENCHMARKS) $(CPU_BENCHMARKS): %: %.o $(BUILD)/dev/report.o $(filter-out $(BUILD)/quaff/%,$(LIB_OBJECTS))
 	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
 $(BUILD)/dev/cuda/%.o: dev/cuda/%.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
 	$(if $(EMULATE),$(CXX) $(ALL_CXXFLAGS) -x c++,$(NEEDED_NVCC) $(NVCCFLAGS)) -c $< -o $@
+
+# A whole step, part by part.
+bench_step: $(BUILD)/dev/cpu/bench_step
+$(BUILD)/dev/cpu/bench_step: $(BUILD)/dev/cpu/bench_step.o $(LIB)
+	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
 
 quick_start: $(BUILD)/quick_start
 random_model: $(BUILD)/random_model
@@ -250,4 +260,4 @@ format:
 clean:
 	rm -rf $(BUILD) train_quaff
 
--include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d $(BUILD)/dev/random_model.d $(BUILD)/dev/all_reduce.d $(BUILD)/dev/report.d $(BUILD)/test/faults/crash_test.d $(BUILD)/test/faults/soak_test.d $(BUILD)/test/faults/memory_test.d $(BENCHMARKS:=.d)
+-include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d $(BUILD)/dev/random_model.d $(BUILD)/dev/all_reduce.d $(BUILD)/dev/report.d $(patsubst %.cpp,$(BUILD)/%.d,$(wildcard test/faults/*_test.cpp)) $(BENCHMARKS:=.d) $(CPU_BENCHMARKS:=.d)

@@ -34,9 +34,11 @@ struct Scale {
     const char* name;
     double size;
 };
-Scale scale_of(Unit unit) {
+Scale scale_of(Unit unit, double ceiling) {
     if (unit == Unit::bytes) return {"GB/s", 1e9};
-    return {unit == Unit::float_operations ? "TFLOP/s" : "TOP/s", 1e12};
+    const bool is_float = unit == Unit::float_operations;
+    if (ceiling < 1e13) return {is_float ? "GFLOP/s" : "GOP/s", 1e9};
+    return {is_float ? "TFLOP/s" : "TOP/s", 1e12};
 }
 
 void print_json(const nlohmann::ordered_json& line) {
@@ -57,17 +59,22 @@ std::string to_string(const Shape& shape) {
 
 bool parse(int argc, char** argv, const Program& program, Options& options) {
     CLI::App app(concat(program.operators, ": kernels from the plain one to the one train_quaff runs, each held ",
-                        "against the CPU operator, then timed.\nIts shapes are ", program.dimensions, ", ",
-                        to_string(program.timed[0]), " if nothing else is asked for."));
+                        "against ", program.on_cpu ? "the definition" : "the CPU operator",
+                        ", then timed.\nIts shapes are ", program.dimensions, ", ", to_string(program.timed[0]),
+                        " if nothing else is asked for."));
     std::vector<std::string> shapes;
     app.add_option("version", options.version, "run this version alone, e.g. 2; all if it is not given")
         ->check(CLI::PositiveNumber);
     app.add_option("--shape", shapes, "time (with --validate: validate) this shape; may be given again")
         ->allow_extra_args(false);
-    app.add_option("--block", options.block, "threads in a block, of the versions that leave it open")
-        ->check(CLI::Range(32, 1024));
+    if (program.on_cpu)
+        app.add_option("--threads", options.threads, "all there are if it is not given")->check(CLI::Range(1, 4096));
+    else
+        app.add_option("--block", options.block, "threads in a block, of the versions that leave it open")
+            ->check(CLI::Range(32, 1024));
     app.add_flag("--validate", options.validate, "validate and time nothing");
-    app.add_flag("--quick", options.quick, "one shape and one block size of each version, fewer runs");
+    app.add_flag("--quick", options.quick,
+                 program.on_cpu ? "one shape, fewer runs" : "one shape and one block size of each version, fewer runs");
     app.add_flag("--json", options.json, "one JSON object a line");
     try {
         app.parse(argc, argv);
@@ -117,7 +124,7 @@ void print_heading(const Options& options, const std::string& device) {
 void print_timings(const Options& options, const std::string& device, std::vector<Timing> timings) {
     std::ranges::min_element(timings, {}, &Timing::seconds)->fastest = true;
     for (const Timing& timing : timings) {
-        const Scale scale = scale_of(timing.unit);
+        const Scale scale = scale_of(timing.unit, timing.ceiling);
         const double rate = timing.amount / timing.seconds;
         const std::string shape = to_string(timing.shape);
         if (options.json) {

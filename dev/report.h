@@ -18,11 +18,13 @@ struct Program {
     const char* dimensions;    // tokens x channels: what the numbers of a shape are
     std::vector<Shape> odd;    // validated: small, and not multiples of what a kernel likes
     std::vector<Shape> timed;  // the shapes of a real model; --quick takes the first
+    bool on_cpu = false;       // --threads instead of --block
 };
 
 struct Options {
     int version = 0;            // 0: all
     int block = 0;              // 0: the sizes each version names
+    int threads = 0;            // of a CPU; 0: all
     std::vector<Shape> shapes;  // of --shape; empty: the program's
     bool json = false, validate = false, quick = false;
 };

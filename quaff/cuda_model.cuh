@@ -1,7 +1,6 @@
 // The model on the GPU: all kernels it launches are compiled here, once per compute type (cuda_model_*.cu).
 #pragma once
 
-#include "llmc/cuda/gpu.h"
 #include "llmc/cuda/operators.cuh"
 #include "llmc/cuda/peak.cuh"
 #include "quaff/calibrate_passes.h"

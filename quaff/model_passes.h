@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "quaff/model.h"
@@ -32,6 +33,9 @@ void Model<Device>::begin(const Batch& batch, Mode mode, int64_t total_length) {
 
     // One after the other into the staging buffer, and from there to the same places of integers_.
     const std::span<int32_t> staging = input_->next();
+    const size_t integers = 2 * batch.input_ids.size() + batch.cu_seqlens.size() + 2 * batch.label_rows.size();
+    require(integers <= staging.size(), "a micro-batch of ", batch.cu_seqlens.size(),
+            " sequences does not fit the memory planned for ", options_.max_tokens, " tokens");
     size_t used = 0;
     const auto place = [&](size_t count) {
         used += count;
@@ -198,6 +202,12 @@ void Model<Device>::rehearse(const Batch& batch) {
     run_head(batch, x, delta, 1);
     backward(batch);
     zero_gradients();
+    // The last chunk of labelled rows may be of any length: one of each three leading bits.
+    for (int64_t rows = 1; rows <= logits_.rows; rows += std::max<int64_t>(1, std::bit_floor<uint64_t>(rows) / 4)) {
+        const Matrix<T> logits = logits_.first_rows(rows), h = head_normed_.first_rows(rows);
+        gemm_nt<T>(device_, logits, h, head_, 1, 0);
+        gemm_nn<T>(device_, h, logits, head_, 1, 0);
+    }
 }
 
 template <class Device>

@@ -28,7 +28,7 @@ constexpr float kGradScale = 0.5f;
 
 __global__ void adamw_kernel1(float* params, const float* grads, float* m, float* v, int64_t count,
                               AdamWOptions options, int64_t step, float grad_scale) {
-    const int64_t i = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (i >= count) return;
     const double g = grad_scale * grads[i], t = static_cast<double>(step);
     m[i] = static_cast<float>(options.beta1 * m[i] + (1 - options.beta1) * g);
@@ -41,7 +41,7 @@ __global__ void adamw_kernel1(float* params, const float* grads, float* m, float
 
 __global__ void adamw_kernel2(float* params, const float* grads, float* m, float* v, int64_t count,
                               cuda::AdamWFactors factors) {
-    const int64_t i = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (i >= count) return;
     const float g = factors.grad_scale * grads[i];
     m[i] = factors.keep1 * m[i] + factors.take1 * g;

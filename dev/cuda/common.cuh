@@ -26,12 +26,6 @@
 #include "dev/report.h"
 #include "llmc/cuda/gpu.h"
 
-// A program here is one file, whose kernels these are.
-cudaError_t cuda::try_kernel() {
-    cudaFuncAttributes attributes;
-    return cudaFuncGetAttributes(&attributes, benchmark::fill_kernel<float>);
-}
-
 namespace benchmark {
 
 // Allowed is |seen - expected| <= relative |expected| + absolute.

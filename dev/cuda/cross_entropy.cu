@@ -38,7 +38,7 @@ __device__ T gradient(T logit, const SoftmaxRow& softmax, bool labelled) {
 
 template <bool kBackward, class T>
 __global__ void cross_entropy_kernel1(float* losses, uint8_t* correct, Matrix<T> logits, const int32_t* labels) {
-    const int64_t n = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t n = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (n >= logits.rows) return;
     const int32_t label = labels[n];
     const float label_logit = to_float(logits(n, label));

@@ -28,7 +28,7 @@ __device__ T dequantized(int32_t sum, float row_scale, float col_scale, const T*
 template <class T>
 __global__ void dequantize_rows_kernel1(Matrix<T> y, Matrix<const int32_t> sums, const float* row_scale,
                                         const float* col_scale, const T* bias) {
-    const int64_t n = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t n = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (n >= y.rows) return;
     for (int64_t o = 0; o < y.cols; o++) y(n, o) = dequantized(sums(n, o), row_scale[n], col_scale[o], bias, o);
 }
@@ -36,7 +36,7 @@ __global__ void dequantize_rows_kernel1(Matrix<T> y, Matrix<const int32_t> sums,
 template <class T>
 __global__ void dequantize_rows_kernel2(Matrix<T> y, Matrix<const int32_t> sums, const float* row_scale,
                                         const float* col_scale, const T* bias) {
-    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     const int64_t n = index / y.cols, o = index % y.cols;
     if (n < y.rows) y(n, o) = dequantized(sums(n, o), row_scale[n], col_scale[o], bias, o);
 }

@@ -35,14 +35,14 @@ __device__ T accumulated(T dx, T dout, float factor) {
 
 template <class T>
 __global__ void dropout_forward_kernel1(Matrix<T> out, Matrix<const T> x, float p, DropoutStream stream) {
-    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     const int64_t n = index / x.cols, c = index % x.cols;
     if (n < x.rows) out(n, c) = dropped(x(n, c), cuda::dropout_factors(stream, n, c / 8 * 8, p)[c % 8]);
 }
 
 template <class T>
 __global__ void dropout_forward_kernel2(Matrix<T> out, Matrix<const T> x, float p, DropoutStream stream) {
-    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x, eights = cuda::ceil_div(x.cols, 8);
+    const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x, eights = cuda::ceil_div(x.cols, 8);
     const int64_t n = index / eights, c = index % eights * 8;
     if (n >= x.rows) return;
     const cuda::Eight<float> factors = cuda::dropout_factors(stream, n, c, p);
@@ -51,7 +51,7 @@ __global__ void dropout_forward_kernel2(Matrix<T> out, Matrix<const T> x, float 
 
 template <class T>
 __global__ void dropout_backward_kernel1(Matrix<T> dx, Matrix<const T> dout, float p, DropoutStream stream) {
-    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     const int64_t n = index / dx.cols, c = index % dx.cols;
     if (n >= dx.rows) return;
     dx(n, c) = accumulated(dx(n, c), dout(n, c), cuda::dropout_factors(stream, n, c / 8 * 8, p)[c % 8]);
@@ -59,7 +59,7 @@ __global__ void dropout_backward_kernel1(Matrix<T> dx, Matrix<const T> dout, flo
 
 template <class T>
 __global__ void dropout_backward_kernel2(Matrix<T> dx, Matrix<const T> dout, float p, DropoutStream stream) {
-    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x, eights = cuda::ceil_div(dx.cols, 8);
+    const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x, eights = cuda::ceil_div(dx.cols, 8);
     const int64_t n = index / eights, c = index % eights * 8;
     if (n >= dx.rows) return;
     const cuda::Eight<float> factors = cuda::dropout_factors(stream, n, c, p);

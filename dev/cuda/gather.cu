@@ -26,14 +26,14 @@ using namespace benchmark;
 
 template <class T>
 __global__ void gather_rows_kernel1(Matrix<T> out, Matrix<const T> x, const int32_t* rows) {
-    const int64_t i = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (i >= out.rows) return;
     for (int64_t c = 0; c < out.cols; c++) out(i, c) = x(rows[i], c);
 }
 
 template <class T>
 __global__ void gather_rows_kernel2(Matrix<T> out, Matrix<const T> x, const int32_t* rows) {
-    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     const int64_t i = index / out.cols, c = index % out.cols;
     if (i < out.rows) out(i, c) = x(rows[i], c);
 }
@@ -41,7 +41,7 @@ __global__ void gather_rows_kernel2(Matrix<T> out, Matrix<const T> x, const int3
 // out has been set to 0.
 template <class T>
 __global__ void scatter_rows_kernel1(Matrix<T> out, Matrix<const T> x, const int32_t* rows) {
-    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     const int64_t i = index / x.cols, c = index % x.cols;
     if (i < x.rows) out(rows[i], c) = x(i, c);
 }

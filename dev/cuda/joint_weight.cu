@@ -24,14 +24,14 @@ constexpr int64_t kAdapters = 3;
 
 template <class T>
 __global__ void scale_adapter_kernel1(Matrix<T> block, Matrix<const float> b, float scale) {
-    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     const int64_t o = index / b.cols, k = index % b.cols;
     if (o < b.rows) block(o, k) = from_float<T>(scale * b(o, k));
 }
 
 template <class T>
 __global__ void scale_outliers_kernel1(Matrix<T> columns, Matrix<const T> outlier_weight, const float* s) {
-    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     const int64_t o = index / columns.cols, j = index % columns.cols;
     if (o < columns.rows) columns(o, j) = from_float<T>((s[j] - 1) * to_float(outlier_weight(o, j)));
 }

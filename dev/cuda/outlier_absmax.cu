@@ -37,7 +37,7 @@ constexpr float kEps = 1e-5f;
 
 template <class T>
 __global__ void outlier_absmax_kernel1(float* xmax, Matrix<const T> x, const int32_t* channels, int count) {
-    const int64_t j = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t j = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (j >= count) return;
     int largest = 0;
     for (int64_t n = 0; n < x.rows; n++) largest = max(largest, magnitude_bits(to_float(x(n, channels[j]))));
@@ -47,7 +47,7 @@ __global__ void outlier_absmax_kernel1(float* xmax, Matrix<const T> x, const int
 // xmax has been set to 0. Magnitudes are compared as the integers that their bits are.
 template <class T>
 __global__ void outlier_absmax_kernel2(float* xmax, Matrix<const T> x, const int32_t* channels, int count) {
-    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     const int64_t n = index / count, j = index % count;
     if (n < x.rows) atomicMax(reinterpret_cast<int*>(xmax + j), magnitude_bits(to_float(x(n, channels[j]))));
 }

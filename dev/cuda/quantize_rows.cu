@@ -43,7 +43,7 @@ constexpr float kEps = 1e-5f;
 // q has at least x's rows and columns.
 template <class T>
 __global__ void quantize_rows_kernel1(Matrix<int8_t> q, float* row_scale, Matrix<const T> x) {
-    const int64_t n = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t n = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (n >= q.rows) return;
     int largest = 0;
     if (n < x.rows) {
@@ -57,7 +57,7 @@ __global__ void quantize_rows_kernel1(Matrix<int8_t> q, float* row_scale, Matrix
 template <class T>
 __global__ void quantize_rows_kernel2(Matrix<int8_t> q, float* row_scale, Matrix<const T> x) {
     const int lane = threadIdx.x % kWarpSize;
-    const int64_t n = (blockIdx.x * blockDim.x + threadIdx.x) / kWarpSize;
+    const int64_t n = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarpSize;
     if (n >= q.rows) return;
     float largest = 0;
     if (n < x.rows)
@@ -85,7 +85,7 @@ __global__ void scale_outliers_kernel1(Matrix<T> scaled, Matrix<T> outliers, Mat
 // The first of the two kernels.
 template <class T>
 __global__ void scale_columns_kernel1(Matrix<float> scaled, Matrix<const T> dy, const float* col_scale) {
-    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     const int64_t n = index / dy.cols, i = index % dy.cols;
     if (n < dy.rows) scaled(n, i) = to_float(dy(n, i)) * col_scale[i];
 }
@@ -95,7 +95,7 @@ template <class T>
 __global__ void quantize_gradient_rows_kernel2(Matrix<int8_t> q, float* row_scale, Matrix<const T> dy,
                                                const float* col_scale) {
     const int lane = threadIdx.x % kWarpSize;
-    const int64_t n = (blockIdx.x * blockDim.x + threadIdx.x) / kWarpSize;
+    const int64_t n = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarpSize;
     if (n >= q.rows) return;
     float largest = 0;
     if (n < dy.rows)

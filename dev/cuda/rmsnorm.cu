@@ -37,7 +37,7 @@ constexpr float kEps = 1e-5f;
 template <class T>
 __global__ void rmsnorm_forward_kernel1(Matrix<T> out, Matrix<T> residual, float* rstd, Matrix<const T> x,
                                         Matrix<const T> y, const T* weight) {
-    const int64_t n = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t n = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (n >= x.rows) return;
     float sum = 0;
     for (int64_t c = 0; c < x.cols; c++) {
@@ -53,7 +53,7 @@ template <class T>
 __global__ void rmsnorm_forward_kernel2(Matrix<T> out, Matrix<T> residual, float* rstd, Matrix<const T> x,
                                         Matrix<const T> y, const T* weight) {
     const int lane = threadIdx.x % kWarpSize;
-    const int64_t n = (blockIdx.x * blockDim.x + threadIdx.x) / kWarpSize;
+    const int64_t n = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarpSize;
     if (n >= x.rows) return;
     float sum = 0;
     for (int64_t c = lane; c < x.cols; c += kWarpSize) {
@@ -86,7 +86,7 @@ __global__ void rmsnorm_forward_kernel3(Matrix<T> out, Matrix<T> residual, float
 template <class T>
 __global__ void rmsnorm_backward_kernel1(Matrix<T> dresidual, Matrix<const T> dout, Matrix<const T> residual,
                                          const float* rstd, const T* weight) {
-    const int64_t n = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t n = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (n >= dout.rows) return;
     float sum = 0;  // of g h
     for (int64_t c = 0; c < dout.cols; c++)
@@ -102,7 +102,7 @@ template <class T>
 __global__ void rmsnorm_backward_kernel2(Matrix<T> dresidual, Matrix<const T> dout, Matrix<const T> residual,
                                          const float* rstd, const T* weight) {
     const int lane = threadIdx.x % kWarpSize;
-    const int64_t n = (blockIdx.x * blockDim.x + threadIdx.x) / kWarpSize;
+    const int64_t n = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarpSize;
     if (n >= dout.rows) return;
     const float scale = rstd[n];
     float sum = 0;  // of g h
@@ -117,7 +117,7 @@ __global__ void rmsnorm_backward_kernel2(Matrix<T> dresidual, Matrix<const T> do
 
 template <class T>
 __global__ void rmsnorm_apply_kernel1(Matrix<T> out, Matrix<const T> residual, const float* rstd, const T* weight) {
-    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     const int64_t n = index / out.cols, c = index % out.cols;
     if (n < out.rows) out(n, c) = from_float<T>(to_float(residual(n, c)) * rstd[n] * to_float(weight[c]));
 }

@@ -30,7 +30,7 @@ __device__ void turn_pair(T& first, T& second, float cos, float sin) {
 template <class T>
 __global__ void rope_kernel1(Matrix<T> heads, Matrix<const float> cos, Matrix<const float> sin,
                              const int32_t* table_rows, int head_dim, float direction) {
-    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x;  // heads of all tokens, one after the other
+    const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;  // heads of all tokens, one after the other
     const int64_t n_heads = heads.cols / head_dim, n = index / n_heads;
     if (n >= heads.rows) return;
     T* head = heads.row(n) + index % n_heads * head_dim;
@@ -41,7 +41,7 @@ __global__ void rope_kernel1(Matrix<T> heads, Matrix<const float> cos, Matrix<co
 template <class T>
 __global__ void rope_kernel2(Matrix<T> heads, Matrix<const float> cos, Matrix<const float> sin,
                              const int32_t* table_rows, int head_dim, float direction) {
-    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     const int64_t half = cos.cols, n_heads = heads.cols / head_dim;
     const int64_t i = index % half, n = index / half / n_heads;
     if (n >= heads.rows) return;

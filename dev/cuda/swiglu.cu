@@ -41,27 +41,27 @@ __device__ void backward_element(const Matrix<T>& dgate_up, const Matrix<const T
 
 template <class T>
 __global__ void swiglu_forward_kernel1(Matrix<T> out, Matrix<const T> gate_up) {
-    const int64_t n = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t n = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (n >= out.rows) return;
     for (int64_t f = 0; f < out.cols; f++) forward_element(out, gate_up, n, f);
 }
 
 template <class T>
 __global__ void swiglu_forward_kernel2(Matrix<T> out, Matrix<const T> gate_up) {
-    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (index < out.size()) forward_element(out, gate_up, index / out.cols, index % out.cols);
 }
 
 template <class T>
 __global__ void swiglu_backward_kernel1(Matrix<T> dgate_up, Matrix<const T> dout, Matrix<const T> gate_up) {
-    const int64_t n = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t n = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (n >= dout.rows) return;
     for (int64_t f = 0; f < dout.cols; f++) backward_element(dgate_up, dout, gate_up, n, f);
 }
 
 template <class T>
 __global__ void swiglu_backward_kernel2(Matrix<T> dgate_up, Matrix<const T> dout, Matrix<const T> gate_up) {
-    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (index < dout.size()) backward_element(dgate_up, dout, gate_up, index / dout.cols, index % dout.cols);
 }
 

@@ -6,8 +6,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "llmc/cuda/fill_random.cuh"
 #include "llmc/cuda/row_block.cuh"
-#include "llmc/philox.h"
 #include "llmc/tensor.h"
 
 namespace benchmark {
@@ -73,22 +73,6 @@ inline dim3 blocks(int64_t items, int block) {
     return dim3(static_cast<unsigned>(cuda::ceil_div(items, block)));
 }
 
-// Element (n, k) from Philox: uniform in [-scale, scale), in [-127, 127] for int8, of 20 bits for longer integers.
-template <class T>
-__global__ void fill_kernel(Matrix<T> values, uint32_t seed, float scale) {
-    const auto [n, c] = cuda::eight_position(values.cols);
-    if (n >= values.rows) return;
-    for (int64_t k = c; k < c + 8 && k < values.cols; k++) {
-        const PhiloxWords words = philox4x32_10(
-            {static_cast<uint32_t>(k), static_cast<uint32_t>(n), static_cast<uint32_t>(k >> 32), 0}, {seed, 0});
-        const int32_t word = static_cast<int32_t>(words.x0);
-        if constexpr (std::is_integral_v<T>)
-            values(n, k) = static_cast<T>(sizeof(T) == 1 ? word % 128 : word >> 12);
-        else
-            values(n, k) = cuda::from_float<T>(static_cast<float>(word) * 0x1p-31f * scale);
-    }
-}
-
 // A matrix in the GPU's memory.
 template <class T>
 class Tensor {
@@ -100,10 +84,9 @@ class Tensor {
         view_.data = static_cast<T*>(memory);
         poison();
     }
-    // Random, for inputs. Never constant: a GPU held back by its power limit runs faster on zeros than on data.
+    // Random, for inputs.
     Tensor(int64_t rows, int64_t cols, uint32_t seed, float scale = 1) : Tensor(rows, cols) {
-        cuda::launch(cuda::Device<float>(), "fill", fill_kernel<T>, cuda::eight_blocks(rows, cols), cuda::kEightThreads,
-                     0, view_, seed, scale);
+        cuda::fill_random(cuda::Device<float>(), view_, seed, scale);
     }
     // A row.
     explicit Tensor(const std::vector<T>& values) : Tensor(1, static_cast<int64_t>(values.size())) {

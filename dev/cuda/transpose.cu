@@ -18,7 +18,7 @@ namespace {
 using namespace benchmark;
 
 __global__ void transpose_kernel1(Matrix<int8_t> out, Matrix<const int8_t> wq) {
-    const int64_t index = blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     const int64_t i = index / out.cols, o = index % out.cols;
     if (i < out.rows) out(i, o) = o < wq.rows && i < wq.cols ? wq(o, i) : 0;
 }

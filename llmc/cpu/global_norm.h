@@ -26,10 +26,12 @@ double global_norm(const Device& device, std::span<T> x, std::span<double> works
     const std::span<double> partial = workspace.first(kNormBlocks);
 #pragma omp parallel for num_threads(device.threads) schedule(static)
     for (int64_t b = 0; b < kNormBlocks; b++) {
+        const T* values = x.data();
+        const int64_t begin = std::min(b * block, count), end = std::min((b + 1) * block, count);
         double sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t i = std::min(b * block, count); i < std::min((b + 1) * block, count); i++) {
-            const double value = static_cast<double>(x[i]);
+        for (int64_t i = begin; i < end; i++) {
+            const double value = static_cast<double>(values[i]);
             sum += value * value;
         }
         partial[b] = sum;

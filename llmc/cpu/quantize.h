@@ -52,13 +52,19 @@ inline float row_scale_of(const float* x, int64_t n) {
 
 inline void outlier_absmax(const Device& device, float* xmax, Matrix<const float> x,
                            std::span<const int32_t> channels) {
-    const int64_t count = static_cast<int64_t>(channels.size());
-#pragma omp parallel for num_threads(device.threads) schedule(static)
-    for (int64_t j = 0; j < count; j++) {
-        const float* column = x.data + channels[j];
-        int32_t largest = 0;
-        for (int64_t n = 0; n < x.rows; n++) largest = std::max(largest, magnitude_bits(column[n * x.stride]));
-        xmax[j] = std::bit_cast<float>(largest);
+    const size_t count = channels.size();
+    std::fill_n(xmax, count, 0.0f);
+#pragma omp parallel num_threads(device.threads)
+    {
+        std::vector<int32_t> largest(count);  // of this thread's rows, which it reads one after the other
+#pragma omp for schedule(static)
+        for (int64_t n = 0; n < x.rows; n++) {
+            const float* row = x.row(n);
+            for (size_t j = 0; j < count; j++) largest[j] = std::max(largest[j], magnitude_bits(row[channels[j]]));
+        }
+#pragma omp critical(outlier_absmax)
+        for (size_t j = 0; j < count; j++)
+            xmax[j] = std::bit_cast<float>(std::max(std::bit_cast<int32_t>(xmax[j]), largest[j]));
     }
 }
 

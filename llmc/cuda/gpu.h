@@ -15,7 +15,7 @@ namespace cuda {
 // Why the GPU cannot be used, for a sentence that goes on from there; empty when it can. It is made the current one.
 std::string why_no_gpu(int index = 0);
 
-// What CUDA says when a kernel of this program is loaded for the current GPU. Defined where the kernels are.
+// What CUDA says when a kernel of this program is loaded for the current GPU (try_kernel.cu).
 cudaError_t try_kernel();
 
 // GPUs of this machine; 0 where CUDA does not start.
@@ -56,7 +56,7 @@ template <class T>
 bool wants_rehearsal(const Device<T>& device) {
     return device.blas->times();
 }
-// Micro-batches of so many tokens have products of the same kinds where this is the same.
+// Micro-batches whose number of tokens is of one class have products of the same kinds, all but some remainders.
 template <class T>
 int64_t size_class(const Device<T>& /*device*/, int64_t n_tokens) {
     return size_class(n_tokens);

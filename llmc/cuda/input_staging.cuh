@@ -1,7 +1,7 @@
 // The integers of micro-batches on their way to the GPU.
 //
 //   next()          the buffer whose turn it is, to be filled
-//   send(dst)       dst = its first dst.size() integers, in the background
+//   send(dst)       dst = its first dst.size() integers, in the background; no more than it holds
 //
 // Two buffers in page-locked memory, which the GPU reads by itself, take turns: while it copies, and computes on what
 // came before, the host fills the other one. next() waits only for the copy of two batches ago.
@@ -45,7 +45,6 @@ class InputStaging {
     template <class T>
     void send(const Device<T>& device, std::span<int32_t> dst) {
         const Buffer& buffer = buffers_[turn_];
-        require(dst.size() <= capacity_, "an upload of ", dst.size(), " integers does not fit ", capacity_);
         CUDA_CHECK(cudaMemcpyAsync(dst.data(), buffer.data, dst.size_bytes(), cudaMemcpyHostToDevice, device.stream));
         CUDA_CHECK(cudaEventRecord(buffer.read, device.stream));
     }

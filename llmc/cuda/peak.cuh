@@ -4,14 +4,14 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "llmc/cuda/fill_random.cuh"
 #include "llmc/cuda/gemm.cuh"
 #include "llmc/cuda/peak.h"
 #include "llmc/cuda/stopwatch.cuh"
 
 namespace cuda {
 
-// Operations a second of y = a b^T, all square. The operands are the zeros of fresh memory, on which a GPU that is held
-// back by its power limit runs faster than on numbers: the peak is an upper bound. 0 where there is no memory left.
+// Operations a second of y = a b^T, all square, on random numbers. 0 where there is no memory left.
 template <class T, class In, class Out>
 double product_rate(const Device<T>& device, int64_t size) {
     constexpr int kRounds = 5;
@@ -22,6 +22,7 @@ double product_rate(const Device<T>& device, int64_t size) {
     In* operands = static_cast<In*>(memory);
     const Matrix<const In> a(operands, size, size), b(operands + size * size, size, size);
     const Matrix<Out> y(reinterpret_cast<Out*>(operands + 2 * size * size), size, size);
+    fill_random(device, Matrix<In>(operands, 2 * size, size), 1);
     Stopwatch watch(device.stream);
     float best = 0;
     for (int round = 0; round <= kRounds; round++) {

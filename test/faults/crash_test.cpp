@@ -146,6 +146,43 @@ class CrashTest {
                     sent);
     }
 
+    // A file system that is full sooner or later: a tmpfs that only the run sees, copied for us before it goes.
+    void fill_small_disks() {
+        const std::string copy = folder_ / "copy";
+        int full = 0;
+        for (int kibibytes = 8;; kibibytes += 8) {
+            fs::remove_all(out_);
+            fs::remove_all(copy);
+            fs::create_directory(out_);
+            wrapper_ = {"unshare",
+                        "-rm",
+                        "sh",
+                        "-c",
+                        "mount -t tmpfs -o size=$2 none \"$1\" || exit 125; from=$1 to=$3; shift 3; \"$@\"; status=$?; "
+                        "cp -a \"$from\" \"$to\"; exit $status",
+                        "sh",
+                        out_,
+                        std::to_string(kibibytes) + "k",
+                        copy};
+            const Ending ending = run(false, {});
+            wrapper_.clear();
+            const std::string what = concat("a disk of ", kibibytes, " KiB");
+            if (!fs::exists(copy)) {
+                std::printf("small disks are left out, for no tmpfs may be mounted here: %s", ending.err.c_str());
+                return;
+            }
+            fs::remove_all(out_);
+            fs::rename(copy, out_);
+            check_one_sentence(what, ending);
+            check_between(what);
+            if (ending.err.empty()) break;
+            require(ending.err.find("No space left on device") != ending.err.npos, what, ":\n", ending.err);
+            ++full;
+            if (ending.status != 0) finish(what, false);
+        }
+        std::printf("%d small disks filled up, then one of enough room: survived\n", full);
+    }
+
     // Every operation of both runs, in every way it can go wrong.
     void fail_each(size_t stride) {
         size_t injected = 0;
@@ -250,17 +287,22 @@ class CrashTest {
         if (fault.kills()) {
             require(ending.killed, what, ": the run was not killed");
         } else {
-            require(ending.status == 0 || ending.status == 1, what, ": status ", ending.status, "\n", ending.err);
-            if (ending.status == 0) require(adapter() == expected_, what, ": done, but the adapter is another one");
-            std::istringstream lines(ending.err);
-            size_t complaints = 0;
-            for (std::string line; std::getline(lines, line);) complaints += line.starts_with("train_quaff: ");
-            require(complaints == (ending.status == 1 ? 1 : 0), what, ": not one sentence:\n", ending.err);
+            check_one_sentence(what, ending);
             if (fault.kind == "short") require(ending.status == 0, what, ": failed:\n", ending.err);
         }
         check_between(what);
         if (ending.status == 0) return;  // done: there is nothing to go on with
         finish(what, fault.kind == "kill" || fault.kind == "torn");
+    }
+
+    // What a run that was not killed says.
+    void check_one_sentence(const std::string& what, const Ending& ending) const {
+        require(ending.status == 0 || ending.status == 1, what, ": status ", ending.status, "\n", ending.err);
+        if (ending.status == 0) require(adapter() == expected_, what, ": done, but the adapter is another one");
+        std::istringstream lines(ending.err);
+        int complaints = 0;
+        for (std::string line; std::getline(lines, line);) complaints += line.starts_with("train_quaff: ");
+        require(complaints == ending.status, what, ": not one sentence:\n", ending.err);
     }
 
     // What holds before anybody has mended anything.
@@ -311,6 +353,7 @@ int main(int argc, char** argv) {
         crash.kill_at_random(number(argc, argv, 3, 200));
         const auto stride = static_cast<size_t>(std::max<int64_t>(1, number(argc, argv, 4, 1)));
         crash.signal_each(4 * stride);
+        crash.fill_small_disks();
         crash.fail_each(stride);
         return 0;
     } catch (const std::exception& error) {

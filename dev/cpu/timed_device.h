@@ -1,0 +1,135 @@
+// timed::Device: the processor, with a stopwatch in front of every operator.
+//
+// The model is a template of its device and finds operators by it. Handed this one it finds the functions here, each of
+// which notes how long the operator of llmc/cpu takes, and under which heading: the model is timed as it stands.
+#pragma once
+
+#include <chrono>
+#include <ctime>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "llmc/cpu/operators.h"
+#include "quaff/lora.h"
+#include "quaff/scales.h"
+
+namespace timed {
+
+using namespace llmc;
+
+struct Time {
+    double wall = 0, cpu = 0;  // seconds; cpu: of all threads together, which other programs do not lengthen
+    void operator+=(const Time& other) { wall += other.wall, cpu += other.cpu; }
+    Time operator-(const Time& other) const { return {wall - other.wall, cpu - other.cpu}; }
+};
+
+inline Time now() {
+    timespec process{};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &process);
+    return {std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(),
+            static_cast<double>(process.tv_sec) + 1e-9 * static_cast<double>(process.tv_nsec)};
+}
+
+// Seconds under each heading.
+using Profile = std::map<std::string, Time>;
+
+struct Device : cpu::Device {
+    Profile* profile = nullptr;
+    int64_t vocab_size = 0;  // tells the head's products from the others
+};
+
+// Adds what passes while it lives.
+class Stopwatch {
+  public:
+    Stopwatch(const Device& device, const char* heading) : sum_((*device.profile)[heading]), begin_(now()) {}
+    ~Stopwatch() { sum_ += now() - begin_; }
+    Stopwatch(const Stopwatch&) = delete;
+    Stopwatch& operator=(const Stopwatch&) = delete;
+
+  private:
+    Time& sum_;
+    Time begin_;
+};
+
+inline const cpu::Device& untimed(const Device& device) {
+    return device;
+}
+
+// A function of llmc/cpu, or a template of which the caller may name the element type.
+#define TIMED(heading, name)                                                      \
+    template <class... Arguments>                                                 \
+    auto name(const Device& device, Arguments&&... arguments) {                   \
+        const Stopwatch stopwatch(device, heading);                               \
+        return cpu::name(untimed(device), std::forward<Arguments>(arguments)...); \
+    }
+#define TIMED_TEMPLATE(heading, name)                                                       \
+    template <class... Types, class... Arguments>                                           \
+    auto name(const Device& device, Arguments&&... arguments) {                             \
+        const Stopwatch stopwatch(device, heading);                                         \
+        return cpu::name<Types...>(untimed(device), std::forward<Arguments>(arguments)...); \
+    }
+
+TIMED("int8 GEMM", int8_gemm_nt)
+TIMED("int8 GEMM", int8_gemm_nn)
+TIMED("int8 GEMM", dequantized_gemm_nn)
+TIMED("quantise", quantize_rows)
+TIMED("quantise", quantize_gradient_rows)
+TIMED("quantise", outlier_absmax)
+TIMED("quantise", update_scales)
+TIMED("quantise", scales_from_maxima)
+TIMED("norm (and its quantise)", rmsnorm_forward_absmax)
+TIMED("norm (and its quantise)", rmsnorm_forward_quantize)
+TIMED("SwiGLU (and its quantise)", swiglu_forward_absmax)
+TIMED("SwiGLU (and its quantise)", swiglu_forward_quantize)
+TIMED("joint weight", joint_weight)
+TIMED_TEMPLATE("attention", attention_forward)
+TIMED_TEMPLATE("attention", attention_backward)
+TIMED_TEMPLATE("norm (and its quantise)", rmsnorm_forward)
+TIMED_TEMPLATE("norm (and its quantise)", rmsnorm_apply)
+TIMED_TEMPLATE("norm (and its quantise)", rmsnorm_backward)
+TIMED_TEMPLATE("SwiGLU (and its quantise)", swiglu_forward)
+TIMED_TEMPLATE("SwiGLU (and its quantise)", swiglu_backward)
+TIMED_TEMPLATE("rope", rope_forward)
+TIMED_TEMPLATE("rope", rope_backward)
+TIMED_TEMPLATE("dropout", dropout_forward)
+TIMED_TEMPLATE("dropout", dropout_backward)
+TIMED_TEMPLATE("cross-entropy", cross_entropy_forward)
+TIMED_TEMPLATE("cross-entropy", cross_entropy_forward_backward)
+TIMED_TEMPLATE("rows moved", gather_rows)
+TIMED_TEMPLATE("rows moved", scatter_rows)
+TIMED_TEMPLATE("rows moved", embedding_forward)
+TIMED_TEMPLATE("rows moved", copy)
+TIMED_TEMPLATE("rows moved", set_zero)
+TIMED_TEMPLATE("rows moved", fill_rows)
+TIMED_TEMPLATE("optimiser", global_norm)
+TIMED_TEMPLATE("optimiser", adamw_step)
+
+#undef TIMED
+#undef TIMED_TEMPLATE
+
+// By the two dimensions that are not tokens: the head has the vocabulary for one; adapters and outlier columns have a
+// short one; what is left are the frozen linears of --method fp.
+inline const char* heading_of(const Device& device, int64_t a, int64_t b) {
+    constexpr int64_t kShort = 512;
+    if (a == device.vocab_size || b == device.vocab_size) return "GEMM, head";
+    return a < kShort || b < kShort ? "GEMM, adapters and outliers" : "GEMM, frozen linears";
+}
+
+template <class T, class Y, class A, class B>
+void gemm_nt(const Device& device, const Y& y, const A& x, const B& w, T alpha, T beta) {
+    const Stopwatch stopwatch(device, heading_of(device, y.cols, x.cols));
+    cpu::gemm_nt<T>(untimed(device), y, x, w, alpha, beta);
+}
+template <class T, class Y, class A, class B>
+void gemm_nn(const Device& device, const Y& y, const A& x, const B& w, T alpha, T beta) {
+    const Stopwatch stopwatch(device, heading_of(device, y.cols, x.cols));
+    cpu::gemm_nn<T>(untimed(device), y, x, w, alpha, beta);
+}
+template <class T, class Y, class A, class B>
+void gemm_tn(const Device& device, const Y& y, const A& a, const B& b, T alpha, T beta) {
+    const Stopwatch stopwatch(device, heading_of(device, y.rows, y.cols));
+    cpu::gemm_tn<T>(untimed(device), y, a, b, alpha, beta);
+}
+
+}  // namespace timed
