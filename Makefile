@@ -44,7 +44,7 @@ endif
 
 LIB_SOURCES  := $(wildcard llmc/*.cpp llmc/cpu/*.cpp llmc/data/*.cpp llmc/tokenizer/*.cpp quaff/*.cpp)
 LIB          := $(BUILD)/libquaff.a
-TEST_SOURCES ?= $(filter-out test/emu/%,$(wildcard test/*.cpp test/*/*.cpp test/*/*/*.cpp)) $(wildcard test/emu/*_test.cpp)
+TEST_SOURCES ?= $(filter-out test/emu/% test/faults/%,$(wildcard test/*.cpp test/*/*.cpp test/*/*/*.cpp)) $(wildcard test/emu/*_test.cpp)
 TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o)
 
 # The CUDA side: host code and one file of kernels per compute type. With nvcc it is part of the program. With EMULATE=1,
@@ -93,7 +93,7 @@ $(BUILD)/test/llmc/cuda/%.o $(BUILD)/test/quaff/cuda/%.o: private OPTIMIZE = -O1
 $(BUILD)/test/emu/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
 $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o: private SANITIZERS = $(SANITIZE)
 
-.PHONY: force all deps test test-mpi emu test-gpu resources benchmarks cpu-benchmarks help clean smollm2 quick_start random_model all_reduce format
+.PHONY: force all deps test test-mpi emu test-gpu resources benchmarks cpu-benchmarks help clean smollm2 quick_start random_model all_reduce format crash-test soak memory-test
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -104,6 +104,9 @@ help:
 	@echo 'make              build ./train_quaff; then ./train_quaff runs the demo'
 	@echo 'make test         build and run the tests             TEST_ARGS="[rope]" picks some'
 	@echo 'make test-mpi     the tests that hold for any number of ranks, with 2 and 4 under mpirun, and what becomes of faults'
+	@echo 'make crash-test   kill a run at 200 instants and fail each of its file operations in turn (KILLS=25 STRIDE=7 for less)'
+	@echo 'make soak         20,000 tiny steps: nothing leaks, nothing is logged twice (STEPS=2000 for less)'
+	@echo 'make memory-test  the memory that is planned against the memory that is taken; RLIMIT_AS'
 	@echo 'make quick_start  build build/quick_start: one training step, fp against quaff, timed'
 	@echo 'make random_model build build/random_model: a model of random weights, to time the shape of a real one'
 	@echo 'make all_reduce   build build/all_reduce: how fast ranks under mpirun sum their gradients'
@@ -195,6 +198,22 @@ test test-mpi emu:
 	+@$(MAKE) --no-print-directory EMULATE=1 NVCC= BUILD=$(BUILD)/emu $@
 endif
 
+# Kills and file faults (test/faults/crash_test.cpp), and many steps, of the program in $(BUILD).
+KILLS  ?= 200
+STRIDE ?= 1
+STEPS  ?= 20000
+# In memory where it can be: thousands of runs would wait for the disk's fsyncs most of the time.
+crash-test: $(BUILD)/crash_test $(BUILD)/faulty_libc.so $(BUILD)/train_quaff
+	$(if $(wildcard /dev/shm),TMPDIR=/dev/shm) $(BUILD)/crash_test $(BUILD)/train_quaff $(BUILD)/faulty_libc.so $(KILLS) $(STRIDE)
+soak: $(BUILD)/soak_test $(BUILD)/train_quaff
+	$(BUILD)/soak_test $(BUILD)/train_quaff $(STEPS)
+memory-test: $(BUILD)/memory_test $(BUILD)/train_quaff $(BUILD)/random_model
+	$(BUILD)/memory_test $(BUILD)/train_quaff $(BUILD)/random_model
+$(BUILD)/crash_test $(BUILD)/soak_test $(BUILD)/memory_test: $(BUILD)/%: $(BUILD)/test/faults/%.o $(LIB)
+	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
+$(BUILD)/faulty_libc.so: test/faults/faulty_libc.cpp $(FLAGS_STAMP) | $(BUILD)/.deps_checked
+	$(CXX) -std=c++20 -O1 $(WARNINGS) -fPIC -shared $< -o $@ -ldl
+
 resources: $(MODEL_KERNELS:%.cu=$(BUILD)/%.o)
 	@bash scripts/resources.sh $(MODEL_KERNELS:%.cu=$(BUILD)/%.ptxas)
 
@@ -241,4 +260,4 @@ format:
 clean:
 	rm -rf $(BUILD) train_quaff
 
--include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d $(BUILD)/dev/random_model.d $(BUILD)/dev/all_reduce.d $(BUILD)/dev/report.d $(BENCHMARKS:=.d) $(CPU_BENCHMARKS:=.d)
+-include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d $(BUILD)/dev/random_model.d $(BUILD)/dev/all_reduce.d $(BUILD)/dev/report.d $(patsubst %.cpp,$(BUILD)/%.d,$(wildcard test/faults/*_test.cpp)) $(BENCHMARKS:=.d) $(CPU_BENCHMARKS:=.d)

@@ -15,6 +15,7 @@
 
 #include "llmc/comm.h"
 #include "llmc/error.h"
+#include "llmc/memory_limits.h"
 #include "llmc/signals.h"
 #include "llmc/terminal.h"
 #include "llmc/thread_waiting.h"
@@ -124,6 +125,7 @@ int main(int argc, char** argv) {
     llmc::let_threads_sleep(argv);
     open_standard_files();
     llmc::ignore_broken_pipes();
+    llmc::prepare_for_little_memory();
     std::unique_ptr<llmc::Comm> joined;
     try {
         joined = llmc::join_ranks();

@@ -117,14 +117,31 @@ int64_t ArenaBase::place(MemoryKind kind, const std::string& name, const char* t
     return offset;
 }
 
-std::string ArenaBase::out_of_memory(MemoryKind kind) const {
+std::string MemoryPlan::describe(MemoryKind kind) const {
     const PlannedTensor* largest = nullptr;
-    for (const PlannedTensor& tensor : plan_.tensors)
+    for (const PlannedTensor& tensor : tensors)
         if (tensor.kind == kind && (!largest || tensor.bytes > largest->bytes)) largest = &tensor;
-    return concat("out of memory: the run needs ", format_bytes(plan_.total()), ", and ",
-                  format_bytes(plan_.total(kind)), " of ", name_of(kind), " could not be had (largest: ", largest->name,
-                  " ", largest->type, "[", largest->rows, ", ", largest->cols, "], ", format_bytes(largest->bytes),
-                  "); ", remedy(kind));
+    const std::string sum = concat(format_bytes(total(kind)), " of ", name_of(kind));
+    if (!largest) return sum;
+    return concat(sum, " (largest: ", largest->name, " ", largest->type, "[", largest->rows, ", ", largest->cols, "], ",
+                  format_bytes(largest->bytes), "): ", remedy(kind));
+}
+
+// Activations and workspace shrink with the batch; where they are not worth enough, the largest kind is.
+std::string MemoryPlan::blame(int64_t missing) const {
+    const int64_t of_batch = total(MemoryKind::activations) + total(MemoryKind::workspace);
+    MemoryKind most = MemoryKind::activations;
+    for (int k = 0; k < static_cast<int>(MemoryKind::count); k++) {
+        const MemoryKind kind = static_cast<MemoryKind>(k);
+        const bool shrinks = kind == MemoryKind::activations || kind == MemoryKind::workspace;
+        if ((shrinks || of_batch < missing) && total(kind) > total(most)) most = kind;
+    }
+    return describe(most);
+}
+
+std::string ArenaBase::out_of_memory(MemoryKind kind) const {
+    return concat("out of memory: the run needs ", format_bytes(plan_.total()), ", and there is no room for ",
+                  plan_.describe(kind));
 }
 
 }  // namespace llmc

@@ -45,6 +45,10 @@ struct MemoryPlan {
     int64_t total(MemoryKind kind) const;
     // One line per kind with its largest tensors, and the total: what the terminal shows.
     std::string table() const;
+    // A kind with its largest tensor and what a user can lower: "3.00 MiB of ... (largest: ...): use ...".
+    std::string describe(MemoryKind kind) const;
+    // The same for the kind that is best lowered when `missing` bytes cannot be had.
+    std::string blame(int64_t missing) const;
 };
 
 std::string format_bytes(int64_t bytes);  // "1.25 GiB"

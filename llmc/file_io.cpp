@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -14,6 +15,26 @@
 #include "llmc/error.h"
 
 namespace llmc {
+namespace {
+
+// What to try when a file cannot be written for this reason.
+const char* write_advice(int reason) {
+    switch (reason) {
+        case ENOSPC:
+        case EDQUOT:
+            return "; free some space or choose another directory";
+        case EROFS:
+        case EACCES:
+        case EPERM:
+            return "; make the directory writable or choose another";
+        case ENOENT:
+            return "; create the directory first";
+        default:
+            return "";
+    }
+}
+
+}  // namespace
 
 std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
     struct Descriptor {
@@ -89,13 +110,21 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::fail_writing() const {
     const int reason = errno;
-    const char* advice = reason == ENOSPC || reason == EDQUOT ? "; free some space or choose another directory"
-                         : reason == ENOENT                   ? "; create the directory first"
-                                                              : "";
-    fail(path_.string(), ": cannot write the file: ", std::strerror(reason), advice);
+    fail(path_.string(), ": cannot write the file: ", std::strerror(reason), write_advice(reason));
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
+    if (buffer_.size() + bytes.size() > kBufferSize) flush();
+    if (bytes.size() > kBufferSize) return write_through(bytes);
+    buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+}
+
+void AtomicFile::flush() {
+    write_through(buffer_);
+    buffer_.clear();
+}
+
+void AtomicFile::write_through(std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
         const ssize_t count = ::write(fd_, bytes.data(), bytes.size());
         if (count < 0 && errno == EINTR) continue;
@@ -105,6 +134,7 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
 }
 
 void AtomicFile::commit() {
+    flush();
     if (::fsync(fd_) != 0) fail_writing();
     if (::close(std::exchange(fd_, -1)) != 0) fail_writing();
     if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_writing();
@@ -112,16 +142,36 @@ void AtomicFile::commit() {
     sync_directory(path_.parent_path());
 }
 
-DirectoryLock::DirectoryLock(const std::filesystem::path& directory)
-    : fd_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-    require(fd_ >= 0, directory.string(), ": cannot open the directory: ", std::strerror(errno));
-    // Some network file systems lock no directories; on them a run goes without.
-    if (::flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
-    ::close(fd_);
-    fail(directory.string(), ": another run is writing there; wait for it, or choose another --out");
+DirectoryLock::DirectoryLock(const std::filesystem::path& directory) : path_(directory / ".lock") {
+    while (true) {
+        fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        require(fd_ >= 0, path_.string(), ": cannot create the file that keeps others out: ", std::strerror(errno),
+                write_advice(errno));
+        // Some network file systems lock nothing; on them a run goes without.
+        const bool taken = ::flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+        if (taken) {
+            std::array<char, 256> holder{};
+            const ssize_t length = ::read(fd_, holder.data(), holder.size());
+            ::close(std::exchange(fd_, -1));
+            fail(directory.string(), ": another run", length > 0 ? " (" : "",
+                 std::string_view(holder.data(), static_cast<size_t>(std::max<ssize_t>(length, 0))),
+                 length > 0 ? ")" : "", " is writing there; wait for it, or choose another --out");
+        }
+        // Whoever held it may have removed the file after we opened it: then it is no longer the one that others see.
+        struct stat locked {
+        }, named{};
+        if (::fstat(fd_, &locked) == 0 && ::stat(path_.c_str(), &named) == 0 && locked.st_ino == named.st_ino) break;
+        ::close(fd_);
+    }
+    std::array<char, 128> host{};
+    ::gethostname(host.data(), host.size() - 1);
+    const std::string holder = concat("process ", ::getpid(), " on ", host.data());
+    // On a full disk the lock holds all the same, without a name.
+    if (::ftruncate(fd_, 0) == 0) (void)!::pwrite(fd_, holder.data(), holder.size(), 0);
 }
 
 DirectoryLock::~DirectoryLock() {
+    ::unlink(path_.c_str());
     ::close(fd_);
 }
 

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace llmc {
 
@@ -38,15 +39,21 @@ class AtomicFile {
     void commit();
 
   private:
+    static constexpr size_t kBufferSize = size_t{1} << 18;
+
+    void write_through(std::span<const std::byte> bytes);
+    void flush();
     [[noreturn]] void fail_writing() const;  // with the reason in errno
 
     std::filesystem::path path_;
     std::filesystem::path temporary_;
+    std::vector<std::byte> buffer_;  // what comes in small pieces goes to the system in large ones
     int fd_ = -1;
 };
 
-// Keeps a directory to one writer at a time: an advisory lock on the directory itself, which leaves no file behind and
-// goes with the process, however that ends.
+// Keeps a directory to one writer at a time: a lock on the file .lock in it, which names the process that holds it. The
+// kernel takes the lock away from a process that ends, however that happens: a file that was left behind locks nobody
+// out.
 class DirectoryLock {
   public:
     // Throws Error when somebody else, in this process or another, holds it.
@@ -56,7 +63,8 @@ class DirectoryLock {
     DirectoryLock& operator=(const DirectoryLock&) = delete;
 
   private:
-    int fd_;
+    std::filesystem::path path_;
+    int fd_ = -1;
 };
 
 }  // namespace llmc

@@ -1,5 +1,8 @@
 #include "llmc/log.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -23,15 +26,23 @@ JsonLog::JsonLog(const std::string& path, const Keep& keep) : path_(path) {
     }
     // A new file takes the place of the old one: a kill or a full disk leaves the one or the other.
     write_file_atomically(path, kept);
-    file_.reset(std::fopen(path.c_str(), "ae"));
-    require(file_ != nullptr, path, ": cannot be written (", std::strerror(errno), ")");
+    fd_ = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+    require(fd_ >= 0, path, ": cannot be written (", std::strerror(errno), ")");
 }
 
-void JsonLog::write(const nlohmann::ordered_json& object) {
-    const std::string line = object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-    const bool written =
-        std::fwrite(line.data(), 1, line.size(), file_.get()) == line.size() && std::fflush(file_.get()) == 0;
-    require(written, path_, ": writing failed (", std::strerror(errno), "); is the disk full?");
+JsonLog::~JsonLog() {
+    ::close(fd_);
+}
+
+std::string JsonLog::write(const nlohmann::ordered_json& object) {
+    unwritten_ += object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+    while (!unwritten_.empty()) {
+        const ssize_t count = ::write(fd_, unwritten_.data(), unwritten_.size());
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return concat(path_, ": cannot write the log: ", std::strerror(errno));
+        unwritten_.erase(0, static_cast<size_t>(count));  // of a line that was cut short the rest comes next
+    }
+    return "";
 }
 
 JsonLog::Keep up_to_step(int64_t step) {

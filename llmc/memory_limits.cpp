@@ -1,12 +1,17 @@
 #include "llmc/memory_limits.h"
 
+#include <malloc.h>
+#include <omp.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
 #include <limits>
+#include <new>
 #include <optional>
 #include <sstream>
+#include <string_view>
 
 namespace llmc {
 namespace {
@@ -71,14 +76,32 @@ int64_t control_groups_room(const std::string& root) {
     return room;
 }
 
+// Nothing in here may allocate.
+void on_no_memory() {
+    if (omp_get_level() == 0) throw std::bad_alloc();
+    constexpr std::string_view kSentence =
+        "train_quaff: out of memory; lower --batch-size, or see train_quaff --plan\n";
+    (void)!::write(STDERR_FILENO, kSentence.data(), kSentence.size());
+    ::_exit(1);
+}
+
+}  // namespace
+
+void give_back_freed_memory() {
+    ::malloc_trim(0);
+}
+
+void prepare_for_little_memory() {
+    std::set_new_handler(on_no_memory);
+    if (address_space_room() != kUnlimited) ::mallopt(M_ARENA_MAX, 1);
+}
+
 int64_t address_space_room(const std::string& root) {
     rlimit limit{};
     if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kUnlimited;
     const int64_t mapped = read_field(root + "/proc/self/status", "VmSize:").value_or(0) * 1024;
     return std::max<int64_t>(0, static_cast<int64_t>(std::min<rlim_t>(limit.rlim_cur, kUnlimited)) - mapped);
 }
-
-}  // namespace
 
 int64_t available_memory(const std::string& root) {
     const auto kibibytes = read_field(root + "/proc/meminfo", "MemAvailable:");

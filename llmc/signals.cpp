@@ -22,18 +22,14 @@ StopSignals::StopSignals() {
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART;  // a write that the signal interrupts is carried on, not failed
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, &previous_interrupt_);
-    sigaction(SIGTERM, &action, &previous_terminate_);
-    sigaction(SIGHUP, &action, &previous_hang_up_);
-    sigaction(SIGUSR1, &action, &previous_user_);
-    if (previous_hang_up_.sa_handler == SIG_IGN) sigaction(SIGHUP, &previous_hang_up_, nullptr);
+    for (size_t i = 0; i < kSignals.size(); ++i) {
+        sigaction(kSignals[i], &action, &previous_[i]);
+        if (kSignals[i] == SIGHUP && previous_[i].sa_handler == SIG_IGN) sigaction(SIGHUP, &previous_[i], nullptr);
+    }
 }
 
 StopSignals::~StopSignals() {
-    sigaction(SIGINT, &previous_interrupt_, nullptr);
-    sigaction(SIGTERM, &previous_terminate_, nullptr);
-    sigaction(SIGHUP, &previous_hang_up_, nullptr);
-    sigaction(SIGUSR1, &previous_user_, nullptr);
+    for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &previous_[i], nullptr);
 }
 
 bool StopSignals::requested() const {

@@ -1,8 +1,10 @@
 // A polite stop: SIGINT, SIGTERM, SIGHUP and SIGUSR1 ask the run to finish what it is doing, write a checkpoint and
-// leave with status 130; a second SIGINT ends the program at once. SIGUSR1 is what mpirun passes on to its ranks; of
-// the others it makes a SIGTERM, and a SIGKILL one second later.
+// leave with status 130; a second SIGINT ends the program at once. SIGUSR1 is what Slurm is asked to send before a
+// job's time is up (sbatch --signal=USR1@300), and what mpirun passes on to its ranks; of the others mpirun makes a
+// SIGTERM, and a SIGKILL one second later.
 #pragma once
 
+#include <array>
 #include <csignal>
 
 namespace llmc {
@@ -19,10 +21,8 @@ class StopSignals {
     bool requested() const;
 
   private:
-    struct sigaction previous_interrupt_ {};
-    struct sigaction previous_terminate_ {};
-    struct sigaction previous_hang_up_ {};
-    struct sigaction previous_user_ {};
+    static constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+    std::array<struct sigaction, kSignals.size()> previous_{};
 };
 
 // A pipe whose reader has gone is a failed write, which the writer may notice, and no reason to end.

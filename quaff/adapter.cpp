@@ -123,6 +123,7 @@ void write_adapter(const std::filesystem::path& directory, const LoraConfig& con
 
     SafetensorsWriter writer(directory / "adapter_model.safetensors", specs);
     const auto write = [&](const std::string& name, Matrix<const float> values) {
+        if (values.contiguous()) return writer.write(name, std::span(values.data, static_cast<size_t>(values.size())));
         for (int64_t i = 0; i < values.rows; ++i) {
             writer.write(name, std::span(values.row(i), static_cast<size_t>(values.cols)));
         }

@@ -85,19 +85,32 @@ void restore_checkpoints(const fs::path& out) {
     for (const fs::path& checkpoint : replaced) restore_replaced(checkpoint);
 }
 
+// The process of a temporary name, .NAME.PID-N.tmp, or 0 for any other.
+int process_of(const std::string& temporary) {
+    if (!temporary.starts_with(".") || !temporary.ends_with(".tmp")) return 0;
+    const size_t dot = temporary.rfind('.', temporary.size() - 5);
+    int process = 0, number = 0, length = 0;
+    const bool matches = ::sscanf(temporary.c_str() + dot, ".%d-%d.tmp%n", &process, &number, &length) == 2 &&
+                         dot + static_cast<size_t>(length) == temporary.size();
+    return matches && dot > 0 ? std::max(process, 0) : 0;
+}
+
+bool has_ended(int process) {
+    return ::kill(process, 0) != 0 && errno == ESRCH;
+}
+
 // A new folder .NAME.PID-N.tmp next to the target. Those of processes that have ended, killed while they wrote, go.
 fs::path make_temporary(const fs::path& target) {
     static std::atomic<int> counter{0};
     const std::string prefix = "." + target.filename().string() + ".";
-    for (const auto& entry : fs::directory_iterator(parent_of(target))) {
+    std::vector<fs::path> abandoned;
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(parent_of(target), ignored)) {
         const std::string name = entry.path().filename().string();
-        if (name.rfind(prefix, 0) != 0 || !name.ends_with(".tmp")) continue;
-        int process = 0, number = 0, length = 0;
-        const bool ours = ::sscanf(name.c_str() + prefix.size(), "%d-%d.tmp%n", &process, &number, &length) == 2 &&
-                          prefix.size() + static_cast<size_t>(length) == name.size() && process > 0;
-        std::error_code ignored;
-        if (ours && ::kill(process, 0) != 0 && errno == ESRCH) fs::remove_all(entry.path(), ignored);
+        const int process = name.starts_with(prefix) ? process_of(name) : 0;
+        if (process > 0 && has_ended(process)) abandoned.push_back(entry.path());
     }
+    for (const fs::path& folder : abandoned) fs::remove_all(folder, ignored);
     while (true) {
         const fs::path folder = parent_of(target) / concat(prefix, ::getpid(), "-", counter++, ".tmp");
         std::error_code problem;
@@ -185,6 +198,16 @@ void write_checkpoint(const fs::path& out, int64_t step, int64_t keep,
         else if (find_damage(checkpoint).empty())
             ++intact;
     }
+}
+
+void remove_leftovers(const fs::path& out) {
+    std::vector<fs::path> abandoned;
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(out, ignored)) {
+        const int process = process_of(entry.path().filename().string());
+        if (process > 0 && (process == ::getpid() || has_ended(process))) abandoned.push_back(entry.path());
+    }
+    for (const fs::path& path : abandoned) fs::remove_all(path, ignored);
 }
 
 std::vector<fs::path> list_checkpoints(const fs::path& out) {

@@ -29,6 +29,10 @@ void replace_folder(const std::filesystem::path& temporary, const std::filesyste
 void write_checkpoint(const std::filesystem::path& out, int64_t step, int64_t keep,
                       const std::function<void(const std::filesystem::path& folder)>& write);
 
+// Removes what runs that were killed while they wrote in `out` left there under temporary names. For who holds the
+// folder's lock: files of this process and of processes that are gone are nobody's then.
+void remove_leftovers(const std::filesystem::path& out);
+
 // The checkpoints of a run, newest (largest step) first, intact or not.
 std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& out);
 

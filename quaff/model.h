@@ -133,6 +133,8 @@ class Model {
     // After a pass that went wrong: the first tensor that holds a NaN or an infinity ("scale of ...", "output of
     // model.layers.3", "gradient of lora_A of ..."), or "".
     std::string find_nonfinite();
+    // The same for what a checkpoint holds alone: scales, adapters and their moments.
+    std::string find_nonfinite_state();
 
     // Largest sequence whose rotations are planned.
     int64_t max_sequence_length() const { return options_.max_sequence_length; }

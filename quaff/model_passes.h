@@ -312,33 +312,49 @@ void Model<Device>::restore_scales() {
         for (QuantizedLinear<Device>& linear : block.linears) linear.restore_scales(device_);
 }
 
+// Whether a matrix in device memory holds numbers alone.
+template <class Device, class V>
+bool is_finite(const Device& device, Matrix<V> matrix, std::vector<float>& staging) {
+    const Matrix<const float> host = host_view(device, matrix, staging);
+    return std::all_of(host.data, host.data + host.size(), [](float value) { return std::isfinite(value); });
+}
+
 template <class Device>
-std::string Model<Device>::find_nonfinite() {
+std::string Model<Device>::find_nonfinite_state() {
     std::vector<float> staging;
-    const auto finite = [&]<class V>(Matrix<V> matrix) {
-        const Matrix<const float> host = host_view(device_, matrix, staging);
-        return std::all_of(host.data, host.data + host.size(), [](float value) { return std::isfinite(value); });
-    };
     for (const LayerScales& layer : scales())
         if (!std::ranges::all_of(layer.s, [](float value) { return std::isfinite(value); }))
             return "scale of " + layer.module;
     for (const LoraAdapter& adapter : adapters()) {
-        if (!finite(adapter.a)) return "lora_A of " + adapter.module;
-        if (!finite(adapter.b)) return "lora_B of " + adapter.module;
+        for (const auto& [name, matrix] : {std::pair("lora_A of ", adapter.a), std::pair("lora_B of ", adapter.b)}) {
+            if (!is_finite(device_, matrix, staging)) return name + adapter.module;
+            if (!options_.training) continue;
+            const auto offset = matrix.data - parameters_.data();  // m and v lie like the parameters
+            for (const auto& [moment, values] : {std::pair("first", adam_m_), std::pair("second", adam_v_)})
+                if (!is_finite(device_, Matrix<float>(values.data() + offset, 1, matrix.size()), staging))
+                    return concat(moment, " moment of ", name, adapter.module);
+        }
     }
+    return "";
+}
+
+template <class Device>
+std::string Model<Device>::find_nonfinite() {
+    if (const std::string where = find_nonfinite_state(); !where.empty()) return where;
     if (!options_.training) return "";
 
+    std::vector<float> staging;
     // The inputs of the blocks are kept whatever is recomputed: the first bad one tells which block made it.
     for (size_t layer = 0; layer < blocks_.size(); layer++) {
-        if (finite(activations_[layer].residual_attention.first_rows(n_tokens_))) continue;
+        if (is_finite(device_, activations_[layer].residual_attention.first_rows(n_tokens_), staging)) continue;
         return layer == 0 ? "embedding of the micro-batch" : concat("output of model.layers.", layer - 1);
     }
-    if (pass_.mode == Mode::train && !finite(workspace_.branch.first_rows(n_tokens_)))
+    if (pass_.mode == Mode::train && !is_finite(device_, workspace_.branch.first_rows(n_tokens_), staging))
         return concat("output of model.layers.", blocks_.size() - 1);
 
     for (const LoraAdapter& adapter : adapters()) {
-        if (!finite(adapter.da)) return "gradient of lora_A of " + adapter.module;
-        if (!finite(adapter.db)) return "gradient of lora_B of " + adapter.module;
+        if (!is_finite(device_, adapter.da, staging)) return "gradient of lora_A of " + adapter.module;
+        if (!is_finite(device_, adapter.db, staging)) return "gradient of lora_B of " + adapter.module;
     }
     return "";
 }

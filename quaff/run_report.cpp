@@ -30,6 +30,16 @@ void RunReport::open_log(const JsonLog::Keep& keep) {
     log_.emplace((std::filesystem::path(options_.out) / "log.jsonl").string(), keep);
 }
 
+// Training is worth more than its log: what cannot be written waits, and the run goes on.
+void RunReport::log(const ordered_json& line) {
+    if (!log_) return;
+    const std::string problem = log_->write(line);
+    if (!problem.empty() && !log_waits_)
+        terminal_.warn(problem + "; training goes on, and the lines are written as soon as it can be");
+    if (problem.empty() && log_waits_) terminal_.warn("the log is written again and misses nothing");
+    log_waits_ = !problem.empty();
+}
+
 void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left) {
     const double tokens_per_second = static_cast<double>(figures.tokens) / figures.seconds;
     ordered_json line = {{"step", step},
@@ -69,7 +79,7 @@ void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figur
     };
     flag("loss_zscore", loss_spikes_.update(figures.loss));
     if (std::isfinite(figures.grad_norm)) flag("grad_norm_zscore", grad_norm_spikes_.update(figures.grad_norm));
-    if (log_) log_->write(line);
+    log(line);
     terminal_.status(progress_bar(step, total_steps, 30) + " ETA " + remaining);
 }
 
@@ -80,7 +90,7 @@ void RunReport::evaluation(int64_t step, const std::string& when, const Evaluati
                          {"eval_token_accuracy", evaluation.token_accuracy()},
                          {"eval_labelled_tokens", evaluation.labelled}};
     if (evaluation.exact) line["eval_exact_match"] = evaluation.exact_match();
-    if (log_) log_->write(line);
+    log(line);
     terminal_.line(concat("evaluation ", when, ": ", in_words(evaluation)));
 }
 

@@ -53,9 +53,12 @@ class RunReport {
     void summary(const nlohmann::ordered_json& result, const std::vector<Answer>& answers);
 
   private:
+    void log(const nlohmann::ordered_json& line);
+
     const Options& options_;
     Terminal& terminal_;
     std::optional<JsonLog> log_;
+    bool log_waits_ = false;  // for room on the disk; told once
     SpikeDetector loss_spikes_, grad_norm_spikes_;
     int64_t n_spikes_ = 0;  // losses and gradient norms that were flagged
 };

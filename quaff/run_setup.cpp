@@ -17,6 +17,10 @@ namespace fs = std::filesystem;
 // `automatic` recomputation leaves this share of the available memory to everything that is not planned: data, stacks,
 // the page cache that the checkpoint is read through.
 constexpr double kPlannedShare = 0.9;
+// What these take on the host at least.
+constexpr int64_t kUnplanned = int64_t{64} << 20;
+// A thread's stack, and the scratch of the libraries in it.
+constexpr int64_t kOfThread = int64_t{12} << 20;
 
 LoraOptions lora_of(const Adapter& adapter, double dropout) {
     LoraOptions lora;
@@ -270,19 +274,34 @@ BuildOptions build_options(const Options& options, const FrozenLayers& frozen, c
     build.recompute = options.recompute == "none"    ? Recompute::none
                       : options.recompute == "block" ? Recompute::block
                                                      : Recompute::automatic;
-    build.memory_limit = static_cast<int64_t>(kPlannedShare * static_cast<double>(available_memory));
+    build.memory_limit =
+        std::max<int64_t>(1, std::min(static_cast<int64_t>(kPlannedShare * static_cast<double>(available_memory)),
+                                      available_memory - kUnplanned));
     return build;
+}
+
+template <class Device>
+void require_room_to_begin(const Device& device) {
+    if constexpr (std::is_same_v<Device, cpu::Device>) {
+        const int64_t needed = kUnplanned + device.threads * kOfThread, room = address_space_room();
+        require(needed <= room, "out of memory before the first step: ", format_bytes(needed), " of address space are ",
+                "needed beside the model and RLIMIT_AS leaves ", format_bytes(room),
+                "; raise it (ulimit -v), or lower --threads");
+    }
 }
 
 template <class Device>
 std::unique_ptr<Model<Device>> build_model(const RunSetup& setup, const Device& device, const FrozenLayers& frozen,
                                            const BuildOptions& build) {
     const Model<Device> planned(device, setup.checkpoint(), frozen.outliers, build, /*plan_only=*/true);
+    const MemoryPlan& plan = planned.plan();
     const int64_t available = device.available_memory();
-    require(planned.plan().total() <= available, "the run needs ", format_bytes(planned.plan().total()),
-            " of memory and ", format_bytes(available), " are available; lower --batch-size, --source-max-len or ",
-            "--target-max-len", build.training ? ", or recompute with --recompute block" : "",
-            " (--plan shows what takes how much)");
+    const int64_t more = std::is_same_v<Device, cpu::Device> ? kUnplanned : 0;
+    if (plan.total() + more > available)
+        fail("out of memory before the first step: the run needs ", format_bytes(plan.total()),
+             more > 0 ? " and " + format_bytes(more) + " beside it" : "", ", and ", format_bytes(available),
+             " are available. Much is ", plan.blame(plan.total() + more - available),
+             " (--plan shows what takes how much)");
     auto model = build_quantized_model(setup.checkpoint(), frozen.outliers, build, device);
     if (frozen.adapter) load_adapter(*model, *frozen.adapter);
     load_scales(*model, frozen.scales);
@@ -325,9 +344,13 @@ void save_adapter(const fs::path& folder, Model<Device>& model, const FrozenLaye
     config.use_rslora = lora.rslora;
     config.base_model = options.model;
     std::vector<LoraTensor> tensors;
-    std::vector<float> parameters = model.read(model.parameters());
-    for (const LoraAdapter& adapter : host_adapters(model, parameters))
-        tensors.push_back({adapter.module, adapter.a, adapter.b});
+    std::vector<float> parameters;
+    const auto adapters = [&] {
+        if constexpr (std::is_same_v<Device, cpu::Device>) return model.adapters();  // they are in host memory
+        parameters = model.read(model.parameters());
+        return host_adapters(model, parameters);
+    };
+    for (const LoraAdapter& adapter : adapters()) tensors.push_back({adapter.module, adapter.a, adapter.b});
     write_adapter(folder, config, tensors);
 
     QuaffState state;
@@ -352,6 +375,7 @@ void save_adapter(const fs::path& folder, Model<Device>& model, const FrozenLaye
 #define INSTANTIATE(Device)                                                                                  \
     template FrozenLayers resolve_frozen_layers(const RunSetup&, const Device&, const std::string&,          \
                                                 const std::vector<Example>&, const Progress&);               \
+    template void require_room_to_begin(const Device&);                                                      \
     template std::unique_ptr<Model<Device>> build_model(const RunSetup&, const Device&, const FrozenLayers&, \
                                                         const BuildOptions&);                                \
     template void load_adapter(Model<Device>&, const Adapter&);                                              \

@@ -76,6 +76,10 @@ OutlierChannels most_outlier_channels(const ModelConfig& config, const std::stri
 BuildOptions build_options(const Options& options, const FrozenLayers& frozen, const BatchLimits& limits, bool training,
                            int64_t available_memory);
 
+// Throws where a limit on the address space leaves no room for threads and libraries: they would not fail in words.
+template <class Device>
+void require_room_to_begin(const Device& device);
+
 // Throws Error when the plan needs more memory than there is. Adapter and scales are those of `frozen`.
 template <class Device>
 std::unique_ptr<Model<Device>> build_model(const RunSetup& setup, const Device& device, const FrozenLayers& frozen,

@@ -24,6 +24,13 @@ using nlohmann::ordered_json;
 constexpr int64_t kAnswers = 3;      // evaluation examples whose answers are shown before and after
 constexpr int64_t kAnswerRoom = 32;  // tokens beyond the true answer that a wrong one may have
 
+constexpr const char* kRemedy = "Lower --learning-rate or --max-grad-norm";  // of what is not finite
+
+std::string reason_of(const std::exception& error) {
+    if (dynamic_cast<const std::bad_alloc*>(&error)) return "out of memory; lower --batch-size (--plan tells more)";
+    return error.what();
+}
+
 double seconds_since(std::chrono::steady_clock::time_point begin) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
@@ -193,11 +200,7 @@ ordered_json Trainer<Device>::run(bool& stopped) {
         prepare();
         train();
         if (eval_.size() > 0) eval_after = to_json(evaluate_now("after"));
-        comm_.set_time_limit(kPatience);  // rank 0 writes, and lets the model answer
-        check_ranks_agree();
-        if (comm_.is_first())
-            write_folder(fs::path(options_.out) / "adapter",
-                         [&](const fs::path& folder) { save_adapter(folder, *model_, frozen_, options_); });
+        write_final_adapter();
     } catch (const StoppedBySignal&) {
         stopped = true;
         terminal_.clear_status();
@@ -216,6 +219,7 @@ ordered_json Trainer<Device>::run(bool& stopped) {
         {"planned_memory_bytes", model_->plan().total()},
         {"adapter", (fs::path(options_.out) / "adapter").string()}};
     if (stopped) {
+        require_good_state();
         write_checkpoint_now();
         result["adapter"] = last_checkpoint_;
         result["stopped"] = true;
@@ -246,6 +250,12 @@ void Trainer<Device>::prepare() {
     // A run may go on on another device than it began on.
     if (!Device::scales_loss) state_.loss_scale.stop();
     if (Device::scales_loss && !state_.loss_scale.active) state_.loss_scale.start();
+    // First of all that computes: threads and libraries then have the memory of their own before ours is planned.
+    require_room_to_begin(device_);
+    peak_ = measure_peak(device_);
+    double peaks[] = {peak_.int8_operations, peak_.float_operations};
+    comm_.sum(peaks);
+    peak_ = {peaks[0], peaks[1]};
     const std::string& adapter = resumed_from_.empty() ? options_.adapter : resumed_from_;
     frozen_ = resolve_frozen_layers(setup_, device_, adapter, train_.examples, progress());
     const BuildOptions build = build_options(options_, frozen_, limits_, /*training=*/true, device_.available_memory());
@@ -256,12 +266,9 @@ void Trainer<Device>::prepare() {
         require_same(comm_, {{"set of outlier channels", fingerprint(frozen_.outliers)}});
         check_ranks_agree();
     }
+    give_back_freed_memory();  // of calibration and loading
     terminal_.line(model_->plan().table());
 
-    peak_ = measure_peak(device_);
-    double peaks[] = {peak_.int8_operations, peak_.float_operations};
-    comm_.sum(peaks);
-    peak_ = {peaks[0], peaks[1]};
     work_.emplace(setup_.config(), build, frozen_.outliers, model_->n_recomputed());
     const std::string computes = comm_.size() > 1 ? counted(comm_.size(), "rank") + " together" : device_.describe();
     terminal_.line(format("peak of %s, measured: %.0f int8 and %.0f %s GFLOP/s", computes.c_str(),
@@ -280,6 +287,7 @@ void Trainer<Device>::claim_out() {
     if (!comm_.is_first()) return;
     make_directories(options_.out);
     out_lock_.emplace(options_.out);
+    remove_leftovers(options_.out);
 }
 
 template <class Device>
@@ -305,7 +313,7 @@ void Trainer<Device>::train() {
     while (state_.step < total_steps_) {
         stop_if_asked();
         const int64_t step = state_.step + 1;
-        const StepFigures figures = take_step_or_say_where(step);
+        const StepFigures figures = or_say_where(concat("step ", step), [&] { return take_step(step); });
         longest_step_ = std::max(longest_step_, figures.seconds);
         expect_steps();
         const double mean_seconds = training_seconds_ / static_cast<double>(step - first_step_);
@@ -313,7 +321,7 @@ void Trainer<Device>::train() {
         const bool last = step == total_steps_;
         if (!last && options_.eval_steps > 0 && step % options_.eval_steps == 0 && eval_.size() > 0)
             evaluate_now("at step " + std::to_string(step));
-        if (options_.save_steps > 0 && (last || step % options_.save_steps == 0)) write_checkpoint_now();
+        if (options_.save_steps > 0 && (last || step % options_.save_steps == 0)) try_to_write_checkpoint();
     }
 }
 
@@ -336,18 +344,21 @@ void Trainer<Device>::rehearse() {
     }
 }
 
-// What breaks within a step, a GPU that is lost for one, is told with the step and what is left to go on from.
 template <class Device>
-StepFigures Trainer<Device>::take_step_or_say_where(int64_t step) {
+template <class Work>
+auto Trainer<Device>::or_say_where(const std::string& name, const Work& work) {
     try {
-        return take_step(step);
-    } catch (const Error& error) {
-        fail("step ", step, ": ", error.what(), "; ",
-             last_checkpoint_.empty()
-                 ? "there is no checkpoint yet"
-                 : concat("the last good checkpoint is ", last_checkpoint_,
-                          ", go on from it with: ./train_quaff train --resume --out ", options_.out));
+        return work();
+    } catch (const std::exception& error) {
+        fail(name, ": ", reason_of(error), "; ", where_to_go_on());
     }
+}
+
+template <class Device>
+std::string Trainer<Device>::where_to_go_on() const {
+    if (last_checkpoint_.empty()) return "there is no checkpoint yet";
+    return concat("the last good checkpoint is ", last_checkpoint_,
+                  ", go on from it with: ./train_quaff train --resume --out ", options_.out);
 }
 
 template <class Device>
@@ -442,7 +453,7 @@ template <class Device>
 void Trainer<Device>::fail_nonfinite(const std::string& what, double value) {
     const std::string where = model_->find_nonfinite();
     fail("the ", what, " is ", value, where.empty() ? "" : "; the first tensor that is not finite is the " + where,
-         ". Lower --learning-rate or --max-grad-norm");
+         ". ", kRemedy);
 }
 
 template <class Device>
@@ -501,10 +512,40 @@ void Trainer<Device>::check_ranks_agree() {
     require_same(comm_, {{concat("state after step ", state_.step), digest.finish()}});
 }
 
+// A step whose update went wrong is noticed before it takes the place of a good checkpoint.
+template <class Device>
+void Trainer<Device>::require_good_state() {
+    comm_.set_time_limit(kPatience);  // rank 0 writes next, and a file system may be slow
+    const std::string where = model_->find_nonfinite_state();
+    if (!where.empty())
+        fail("step ", state_.step, ": the ", where, " is not finite, and nothing of it is saved. ", kRemedy, "; ",
+             where_to_go_on());
+    check_ranks_agree();
+}
+
+template <class Device>
+void Trainer<Device>::try_to_write_checkpoint() {
+    require_good_state();
+    try {
+        write_checkpoint_now();
+    } catch (const std::exception& error) {
+        terminal_.warn(concat("the checkpoint after step ", state_.step, " could not be written: ", reason_of(error),
+                              "; training goes on; ", where_to_go_on()));
+    }
+}
+
+template <class Device>
+void Trainer<Device>::write_final_adapter() {
+    require_good_state();
+    if (!comm_.is_first()) return;
+    or_say_where("the adapter", [&] {
+        write_folder(fs::path(options_.out) / "adapter",
+                     [&](const fs::path& folder) { save_adapter(folder, *model_, frozen_, options_); });
+    });
+}
+
 template <class Device>
 void Trainer<Device>::write_checkpoint_now() {
-    comm_.set_time_limit(kPatience);  // a file system may be slow
-    check_ranks_agree();
     if (comm_.is_first())
         write_checkpoint(options_.out, state_.step, options_.save_total_limit, [&](const fs::path& folder) {
             save_adapter(folder, *model_, frozen_, options_);

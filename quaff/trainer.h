@@ -65,8 +65,11 @@ class Trainer {
     void train();
     void rehearse();
 
-    StepFigures take_step_or_say_where(int64_t step);
     StepFigures take_step(int64_t step);
+    std::string where_to_go_on() const;
+    // Does the work; what breaks in it is told with the name of the work and what is left to go on from.
+    template <class Work>
+    auto or_say_where(const std::string& name, const Work& work);
     [[noreturn]] void fail_nonfinite(const std::string& what, double value);
 
     Evaluation evaluate_now(const std::string& when);
@@ -76,7 +79,12 @@ class Trainer {
     nlohmann::ordered_json answers();
 
     TrainingState state_now() const;
+    // Throws where what is about to be saved is not finite, or ranks differ in it.
+    void require_good_state();
     void write_checkpoint_now();
+    // That a full disk, say, takes no checkpoint is told and does not end the run.
+    void try_to_write_checkpoint();
+    void write_final_adapter();
     void stop_if_asked() const;
     // From here on a rank may be as late as steps are long; before the first of them, as a model takes to read.
     void expect_steps();

@@ -1,5 +1,10 @@
 #include "llmc/file_io.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
 #include "llmc/mapped_file.h"
 #include "test/catch.h"
 #include "test/files.h"
@@ -22,17 +27,42 @@ TEST_CASE("a file is replaced as a whole and nothing else is left in the directo
     CHECK(std::distance(fs::directory_iterator(directory.path()), {}) == 1);
 }
 
-TEST_CASE("a directory is locked by one at a time, and nothing is left in it", "[file_io]") {
+TEST_CASE("a directory is locked by one at a time, which is named, and nothing is left in it", "[file_io]") {
     const TempDir directory;
     const auto lock = [&] { return error_of(directory, [&] { DirectoryLock again(directory / ""); }); };
     {
         const DirectoryLock first(directory.path());
-        CHECK(lock().ends_with(": another run is writing there; wait for it, or choose another --out"));
+        const std::string refusal = lock();
+        CHECK(refusal.find(": another run (process " + std::to_string(::getpid()) + " on ") != std::string::npos);
+        CHECK(refusal.ends_with(") is writing there; wait for it, or choose another --out"));
     }
     CHECK(lock().empty());
     CHECK(fs::is_empty(directory.path()));
     CHECK(error_of(directory, [&] { DirectoryLock lost(directory / "no"); }) ==
-          "no: cannot open the directory: No such file or directory");
+          "no/.lock: cannot create the file that keeps others out: No such file or directory; create the directory "
+          "first");
+}
+
+TEST_CASE("the lock of a process that was killed is taken over", "[file_io]") {
+    const TempDir directory;
+    int ready[2];
+    REQUIRE(::pipe(ready) == 0);
+    const pid_t process = ::fork();
+    if (process == 0) {
+        const DirectoryLock lock(directory.path());
+        (void)!::write(ready[1], "x", 1);
+        while (true) ::pause();
+    }
+    char byte;
+    REQUIRE(::read(ready[0], &byte, 1) == 1);
+    const auto lock = [&] { return error_of([&] { DirectoryLock again(directory.path()); }); };
+    CHECK(lock().find("(process " + std::to_string(process) + " on ") != std::string::npos);
+    ::kill(process, SIGKILL);
+    ::waitpid(process, nullptr, 0);
+    CHECK(fs::exists(directory / ".lock"));
+    CHECK(lock().empty());
+    CHECK(fs::is_empty(directory.path()));
+    for (const int end : ready) ::close(end);
 }
 
 TEST_CASE("what cannot be written or read is named with the reason", "[file_io]") {

@@ -143,8 +143,7 @@ TEST_CASE("two runs do not write into one folder", "[trainer]") {
             } catch (const llmc::Error& error) {
                 refusal = error.what();
             }
-            CHECK(refusal == (shop.folder / "run").string() +
-                                 ": another run is writing there; wait for it, or choose another --out");
+            CHECK(refusal.starts_with((shop.folder / "run").string() + ": another run (process "));
             refusal.clear();
         }
     });

@@ -1,0 +1,363 @@
+// Whatever happens to a training run, resuming it leaves the adapter of a run that nothing happened to, byte for byte.
+//
+//   build/crash_test PROGRAM FAULTY_LIBC [KILLS [STRIDE [SEED]]]
+//
+// trains a tiny model in a folder of its own, once undisturbed, then
+//
+//   KILLS times (200) with a SIGKILL at a random instant, after a random time or before a random file operation, and at
+//     every second time with more of them while it is resumed;
+//   with SIGINT, SIGTERM, SIGHUP and SIGUSR1 at each of the run's file operations, and SIGINT twice; SIGHUP under
+//   nohup; SIGTERM from timeout at random instants; with each file operation that the run makes in --out, from the
+//   first to the last by STRIDE (1: every one), failing,
+//     cut short, or the last one before the process or the machine dies, in every way that faulty_libc.cpp knows; and
+//     the same for the operations of a run that is resumed.
+//
+// After each the run is resumed until it ends. What must hold: it ends well; the adapter is the undisturbed one; in
+// between the newest checkpoint is intact, and the adapter is whole or not there; no temporary file is left; a process
+// that was not killed ended with status 0 or 1, and where 1, with one sentence; the log has each
+// step once, unless the power went, for it is not fsynced.
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "llmc/error.h"
+#include "quaff/checkpoint_folder.h"
+#include "test/files.h"
+#include "test/quaff/small_model.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using llmc::concat;
+using llmc::fail;
+using llmc::require;
+
+constexpr int kSteps = 3;
+
+struct Fault {
+    std::string kind;  // of faulty_libc.cpp; "" for none, "time" for a SIGKILL after `microseconds`
+    size_t at = 0;
+    int64_t microseconds = 0;
+
+    std::string describe() const {
+        return kind == "time" ? concat("killed after ", microseconds, " us") : concat(kind, " at operation ", at);
+    }
+    bool kills() const { return kind == "time" || kind == "kill" || kind == "torn" || kind == "power"; }
+};
+
+struct Ending {
+    bool killed;
+    int status;
+    std::string err;
+};
+
+class CrashTest {
+  public:
+    CrashTest(std::string program, std::string libc, unsigned seed)
+        : program_(std::move(program)), libc_(std::move(libc)), random_(seed) {
+        small::write_model(folder_ / "model");
+        small::write_examples(folder_ / "train.jsonl", 21, 7);
+        const auto begin = std::chrono::steady_clock::now();
+        require(run(false, {}).status == 0, "the undisturbed run failed:\n", test::read(folder_ / "err"));
+        duration_ = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
+        trace_ = test::read(folder_ / "trace");
+        expected_ = adapter();
+        require(expected_.size() > 1000, "the undisturbed run left no adapter");
+        // Killed while it writes the checkpoint of step 2: what is resumed below.
+        size_t folders = 0, at = 0;
+        while (folders < 2) folders += trace_[at++] == 'm' && at > 2;
+        run_anew({"kill", trace_.find('r', at) + 1});
+        fs::copy(out_, folder_ / "half", fs::copy_options::recursive);
+        const Ending resumed = run(true, {});
+        require(resumed.status == 0 && adapter() == expected_, "the resumed run failed:\n", resumed.err);
+        resumed_trace_ = test::read(folder_ / "trace");
+    }
+
+    void kill_at_random(int64_t kills) {
+        for (int64_t i = 0; i < kills; ++i) {
+            const Fault fault = random_kill();
+            run_anew(fault);
+            std::string what = fault.describe();
+            bool log_is_whole = fault.kind != "power";
+            for (int64_t more = i % 2 == 0 ? 0 : 1 + random_() % 3; more > 0; --more) {
+                check_between(what);
+                const Fault again = random_kill();
+                what += ", then " + again.describe();
+                log_is_whole = log_is_whole && again.kind != "power";
+                run(has_checkpoint(), again);
+            }
+            finish(what, log_is_whole);
+        }
+        std::printf(
+            "%lld kills at random instants (seed fixed; a run takes %lld ms), half of them with up to three more "
+            "while resumed: survived\n",
+            static_cast<long long>(kills), static_cast<long long>(duration_.count() / 1000));
+    }
+
+    // The signals of a polite stop, and an impatient one.
+    void signal_each(size_t stride) {
+        size_t sent = 0, begin = 0;
+        for (const std::vector<int>& signals :
+             {std::vector{SIGINT}, {SIGTERM}, {SIGHUP}, {SIGUSR1}, {SIGINT, SIGINT}}) {
+            std::string kind = "signal";
+            for (const int signal : signals) kind += " " + std::to_string(signal);
+            for (size_t n = 1 + begin++ % stride; n <= trace_.size(); n += stride, ++sent) {
+                const Fault fault{kind, n};
+                const Ending ending = run_anew(fault);
+                // What comes when the adapter is being written stops nothing any more.
+                const bool done = ending.status == 0 && signals.size() == 1 && adapter() == expected_;
+                require(ending.status == 130 || done, fault.describe(), ": status ", ending.status, "\n", ending.err);
+                check_between(fault.describe());
+                finish(fault.describe(), true);
+            }
+        }
+        for (size_t n = 1; n <= trace_.size(); n += trace_.size() / 5, ++sent) {
+            const Fault fault{concat("signal ", SIGHUP), n};
+            wrapper_ = {"nohup"};
+            const Ending ending = run_anew(fault);
+            wrapper_.clear();
+            require(ending.status == 0 && adapter() == expected_, "under nohup ", fault.describe(), ": status ",
+                    ending.status, "\n", ending.err);
+        }
+        for (int i = 0; i < 10; ++i, ++sent) {
+            const int64_t after = 1 + static_cast<int64_t>(random_() % duration_.count());
+            wrapper_ = {"timeout", std::to_string(static_cast<double>(after) * 1e-6)};
+            const Ending ending = run_anew({});
+            const std::string what = wrapper_[0] + " " + wrapper_[1];
+            wrapper_.clear();
+            require(ending.status == 124 || (ending.status == 0 && adapter() == expected_), what, ": status ",
+                    ending.status, "\n", ending.err);
+            check_between(what);
+            finish(what, true);
+        }
+        std::printf("%zu times signalled, SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGINT twice, nohup, timeout: went on\n",
+                    sent);
+    }
+
+    // A file system that is full sooner or later: a tmpfs that only the run sees, copied for us before it goes.
+    void fill_small_disks() {
+        const std::string copy = folder_ / "copy";
+        int full = 0;
+        for (int kibibytes = 8;; kibibytes += 8) {
+            fs::remove_all(out_);
+            fs::remove_all(copy);
+            fs::create_directory(out_);
+            wrapper_ = {"unshare",
+                        "-rm",
+                        "sh",
+                        "-c",
+                        "mount -t tmpfs -o size=$2 none \"$1\" || exit 125; from=$1 to=$3; shift 3; \"$@\"; status=$?; "
+                        "cp -a \"$from\" \"$to\"; exit $status",
+                        "sh",
+                        out_,
+                        std::to_string(kibibytes) + "k",
+                        copy};
+            const Ending ending = run(false, {});
+            wrapper_.clear();
+            const std::string what = concat("a disk of ", kibibytes, " KiB");
+            if (!fs::exists(copy)) {
+                std::printf("small disks are left out, for no tmpfs may be mounted here: %s", ending.err.c_str());
+                return;
+            }
+            fs::remove_all(out_);
+            fs::rename(copy, out_);
+            check_one_sentence(what, ending);
+            check_between(what);
+            if (ending.err.empty()) break;
+            require(ending.err.find("No space left on device") != ending.err.npos, what, ":\n", ending.err);
+            ++full;
+            if (ending.status != 0) finish(what, false);
+        }
+        std::printf("%d small disks filled up, then one of enough room: survived\n", full);
+    }
+
+    // Every operation of both runs, in every way it can go wrong.
+    void fail_each(size_t stride) {
+        size_t injected = 0;
+        for (const bool resumed : {false, true}) {
+            const std::string& trace = resumed ? resumed_trace_ : trace_;
+            size_t begin = 0, of_this = 0;  // another first operation for each kind
+            for (const std::string kind : {"eio", "enospc", "full", "lost", "short", "kill", "torn", "power"}) {
+                for (size_t n = 1 + begin++ % stride; n <= trace.size(); n += stride) {
+                    if ((kind == "short" || kind == "torn") && trace[n - 1] != 'w') continue;
+                    inject({kind, n}, resumed);
+                    ++of_this;
+                }
+            }
+            std::printf("%zu faults over the %zu file operations of %s run, 8 kinds: survived\n", of_this, trace.size(),
+                        resumed ? "a resumed" : "the whole");
+            injected += of_this;
+        }
+        std::printf("%zu faults injected, stride %zu\n", injected, stride);
+    }
+
+  private:
+    std::string adapter() const {
+        return test::read(out_ / "adapter/adapter_model.safetensors") + test::read(out_ / "adapter/quaff.json");
+    }
+
+    bool has_checkpoint() const { return fs::exists(out_) && !quaff::list_checkpoints(out_).empty(); }
+
+    Fault random_kill() {
+        // A run spends most of its time before the first step and most of its file operations on checkpoints.
+        if (random_() % 4 == 0) return {"time", 0, static_cast<int64_t>(random_() % (duration_.count() + 1))};
+        return {random_() % 2 ? "kill" : "power", 1 + random_() % trace_.size()};
+    }
+
+    Ending run_anew(const Fault& fault) {
+        fs::remove_all(out_);
+        return run(false, fault);
+    }
+
+    Ending run(bool resume, const Fault& fault) {
+        std::vector<std::string> words = wrapper_;
+        words.insert(words.end(), {program_, "train", "--device", "cpu", "--out", out_});
+        const std::vector<std::string> rest = {"--model",
+                                               folder_ / "model",
+                                               "--data",
+                                               folder_ / "train.jsonl",
+                                               "--eval-split",
+                                               "0",
+                                               "--threads",
+                                               "1",
+                                               "--lora-r",
+                                               "2",
+                                               "--outlier-max-ratio",
+                                               "0.125",
+                                               "--learning-rate",
+                                               "0.01",
+                                               "--batch-size",
+                                               "3",
+                                               "--gradient-accumulation-steps",
+                                               "2",
+                                               "--max-steps",
+                                               std::to_string(kSteps),
+                                               "--save-steps",
+                                               "1"};
+        if (resume) words.push_back("--resume");
+        if (!resume) words.insert(words.end(), rest.begin(), rest.end());
+        std::vector<char*> argv;
+        for (std::string& word : words) argv.push_back(word.data());
+        argv.push_back(nullptr);
+
+        const std::string at = std::to_string(fault.at), err = folder_ / "err", trace = folder_ / "trace";
+        std::fflush(stdout);
+        const pid_t process = ::fork();
+        require(process >= 0, "cannot fork");
+        if (process == 0) {
+            ::dup2(::open("/dev/null", O_WRONLY), STDOUT_FILENO);
+            ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
+            ::setenv("LD_PRELOAD", libc_.c_str(), 1);
+            ::setenv("FAULTS_UNDER", out_.c_str(), 1);
+            ::setenv("FAULTS_KIND", fault.kind.c_str(), 1);
+            ::setenv("FAULTS_AT", at.c_str(), 1);
+            ::setenv("FAULTS_TRACE", trace.c_str(), 1);
+            ::execvp(argv[0], argv.data());
+            ::_exit(127);
+        }
+        if (fault.kind == "time") {
+            ::usleep(static_cast<useconds_t>(fault.microseconds));
+            ::kill(process, SIGKILL);  // not yet waited for: still this process
+        }
+        int status = 0;
+        ::waitpid(process, &status, 0);
+        const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+        require(killed || WIFEXITED(status), fault.describe(), ": the program died of signal ", WTERMSIG(status), ":\n",
+                test::read(err));
+        return {killed, killed ? -1 : WEXITSTATUS(status), test::read(err)};
+    }
+
+    void inject(const Fault& fault, bool resumed) {
+        const std::string what = (resumed ? "resumed, " : "") + fault.describe();
+        fs::remove_all(out_);
+        if (resumed) fs::copy(folder_ / "half", out_, fs::copy_options::recursive);
+        const Ending ending = run(resumed, fault);
+        if (fault.kills()) {
+            require(ending.killed, what, ": the run was not killed");
+        } else {
+            check_one_sentence(what, ending);
+            if (fault.kind == "short") require(ending.status == 0, what, ": failed:\n", ending.err);
+        }
+        check_between(what);
+        if (ending.status == 0) return;  // done: there is nothing to go on with
+        finish(what, fault.kind == "kill" || fault.kind == "torn");
+    }
+
+    // What a run that was not killed says.
+    void check_one_sentence(const std::string& what, const Ending& ending) const {
+        require(ending.status == 0 || ending.status == 1, what, ": status ", ending.status, "\n", ending.err);
+        if (ending.status == 0) require(adapter() == expected_, what, ": done, but the adapter is another one");
+        std::istringstream lines(ending.err);
+        int complaints = 0;
+        for (std::string line; std::getline(lines, line);) complaints += line.starts_with("train_quaff: ");
+        require(complaints == ending.status, what, ": not one sentence:\n", ending.err);
+    }
+
+    // What holds before anybody has mended anything.
+    void check_between(const std::string& what) const {
+        if (has_checkpoint()) {
+            const std::string damage = quaff::find_damage(quaff::list_checkpoints(out_)[0]);
+            require(damage.empty(), what, ": the newest checkpoint is damaged: ", damage);
+        }
+        require(!fs::exists(out_ / "adapter") || adapter() == expected_, what, ": the adapter is not whole");
+    }
+
+    void finish(const std::string& what, bool log_is_whole) {
+        const bool resume = has_checkpoint();
+        const Ending ending = run(resume, {});
+        require(ending.status == 0, what, ": ", resume ? "resuming" : "starting anew", " failed:\n", ending.err);
+        require(adapter() == expected_, what, ": another adapter than that of an undisturbed run");
+        for (const auto& entry : fs::directory_iterator(out_))
+            require(!entry.path().filename().string().starts_with("."), what, ": ", entry.path().string(), " is left");
+        if (!log_is_whole) return;
+        std::istringstream log(test::read(out_ / "log.jsonl"));
+        int64_t step = 0;
+        for (std::string line; std::getline(log, line);)
+            require(nlohmann::json::parse(line).at("step") == ++step, what, ": the log does not have each step once");
+        require(step == kSteps, what, ": the log ends with step ", step);
+    }
+
+    test::TempDir folder_;
+    const fs::path out_ = folder_ / "out";
+    std::vector<std::string> wrapper_;  // in front of the program
+    std::string program_, libc_, trace_, resumed_trace_, expected_;
+    std::chrono::microseconds duration_{};
+    std::mt19937 random_;
+};
+
+int64_t number(int argc, char** argv, int i, int64_t otherwise) {
+    return i < argc ? std::atoll(argv[i]) : otherwise;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc < 3) {
+        std::fprintf(stderr, "usage: %s PROGRAM FAULTY_LIBC [KILLS [STRIDE [SEED]]]\n", argv[0]);
+        return 2;
+    }
+    try {
+        CrashTest crash(fs::absolute(argv[1]), fs::absolute(argv[2]), static_cast<unsigned>(number(argc, argv, 5, 1)));
+        crash.kill_at_random(number(argc, argv, 3, 200));
+        const auto stride = static_cast<size_t>(std::max<int64_t>(1, number(argc, argv, 4, 1)));
+        crash.signal_each(4 * stride);
+        crash.fill_small_disks();
+        crash.fail_each(stride);
+        return 0;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "crash_test: %s\n", error.what());
+        return 1;
+    }
+}
