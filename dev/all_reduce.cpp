@@ -78,7 +78,7 @@ void measure(const Device& device) {
 void run(Comm& ranks, [[maybe_unused]] const std::string& where, [[maybe_unused]] const std::string& kind) {
 #ifdef LLMC_CUDA
     if (where == "cuda") {
-        const int index = cuda::gpu_of_rank(ranks, cuda::count_gpus(), kind == "mpi");
+        const int index = cuda::gpu_of_rank(ranks, cuda::count_gpus());
         cuda::Gpu<float> gpu(index, {});
         const auto comm = cuda::gpu_comm(ranks, index, gpu.device.stream, kind);
         gpu.device.comm = comm.get();

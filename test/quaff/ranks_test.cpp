@@ -161,7 +161,7 @@ TEST_CASE("ranks with unequal shares of a step talk in the same order", "[traine
                                  "--batch-size",
                                  "2",
                                  "--max-steps",
-                                 "8",
+                                 "4",
                                  "--save-steps",
                                  "1",
                                  "--eval-split",
@@ -174,8 +174,8 @@ TEST_CASE("ranks with unequal shares of a step talk in the same order", "[traine
         run(shop, way, false, "out", arguments);
         if (!test::ranks().is_first()) continue;
         const std::vector<nlohmann::json> lines = shop.log("out");
-        CHECK(lines.size() == 8);
-        CHECK(lines.back()["loss"] < lines.front()["loss"]);
+        CHECK(lines.size() == 4);
+        for (const nlohmann::json& line : lines) CHECK(std::isfinite(line["loss"].get<double>()));
     }
 }
 
