@@ -202,13 +202,15 @@ endif
 KILLS  ?= 200
 STRIDE ?= 1
 STEPS  ?= 20000
+# Sequences of 128 tokens whose plan is looked at.
+BATCH_SIZES ?= 12 24
 # In memory where it can be: thousands of runs would wait for the disk's fsyncs most of the time.
 crash-test: $(BUILD)/crash_test $(BUILD)/faulty_libc.so $(BUILD)/train_quaff
 	$(if $(wildcard /dev/shm),TMPDIR=/dev/shm) $(BUILD)/crash_test $(BUILD)/train_quaff $(BUILD)/faulty_libc.so $(KILLS) $(STRIDE)
 soak: $(BUILD)/soak_test $(BUILD)/train_quaff
 	$(BUILD)/soak_test $(BUILD)/train_quaff $(STEPS)
 memory-test: $(BUILD)/memory_test $(BUILD)/train_quaff $(BUILD)/random_model
-	$(BUILD)/memory_test $(BUILD)/train_quaff $(BUILD)/random_model
+	$(BUILD)/memory_test $(BUILD)/train_quaff $(BUILD)/random_model $(BATCH_SIZES)
 $(BUILD)/crash_test $(BUILD)/soak_test $(BUILD)/memory_test: $(BUILD)/%: $(BUILD)/test/faults/%.o $(LIB)
 	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
 $(BUILD)/faulty_libc.so: test/faults/faulty_libc.cpp $(FLAGS_STAMP) | $(BUILD)/.deps_checked

@@ -1,6 +1,6 @@
 // The memory a run plans is the memory it takes, and a limit it cannot keep is told before the first step.
 //
-//   build/memory_test PROGRAM RANDOM_MODEL
+//   build/memory_test PROGRAM RANDOM_MODEL [BATCH_SIZES...]
 //
 // makes a model with RANDOM_MODEL (dev/random_model.cpp) whose plan is some hundreds of MiB, and trains it on the CPU:
 //
@@ -54,7 +54,7 @@ class MemoryTest {
         require(std::system(command.c_str()) == 0, "failed: ", command);
     }
 
-    void compare_plans() {
+    void compare_plans(const std::vector<std::string>& batches) {
         const auto [base_plan, base_peak] =
             plan_and_peak({"--method", "fp", "--recompute", "block", "--batch-size", "18"});
         const double base = base_peak - base_plan;
@@ -63,7 +63,7 @@ class MemoryTest {
         double worst = 0;
         for (const std::string method : {"quaff", "fp"}) {
             for (const std::string recompute : {"none", "block"}) {
-                for (const std::string batch : {"12", "24"}) {
+                for (const std::string& batch : batches) {
                     const auto [plan, peak] =
                         plan_and_peak({"--method", method, "--recompute", recompute, "--batch-size", batch});
                     const double error = (peak - base) / plan - 1;
@@ -156,14 +156,15 @@ class MemoryTest {
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 3) {
-        std::fprintf(stderr, "usage: %s PROGRAM RANDOM_MODEL\n", argv[0]);
+    if (argc < 3) {
+        std::fprintf(stderr, "usage: %s PROGRAM RANDOM_MODEL [BATCH_SIZES...]\n", argv[0]);
         return 2;
     }
     try {
         MemoryTest memory(argv[1], argv[2]);
         memory.limit_address_space();
-        memory.compare_plans();
+        memory.compare_plans(argc > 3 ? std::vector<std::string>(argv + 3, argv + argc)
+                                      : std::vector<std::string>{"12", "24"});
         return 0;
     } catch (const std::exception& error) {
         std::fprintf(stderr, "memory_test: %s\n", error.what());

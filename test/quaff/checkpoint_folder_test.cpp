@@ -198,6 +198,22 @@ TEST_CASE("temporary folders of dead processes go, all others stay", "[checkpoin
     CHECK(fs::exists(foreign / "content"));
 }
 
+TEST_CASE("who has the folder's lock clears what killed runs left, its own process number included", "[checkpoint]") {
+    const fs::path out = fresh_folder("leftovers");
+    const std::string own = std::to_string(getpid());
+    for (const std::string& name : {std::string(".checkpoint-7.2147483647-0.tmp"), ".adapter." + own + "-3.tmp"})
+        fs::create_directories(out / name / "content");
+    write_text(out / (".log.jsonl." + own + "-1.tmp"), "torn");
+    // Process 1 lives for ever; the rest is nobody's temporary name.
+    const std::vector<std::string> others = {".adapter.1-0.tmp", ".adapter.tmp",      ".5-0.tmp",
+                                             "adapter.5-0.tmp",  ".adapter.5-0.tmp2", ".lock"};
+    for (const std::string& name : others) write_text(out / name, "");
+    remove_leftovers(out);
+    for (const std::string& name : others) CHECK(fs::exists(out / name));
+    CHECK(std::distance(fs::directory_iterator(out), {}) == static_cast<std::ptrdiff_t>(others.size()));
+    remove_leftovers(out / "missing");
+}
+
 TEST_CASE("a folder with state.json is a checkpoint, any other a run to search", "[checkpoint]") {
     const fs::path out = fresh_folder("named");
     write_one(out, 4);
