@@ -18,6 +18,8 @@ template <class... Visitors>
 struct Overloaded : Visitors... {
     using Visitors::operator()...;
 };
+template <class... Visitors>
+Overloaded(Visitors...) -> Overloaded<Visitors...>;  // clang before 17 asks for it
 
 // Joins the spans that `behavior` wants in one piece and drops those it wants gone.
 std::vector<Span> join(std::vector<Span> spans, SplitBehavior behavior) {
