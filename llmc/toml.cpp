@@ -1,13 +1,15 @@
 #include "llmc/toml.h"
 
-#include <cerrno>
 #include <cstring>
-#include <fstream>
+#include <sstream>
 
 #include "llmc/error.h"
+#include "llmc/file_io.h"
 
 namespace llmc {
 namespace {
+
+constexpr int64_t kMaxBytes = 1 << 18;  // some sixty options, and /dev/zero is no file of them
 
 bool is_blank(char c) {
     return c == ' ' || c == '\t' || c == '\r';
@@ -110,8 +112,7 @@ class Line {
 }  // namespace
 
 std::vector<TomlEntry> read_toml(const std::string& path) {
-    std::ifstream file(path);
-    require(file.good(), path, ": cannot be read (", std::strerror(errno), ")");
+    std::istringstream file(read_file(path, kMaxBytes));
     std::vector<TomlEntry> entries;
     std::string text;
     for (int number = 1; std::getline(file, text); ++number) {
@@ -129,7 +130,6 @@ std::vector<TomlEntry> read_toml(const std::string& path) {
             require(earlier.name != entry.name, where, ": ", entry.name, " was already set in line ", earlier.line);
         entries.push_back(std::move(entry));
     }
-    require(!file.bad(), path, ": reading failed (", std::strerror(errno), ")");
     return entries;
 }
 

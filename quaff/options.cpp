@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "llmc/error.h"
+#include "llmc/path.h"
 #include "llmc/toml.h"
 #include "quaff/checkpoint_folder.h"
 #include "quaff/option_table.h"
@@ -264,10 +265,10 @@ Options parse_options(const std::vector<std::string>& arguments) {
         // The run that is continued decides which file it is continued with, also where --out names another folder.
         const bool newest = options.resume == kNewestCheckpoint;
         const std::string config = (newest ? options.out : run_folder(options.resume).string()) + "/config.toml";
-        if (std::filesystem::exists(config)) parse_file(options, table, config);
+        if (path_exists(config)) parse_file(options, table, config);
     } else if (options.model == Options().model && !options.was_given("data")) {
         const std::string demo = "dev/demo/demo.toml";
-        if (std::filesystem::exists(demo)) parse_file(options, table, demo);
+        if (path_exists(demo)) parse_file(options, table, demo);
     }
     check_contradictions(options);
     check_data(options);

@@ -11,9 +11,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }();
     if (size > 0 && data[0] == 'm') {
         folder.write("checkpoint-7/manifest.sha256", fuzz::text_of(data + 1, size - 1));
-        return fuzz::check(size, [&] {
-            quaff::checkpoint_to_resume(folder.path(), [](const std::string&) {});
-        });
+        return fuzz::check(size, [&] { quaff::checkpoint_to_resume(folder.path(), [](const std::string&) {}); });
     }
     folder.write("checkpoint-7/state.json", fuzz::text_of(data, size));
     return fuzz::check(size, [&] {

@@ -25,9 +25,9 @@
 
 namespace fuzz {
 
-// What every reading takes, a stream's or parser's buffers and the text of an error, and what a byte may: an empty
-// JSON list, "[]," in a file, is 40 bytes of tree, and half as much again while the list around it grows.
-constexpr int64_t kFloor = 128 << 10;
+// What every reading may take, half of it the buffer that checksums are computed in, and what a byte may: an empty JSON
+// list, "[]," in a file, is 40 bytes of tree, and half as much again while the list around it grows.
+constexpr int64_t kFloor = 1 << 20;
 constexpr int64_t kMultiple = 64;
 
 // Bytes of the heap in use now and at most, counted by the allocator's own hooks.
