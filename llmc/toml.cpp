@@ -30,7 +30,7 @@ class Line {
         const size_t begin = at_;
         while (at_ < text_.size() && is_name_character(text_[at_])) ++at_;
         require(at_ > begin, where_, ": an option is written `name = value`, for instance `batch-size = 16`");
-        const std::string name = text_.substr(begin, at_ - begin);
+        std::string name = text_.substr(begin, at_ - begin);
         skip_blanks();
         return name;
     }
@@ -96,10 +96,11 @@ class Line {
                 continue;
             }
             const char escaped = ++at_ < text_.size() ? text_[at_] : '\0';
-            constexpr char kEscapes[] = "\"\\ntr", kMeanings[] = "\"\\\n\t\r";
-            const char* found = escaped ? std::strchr(kEscapes, escaped) : nullptr;
-            require(found, where_, ": \\", escaped, R"( is no escape this program reads; use \" \\ \n \t \r)");
-            value += kMeanings[found - kEscapes];
+            constexpr std::string_view kEscapes = "\"\\ntr", kMeanings = "\"\\\n\t\r";
+            const size_t found = escaped ? kEscapes.find(escaped) : kEscapes.npos;
+            require(found != kEscapes.npos, where_, ": \\", escaped,
+                    R"( is no escape this program reads; use \" \\ \n \t \r)");
+            value += kMeanings[found];
         }
         fail(where_, ": the string has no closing \"");
     }

@@ -38,7 +38,7 @@ std::string origin_of_shape(const std::string& tensor, const ModelConfig& config
     const auto ends_with = [&](const char* end) {
         return tensor.ends_with(concat(end, ".weight")) || tensor.ends_with(concat(end, ".bias"));
     };
-    const std::string hidden = concat("hidden_size ", config.hidden_size);
+    std::string hidden = concat("hidden_size ", config.hidden_size);
     const std::string queries =
         concat("num_attention_heads ", config.num_attention_heads, " x head_dim ", config.head_dim);
     const std::string keys =

@@ -192,7 +192,8 @@ std::string info_text(const ordered_json& info) {
         }
         std::string label = key;
         std::replace(label.begin(), label.end(), '_', ' ');
-        text += label + std::string(width + 2 - label.size(), ' ') + shown + "\n";
+        label.resize(width + 2, ' ');
+        text += concat(label, shown, "\n");
     }
     return printable(text);
 }

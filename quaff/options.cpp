@@ -109,7 +109,7 @@ void parse_command_line(Options& options, const std::vector<Row>& table, const V
     if (version) options.help = "train_quaff 0.1.0\n";
     if (!options.help.empty()) return;
     for (const std::string& argument : app.remaining()) {
-        if (argument.rfind("-", 0) != 0)
+        if (!argument.starts_with('-'))
             throw UsageError(concat("unexpected argument '", argument,
                                     "': the verb comes first, and every value follows its --option"));
         std::string name = argument.substr(
@@ -233,7 +233,7 @@ void resolve_defaults(Options& o) {
 Options parse_options(const std::vector<std::string>& arguments) {
     Options options;
     std::vector<std::string> rest = arguments;
-    if (!rest.empty() && rest.front().rfind("-", 0) != 0) {
+    if (!rest.empty() && !rest.front().starts_with('-')) {
         options.verb = rest.front();
         rest.erase(rest.begin());
         if (options.verb == "help") {

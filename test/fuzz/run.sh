@@ -44,5 +44,6 @@ for harness in "$@"; do replay "$harness"; done
 if [ "$seconds" -gt 0 ]; then
     export -f explore
     export build seconds limits_text="${limits[*]}"
+    # shellcheck disable=SC2016  # the inner shell expands it
     printf '%s\n' "$@" | xargs -P "$(nproc)" -I{} bash -c 'set -euo pipefail; read -r -a limits <<<"$limits_text"; explore {}'
 fi
