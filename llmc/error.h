@@ -9,10 +9,24 @@
 
 namespace llmc {
 
+// The text without what a terminal would obey: names in messages come from files of anybody's. Control characters, line
+// ends and tabs aside, become question marks; of UTF-8 also U+0080 to U+009F, which are 0xC2 and one more byte.
+inline std::string printable(std::string text) {
+    for (size_t i = 0; i < text.size(); ++i) {
+        const auto byte = static_cast<unsigned char>(text[i]);
+        const bool control = (byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7F;
+        if (control) text[i] = '?';
+        if (byte != 0xC2 || i + 1 == text.size()) continue;
+        const auto next = static_cast<unsigned char>(text[i + 1]);
+        if (next >= 0x80 && next < 0xA0) text.replace(i, 2, "?");
+    }
+    return text;
+}
+
 // Something the user can mend: a bad file, a full disk, a model that does not fit. Exit status 1.
 class Error : public std::runtime_error {
   public:
-    explicit Error(const std::string& message) : std::runtime_error(message) {}
+    explicit Error(const std::string& message) : std::runtime_error(printable(message)) {}
 };
 
 // The command line or its combination of options is wrong. Exit status 2.

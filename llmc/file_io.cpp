@@ -98,8 +98,12 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
 
 AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
     static std::atomic<int> counter{0};  // with the process id: unique among everyone writing to this directory
-    temporary_ = path.parent_path() / concat(".", path.filename().string(), ".", ::getpid(), "-", counter++, ".tmp");
-    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    // O_EXCL: never a file, nor a link to one, that somebody else has put there.
+    do {
+        temporary_ =
+            path.parent_path() / concat(".", path.filename().string(), ".", ::getpid(), "-", counter++, ".tmp");
+        fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    } while (fd_ < 0 && errno == EEXIST);
     if (fd_ < 0) fail_writing();
 }
 

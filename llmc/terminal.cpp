@@ -11,6 +11,8 @@
 #include <cstring>
 #include <utility>
 
+#include "llmc/error.h"
+
 namespace llmc {
 
 namespace {
@@ -47,7 +49,7 @@ void Terminal::table(const std::string& heading, const std::vector<std::pair<std
     size_t width = 0;
     for (const auto& [name, value] : rows) width = std::max(width, name.size());
     line(heading);
-    for (const auto& [name, value] : rows) line("  " + name + std::string(width - name.size() + 2, ' ') + value);
+    for (const auto& [name, value] : rows) line(concat("  ", name, std::string(width - name.size() + 2, ' '), value));
 }
 
 void Terminal::status(const std::string& text) {

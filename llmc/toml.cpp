@@ -1,13 +1,15 @@
 #include "llmc/toml.h"
 
-#include <cerrno>
 #include <cstring>
-#include <fstream>
+#include <sstream>
 
 #include "llmc/error.h"
+#include "llmc/file_io.h"
 
 namespace llmc {
 namespace {
+
+constexpr int64_t kMaxBytes = 1 << 18;  // some sixty options, and /dev/zero is no file of them
 
 bool is_blank(char c) {
     return c == ' ' || c == '\t' || c == '\r';
@@ -28,7 +30,7 @@ class Line {
         const size_t begin = at_;
         while (at_ < text_.size() && is_name_character(text_[at_])) ++at_;
         require(at_ > begin, where_, ": an option is written `name = value`, for instance `batch-size = 16`");
-        const std::string name = text_.substr(begin, at_ - begin);
+        std::string name = text_.substr(begin, at_ - begin);
         skip_blanks();
         return name;
     }
@@ -94,10 +96,11 @@ class Line {
                 continue;
             }
             const char escaped = ++at_ < text_.size() ? text_[at_] : '\0';
-            constexpr char kEscapes[] = "\"\\ntr", kMeanings[] = "\"\\\n\t\r";
-            const char* found = escaped ? std::strchr(kEscapes, escaped) : nullptr;
-            require(found, where_, ": \\", escaped, R"( is no escape this program reads; use \" \\ \n \t \r)");
-            value += kMeanings[found - kEscapes];
+            constexpr std::string_view kEscapes = "\"\\ntr", kMeanings = "\"\\\n\t\r";
+            const size_t found = escaped ? kEscapes.find(escaped) : kEscapes.npos;
+            require(found != kEscapes.npos, where_, ": \\", escaped,
+                    R"( is no escape this program reads; use \" \\ \n \t \r)");
+            value += kMeanings[found];
         }
         fail(where_, ": the string has no closing \"");
     }
@@ -110,8 +113,7 @@ class Line {
 }  // namespace
 
 std::vector<TomlEntry> read_toml(const std::string& path) {
-    std::ifstream file(path);
-    require(file.good(), path, ": cannot be read (", std::strerror(errno), ")");
+    std::istringstream file(read_file(path, kMaxBytes));
     std::vector<TomlEntry> entries;
     std::string text;
     for (int number = 1; std::getline(file, text); ++number) {
@@ -129,7 +131,6 @@ std::vector<TomlEntry> read_toml(const std::string& path) {
             require(earlier.name != entry.name, where, ": ", entry.name, " was already set in line ", earlier.line);
         entries.push_back(std::move(entry));
     }
-    require(!file.bad(), path, ": reading failed (", std::strerror(errno), ")");
     return entries;
 }
 

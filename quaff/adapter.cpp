@@ -8,6 +8,7 @@
 #include "llmc/error.h"
 #include "llmc/file_io.h"
 #include "llmc/json.h"
+#include "llmc/path.h"
 #include "llmc/safetensors.h"
 
 namespace quaff {
@@ -165,7 +166,7 @@ void write_adapter(const std::filesystem::path& directory, const LoraConfig& con
 
 LoraConfig read_lora_config(const std::filesystem::path& directory) {
     const std::filesystem::path path = directory / "adapter_config.json";
-    require(std::filesystem::exists(path), directory.string(),
+    require(path_exists(path), directory.string(),
             ": is not an adapter directory; it has no adapter_config.json, which PEFT writes next to "
             "adapter_model.safetensors");
     const json tree = read_json(path);
@@ -191,7 +192,7 @@ LoraConfig read_lora_config(const std::filesystem::path& directory) {
 Adapter::Adapter(const std::filesystem::path& directory, const ModelConfig& model)
     : config_(read_lora_config(directory)) {
     const std::filesystem::path path = directory / "adapter_model.safetensors";
-    require(std::filesystem::exists(path), path.string(),
+    require(path_exists(path), path.string(),
             ": is missing; adapters are read from safetensors, save a .bin one again with a newer PEFT");
     const SafetensorsFile file(path);
     require(!file.tensors().empty(), path.string(), ": holds no tensor");

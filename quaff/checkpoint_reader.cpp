@@ -7,6 +7,7 @@
 
 #include "llmc/error.h"
 #include "llmc/json.h"
+#include "llmc/path.h"
 
 namespace quaff {
 
@@ -37,7 +38,7 @@ std::string origin_of_shape(const std::string& tensor, const ModelConfig& config
     const auto ends_with = [&](const char* end) {
         return tensor.ends_with(concat(end, ".weight")) || tensor.ends_with(concat(end, ".bias"));
     };
-    const std::string hidden = concat("hidden_size ", config.hidden_size);
+    std::string hidden = concat("hidden_size ", config.hidden_size);
     const std::string queries =
         concat("num_attention_heads ", config.num_attention_heads, " x head_dim ", config.head_dim);
     const std::string keys =
@@ -75,13 +76,13 @@ CheckpointReader::CheckpointReader(const std::filesystem::path& directory)
     : directory_(directory), config_(read_model_config(directory)) {
     const std::filesystem::path index_path = directory / "model.safetensors.index.json";
     const std::filesystem::path single = directory / "model.safetensors";
-    if (std::filesystem::exists(single)) {
+    if (path_exists(single)) {
         shards_.emplace_back(single);
         for (const auto& [tensor, _] : shards_[0].tensors()) shard_of_[tensor] = 0;
         check_layers(directory, shard_of_, config_);
         return;
     }
-    require(std::filesystem::exists(index_path), directory.string(),
+    require(path_exists(index_path), directory.string(),
             ": has neither model.safetensors nor model.safetensors.index.json; PyTorch .bin files are not read, "
             "convert them to safetensors");
     const std::map<std::string, std::string> files = read_index(index_path);
@@ -89,7 +90,11 @@ CheckpointReader::CheckpointReader(const std::filesystem::path& directory)
     for (const auto& [tensor, file] : files) names.push_back(file);
     std::sort(names.begin(), names.end());
     names.erase(std::unique(names.begin(), names.end()), names.end());
-    for (const std::string& name : names) shards_.emplace_back(directory / name);
+    for (const std::string& name : names) {
+        require(path_exists(directory / name), (directory / name).string(), ": is missing, though ",
+                index_path.filename().string(), " names it; fetch the model's folder again");
+        shards_.emplace_back(directory / name);
+    }
     for (const auto& [tensor, file] : files) {
         const auto shard = static_cast<size_t>(std::lower_bound(names.begin(), names.end(), file) - names.begin());
         require(shards_[shard].contains(tensor), index_path.string(), ": says that tensor ", tensor, " is in ", file,

@@ -9,6 +9,7 @@
 #include "llmc/arena.h"
 #include "llmc/error.h"
 #include "llmc/json.h"
+#include "llmc/path.h"
 #include "llmc/safetensors.h"
 #include "llmc/terminal.h"
 #include "quaff/adapter.h"
@@ -102,7 +103,7 @@ ordered_json inspect_adapter(const fs::path& path) {
                          {"target_modules", targets},
                          {"parameters", parameters},
                          {"tensors", file.tensors().size()}};
-    if (!fs::exists(path / "quaff.json")) return info;
+    if (!path_exists(path / "quaff.json")) return info;
     const json tree = read_json(path / "quaff.json");
     const JsonObject state(tree, (path / "quaff.json").string());
     info["method"] = state.string("method");
@@ -157,12 +158,12 @@ ordered_json inspect_outliers(const fs::path& path) {
 }  // namespace
 
 ordered_json inspect(const fs::path& path) {
-    require(fs::exists(path), path.string(), ": does not exist");
-    if (!fs::is_directory(path)) return inspect_outliers(path);
-    if (fs::exists(path / "adapter_config.json")) {
-        return fs::exists(path / "state.json") ? inspect_checkpoint(path) : inspect_adapter(path);
+    require(path_exists(path), path.string(), ": does not exist");
+    if (!path_is_directory(path)) return inspect_outliers(path);
+    if (path_exists(path / "adapter_config.json")) {
+        return path_exists(path / "state.json") ? inspect_checkpoint(path) : inspect_adapter(path);
     }
-    if (fs::exists(path / "config.json")) return inspect_model(path);
+    if (path_exists(path / "config.json")) return inspect_model(path);
     fail(path.string(),
          ": is neither a model (config.json), an adapter or checkpoint (adapter_config.json), nor an outlier file");
 }
@@ -191,9 +192,10 @@ std::string info_text(const ordered_json& info) {
         }
         std::string label = key;
         std::replace(label.begin(), label.end(), '_', ' ');
-        text += label + std::string(width + 2 - label.size(), ' ') + shown + "\n";
+        label.resize(width + 2, ' ');
+        text += concat(label, shown, "\n");
     }
-    return text;
+    return printable(text);
 }
 
 }  // namespace quaff

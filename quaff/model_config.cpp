@@ -6,6 +6,7 @@
 
 #include "llmc/error.h"
 #include "llmc/json.h"
+#include "llmc/path.h"
 
 namespace quaff {
 
@@ -221,10 +222,10 @@ std::vector<JointModule> joint_modules(const ModelConfig& config) {
 }
 
 ModelConfig read_model_config(const std::filesystem::path& directory) {
-    require(std::filesystem::is_directory(directory), directory.string(),
+    require(path_is_directory(directory), directory.string(),
             ": is not a directory; a Hugging Face model directory with config.json is needed");
     const std::filesystem::path path = directory / "config.json";
-    require(std::filesystem::exists(path), path.string(), ": is missing, so ", directory.string(),
+    require(path_exists(path), path.string(), ": is missing, so ", directory.string(),
             " is not a Hugging Face model directory");
     const json tree = read_json(path);
     const JsonObject config(tree, path.string());
@@ -282,7 +283,7 @@ ModelConfig read_model_config(const std::filesystem::path& directory) {
     model.rope = read_rope(config, model);
 
     const std::filesystem::path generation = directory / "generation_config.json";
-    if (std::filesystem::exists(generation)) {
+    if (path_exists(generation)) {
         const json generation_tree = read_json(generation);
         const JsonObject fields(generation_tree, generation.string());
         for (const int32_t id : read_token_ids(fields, "eos_token_id", model.vocab_size, {})) {

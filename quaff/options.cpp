@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "llmc/error.h"
+#include "llmc/path.h"
 #include "llmc/toml.h"
 #include "quaff/checkpoint_folder.h"
 #include "quaff/option_table.h"
@@ -108,7 +109,7 @@ void parse_command_line(Options& options, const std::vector<Row>& table, const V
     if (version) options.help = "train_quaff 0.1.0\n";
     if (!options.help.empty()) return;
     for (const std::string& argument : app.remaining()) {
-        if (argument.rfind("-", 0) != 0)
+        if (!argument.starts_with('-'))
             throw UsageError(concat("unexpected argument '", argument,
                                     "': the verb comes first, and every value follows its --option"));
         std::string name = argument.substr(
@@ -232,7 +233,7 @@ void resolve_defaults(Options& o) {
 Options parse_options(const std::vector<std::string>& arguments) {
     Options options;
     std::vector<std::string> rest = arguments;
-    if (!rest.empty() && rest.front().rfind("-", 0) != 0) {
+    if (!rest.empty() && !rest.front().starts_with('-')) {
         options.verb = rest.front();
         rest.erase(rest.begin());
         if (options.verb == "help") {
@@ -264,10 +265,10 @@ Options parse_options(const std::vector<std::string>& arguments) {
         // The run that is continued decides which file it is continued with, also where --out names another folder.
         const bool newest = options.resume == kNewestCheckpoint;
         const std::string config = (newest ? options.out : run_folder(options.resume).string()) + "/config.toml";
-        if (std::filesystem::exists(config)) parse_file(options, table, config);
+        if (path_exists(config)) parse_file(options, table, config);
     } else if (options.model == Options().model && !options.was_given("data")) {
         const std::string demo = "dev/demo/demo.toml";
-        if (std::filesystem::exists(demo)) parse_file(options, table, demo);
+        if (path_exists(demo)) parse_file(options, table, demo);
     }
     check_contradictions(options);
     check_data(options);

@@ -95,7 +95,8 @@ std::vector<float> read_max_abs(const JsonObject& lists, const std::string& modu
 std::vector<std::string> in_model_order(const std::map<std::string, std::vector<int32_t>>& channels) {
     const auto place = [](const std::string& name) {
         const size_t digits = name.find_first_of("0123456789");
-        const int64_t layer = digits == name.npos ? 0 : std::atoll(name.c_str() + digits);
+        int64_t layer = 0;
+        if (digits != name.npos) std::from_chars(name.data() + digits, name.data() + name.size(), layer);
         const auto* joint = std::find(std::begin(kJointNames), std::end(kJointNames), last_part(name));
         return std::pair(layer, joint - std::begin(kJointNames));
     };

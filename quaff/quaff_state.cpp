@@ -6,6 +6,7 @@
 #include "llmc/error.h"
 #include "llmc/file_io.h"
 #include "llmc/json.h"
+#include "llmc/path.h"
 
 namespace quaff {
 
@@ -27,7 +28,7 @@ void write_quaff_state(const std::filesystem::path& adapter_directory, const Qua
 
 std::optional<QuaffState> read_quaff_state(const std::filesystem::path& adapter_directory, const ModelConfig& model) {
     const std::filesystem::path path = adapter_directory / "quaff.json";
-    if (!std::filesystem::exists(path)) return std::nullopt;
+    if (!path_exists(path)) return std::nullopt;
     const json tree = read_json(path);
     const JsonObject object(tree, path.string());
     QuaffState state;

@@ -154,7 +154,7 @@ Dataset RunSetup::read(const std::string& path) const {
             return prompt_template_->apply(source, target);
         };
     }
-    const Dataset data = read_examples(path, encoding(), limits, around);
+    Dataset data = read_examples(path, encoding(), limits, around);
     terminal_.line(concat(path, ": ", counted(data.size(), "example"), ", ", counted(data.n_tokens(), "token"), ", ",
                           format_count(data.n_labelled()), " of them in the loss"));
     if (data.dropped.total() > 0) terminal_.warn(concat(path, ": dropped ", data.dropped.describe()));

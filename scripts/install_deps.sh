@@ -15,6 +15,16 @@ packages=(
     "catch2|the tests"
 )
 
+# `install_deps.sh checks`: what `make fuzz` and `make lint` need beside them.
+checks=(
+    "clang|make fuzz: libFuzzer and the sanitizers"
+    "libclang-rt-dev|their libraries"
+    "clang-tidy|make lint"
+    "cppcheck|make lint"
+    "shellcheck|make lint"
+)
+if [ "${1:-}" = checks ]; then packages=("${checks[@]}"); fi
+
 names=()
 for entry in "${packages[@]}"; do
     printf '  %-22s %s\n' "${entry%%|*}" "${entry#*|}"

@@ -1,7 +1,8 @@
 // JSON rows without a document in between: nlohmann-json's event parser keeps its own state, so neither the size of an
 // array nor the depth of its nesting costs memory or stack here.
-#include <cstdio>
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "llmc/data/row_reader.h"
 #include "llmc/error.h"
@@ -21,9 +22,13 @@ struct SyntaxError {
     explicit SyntaxError(const std::string& what) {
         const size_t at = what.find("parse error at line ");
         size_t message = what.find("] ") + 2;
-        long long line_number = 0, column = 0;
-        if (at != what.npos &&
-            std::sscanf(what.c_str() + at, "parse error at line %lld, column %lld:", &line_number, &column) == 2) {
+        int64_t line_number = 0, column = 0;
+        std::istringstream numbers(what.substr(std::min(at, what.size())));
+        const auto skip = [&](std::string_view words) { numbers.ignore(static_cast<std::streamsize>(words.size())); };
+        skip("parse error at line ");
+        numbers >> line_number;
+        skip(", column ");
+        if (at != what.npos && numbers >> column) {
             line = line_number;
             problem = concat("column ", column, " ");
             message = what.find(": ", at) + 2;

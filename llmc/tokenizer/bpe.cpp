@@ -12,8 +12,7 @@ namespace llmc {
 
 namespace {
 
-// Ids index arrays; the largest vocabulary known is 256 thousand. A larger id is a damaged file, not a reason to
-// allocate gigabytes.
+// The largest vocabulary known is 256 thousand. A larger id is a damaged file.
 constexpr int64_t kMaxTokenId = (int64_t{1} << 24) - 1;
 
 constexpr size_t kCachedWords = 1 << 16;
@@ -53,12 +52,13 @@ void Bpe::read_vocabulary(const JsonObject& model) {
     ids_.reserve(vocabulary.tree().size());
     for (const auto& [token, number] : vocabulary.tree().items()) {
         const int64_t id = vocabulary.integer(token, 0, kMaxTokenId);
-        if (static_cast<size_t>(id) >= tokens_.size()) tokens_.resize(id + 1, nullptr);
-        if (tokens_[id]) {
-            fail(model.field("vocab"), " gives the id ", id, " to two tokens, ", describe(*tokens_[id]), " and ",
+        const auto [known, is_new] = tokens_.try_emplace(static_cast<int32_t>(id));
+        if (!is_new) {
+            fail(model.field("vocab"), " gives the id ", id, " to two tokens, ", describe(*known->second), " and ",
                  describe(token), ".");
         }
-        tokens_[id] = &ids_.emplace(token, static_cast<int32_t>(id)).first->first;
+        known->second = &ids_.emplace(token, static_cast<int32_t>(id)).first->first;
+        max_id_ = std::max(max_id_, static_cast<int32_t>(id));
     }
 }
 
@@ -109,7 +109,8 @@ std::optional<int32_t> Bpe::id(std::string_view token) const {
 }
 
 const std::string* Bpe::token(int32_t id) const {
-    return id >= 0 && static_cast<size_t>(id) < tokens_.size() ? tokens_[id] : nullptr;
+    const auto it = tokens_.find(id);
+    return it == tokens_.end() ? nullptr : it->second;
 }
 
 const Bpe::Merge* Bpe::find_merge(int32_t left, int32_t right) const {

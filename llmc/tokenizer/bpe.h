@@ -23,7 +23,7 @@ class Bpe : public TokenModel {
     std::optional<int32_t> id(std::string_view token) const override;
     const std::string* token(int32_t id) const override;
     int32_t n_tokens() const override { return static_cast<int32_t>(ids_.size()); }
-    int32_t max_id() const override { return static_cast<int32_t>(tokens_.size()) - 1; }
+    int32_t max_id() const override { return max_id_; }
 
   private:
     struct Merge {
@@ -44,7 +44,8 @@ class Bpe : public TokenModel {
     void merge(std::vector<int32_t>& symbols) const;
 
     StringMap<int32_t> ids_;
-    std::vector<const std::string*> tokens_;      // by id, null where the ids have a hole
+    std::unordered_map<int32_t, const std::string*> tokens_;  // by id: a list would be as long as a file says
+    int32_t max_id_ = -1;
     std::unordered_map<uint64_t, Merge> merges_;  // by left id << 32 | right id
     int32_t byte_ids_[256];                       // of "<0x00>" .. "<0xFF>", -1 where missing
     std::optional<int32_t> unknown_;

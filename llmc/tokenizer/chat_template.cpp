@@ -5,6 +5,7 @@
 #include "llmc/error.h"
 #include "llmc/file_io.h"
 #include "llmc/json.h"
+#include "llmc/path.h"
 
 namespace llmc {
 
@@ -150,15 +151,14 @@ ChatTemplate ChatTemplate::recognise(std::string_view jinja, const std::string& 
 
 ChatTemplate ChatTemplate::of_model(const std::filesystem::path& directory) {
     const std::filesystem::path config_path = directory / "tokenizer_config.json";
-    const nlohmann::json tree =
-        std::filesystem::exists(config_path) ? read_json(config_path) : nlohmann::json::object();
+    const nlohmann::json tree = path_exists(config_path) ? read_json(config_path) : nlohmann::json::object();
     const JsonObject config(tree, config_path.string());
     const auto token = [&](const std::string& key) {
         if (!config.has(key)) return std::string();
         return config.value(key).is_object() ? config.object(key).string("content") : config.string(key);
     };
 
-    if (const auto path = directory / "chat_template.jinja"; std::filesystem::exists(path)) {
+    if (const auto path = directory / "chat_template.jinja"; path_exists(path)) {
         return recognise(read_file(path), path.string(), token("bos_token"), token("eos_token"));
     }
     require(config.has("chat_template"), directory.string(),

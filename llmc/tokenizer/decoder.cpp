@@ -186,7 +186,8 @@ Decoder::Decoder() {
 }
 
 Decoder::Decoder(const JsonObject& decoder) {
-    read(decoder);
+    StepLimits limits;
+    read(decoder, limits);
 }
 
 Decoder Decoder::sentencepiece(bool strip_first) {
@@ -200,22 +201,27 @@ Decoder Decoder::sentencepiece(bool strip_first) {
     return decoder;
 }
 
-void Decoder::read(const JsonObject& decoder) {
+void Decoder::read(const JsonObject& decoder, StepLimits& limits) {
     const std::string type = decoder.string("type");
     if (type == "Sequence") {
         const auto& parts = decoder.value("decoders");
         if (!parts.is_array()) decoder.fail_field("decoders", "be a list");
-        for (const auto& part : parts) read(JsonObject(part, decoder.file(), "decoder."));
-    } else if (type == "ByteLevel") {
+        for (const auto& part : parts) read(JsonObject(part, decoder.file(), "decoder."), limits);
+        return;
+    }
+    double growth = 1;
+    if (type == "ByteLevel") {
+        growth = 3;  // a byte that is no UTF-8 is U+FFFD
         steps_.push_back(std::make_unique<ByteLevelStep>);
     } else if (type == "ByteFallback") {
         steps_.push_back(std::make_unique<ByteFallbackStep>);
     } else if (type == "Fuse") {
         steps_.push_back(std::make_unique<FuseStep>);
     } else if (type == "Replace") {
-        steps_.push_back([pattern = Pattern(decoder, "pattern"), content = decoder.string("content")] {
-            return std::make_unique<ReplaceStep>(pattern, content);
-        });
+        const Pattern pattern(decoder, "pattern");
+        const std::string content = decoder.string("content");
+        growth = pattern.growth(content);
+        steps_.push_back([pattern, content] { return std::make_unique<ReplaceStep>(pattern, content); });
     } else if (type == "Metaspace") {
         steps_.push_back([replacement = read_replacement(decoder),
                           drop_first = read_prepend_scheme(decoder) != PrependScheme::never] {
@@ -238,6 +244,7 @@ void Decoder::read(const JsonObject& decoder) {
             "be a decoder that is supported: Sequence, ByteLevel, Metaspace, Replace, ByteFallback, Fuse "
             "or Strip");
     }
+    limits.add(decoder, growth);
 }
 
 DecoderRun Decoder::run() const {

@@ -11,6 +11,7 @@
 namespace llmc {
 
 class JsonObject;
+class StepLimits;
 
 // One decoder at work. It takes tokens and gives tokens to the next. A long token (Fuse makes one of all) comes in
 // chunks of whole characters.
@@ -53,7 +54,7 @@ class Decoder {
 
   private:
     using MakeStep = std::function<std::unique_ptr<DecoderStep>()>;
-    void read(const JsonObject& decoder);
+    void read(const JsonObject& decoder, StepLimits& limits);
 
     std::vector<MakeStep> steps_;
 };

@@ -18,6 +18,8 @@ template <class... Visitors>
 struct Overloaded : Visitors... {
     using Visitors::operator()...;
 };
+template <class... Visitors>
+Overloaded(Visitors...) -> Overloaded<Visitors...>;  // clang before 17 asks for it
 
 // Joins the spans that `behavior` wants in one piece and drops those it wants gone.
 std::vector<Span> join(std::vector<Span> spans, SplitBehavior behavior) {
@@ -61,19 +63,24 @@ void append_pieces(std::vector<Piece>& pieces, Piece piece, const std::vector<Sp
 }  // namespace
 
 Normalizer::Normalizer(const JsonObject& normalizer) {
-    read(normalizer);
+    StepLimits limits;
+    read(normalizer, limits);
 }
 
-void Normalizer::read(const JsonObject& normalizer) {
+void Normalizer::read(const JsonObject& normalizer, StepLimits& limits) {
     const std::string type = normalizer.string("type");
     if (type == "Sequence") {
         const auto& parts = normalizer.value("normalizers");
         if (!parts.is_array()) normalizer.fail_field("normalizers", "be a list");
-        for (const auto& part : parts) read(JsonObject(part, normalizer.file(), "normalizer."));
+        for (const auto& part : parts) read(JsonObject(part, normalizer.file(), "normalizer."), limits);
     } else if (type == "Prepend") {
-        steps_.push_back(Prepend{normalizer.string("prepend")});
+        const Prepend prepend{normalizer.string("prepend")};
+        limits.add(normalizer, 1 + static_cast<double>(prepend.prefix.size()));
+        steps_.push_back(prepend);
     } else if (type == "Replace") {
-        steps_.push_back(Replace{Pattern(normalizer, "pattern"), normalizer.string("content")});
+        const Replace replace{Pattern(normalizer, "pattern"), normalizer.string("content")};
+        limits.add(normalizer, replace.pattern.growth(replace.content));
+        steps_.push_back(replace);
     } else {
         normalizer.fail_field("type", "be a normalizer that is supported: Sequence, Prepend or Replace");
     }
@@ -93,7 +100,8 @@ std::string Normalizer::apply(std::string text) const {
 }
 
 PreTokenizer::PreTokenizer(const JsonObject& pre_tokenizer) {
-    read(pre_tokenizer);
+    StepLimits limits;
+    read(pre_tokenizer, limits);
 }
 
 PreTokenizer PreTokenizer::metaspace(PrependScheme scheme) {
@@ -102,13 +110,14 @@ PreTokenizer PreTokenizer::metaspace(PrependScheme scheme) {
     return pre_tokenizer;
 }
 
-void PreTokenizer::read(const JsonObject& pre_tokenizer) {
+void PreTokenizer::read(const JsonObject& pre_tokenizer, StepLimits& limits) {
     const std::string type = pre_tokenizer.string("type");
     if (type == "Sequence") {
         const auto& parts = pre_tokenizer.value("pretokenizers");
         if (!parts.is_array()) pre_tokenizer.fail_field("pretokenizers", "be a list");
-        for (const auto& part : parts) read(JsonObject(part, pre_tokenizer.file(), "pre_tokenizer."));
+        for (const auto& part : parts) read(JsonObject(part, pre_tokenizer.file(), "pre_tokenizer."), limits);
     } else if (type == "ByteLevel") {
+        limits.add(pre_tokenizer, 2);  // a byte is up to two
         ByteLevel step{pre_tokenizer.boolean("add_prefix_space"), std::nullopt};
         if (pre_tokenizer.boolean("use_regex", true)) {
             // GPT-2's words
@@ -117,13 +126,17 @@ void PreTokenizer::read(const JsonObject& pre_tokenizer) {
         }
         steps_.push_back(std::move(step));
     } else if (type == "Digits") {
+        limits.add(pre_tokenizer);
         const bool individual = pre_tokenizer.boolean("individual_digits", false);
         steps_.push_back(Split{Pattern(Regex(R"(\p{N})", pre_tokenizer.field("individual_digits"))),
                                individual ? SplitBehavior::isolated : SplitBehavior::contiguous, false});
     } else if (type == "Split") {
+        limits.add(pre_tokenizer);
         steps_.push_back(read_split(pre_tokenizer));
     } else if (type == "Metaspace") {
-        steps_.push_back(read_metaspace(pre_tokenizer));
+        const Metaspace metaspace = read_metaspace(pre_tokenizer);
+        limits.add(pre_tokenizer, 1 + static_cast<double>(metaspace.replacement.size()));
+        steps_.push_back(metaspace);
     } else {
         pre_tokenizer.fail_field(
             "type", "be a pre-tokenizer that is supported: Sequence, ByteLevel, Digits, Split or Metaspace");

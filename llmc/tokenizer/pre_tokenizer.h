@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "llmc/tokenizer/regex.h"
+#include "llmc/tokenizer/step_limits.h"
 
 namespace llmc {
 
@@ -29,7 +30,7 @@ class Normalizer {
         Pattern pattern;
         std::string content;
     };
-    void read(const JsonObject& normalizer);
+    void read(const JsonObject& normalizer, StepLimits& limits);
 
     std::vector<std::variant<Prepend, Replace>> steps_;
 };
@@ -71,7 +72,7 @@ class PreTokenizer {
         PrependScheme scheme;
         bool split;
     };
-    void read(const JsonObject& pre_tokenizer);
+    void read(const JsonObject& pre_tokenizer, StepLimits& limits);
     static Split read_split(const JsonObject& split);
     static Metaspace read_metaspace(const JsonObject& metaspace);
 

@@ -190,4 +190,9 @@ std::string Pattern::replace(std::string_view text, std::string_view content) co
     return out;
 }
 
+double Pattern::growth(std::string_view content) const {
+    const auto length = static_cast<double>(content.size());
+    return regex_ ? length + 1 : length / static_cast<double>(literal_.size());
+}
+
 }  // namespace llmc

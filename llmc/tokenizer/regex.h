@@ -47,6 +47,8 @@ class Pattern {
 
     std::vector<Span> cut(std::string_view text) const;
     std::string replace(std::string_view text, std::string_view content) const;
+    // How many times as long as the text replace() may be: an expression may match a single byte, or none.
+    double growth(std::string_view content) const;
 
   private:
     std::string literal_;

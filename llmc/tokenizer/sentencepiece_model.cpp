@@ -4,6 +4,7 @@
 
 #include "llmc/error.h"
 #include "llmc/file_io.h"
+#include "llmc/tokenizer/sentencepiece_proto.h"
 
 namespace llmc {
 
@@ -18,6 +19,8 @@ std::optional<int32_t> if_any(int id) {
 SentencePieceModel::SentencePieceModel(const std::filesystem::path& path)
     : path_(path.string()), processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()) {
     std::string bytes = read_file(path);
+    refuse_lfs_pointer(path, bytes);
+    check_sentencepiece_proto(bytes, path_);
     // Protocol buffers merge when they stand one behind the other: this is a ModelProto that holds nothing but
     // normalizer_spec (field 3) { add_dummy_prefix (3): false, remove_extra_whitespaces (4): false }.
     bytes += std::string_view("\x1A\x04\x18\x00\x20\x00", 6);

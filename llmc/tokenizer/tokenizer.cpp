@@ -1,14 +1,15 @@
 #include "llmc/tokenizer/tokenizer.h"
 
 #include "llmc/error.h"
+#include "llmc/path.h"
 #include "llmc/tokenizer/tokenizer_parts.h"
 #include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 
 std::unique_ptr<Tokenizer> Tokenizer::load(const std::filesystem::path& directory) {
-    const bool has_json = std::filesystem::exists(directory / "tokenizer.json");
-    require(has_json || std::filesystem::exists(directory / "tokenizer.model"), directory.string(),
+    const bool has_json = path_exists(directory / "tokenizer.json");
+    require(has_json || path_exists(directory / "tokenizer.model"), directory.string(),
             ": holds neither tokenizer.json nor tokenizer.model. Copy the one of the model there, or give the data as "
             "input_ids.");
     auto parts = std::make_unique<TokenizerParts>(has_json ? read_tokenizer_json(directory / "tokenizer.json")

@@ -7,6 +7,7 @@
 
 #include "llmc/error.h"
 #include "llmc/json.h"
+#include "llmc/path.h"
 #include "llmc/tokenizer/sentencepiece_model.h"
 #include "llmc/tokenizer/tokenizer_parts.h"
 
@@ -18,7 +19,7 @@ namespace {
 
 // The file's tree, an empty object when there is no such file.
 json read_if_there(const std::filesystem::path& path) {
-    return std::filesystem::exists(path) ? read_json(path) : json::object();
+    return path_exists(path) ? read_json(path) : json::object();
 }
 
 // A token as these files name one: "<s>", or {"content": "<s>", ..}.

@@ -122,7 +122,7 @@ TEST_CASE("a directory without readable weights says what it has", "[checkpoint_
     CHECK(index_error({{"weight_map", {{"a", 1}}}}) ==
           "model.safetensors.index.json: field \"weight_map.a\" must be a string, found 1");
     CHECK(index_error({{"weight_map", {{"a", "no.safetensors"}}}}) ==
-          "no.safetensors: cannot open the file: No such file or directory");
+          "no.safetensors: is missing, though model.safetensors.index.json names it; fetch the model's folder again");
     for (const char* name : {"../secret", "/etc/passwd", "a/b.safetensors", "..", ".", ""}) {
         INFO(name);
         CHECK(index_error({{"weight_map", {{"a", name}}}}) ==
@@ -134,4 +134,18 @@ TEST_CASE("a directory without readable weights says what it has", "[checkpoint_
     writer.finish();
     CHECK(index_error({{"weight_map", {{"a", "x.safetensors"}}}}) ==
           "model.safetensors.index.json: says that tensor a is in x.safetensors, but it is not there");
+}
+
+TEST_CASE("a model may be links into a cache, as Hugging Face's own folders are", "[checkpoint]") {
+    const TempDir model, snapshot;
+    test::write_tiny_model(model, test::tiny_config(), "F32", true);
+    for (const char* name : {"config.json", "model.safetensors.index.json", "model-00001-of-00002.safetensors",
+                             "model-00002-of-00002.safetensors"}) {
+        std::filesystem::rename(model / name, model / concat("blob of ", name));
+        std::filesystem::create_symlink(model / concat("blob of ", name), snapshot / name);
+    }
+    const CheckpointReader checkpoint(snapshot.path());
+    std::vector<float> values(11 * 8);
+    checkpoint.read("model.embed_tokens.weight", {values.data(), 11, 8});
+    CHECK(values == test::some_values(11 * 8, 1));
 }

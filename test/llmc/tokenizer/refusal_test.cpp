@@ -245,7 +245,7 @@ TEST_CASE("damaged tokenizer files are errors, not crashes", "[tokenizer]") {
         CHECK_THROWS_WITH(Tokenizer::load(model.path()), Contains("tokenizer.model"));
     }
     model.write_bytes("tokenizer.model", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 499723\n");
-    CHECK_THROWS_WITH(Tokenizer::load(model.path()), Contains("not a SentencePiece model"));
+    CHECK_THROWS_WITH(Tokenizer::load(model.path()), Contains("Git LFS pointer"));
 }
 
 TEST_CASE("a long text without spaces takes time in proportion", "[tokenizer]") {
@@ -276,4 +276,63 @@ TEST_CASE("threads share a tokenizer", "[tokenizer]") {
     }
     for (std::thread& thread : threads) thread.join();
     for (const auto& ids : found) CHECK(ids == expected);
+}
+
+TEST_CASE("a tokenizer.json cannot ask for more than its size", "[tokenizer]") {
+    const auto refusal = [](const std::string& part, const std::string& steps, const std::string& step, int count) {
+        json tokenizer = json::parse(kSmallTokenizer);
+        tokenizer[part] = {{"type", "Sequence"}, {steps, json::array()}};
+        for (int i = 0; i < count; ++i) tokenizer[part][steps].push_back(json::parse(step));
+        ModelDirectory model;
+        model.write("tokenizer.json", tokenizer);
+        try {
+            Tokenizer::load(model.path());
+        } catch (const Error& error) {
+            return std::string(error.what());
+        }
+        return std::string();
+    };
+    const std::string twice = R"({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"})";
+    const std::string fuse = R"({"type": "Fuse"})";
+    const std::string bytes = R"({"type": "ByteLevel", "add_prefix_space": false})";
+    CHECK(refusal("normalizer", "normalizers", twice, 6).empty());
+    CHECK_THAT(refusal("normalizer", "normalizers", twice, 7), Contains("128 times as long"));
+    CHECK_THAT(refusal("decoder", "decoders", twice, 40), Contains("128 times as long"));
+    CHECK_THAT(refusal("pre_tokenizer", "pretokenizers", bytes, 40), Contains("128 times as long"));
+    CHECK(refusal("decoder", "decoders", fuse, 64).empty());
+    CHECK_THAT(refusal("decoder", "decoders", fuse, 65), Contains("the step after 64 others"));
+
+    ModelDirectory model;  // an id alone allocates nothing
+    model.write_bytes("tokenizer.json", R"({"model": {"type": "BPE", "vocab": {"a": 16777215}, "merges": []}})");
+    CHECK(Tokenizer::load(model.path())->encode("aa") == std::vector<int32_t>{16777215, 16777215});
+}
+
+TEST_CASE("a tokenizer.model is looked through before the library sees it", "[tokenizer]") {
+    const std::string good = read_file("test/data/tokenizer/sentencepiece/tokenizer.model");
+    const auto refusal = [&](const std::string& bytes) {
+        ModelDirectory model;
+        model.write_bytes("tokenizer.model", bytes);
+        try {
+            Tokenizer::load(model.path());
+        } catch (const Error& error) {
+            return std::string(error.what());
+        }
+        return std::string();
+    };
+    // Fields behind the others: a piece { 1: text }, trainer_spec { 3: type }, normalizer_spec { 2: a map }.
+    const auto piece = [&](const std::string& text) {
+        return good + '\x0A' + static_cast<char>(text.size() + 2) + '\x0A' + static_cast<char>(text.size()) + text;
+    };
+    CHECK(refusal(good).empty());
+    CHECK(refusal(piece("brand-new")).empty());
+    CHECK_THAT(refusal(piece("")), Contains("piece 700 is empty"));
+    CHECK_THAT(refusal(piece(std::string("a\0b", 3))), Contains("piece 700 is not text"));
+    CHECK_THAT(refusal(piece("\xFF")), Contains("piece 700 is not text"));
+    CHECK_THAT(refusal(piece("<s>")), Contains("piece 700 is <s>, which was there before"));
+    CHECK_THAT(refusal(good + "\x12\x02\x18\x01"), Contains("type 1; BPE, type 2, is supported"));
+    CHECK_THAT(refusal(good + "\x1A\x03\x12\x01x"), Contains("character map"));
+    CHECK_THAT(refusal(good + "\x2A\x03\x12\x01x"), Contains("character map"));
+    CHECK_THAT(refusal(good + "\x0A\x7F"), Contains("not a SentencePiece model"));
+    CHECK_THAT(refusal("version https://git-lfs.github.com/spec/v1\n"), Contains("Git LFS pointer"));
+    CHECK_THAT(refusal(""), Contains("holds no piece"));
 }

@@ -1,0 +1,130 @@
+#include "llmc/tokenizer/sentencepiece_proto.h"
+
+#include <cstdint>
+#include <unordered_set>
+
+#include "llmc/error.h"
+#include "llmc/tokenizer/utf8.h"
+
+namespace llmc {
+
+namespace {
+
+constexpr uint64_t kUnigram = 1, kBpe = 2;
+
+// The fields of a message, one after the other.
+class Message {
+  public:
+    Message(std::string_view bytes, const std::string& where) : rest_(bytes), where_(where) {}
+
+    // False at the end.
+    bool next() {
+        if (rest_.empty()) return false;
+        const uint64_t tag = varint();
+        field_ = tag >> 3;
+        number_ = 0;
+        bytes_ = {};
+        switch (tag & 7) {
+            case 0:
+                number_ = varint();
+                break;
+            case 1:
+                take(8);
+                break;
+            case 2:
+                bytes_ = take(varint());
+                break;
+            case 5:
+                take(4);
+                break;
+            default:
+                fail_damaged();
+        }
+        return true;
+    }
+
+    uint64_t field() const { return field_; }
+    uint64_t number() const { return number_; }        // of a varint
+    std::string_view bytes() const { return bytes_; }  // of what has a length
+
+  private:
+    [[noreturn]] void fail_damaged() const {
+        fail(where_,
+             ": is not a SentencePiece model. The file may be incomplete, or a Git LFS pointer; download it "
+             "again.");
+    }
+
+    std::string_view take(uint64_t count) {
+        if (count > rest_.size()) fail_damaged();
+        const std::string_view taken = rest_.substr(0, count);
+        rest_.remove_prefix(count);
+        return taken;
+    }
+
+    uint64_t varint() {
+        uint64_t value = 0;
+        for (int shift = 0; shift < 64; shift += 7) {
+            const auto byte = static_cast<uint8_t>(take(1).front());
+            value |= uint64_t{byte & 0x7FU} << shift;
+            if (byte < 0x80) return value;
+        }
+        fail_damaged();
+    }
+
+    std::string_view rest_;
+    const std::string& where_;
+    uint64_t field_ = 0, number_ = 0;
+    std::string_view bytes_;
+};
+
+void check_piece(std::string_view bytes, std::unordered_set<std::string_view>& pieces, const std::string& where) {
+    std::string_view piece;
+    for (Message fields(bytes, where); fields.next();) {
+        if (fields.field() == 1) piece = fields.bytes();
+    }
+    const std::string place = concat(where, ": piece ", pieces.size());
+    require(!piece.empty(), place, " is empty; the file is damaged, download it again.");
+    require(piece.find('\0') == piece.npos && find_invalid_utf8(piece) == piece.npos, place,
+            " is not text; the file is damaged, download it again.");
+    require(pieces.insert(piece).second, place, " is ", piece,
+            ", which was there before; the file is damaged, "
+            "download it again.");
+}
+
+void check_no_charsmap(std::string_view bytes, const std::string& where) {
+    for (Message fields(bytes, where); fields.next();) {
+        require(fields.field() != 2 || fields.bytes().empty(), where,
+                ": its normalizer has a character map, which is not supported; LLaMA, Mistral and Phi-3 have none. "
+                "Convert it to a tokenizer.json with transformers.");
+    }
+}
+
+}  // namespace
+
+void check_sentencepiece_proto(std::string_view bytes, const std::string& where) {
+    std::unordered_set<std::string_view> pieces;
+    uint64_t model_type = kUnigram;
+    for (Message model(bytes, where); model.next();) {
+        switch (model.field()) {
+            case 1:
+                check_piece(model.bytes(), pieces, where);
+                break;
+            case 2:
+                for (Message trainer(model.bytes(), where); trainer.next();) {
+                    if (trainer.field() == 3) model_type = trainer.number();
+                }
+                break;
+            case 3:
+            case 5:
+                check_no_charsmap(model.bytes(), where);
+                break;
+            default:
+                break;
+        }
+    }
+    require(!pieces.empty(), where, ": is not a SentencePiece model: it holds no piece. Download it again.");
+    require(model_type == kBpe, where, ": is a SentencePiece model of type ", model_type,
+            "; BPE, type 2, is supported, which LLaMA, Mistral and Phi-3 have.");
+}
+
+}  // namespace llmc

@@ -1,0 +1,26 @@
+// An adapter: adapter_config.json beside good tensors ('c') or adapter_model.safetensors beside a good config ('t').
+#include "quaff/adapter.h"
+
+#include <nlohmann/json.hpp>
+
+#include "quaff/info.h"
+#include "test/fuzz/fuzz.h"
+#include "test/fuzz/tiny_model.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+    static const fuzz::Folder config, tensors;
+    static const quaff::ModelConfig model = [] {
+        config.write("config.json", fuzz::kTinyConfig);
+        config.write("adapter_model.safetensors", fuzz::kEmptySafetensors);
+        tensors.write("adapter_config.json", R"({"peft_type": "LORA", "r": 1, "lora_alpha": 1})");
+        return quaff::read_model_config(config.path());
+    }();
+    if (size == 0 || (data[0] != 'c' && data[0] != 't')) return -1;  // not worth keeping
+    const fuzz::Folder& folder = data[0] == 'c' ? config : tensors;
+    folder.write(data[0] == 'c' ? "adapter_config.json" : "adapter_model.safetensors",
+                 fuzz::text_of(data + 1, size - 1));
+    return fuzz::check(size, [&] {
+        quaff::info_text(quaff::inspect(folder.path()));
+        quaff::Adapter(folder.path(), model);
+    });
+}

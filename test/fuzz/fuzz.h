@@ -1,0 +1,95 @@
+// What the harnesses share. Each hands libFuzzer's bytes to a reader as the file they would be, in a private folder:
+//
+//   the reader returns, or throws llmc::Error      fine: the input was read or refused
+//   any other exception, a signal, a sanitizer     a finding
+//   peak of the heap > kFloor + kMultiple * size   a finding: no small file may ask for much memory
+//
+// A finding goes to test/fuzz/findings/<harness>/ once it is fixed, and is replayed from there for good.
+#pragma once
+
+#include <sanitizer/allocator_interface.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <string_view>
+
+#include "llmc/error.h"
+
+namespace fuzz {
+
+// What every reading may take, half of it the buffer that checksums are computed in, and what a byte may: an empty JSON
+// list, "[]," in a file, is 40 bytes of tree, and half as much again while the list around it grows.
+constexpr int64_t kFloor = 1 << 20;
+constexpr int64_t kMultiple = 64;
+
+// Bytes of the heap in use now and at most, counted by the allocator's own hooks.
+inline std::atomic<int64_t> in_use{0}, peak{0};
+
+inline void on_malloc(const volatile void*, size_t size) {
+    const int64_t now = in_use += static_cast<int64_t>(size);
+    if (now > peak) peak = now;
+}
+
+inline void on_free(const volatile void* pointer) {
+    if (pointer) in_use -= static_cast<int64_t>(__sanitizer_get_allocated_size(const_cast<const void*>(pointer)));
+}
+
+// A new folder that is gone when the process ends; in memory where the system has such a place.
+class Folder {
+  public:
+    Folder() {
+        const std::filesystem::path parent =
+            std::filesystem::is_directory("/dev/shm") ? "/dev/shm" : std::filesystem::temp_directory_path();
+        std::string name = (parent / "train_quaff_fuzz_XXXXXX").string();
+        if (::mkdtemp(name.data()) == nullptr) std::abort();
+        path_ = name;
+    }
+    ~Folder() { std::filesystem::remove_all(path_); }
+    Folder(const Folder&) = delete;
+    Folder& operator=(const Folder&) = delete;
+
+    const std::filesystem::path& path() const { return path_; }
+    std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
+    std::filesystem::path write(std::string_view name, std::string_view content) const {
+        std::ofstream(path_ / name, std::ios::binary) << content;
+        return path_ / name;
+    }
+
+  private:
+    std::filesystem::path path_;
+};
+
+// Runs `read` on an input of `size` bytes that lies ready for it.
+template <class Read>
+int check(size_t size, Read&& read) {
+    static const int hooked = __sanitizer_install_malloc_and_free_hooks(on_malloc, on_free);
+    if (hooked == 0) std::abort();
+    const int64_t before = in_use;
+    peak = before;
+    try {
+        read();
+    } catch (const llmc::Error&) {
+        // A sentence for the user: as it should be.
+    }
+    const int64_t taken = peak - before, allowed = kFloor + kMultiple * static_cast<int64_t>(size);
+    if (taken > allowed) {
+        std::fprintf(stderr, "an input of %zu bytes took %lld bytes of memory, more than %lld\n", size,
+                     static_cast<long long>(taken), static_cast<long long>(allowed));
+        std::abort();
+    }
+    return 0;
+}
+
+inline std::string_view text_of(const uint8_t* data, size_t size) {
+    return {reinterpret_cast<const char*>(data), size};
+}
+
+}  // namespace fuzz
