@@ -93,7 +93,7 @@ $(BUILD)/test/llmc/cuda/%.o $(BUILD)/test/quaff/cuda/%.o: private OPTIMIZE = -O1
 $(BUILD)/test/emu/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
 $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o: private SANITIZERS = $(SANITIZE)
 
-.PHONY: force all deps test test-mpi emu test-gpu resources benchmarks cpu-benchmarks help clean smollm2 quick_start random_model \
+.PHONY: force all deps test test-mpi emu test-gpu resources benchmarks benchmark-objects cpu-benchmarks help clean smollm2 quick_start random_model \
         all_reduce bench_step format crash-test soak memory-test fuzz fuzz-replay lint
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -236,6 +236,7 @@ test-gpu: $(BUILD)/test_gpu
 # They need llmc alone, so that nobody waits for the model's kernels to be compiled.
 BENCHMARKS := $(patsubst %.cu,$(BUILD)/%,$(wildcard dev/cuda/*.cu))
 benchmarks: $(BENCHMARKS)
+benchmark-objects: $(BENCHMARKS:=.o)
 # Every dev/cpu/*.cpp likewise, for the CPU operators.
 CPU_BENCHMARKS := $(patsubst %.cpp,$(BUILD)/%,$(filter-out dev/cpu/bench_step.cpp,$(wildcard dev/cpu/*.cpp)))
 cpu-benchmarks: $(CPU_BENCHMARKS)
