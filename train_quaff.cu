@@ -6,6 +6,7 @@
 #include <omp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -49,7 +50,8 @@ int run_on_cuda(const quaff::Options& options, llmc::Terminal& terminal, llmc::C
 
 // Every device this program was built for computes the same things; this one only chooses.
 int run_on_device(const quaff::Options& options, llmc::Terminal& terminal, llmc::Comm& ranks) {
-    const bool computes = options.verb != "merge" && options.verb != "tokenize";
+    const bool computes = options.verb != "merge" && options.verb != "tokenize" &&
+                          (options.verb != "info" || options.plan) && options.show_tokens == 0;
     if (options.device == "cpu" || !computes) return run_on_cpu(options, terminal, ranks);
     const int gpus = cuda::count_gpus();
     const int gpu = gpus == 0 ? 0 : cuda::gpu_of_rank(ranks, gpus);
@@ -75,6 +77,19 @@ int run_on_device(const quaff::Options& options, llmc::Terminal& terminal, llmc:
 }
 #endif
 
+// More threads than cores do not share the work: they wait for each other, a hundred times as long as it takes.
+void set_threads(int64_t asked_for, llmc::Terminal& terminal, llmc::Comm& ranks) {
+    const int cores = omp_get_num_procs();
+    if (asked_for > cores)
+        terminal.warn(llmc::concat("--threads ", asked_for, ": this process may use ", llmc::counted(cores, "core"),
+                                   ", and takes as many threads"));
+    if (asked_for > 0) {
+        omp_set_num_threads(static_cast<int>(std::min<int64_t>(asked_for, cores)));
+    } else if (ranks.size() > 1) {
+        omp_set_num_threads(quaff::fair_threads(ranks));
+    }
+}
+
 int run(const std::vector<std::string>& arguments, llmc::Comm& ranks) {
     const quaff::Options options = quaff::parse_options(arguments);
     if (!options.help.empty()) {
@@ -82,13 +97,9 @@ int run(const std::vector<std::string>& arguments, llmc::Comm& ranks) {
         return quaff::kDone;
     }
     if (ranks.size() > 1) quaff::require_same_start(ranks, options);
-    if (options.threads > 0) {
-        omp_set_num_threads(static_cast<int>(options.threads));
-    } else if (ranks.size() > 1) {
-        omp_set_num_threads(quaff::fair_threads(ranks));
-    }
     llmc::Terminal terminal(!ranks.is_first() ? nullptr : options.json ? stderr : stdout, options.quiet);
     if (ranks.size() > 1) terminal.be_plain();
+    set_threads(options.threads, terminal, ranks);
     return run_on_device(options, terminal, ranks);
 }
 

@@ -8,9 +8,18 @@ namespace {
 constexpr int kStoppedBySignal = 130;
 volatile std::sig_atomic_t stop_requested = 0;
 
+template <size_t kSize>
+void tell(const char (&text)[kSize]) {
+    if (isatty(STDERR_FILENO)) (void)!write(STDERR_FILENO, text, kSize - 1);
+}
+
 // Only async-signal-safe calls in here.
 void on_signal(int signal) {
-    if (signal == SIGINT && stop_requested) _exit(kStoppedBySignal);
+    if (signal == SIGINT && stop_requested) {
+        tell("\nstopped at once; what was saved before remains\n");
+        _exit(kStoppedBySignal);
+    }
+    if (!stop_requested) tell("\nstopping as soon as it can be done; Ctrl-C again to stop at once\n");
     stop_requested = 1;
 }
 

@@ -222,8 +222,10 @@ std::vector<JointModule> joint_modules(const ModelConfig& config) {
 }
 
 ModelConfig read_model_config(const std::filesystem::path& directory) {
-    require(path_is_directory(directory), directory.string(),
-            ": is not a directory; a Hugging Face model directory with config.json is needed");
+    require(
+        path_is_directory(directory), directory.string(),
+        ": is not a directory; a Hugging Face model directory with config.json is needed (models are not downloaded: "
+        "huggingface-cli download NAME --local-dir DIR does that)");
     const std::filesystem::path path = directory / "config.json";
     require(path_exists(path), path.string(), ": is missing, so ", directory.string(),
             " is not a Hugging Face model directory");

@@ -286,8 +286,10 @@ TEST_CASE("RoPE parameters that cannot be true are refused", "[model_config]") {
 
 TEST_CASE("a directory that is no model says so", "[model_config]") {
     const TempDir directory;
-    CHECK(error_of(directory, [&] { read_model_config(directory / "no"); }) ==
-          "no: is not a directory; a Hugging Face model directory with config.json is needed");
+    CHECK(
+        error_of(directory, [&] { read_model_config(directory / "no"); }) ==
+        "no: is not a directory; a Hugging Face model directory with config.json is needed (models are not downloaded: "
+        "huggingface-cli download NAME --local-dir DIR does that)");
     const std::string message = error_of(directory, [&] { read_model_config(directory.path()); });
     CHECK(message.starts_with("config.json: is missing, so "));
 }
