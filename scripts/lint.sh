@@ -24,7 +24,8 @@ if [ "${1:-all}" = core ]; then
         llmc/tokenizer/{bpe,regex,sentencepiece_proto,sentencepiece_model,utf8}.cpp
         quaff/{model_config,options,checkpoint_reader}.cpp)
 else
-    files=(llmc/*.cpp llmc/data/*.cpp llmc/tokenizer/*.cpp quaff/*.cpp train_quaff.cu)
+    mapfile -t files < <(printf '%s\n' llmc/*.cpp llmc/data/*.cpp llmc/tokenizer/*.cpp quaff/*.cpp train_quaff.cu |
+        grep -vE '^quaff/(model|calibrate).cpp$')  # the operators have vectors shuffled by GCC, as clang does not know it
 fi
 # xargs ends with a status of its own when one of the calls fails.
 printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -I{} clang-tidy --quiet {} -- -x c++ -std=c++20 -I. 2>/dev/null
