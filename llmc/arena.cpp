@@ -121,7 +121,7 @@ std::string MemoryPlan::describe(MemoryKind kind) const {
     const PlannedTensor* largest = nullptr;
     for (const PlannedTensor& tensor : tensors)
         if (tensor.kind == kind && (!largest || tensor.bytes > largest->bytes)) largest = &tensor;
-    const std::string sum = concat(format_bytes(total(kind)), " of ", name_of(kind));
+    std::string sum = concat(format_bytes(total(kind)), " of ", name_of(kind));
     if (!largest) return sum;
     return concat(sum, " (largest: ", largest->name, " ", largest->type, "[", largest->rows, ", ", largest->cols, "], ",
                   format_bytes(largest->bytes), "): ", remedy(kind));

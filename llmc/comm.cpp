@@ -38,7 +38,7 @@ class SingleProcess final : public Comm {
 
 int number_of(const char* variable) {
     const char* text = std::getenv(variable);
-    return text ? std::atoi(text) : 0;
+    return text ? static_cast<int>(std::strtol(text, nullptr, 10)) : 0;
 }
 
 }  // namespace

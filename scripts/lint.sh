@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Static analysis, all findings errors: shellcheck on every script, cppcheck and clang-tidy (.clang-tidy says what is
 # on) on llmc/ and quaff/. clang-tidy takes several seconds a file: `scripts/lint.sh core` leaves it to the files that
-# read what others wrote, parsers, tokenizers, data and options; without an argument it looks at all.
+# take other people's bytes apart; without an argument it looks at all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,9 +20,12 @@ cppcheck --std=c++20 --language=c++ --enable=warning,portability --quiet --error
 echo "cppcheck: nothing found"
 
 if [ "${1:-all}" = core ]; then
-    files=(llmc/*.cpp llmc/data/*.cpp llmc/tokenizer/*.cpp quaff/{model_config,outliers,options,checkpoint_reader,adapter}.cpp)
+    files=(llmc/{json,safetensors,mapped_file,file_io,path,toml}.cpp llmc/data/{json_rows,delimited_rows,reader,record}.cpp
+        llmc/tokenizer/{bpe,regex,sentencepiece_proto,sentencepiece_model,utf8}.cpp
+        quaff/{model_config,options,checkpoint_reader}.cpp)
 else
-    files=(llmc/*.cpp llmc/data/*.cpp llmc/tokenizer/*.cpp quaff/*.cpp train_quaff.cu)
+    mapfile -t files < <(printf '%s\n' llmc/*.cpp llmc/data/*.cpp llmc/tokenizer/*.cpp quaff/*.cpp train_quaff.cu |
+        grep -vE '^quaff/(model|calibrate).cpp$')  # the operators have vectors shuffled by GCC, as clang does not know it
 fi
 # xargs ends with a status of its own when one of the calls fails.
 printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -I{} clang-tidy --quiet {} -- -x c++ -std=c++20 -I. 2>/dev/null
