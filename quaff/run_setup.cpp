@@ -222,6 +222,11 @@ FrozenLayers resolve_frozen_layers(const RunSetup& setup, const Device& device, 
     const bool resumed = !options.resume.empty() && state && state->outliers;
     if (!resumed && !options.outliers.empty()) {
         frozen.outliers = read_outlier_channels(options.outliers, setup.config());
+        // Layers and sizes fit; a folder may have been renamed.
+        const std::string name = setup.checkpoint().name();
+        if (!frozen.outliers.model.empty() && frozen.outliers.model != name)
+            setup.terminal().warn(concat(options.outliers, " was made for the model ", frozen.outliers.model,
+                                         ", and this one is called ", name));
     } else if (!resumed && !options.cal_data.empty()) {
         const Dataset data = setup.read(options.cal_data);
         frozen.outliers = calibrate_on(setup, device, data.examples, options.cal_data, progress);
