@@ -44,7 +44,7 @@ endif
 
 LIB_SOURCES  := $(wildcard llmc/*.cpp llmc/cpu/*.cpp llmc/data/*.cpp llmc/tokenizer/*.cpp quaff/*.cpp)
 LIB          := $(BUILD)/libquaff.a
-TEST_SOURCES ?= $(filter-out test/emu/% test/faults/%,$(wildcard test/*.cpp test/*/*.cpp test/*/*/*.cpp)) $(wildcard test/emu/*_test.cpp)
+TEST_SOURCES ?= $(filter-out test/emu/% test/faults/% test/fuzz/%,$(wildcard test/*.cpp test/*/*.cpp test/*/*/*.cpp)) $(wildcard test/emu/*_test.cpp)
 TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o)
 
 # The CUDA side: host code and one file of kernels per compute type. With nvcc it is part of the program. With EMULATE=1,

@@ -136,7 +136,8 @@ void parse_file(Options& options, const std::vector<Row>& table, const std::stri
     try {
         entries = read_toml(path);
     } catch (const Error& error) {
-        throw UsageError(error.what());
+        if (path == options.config) throw UsageError(error.what());
+        throw;  // a file that the user did not name
     }
     const auto name_of_entry = [](const TomlEntry& entry) {
         std::string name = entry.name;
