@@ -532,6 +532,8 @@ void Trainer<Device>::try_to_write_checkpoint() {
         terminal_.warn(concat("the checkpoint after step ", state_.step, " could not be written: ", reason_of(error),
                               "; training goes on; ", where_to_go_on()));
     }
+    comm_.barrier();  // whether it was written or not
+    expect_steps();
 }
 
 template <class Device>
@@ -553,8 +555,6 @@ void Trainer<Device>::write_checkpoint_now() {
             write_state(folder, state_now());
         });
     last_checkpoint_ = (fs::path(options_.out) / ("checkpoint-" + std::to_string(state_.step))).string();
-    comm_.barrier();
-    expect_steps();
 }
 
 template <class Device>
