@@ -157,7 +157,8 @@ TEST_CASE("no outlier channel at all, and every channel one, train", "[edge]") {
     SECTION("as many as there are") {
         shop.run("calibrated", {"--max-steps", "1", "--outlier-max-ratio", "1", "--outlier-strategy", "top_abs"});
         const std::string all = shop.folder / "calibrated" / "outliers.json";
-        for (const auto& [module, channels] : llmc::read_json(all)["channels"].items())
+        const nlohmann::json written = llmc::read_json(all);
+        for (const auto& [module, channels] : written["channels"].items())
             CHECK(static_cast<int>(channels.size()) ==
                   (module.ends_with("down_proj") ? small::kIntermediate : small::kHidden));
         check_trains(shop, {"--outliers", all});
