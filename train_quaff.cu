@@ -97,6 +97,7 @@ int run(const std::vector<std::string>& arguments, llmc::Comm& ranks) {
         return quaff::kDone;
     }
     if (ranks.size() > 1) quaff::require_same_start(ranks, options);
+    ranks.start_heartbeat(static_cast<double>(options.comm_timeout));
     llmc::Terminal terminal(!ranks.is_first() ? nullptr : options.json ? stderr : stdout, options.quiet);
     if (ranks.size() > 1) terminal.be_plain();
     set_threads(options.threads, terminal, ranks);

@@ -30,6 +30,7 @@ class SingleProcess final : public Comm {
     std::vector<std::string> gather(const std::string& mine) override { return {mine}; }
     void barrier() override {}
     void set_time_limit(double) override {}
+    void start_heartbeat(double) override {}
     void fail_all(const std::string& message, int status) override {
         std::fprintf(stderr, "train_quaff: %s\n", message.c_str());
         std::_Exit(status);

@@ -9,7 +9,8 @@
 // every rank, and the same bits again in every run of as many ranks: sums are taken in a fixed order.
 //
 // A rank that fails ends the others too, by fail_all() or by dying; one that does not answer within the time limit is
-// named by the ones that waited for it.
+// named by the ones that waited for it, and one whose process has stopped by the heartbeat (heartbeat.h), whatever the
+// others do meanwhile.
 #pragma once
 
 #include <cstddef>
@@ -80,6 +81,8 @@ class Comm {
 
     // A rank may be this much later than another before it counts as lost; 0: as much as it likes.
     virtual void set_time_limit(double seconds) = 0;
+    // From now on a rank whose process gives no sign of life for this long counts as lost. All ranks call it, once.
+    virtual void start_heartbeat(double limit) = 0;
     // Ends all ranks with this exit status. The message, which reaches stderr with the rank's name in front, is told
     // once where all ranks have the same fault. Any thread may call it, while the communicator lives.
     [[noreturn]] virtual void fail_all(const std::string& message, int status) = 0;

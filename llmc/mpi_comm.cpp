@@ -14,7 +14,9 @@
 #include <numeric>
 #include <thread>
 
+#include "llmc/awake_time.h"
 #include "llmc/error.h"
+#include "llmc/heartbeat.h"
 
 namespace llmc {
 namespace {
@@ -109,6 +111,8 @@ MpiComm::MpiComm() {
 MpiComm::~MpiComm() {
     try {
         barrier();
+        heartbeat_.reset();  // between two barriers: nobody misses it
+        barrier();
     } catch (const std::exception& error) {
         fail_all(error.what(), EXIT_FAILURE);
     }
@@ -120,13 +124,13 @@ template <class Start>
 void MpiComm::run(const char* what, const Start& start) {
     MPI_Request request = MPI_REQUEST_NULL;
     check(start(&request), what);
-    const Clock::time_point begin = Clock::now();
+    AwakeTime waiting;
     for (int done = 0; !done;) {
         check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), what);
         if (done) break;
         answer_roll_call();
         sched_yield();
-        if (time_limit_ > 0 && seconds_since(begin) > time_limit_)
+        if (const double waited = waiting.seconds(); time_limit_ > 0 && waited > time_limit_)
             fail(what, " has waited for more than ", std::lround(time_limit_), " seconds for ", lost_ranks(),
                  ". Is that host overloaded, or the network down? --comm-timeout sets how long is waited");
     }
@@ -246,6 +250,24 @@ std::vector<std::string> MpiComm::gather(const std::string& mine) {
 
 void MpiComm::barrier() {
     run("the wait for all ranks", [&](MPI_Request* request) { return MPI_Ibarrier(MPI_COMM_WORLD, request); });
+}
+
+void MpiComm::start_heartbeat(double limit) {
+    int64_t all_can = any_thread_;
+    run("asking who can send heartbeats", [&](MPI_Request* request) {
+        return MPI_Iallreduce(MPI_IN_PLACE, &all_can, 1, MPI_INT64_T, MPI_MIN, MPI_COMM_WORLD, request);
+    });
+    if (!all_can) return;  // an MPI for one thread: the time limits alone find who is lost
+    MPI_Comm comm = MPI_COMM_NULL;
+    run("making way for heartbeats",
+        [&](MPI_Request* request) { return MPI_Comm_idup(MPI_COMM_WORLD, &comm, request); });
+    heartbeat_ = std::make_unique<Heartbeat>(comm, limit, [this, limit](int rank, const char* error) {
+        if (rank < 0) fail_all(error, EXIT_FAILURE);
+        fail_all(concat(names_[static_cast<size_t>(rank)], " has given no sign of life for ", std::lround(limit),
+                        " seconds. Was the process stopped, or is that host or the network down? --comm-timeout sets ",
+                        "how long is waited"),
+                 EXIT_FAILURE);
+    });
 }
 
 // A fault that all ranks share, a file that is not there, say, is told by the first of them: the others leave it the

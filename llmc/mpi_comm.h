@@ -16,6 +16,8 @@
 
 namespace llmc {
 
+class Heartbeat;
+
 class MpiComm final : public Comm {
   public:
     // Starts MPI; one at a time.
@@ -37,6 +39,7 @@ class MpiComm final : public Comm {
     std::vector<std::string> gather(const std::string& mine) override;
     void barrier() override;
     void set_time_limit(double seconds) override { time_limit_ = seconds; }
+    void start_heartbeat(double limit) override;
     [[noreturn]] void fail_all(const std::string& message, int status) override;
 
   private:
@@ -57,6 +60,7 @@ class MpiComm final : public Comm {
     Traffic traffic_;
     std::vector<float> received_;
     std::vector<std::string> names_;  // of all ranks
+    std::unique_ptr<Heartbeat> heartbeat_;
 };
 
 }  // namespace llmc

@@ -27,6 +27,7 @@ class GpuComm : public Comm {
     std::vector<std::string> gather(const std::string& mine) override { return ranks_.gather(mine); }
     void barrier() override { ranks_.barrier(); }
     void set_time_limit(double seconds) override { ranks_.set_time_limit(seconds); }
+    void start_heartbeat(double limit) override { ranks_.start_heartbeat(limit); }
     [[noreturn]] void fail_all(const std::string& message, int status) override {
         ranks_.fail_all(message, status);
         std::abort();  // g++ does not see that no override returns

@@ -2,6 +2,7 @@
 
 #ifdef LLMC_NCCL
 
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 
@@ -87,14 +88,15 @@ NcclComm::~NcclComm() {
 }
 
 void NcclComm::settle(ncclResult_t status, const char* what) {
-    const Clock::time_point begin = Clock::now();
+    AwakeTime waiting;
     check(status, what);
     while (status == ncclInProgress) {
         check(ncclCommGetAsyncError(comm_, &status), what);
         check(status, what);
         const double limit = time_limit_;
-        require(limit == 0 || std::chrono::duration<double>(Clock::now() - begin).count() < limit, "NCCL: ", what,
-                " has taken more than ", std::lround(limit), " seconds (--comm-timeout)");
+        const double waited = waiting.seconds();
+        require(limit == 0 || waited < limit, "NCCL: ", what, " has taken more than ", std::lround(limit),
+                " seconds (--comm-timeout)");
         std::this_thread::yield();
     }
 }
@@ -175,8 +177,8 @@ std::string NcclComm::find_fault() {
     const double limit = time_limit_;
     for (Operation& operation : under_way_) {
         if (limit == 0 || !has_happened(operation.begin)) continue;
-        if (!operation.seen_begun) operation.seen_begun = Clock::now();
-        if (std::chrono::duration<double>(Clock::now() - *operation.seen_begun).count() > limit)
+        if (!operation.since_begun) operation.since_begun.emplace();
+        if (operation.since_begun->seconds() > limit)
             return concat(
                 operation.what, " has waited for more than ", std::lround(limit),
                 " seconds for another rank. Is its host overloaded, or the network down? --comm-timeout sets ",

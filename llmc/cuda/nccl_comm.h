@@ -14,12 +14,12 @@
 #include <nccl.h>
 
 #include <atomic>
-#include <chrono>
 #include <deque>
 #include <mutex>
 #include <optional>
 #include <thread>
 
+#include "llmc/awake_time.h"
 #include "llmc/cuda/gpu_comm.h"
 
 namespace cuda {
@@ -38,13 +38,11 @@ class NcclComm final : public GpuComm {
     void set_time_limit(double seconds) override;
 
   private:
-    using Clock = std::chrono::steady_clock;
-
     // A reduction that was handed to the GPU.
     struct Operation {
         const char* what;
         cudaEvent_t begin, end;
-        std::optional<Clock::time_point> seen_begun;
+        std::optional<AwakeTime> since_begun;
     };
 
     void warm_up();
