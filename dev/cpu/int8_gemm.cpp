@@ -9,7 +9,9 @@
 //   kernel 2   llmc/cpu/int8_product.h's own product, which widens to int16, on all threads: what serves processors on
 //              which oneDNN saturates
 //   kernel 3   int8_gemm_nt with AVX-512 VNNI: 4 x 4 results at a time, 64 products and their sums in an instruction
-//   the last   llmc/cpu/int8_gemm.h: oneDNN, a tile a thread
+//   kernel 4   oneDNN, a tile a thread: llmc/cpu/int8_gemm.h where there is no VNNI, or AMX
+//   the last   llmc/cpu/int8_gemm.h as it is here: with VNNI panels of w that are packed once, and sums that are
+//              dequantised in registers (llmc/cpu/int8_vnni.h)
 //
 // VNNI multiplies unsigned by signed bytes. Kernel 3 therefore adds 128 to x, by turning the sign bit over, and takes
 // 128 sum_i wq[o,i] away again.
@@ -127,6 +129,16 @@ void int8_gemm_nt_kernel3(const Device& device, Matrix<float> y, Matrix<const in
 }
 #endif
 
+void int8_gemm_nt_kernel4(const Device& device, Matrix<float> y, Matrix<const int8_t> xq, const float* row_scale,
+                          Matrix<const int8_t> wq, const float* col_scale, const float* bias,
+                          std::span<int32_t> workspace) {
+    cpu::int8_gemm_by_tiles(device, y, xq, wq, true, row_scale, col_scale, bias, workspace);
+}
+
+int64_t int8_workspace(const Device& device) {
+    return std::max(cpu::int8_tiles_workspace(device), cpu::int8_gemm_workspace(device));
+}
+
 struct Operands {
     Tensor<float> y, row_scale, col_scale, bias;
     Tensor<int8_t> a, w;
@@ -142,13 +154,12 @@ struct Operands {
           a(benchmark::random<int8_t>(rows, depth, 4)),
           w(out_features == cols ? benchmark::random<int8_t>(cols, depth, 5)
                                  : benchmark::random<int8_t>(depth, cols, 5)),
-          workspace(1, cpu::int8_gemm_workspace(Device{})),
+          workspace(1, int8_workspace(Device{})),
           operations(2.0 * static_cast<double>(rows) * static_cast<double>(cols) * static_cast<double>(depth)) {}
 
     // Of as many threads as are asked for.
     std::span<int32_t> workspace_of(const Device& device) {
-        if (workspace.cols < cpu::int8_gemm_workspace(device))
-            workspace = Tensor<int32_t>(1, cpu::int8_gemm_workspace(device));
+        if (workspace.cols < int8_workspace(device)) workspace = Tensor<int32_t>(1, int8_workspace(device));
         return workspace.span();
     }
     // The integers are exact; three factors are rounded.
@@ -164,7 +175,8 @@ struct Forward : Operands {
 #ifdef __AVX512VNNI__
                 {"AVX-512 VNNI, blocks of 4 x 4, threads", int8_gemm_nt_kernel3},
 #endif
-                {"llmc/cpu/int8_gemm.h: oneDNN, a tile a thread", cpu::int8_gemm_nt}};
+                {"oneDNN, a tile a thread", int8_gemm_nt_kernel4},
+                {"llmc/cpu/int8_gemm.h: by panels where there is VNNI", cpu::int8_gemm_nt}};
     }
 
     explicit Forward(const benchmark::Shape& shape) : Operands(shape[0], shape[2], shape[1], shape[2]) {}
@@ -194,13 +206,19 @@ void int8_gemm_nn_kernel2(const Device& device, Matrix<float> y, Matrix<const in
     widening_gemm(device, y, gq, wq, false, row_scale, nullptr, nullptr);
 }
 
+void int8_gemm_nn_kernel3(const Device& device, Matrix<float> y, Matrix<const int8_t> gq, const float* row_scale,
+                          Matrix<const int8_t> wq, std::span<int32_t> workspace) {
+    cpu::int8_gemm_by_tiles(device, y, gq, wq, false, row_scale, nullptr, nullptr, workspace);
+}
+
 struct Backward : Operands {
     static constexpr const char* name = "int8_gemm_nn";
     using Kernel = decltype(&cpu::int8_gemm_nn);
     static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"three loops, one thread", int8_gemm_nn_kernel1},
                 {"widened to int16, vectors, threads", int8_gemm_nn_kernel2},
-                {"llmc/cpu/int8_gemm.h: oneDNN, a tile a thread", cpu::int8_gemm_nn}};
+                {"oneDNN, a tile a thread", int8_gemm_nn_kernel3},
+                {"llmc/cpu/int8_gemm.h: by panels where there is VNNI", cpu::int8_gemm_nn}};
     }
 
     explicit Backward(const benchmark::Shape& shape) : Operands(shape[0], shape[1], shape[2], shape[2]) {}

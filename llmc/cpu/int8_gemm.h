@@ -4,8 +4,9 @@
 //   gradient of the input:  int8_gemm_nn          y[n,i] = row_scale[n] sum_o gq[n,o] wq[o,i]
 //   the same, dy as it is:  dequantized_gemm_nn   y[n,i] = sum_o dy[n,o] col_scale[o] wq[o,i]
 //
-// y is written (=); bias may be null. The threads share out tiles of y. A tile's int32 product is made in the thread's
-// part of the workspace and dequantised from there: the product of all of y never exists.
+// y is written (=); bias may be null. The product of all of y as integers never exists: on processors with VNNI sums
+// are dequantised in registers (int8_vnni.h); elsewhere the threads share out tiles of y, whose product is made in the
+// thread's part of the workspace and dequantised from there.
 #pragma once
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include "llmc/cpu/device.h"
 #include "llmc/cpu/gemm.h"
 #include "llmc/cpu/int8_product.h"
+#include "llmc/cpu/int8_vnni.h"
 
 namespace cpu {
 
@@ -49,8 +51,11 @@ inline int64_t padded_features(const Device& /*device*/, int64_t features) {
     return features;
 }
 
-inline int64_t int8_gemm_workspace(const Device& device) {
+inline int64_t int8_tiles_workspace(const Device& device) {
     return device.threads * Int8Tiling::kLargest * Int8Tiling::kLargest;
+}
+inline int64_t int8_gemm_workspace(const Device& device) {
+    return vnni::is_supported() ? device.threads * vnni::kWorkspace : int8_tiles_workspace(device);
 }
 inline int64_t int8_gemm_nn_workspace(const Device& device, int64_t /*out_features*/, int64_t /*in_features*/) {
     return int8_gemm_workspace(device);
@@ -71,13 +76,10 @@ inline void dequantize_row(float* y, const int32_t* sums, float scale, const flo
     }
 }
 
-// y = dequantised a op(b).
-inline void int8_gemm(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<const int8_t> b,
-                      bool transpose_b, const float* row_scale, const float* col_scale, const float* bias,
-                      std::span<int32_t> workspace) {
-    if (y.empty()) return;
-    require(static_cast<int64_t>(workspace.size()) >= int8_gemm_workspace(device),
-            "the int8 GEMM needs a workspace of ", int8_gemm_workspace(device), " elements and got ", workspace.size());
+// y = dequantised a op(b), by tiles.
+inline void int8_gemm_by_tiles(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<const int8_t> b,
+                               bool transpose_b, const float* row_scale, const float* col_scale, const float* bias,
+                               std::span<int32_t> workspace) {
     const Int8Product product = int8_product();
     const Int8Tiling tiling(device, y.rows, y.cols);
 #pragma omp parallel num_threads(device.threads)
@@ -97,6 +99,16 @@ inline void int8_gemm(const Device& device, Matrix<float> y, Matrix<const int8_t
             }
         }
     }
+}
+
+inline void int8_gemm(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<const int8_t> b,
+                      bool transpose_b, const float* row_scale, const float* col_scale, const float* bias,
+                      std::span<int32_t> workspace) {
+    if (y.empty()) return;
+    require(static_cast<int64_t>(workspace.size()) >= int8_gemm_workspace(device),
+            "the int8 GEMM needs a workspace of ", int8_gemm_workspace(device), " elements and got ", workspace.size());
+    const auto gemm = vnni::is_supported() ? vnni::gemm : int8_gemm_by_tiles;
+    gemm(device, y, a, b, transpose_b, row_scale, col_scale, bias, workspace);
 }
 
 inline void int8_gemm_nt(const Device& device, Matrix<float> y, Matrix<const int8_t> xq, const float* row_scale,
