@@ -9,9 +9,11 @@
 //   kernel 2   llmc/cpu/int8_product.h's own product, which widens to int16, on all threads: what serves processors on
 //              which oneDNN saturates
 //   kernel 3   int8_gemm_nt with AVX-512 VNNI: 4 x 4 results at a time, 64 products and their sums in an instruction
-//   kernel 4   oneDNN, a tile a thread: llmc/cpu/int8_gemm.h where there is no VNNI, or AMX
-//   the last   llmc/cpu/int8_gemm.h as it is here: with VNNI panels of w that are packed once, and sums that are
-//              dequantised in registers (llmc/cpu/int8_vnni.h)
+//   kernel 4   oneDNN, a tile a thread: where there is AMX, and on processors that llmc/cpu/int8_panels.h has no
+//              kernel for
+//   kernel 5   panels of w that are packed once, and sums that are dequantised in registers (int8_panels.h), in 16 bits
+//              with AVX2
+//   the last   llmc/cpu/int8_gemm.h as it is here: with VNNI the same in 8 bits
 //
 // VNNI multiplies unsigned by signed bytes. Kernel 3 therefore adds 128 to x, by turning the sign bit over, and takes
 // 128 sum_i wq[o,i] away again.
@@ -135,8 +137,21 @@ void int8_gemm_nt_kernel4(const Device& device, Matrix<float> y, Matrix<const in
     cpu::int8_gemm_by_tiles(device, y, xq, wq, true, row_scale, col_scale, bias, workspace);
 }
 
+#ifdef __x86_64__
+void int8_gemm_nt_kernel5(const Device& device, Matrix<float> y, Matrix<const int8_t> xq, const float* row_scale,
+                          Matrix<const int8_t> wq, const float* col_scale, const float* bias,
+                          std::span<int32_t> workspace) {
+    cpu::panels::gemm<cpu::Avx2>(device, y, xq, wq, true, row_scale, col_scale, bias, workspace);
+}
+#endif
+
+// For every version.
 int64_t int8_workspace(const Device& device) {
-    return std::max(cpu::int8_tiles_workspace(device), cpu::int8_gemm_workspace(device));
+    int64_t most = cpu::Int8Gemm{}.workspace;
+#ifdef __x86_64__
+    most = std::max({most, cpu::panels::kWorkspace<cpu::Avx2>, cpu::panels::kWorkspace<cpu::Vnni>});
+#endif
+    return device.threads * most;
 }
 
 struct Operands {
@@ -176,7 +191,10 @@ struct Forward : Operands {
                 {"AVX-512 VNNI, blocks of 4 x 4, threads", int8_gemm_nt_kernel3},
 #endif
                 {"oneDNN, a tile a thread", int8_gemm_nt_kernel4},
-                {"llmc/cpu/int8_gemm.h: by panels where there is VNNI", cpu::int8_gemm_nt}};
+#ifdef __x86_64__
+                {"AVX2, panels, threads", int8_gemm_nt_kernel5},
+#endif
+                {"llmc/cpu/int8_gemm.h: VNNI, panels, threads", cpu::int8_gemm_nt}};
     }
 
     explicit Forward(const benchmark::Shape& shape) : Operands(shape[0], shape[2], shape[1], shape[2]) {}
@@ -211,6 +229,13 @@ void int8_gemm_nn_kernel3(const Device& device, Matrix<float> y, Matrix<const in
     cpu::int8_gemm_by_tiles(device, y, gq, wq, false, row_scale, nullptr, nullptr, workspace);
 }
 
+#ifdef __x86_64__
+void int8_gemm_nn_kernel4(const Device& device, Matrix<float> y, Matrix<const int8_t> gq, const float* row_scale,
+                          Matrix<const int8_t> wq, std::span<int32_t> workspace) {
+    cpu::panels::gemm<cpu::Avx2>(device, y, gq, wq, false, row_scale, nullptr, nullptr, workspace);
+}
+#endif
+
 struct Backward : Operands {
     static constexpr const char* name = "int8_gemm_nn";
     using Kernel = decltype(&cpu::int8_gemm_nn);
@@ -218,12 +243,19 @@ struct Backward : Operands {
         return {{"three loops, one thread", int8_gemm_nn_kernel1},
                 {"widened to int16, vectors, threads", int8_gemm_nn_kernel2},
                 {"oneDNN, a tile a thread", int8_gemm_nn_kernel3},
-                {"llmc/cpu/int8_gemm.h: by panels where there is VNNI", cpu::int8_gemm_nn}};
+#ifdef __x86_64__
+                {"AVX2, panels, threads", int8_gemm_nn_kernel4},
+#endif
+                {"llmc/cpu/int8_gemm.h: VNNI, panels, threads", cpu::int8_gemm_nn}};
     }
 
     explicit Backward(const benchmark::Shape& shape) : Operands(shape[0], shape[1], shape[2], shape[2]) {}
-    void call(Kernel kernel, const Device& device) { kernel(device, y, a, row_scale.data, w, workspace_of(device)); }
-    benchmark::Work work() const { return {benchmark::Unit::int8_operations, operations}; }
+    void call(Kernel kernel, const Device& device) {
+        kernel(device, y, a, row_scale.data, w, workspace_of(device));
+    }
+    benchmark::Work work() const {
+        return {benchmark::Unit::int8_operations, operations};
+    }
 };
 
 // ---- dequantized_gemm_nn -------------------------------------------------------------------------------------------

@@ -4,17 +4,19 @@
 //   gradient of the input:  int8_gemm_nn          y[n,i] = row_scale[n] sum_o gq[n,o] wq[o,i]
 //   the same, dy as it is:  dequantized_gemm_nn   y[n,i] = sum_o dy[n,o] col_scale[o] wq[o,i]
 //
-// y is written (=); bias may be null. The product of all of y as integers never exists: on processors with VNNI sums
-// are dequantised in registers (int8_vnni.h); elsewhere the threads share out tiles of y, whose product is made in the
-// thread's part of the workspace and dequantised from there.
+// y is written (=); bias may be null. The product of all of y as integers never exists: with the
+// instructions there are kernels for, sums are dequantised in registers (int8_panels.h); elsewhere the threads share
+// out tiles of y, whose product is made in the thread's part of the workspace and dequantised from there.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "llmc/cpu/device.h"
 #include "llmc/cpu/gemm.h"
+#include "llmc/cpu/int8_avx2.h"
 #include "llmc/cpu/int8_product.h"
 #include "llmc/cpu/int8_vnni.h"
 
@@ -49,16 +51,6 @@ inline int64_t padded_tokens(const Device& /*device*/, int64_t tokens) {
 }
 inline int64_t padded_features(const Device& /*device*/, int64_t features) {
     return features;
-}
-
-inline int64_t int8_tiles_workspace(const Device& device) {
-    return device.threads * Int8Tiling::kLargest * Int8Tiling::kLargest;
-}
-inline int64_t int8_gemm_workspace(const Device& device) {
-    return vnni::is_supported() ? device.threads * vnni::kWorkspace : int8_tiles_workspace(device);
-}
-inline int64_t int8_gemm_nn_workspace(const Device& device, int64_t /*out_features*/, int64_t /*in_features*/) {
-    return int8_gemm_workspace(device);
 }
 
 // y = sums scale col_scale + bias; null: 1 and 0.
@@ -101,14 +93,44 @@ inline void int8_gemm_by_tiles(const Device& device, Matrix<float> y, Matrix<con
     }
 }
 
+// A way to compute y = dequantised a op(b), and the integers of workspace that each thread needs for it.
+struct Int8Gemm {
+    decltype(&int8_gemm_by_tiles) multiply = int8_gemm_by_tiles;
+    int64_t workspace = Int8Tiling::kLargest * Int8Tiling::kLargest;
+};
+
+// Those there are for this processor, the fastest first.
+inline std::vector<Int8Gemm> int8_gemms() {
+    std::vector<Int8Gemm> all;
+#ifdef __x86_64__
+    if (Vnni::is_supported()) all.push_back({panels::gemm<Vnni>, panels::kWorkspace<Vnni>});
+    // Where oneDNN's products are exact it has instructions that are better than AVX2's.
+    if (Avx2::is_supported() && int8_product() == widening_int8_product)
+        all.push_back({panels::gemm<Avx2>, panels::kWorkspace<Avx2>});
+#endif
+    all.push_back({});
+    return all;
+}
+
+inline const Int8Gemm& fastest_int8_gemm() {
+    static const Int8Gemm fastest = int8_gemms().front();
+    return fastest;
+}
+
+inline int64_t int8_gemm_workspace(const Device& device) {
+    return device.threads * fastest_int8_gemm().workspace;
+}
+inline int64_t int8_gemm_nn_workspace(const Device& device, int64_t /*out_features*/, int64_t /*in_features*/) {
+    return int8_gemm_workspace(device);
+}
+
 inline void int8_gemm(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<const int8_t> b,
                       bool transpose_b, const float* row_scale, const float* col_scale, const float* bias,
                       std::span<int32_t> workspace) {
     if (y.empty()) return;
     require(static_cast<int64_t>(workspace.size()) >= int8_gemm_workspace(device),
             "the int8 GEMM needs a workspace of ", int8_gemm_workspace(device), " elements and got ", workspace.size());
-    const auto gemm = vnni::is_supported() ? vnni::gemm : int8_gemm_by_tiles;
-    gemm(device, y, a, b, transpose_b, row_scale, col_scale, bias, workspace);
+    fastest_int8_gemm().multiply(device, y, a, b, transpose_b, row_scale, col_scale, bias, workspace);
 }
 
 inline void int8_gemm_nt(const Device& device, Matrix<float> y, Matrix<const int8_t> xq, const float* row_scale,

@@ -16,6 +16,12 @@ inline void check_onednn(dnnl_status_t status, const char* call, int64_t m, int6
     }
 }
 
+// Whether this processor has these instructions and oneDNN may use them (ONEDNN_MAX_CPU_ISA, for measuring as if on an
+// older one).
+inline bool onednn_has(dnnl_cpu_isa_t instructions) {
+    return (dnnl_get_effective_cpu_isa() & instructions) == instructions;
+}
+
 // oneDNN takes its number of threads from OpenMP's setting for the calling thread. Puts the old one back at the end.
 class OneDnnThreads {
   public:

@@ -9,17 +9,13 @@ using namespace llmc_test;
 
 namespace {
 
-// The ways there are on this processor.
-std::vector<decltype(&cpu::int8_gemm)> int8_gemms() {
-    std::vector<decltype(&cpu::int8_gemm)> all = {cpu::int8_gemm_by_tiles};
-    if (cpu::vnni::is_supported()) all.push_back(cpu::vnni::gemm);
+// All ways that this processor can go, those that it does not choose as well.
+std::vector<cpu::Int8Gemm> int8_gemms() {
+    std::vector<cpu::Int8Gemm> all = cpu::int8_gemms();
+#ifdef __x86_64__
+    if (cpu::Avx2::is_supported()) all.push_back({cpu::panels::gemm<cpu::Avx2>, cpu::panels::kWorkspace<cpu::Avx2>});
+#endif
     return all;
-}
-
-// For any of them.
-std::vector<int32_t> int8_workspace(const cpu::Device& device) {
-    return std::vector<int32_t>(
-        static_cast<size_t>(std::max(cpu::int8_tiles_workspace(device), cpu::int8_gemm_workspace(device))));
 }
 
 }  // namespace
@@ -77,9 +73,9 @@ TEST_CASE("int8 GEMMs of the largest magnitudes are exact", "[int8_gemm]") {
     a.fill(-128);
     b.fill(static_cast<int8_t>(sign * 127));
     Buffer<float> y(n, 17);
-    std::vector<int32_t> workspace = int8_workspace(device);
+    std::vector<int32_t> workspace(static_cast<size_t>(device.threads * gemm.workspace));
     const std::vector<float> ones(n, 1.0f);
-    gemm(device, y.view(), a.view(), b.view(), transpose, ones.data(), nullptr, nullptr, workspace);
+    gemm.multiply(device, y.view(), a.view(), b.view(), transpose, ones.data(), nullptr, nullptr, workspace);
     int64_t wrong = 0;
     for (int64_t i = 0; i < n; i++) {
         for (int64_t j = 0; j < 17; j++) wrong += y(i, j) != static_cast<float>(-128 * 127 * sign * depth);
@@ -88,8 +84,8 @@ TEST_CASE("int8 GEMMs of the largest magnitudes are exact", "[int8_gemm]") {
 }
 
 TEST_CASE("int8 GEMMs dequantise by row, by column, and add the bias", "[int8_gemm]") {
-    // Beside the edges of the registers' 12 x 32 sums, of panels of 64 columns and 4096 terms and of chunks of 512
-    // rows.
+    // Beside the edges of the sums in registers, 12 x 32 or 4 x 16, of panels of 64 columns and 2048 or 4096 terms and
+    // of chunks of 512 rows. rows.
     const auto [n, in, out] = GENERATE(table<int, int, int>({{1, 1, 1},
                                                              {1, 70, 600},
                                                              {4, 200, 7},
@@ -106,11 +102,11 @@ TEST_CASE("int8 GEMMs dequantise by row, by column, and add the bias", "[int8_ge
     const auto a = random_int8(n, in, 1), b = transpose ? random_int8(out, in, 2) : random_int8(in, out, 2);
     const auto row_scale = random_vector<float>(n, 3), col_scale = random_vector<float>(out, 4),
                bias = random_vector<float>(out, 5);
-    std::vector<int32_t> workspace = int8_workspace(device);
+    std::vector<int32_t> workspace(static_cast<size_t>(device.threads * gemm.workspace));
     Buffer<float> y(n, out);
     y.fill(std::nanf(""));
-    gemm(device, y.view(), a.view(), b.view(), transpose, row_scale.data(), scale_columns ? col_scale.data() : nullptr,
-         scale_columns ? bias.data() : nullptr, workspace);
+    gemm.multiply(device, y.view(), a.view(), b.view(), transpose, row_scale.data(),
+                  scale_columns ? col_scale.data() : nullptr, scale_columns ? bias.data() : nullptr, workspace);
     double worst = 0;
     for (int64_t i = 0; i < n; i++) {
         for (int64_t o = 0; o < out; o++) {

@@ -1,0 +1,147 @@
+// The int8 GEMMs by panels of b, dequantised in registers (int8_gemm.h says what they compute). What the instructions
+// are is the Kernel's business: int8_vnni.h, int8_avx2.h.
+//
+// A thread packs a panel of 64 columns of b in the order in which the instructions want it, and multiplies it with all
+// rows of a, a block of sums at a time, which stays in registers for up to Kernel::kDepth terms. Nothing else is
+// packed, and what leaves the registers is y. A few rows are multiplied with b as it lies, which is read once.
+//
+// A Kernel is compiled for its instructions whatever the rest of the program is compiled for, and has, all static:
+//
+//   kRows, kDepth              most rows of a block of sums; rows of b in a panel, which is to stay in the L2 cache
+//   kPackedBytes               that an element of b takes in a panel
+//   is_supported()             whether this processor has the instructions
+//   sum_rows(sums, a)          what multiply() wants to know of a's rows, in Output::row_sums
+//   pack_nt(packed, b, stride, cols, depth)    a panel of b[n,k]
+//   pack_nn(packed, b, stride, cols, depth)    the same of b[k,n]; zero beyond the edges
+//   multiply<R>(a, stride, depth, packed, cols, sums, first, out)
+//                              R rows of a times a panel. The sums so far are in `sums` [R, kPanel] unless these are
+//                              the `first` terms; they go back there, or to `out` unless that is null
+//   multiply_few<M, C>(a, b, o, out)           y[0 .. M, o .. o + C] of the M rows of a and the rows o .. of b[n,k]
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+
+#include "llmc/cpu/device.h"
+
+// Before a loop over an array of vectors, so that these are registers. nvcc does not know the pragma.
+#ifdef __CUDACC__
+#define LLMC_UNROLL
+#else
+#define LLMC_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+namespace cpu::panels {
+
+constexpr int64_t kPanel = 64;          // columns of b that are packed together: of bytes, a cache line of a row
+constexpr int64_t kChunk = 512;         // rows of a that a panel meets
+constexpr int64_t kFewRows = 4;         // that are multiplied without packing anything
+constexpr int64_t kColumns = 4;         // of y that these are multiplied for at a time
+constexpr int64_t kLongestSum = 65536;  // beyond it 255 * 128 * k would not fit 32 bits
+
+// Where sums end: y = row_scale col_scale sums + bias, of `cols` columns. Null: 1 and 0.
+struct Output {
+    float* y;
+    int64_t stride, cols;
+    const float *row_scale, *col_scale, *bias;
+    const int32_t* row_sums;
+
+    Output rows_from(int64_t row) const {
+        return {y + row * stride, stride, cols, row_scale + row, col_scale, bias, row_sums + row};
+    }
+    Output panel(int64_t col) const {
+        return {y + col,
+                stride,
+                std::min(kPanel, cols - col),
+                row_scale,
+                col_scale ? col_scale + col : nullptr,
+                bias ? bias + col : nullptr,
+                row_sums};
+    }
+    // For a kernel that has come to a single sum.
+    void set(int64_t row, int64_t col, int32_t sum) const {
+        const float scale = col_scale ? row_scale[row] * col_scale[col] : row_scale[row];
+        y[row * stride + col] = scale * static_cast<float>(sum) + (bias ? bias[col] : 0.0f);
+    }
+};
+
+// Integers of a thread's workspace: the panel, and the sums of a chunk where there are more than kDepth terms.
+template <class Kernel>
+constexpr int64_t kWorkspace = Kernel::kDepth* kPanel* Kernel::kPackedBytes / 4 + kChunk* kPanel;
+
+// All rows of `a` times a panel; the rest of a division by R goes to smaller blocks.
+template <class Kernel, int R = Kernel::kRows>
+void multiply_rows(Matrix<const int8_t> a, const uint8_t* packed, int32_t* sums, bool first, bool last,
+                   const Output& out, int64_t row = 0) {
+    for (; row + R <= a.rows; row += R) {
+        const Output here = out.rows_from(row);
+        Kernel::template multiply<R>(a.row(row), a.stride, a.cols, packed, out.cols, sums + row * kPanel, first,
+                                     last ? &here : nullptr);
+    }
+    constexpr int kSmaller = R == 12 ? 8 : R / 2;
+    if constexpr (kSmaller > 0) multiply_rows<Kernel, kSmaller>(a, packed, sums, first, last, out, row);
+}
+
+// Columns col .. of y, those of `out`.
+template <class Kernel>
+void multiply_panel(Matrix<const int8_t> a, Matrix<const int8_t> b, bool transpose_b, int64_t col, const Output& out,
+                    int32_t* workspace) {
+    auto* packed = reinterpret_cast<uint8_t*>(workspace);
+    int32_t* sums = workspace + Kernel::kDepth * kPanel * Kernel::kPackedBytes / 4;
+    const int64_t blocks = (a.cols + Kernel::kDepth - 1) / Kernel::kDepth;
+    const int64_t depth = ((a.cols + blocks - 1) / blocks + 63) / 64 * 64;
+    for (int64_t k = 0; k < a.cols; k += depth) {
+        const Matrix<const int8_t> part = a.columns(k, std::min(depth, a.cols - k));
+        if (transpose_b)
+            Kernel::pack_nt(packed, b.row(col) + k, b.stride, out.cols, part.cols);
+        else
+            Kernel::pack_nn(packed, b.row(k) + col, b.stride, out.cols, part.cols);
+        multiply_rows<Kernel>(part, packed, sums, k == 0, k + depth >= a.cols, out);
+    }
+}
+
+// Up to kFewRows rows of `a` times rows o .. o + C of b.
+template <class Kernel, int C>
+void multiply_few(Matrix<const int8_t> a, Matrix<const int8_t> b, int64_t o, const Output& out) {
+    static_assert(kFewRows == 4);
+    if (a.rows == 1) return Kernel::template multiply_few<1, C>(a, b, o, out);
+    if (a.rows == 2) return Kernel::template multiply_few<2, C>(a, b, o, out);
+    if (a.rows == 3) return Kernel::template multiply_few<3, C>(a, b, o, out);
+    Kernel::template multiply_few<4, C>(a, b, o, out);
+}
+
+// y = dequantised a op(b). The workspace has kWorkspace<Kernel> integers for each of the device's threads.
+template <class Kernel>
+void gemm(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<const int8_t> b, bool transpose_b,
+          const float* row_scale, const float* col_scale, const float* bias, std::span<int32_t> workspace) {
+    require(a.cols <= kLongestSum, "an int8 product of ", a.cols, " terms overflows");
+    // As many panels as keep every thread busy.
+    const int64_t panels = (y.cols + kPanel - 1) / kPanel;
+    int64_t chunk = kChunk;
+    while (chunk > 2 * Kernel::kRows && panels * ((y.rows + chunk - 1) / chunk) < 4 * device.threads) chunk /= 2;
+#pragma omp parallel num_threads(device.threads)
+    {
+        int32_t row_sums[kChunk];
+        int32_t* own = workspace.data() + omp_get_thread_num() * kWorkspace<Kernel>;
+        for (int64_t row = 0; row < y.rows; row += chunk) {
+            const Matrix<const int8_t> rows = a.rows_at(row, std::min(chunk, y.rows - row));
+            Kernel::sum_rows(row_sums, rows);
+            const Output out{y.row(row), y.stride, y.cols, row_scale + row, col_scale, bias, row_sums};
+            if (transpose_b && rows.rows <= kFewRows) {
+#pragma omp for schedule(static) nowait
+                for (int64_t o = 0; o < y.cols / kColumns; o++)
+                    multiply_few<Kernel, kColumns>(rows, b, o * kColumns, out);
+#pragma omp for schedule(static) nowait
+                for (int64_t o = y.cols / kColumns * kColumns; o < y.cols; o++)
+                    multiply_few<Kernel, 1>(rows, b, o, out);
+            } else {
+#pragma omp for schedule(dynamic) nowait
+                for (int64_t col = 0; col < y.cols; col += kPanel)
+                    multiply_panel<Kernel>(rows, b, transpose_b, col, out.panel(col), own);
+            }
+        }
+    }
+}
+
+}  // namespace cpu::panels
