@@ -99,6 +99,7 @@ OutlierChannels calibrate_on(const RunSetup& setup, const Device& device, const 
     calibration.max_ratio = MaxRatio(options.outlier_max_ratio);
     calibration.dataset = fs::path(dataset).stem().string();
     calibration.progress = [&](double fraction) { progress("calibrating", static_cast<int64_t>(100 * fraction), 100); };
+    setup.terminal().phase("calibrating on " + counted(static_cast<int64_t>(chosen.size()), "example"));
     OutlierChannels outliers = calibrate(device, setup.checkpoint(), batches, calibration);
     outliers.samples = static_cast<int64_t>(chosen.size());
     return outliers;

@@ -193,7 +193,6 @@ ordered_json Trainer<Device>::plan() {
 
 template <class Device>
 ordered_json Trainer<Device>::run(bool& stopped) {
-    terminal_.table("train_quaff train", option_rows(options_));
     stopped = false;
     ordered_json eval_after;
     try {
@@ -258,6 +257,8 @@ void Trainer<Device>::prepare() {
     peak_ = {peaks[0], peaks[1]};
     const std::string& adapter = resumed_from_.empty() ? options_.adapter : resumed_from_;
     frozen_ = resolve_frozen_layers(setup_, device_, adapter, train_.examples, progress());
+    // Not before every file was read: what is wrong with one of them shall not stand below forty options.
+    terminal_.table("train_quaff train", option_rows(options_));
     const BuildOptions build = build_options(options_, frozen_, limits_, /*training=*/true, device_.available_memory());
     model_ = build_model(setup_, device_, frozen_, build);
     if (!resumed_from_.empty()) read_moments(resumed_from_, *model_);
@@ -461,6 +462,7 @@ Evaluation Trainer<Device>::evaluate_now(const std::string& when) {
     stop_if_asked();  // all ranks or none; progress() asks only those that have something to evaluate
     comm_.set_time_limit(kPatience);
     const Progress tell = progress();
+    terminal_.phase("evaluating " + counted(eval_.size(), "example"));
     const Evaluation evaluation =
         evaluate(*model_, eval_, eval_batches_, exact_match_,
                  [&](int64_t done, int64_t total) { tell("evaluating " + when, done, total); });

@@ -128,6 +128,7 @@ int evaluate_verb(const Options& options, Terminal& terminal, const Device& devi
     const BuildOptions build = build_options(options, frozen, batch_limits(data.examples, batches), /*training=*/false,
                                              device.available_memory());
     const auto model = build_model(setup, device, frozen, build);
+    terminal.phase("evaluating " + counted(data.size(), "example"));
     const Evaluation evaluation = evaluate(*model, data, batches, exact_match,
                                            [&](int64_t done, int64_t total) { progress("evaluating", done, total); });
     terminal.result(concat(in_words(evaluation), " (", name_of(frozen.method), ", ",

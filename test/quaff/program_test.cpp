@@ -379,6 +379,47 @@ TEST_CASE("the end of a training run says how to go on, --quiet only what came o
     CHECK(std::ranges::count(quiet.out, '\n') == 2);
 }
 
+TEST_CASE("a run whose files cannot be read says that and nothing else", "[program]") {
+    const Desk desk;
+    const auto refused = [&](std::vector<std::string> more) {
+        std::vector<std::string> arguments = {"train", "--model", desk.model, "--data", desk.data, "--out", desk.out};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        const Ending ending = desk.run(arguments);
+        CHECK(ending.status == 1);
+        CHECK(mentions(ending.err, "no_such"));
+        CHECK_FALSE(mentions(ending.out, "learning-rate"));
+        return ending;
+    };
+    const std::string missing = desk.folder / "no_such.jsonl";
+    CHECK(refused({"--model", desk.folder / "no_such"}).out.empty());
+    CHECK(refused({"--data", missing}).out.empty());
+    refused({"--eval-data", missing});
+    refused({"--adapter", missing});
+    refused({"--outliers", missing});
+    refused({"--cal-data", missing});
+    CHECK(mentions(desk.run({"train", "--model", desk.model, "--data", desk.data, "--out", desk.out, "--method", "fp",
+                             "--max-steps", "1"})
+                       .out,
+                   "learning-rate"));
+}
+
+TEST_CASE("where no live line shows them, long phases begin with a line of their own", "[program]") {
+    const Desk desk;
+    const std::vector<std::string> evaluate = {
+        "eval", "--model", desk.model, "--data", desk.data, "--cal-data", desk.data, "--outlier-max-ratio", "0.1"};
+    const Ending ending = desk.run(evaluate);
+    INFO(ending.err);
+    REQUIRE(ending.status == 0);
+    const size_t calibrating = ending.out.find("calibrating on 3 examples ...\n"),
+                 evaluating = ending.out.find("evaluating 3 examples ...\n"), loss = ending.out.find("loss ");
+    CHECK(calibrating < evaluating);
+    CHECK(evaluating < loss);
+    CHECK(loss != std::string::npos);
+    std::vector<std::string> quietly = evaluate;
+    quietly.push_back("--quiet");
+    CHECK_FALSE(mentions(desk.run(quietly).out, "..."));
+}
+
 TEST_CASE("eval with a training run's config.toml evaluates its evaluation data", "[program]") {
     const Desk desk;
     const std::string other = desk.folder.write("train.jsonl", R"({"input_ids": [1, 2, 3, 4, 5]})");
