@@ -72,7 +72,7 @@ std::vector<Row> option_table(Options& o) {
         {"adapter", Text{&o.adapter, "DIR"}, kTrain | kEval | kGenerate | kMerge | kInfo, fixed,
          "PEFT adapter to start from (train) or to use (eval, generate, merge)"},
         {"template", Choice{&o.chat_template, template_names()}, kRuns, fixed,
-         "prompt template put around the examples' texts; auto: the model's own"},
+         "prompt template put around the examples' texts; auto: the model's own, which conversations take anyway"},
         {"source-max-len", Whole{&o.source_max_len, count_from(1)}, kReads, fixed,
          "examples whose prompt has more tokens are dropped and counted"},
         {"target-max-len", Whole{&o.target_max_len, count_from(1)}, kReads, fixed, "the same for the answer"},

@@ -116,7 +116,19 @@ RunSetup::RunSetup(const Options& options, Terminal& terminal)
         prompt_template_ = ChatTemplate::of_model(folder);
     } else if (options.chat_template != "none") {
         prompt_template_ = ChatTemplate::named(options.chat_template);
+    } else {
+        try {
+            own_template_ = ChatTemplate::of_model(folder);
+        } catch (const Error& error) {
+            why_no_template_ = error.what();  // told once somebody asks for it
+        }
     }
+}
+
+const ChatTemplate& RunSetup::conversation_template() const {
+    if (prompt_template_) return *prompt_template_;
+    require(own_template_.has_value(), "a conversation needs a chat template. ", why_no_template_);
+    return *own_template_;
 }
 
 TextEncoding RunSetup::encoding() const {
@@ -133,8 +145,9 @@ TextEncoding RunSetup::encoding() const {
 std::vector<int32_t> RunSetup::end_tokens() const {
     std::vector<int32_t> ids = config().eos_token_ids;
     if (tokenizer_ && tokenizer_->eos_id()) ids.push_back(*tokenizer_->eos_id());
-    if (tokenizer_ && prompt_template_ && !prompt_template_->end_of_turn().empty()) {
-        const std::vector<int32_t> end = tokenizer_->encode(prompt_template_->end_of_turn());
+    const auto& around = prompt_template_ ? prompt_template_ : own_template_;
+    if (tokenizer_ && around && !around->end_of_turn().empty()) {
+        const std::vector<int32_t> end = tokenizer_->encode(around->end_of_turn());
         const auto special = std::ranges::find_if(end, [&](int32_t id) { return tokenizer_->is_special(id); });
         if (special != end.end()) ids.push_back(*special);
     }
@@ -155,7 +168,10 @@ Dataset RunSetup::read(const std::string& path) const {
             return prompt_template_->apply(source, target);
         };
     }
-    Dataset data = read_examples(path, encoding(), limits, around);
+    const auto lay_out = [this](std::span<const Message> messages) {
+        return conversation_template().lay_out(messages);
+    };
+    Dataset data = read_examples(path, encoding(), limits, around, lay_out);
     terminal_.line(concat(path, ": ", counted(data.size(), "example"), ", ", counted(data.n_tokens(), "token"), ", ",
                           format_count(data.n_labelled()), " of them in the loss"));
     if (data.dropped.total() > 0) terminal_.warn(concat(path, ": dropped ", data.dropped.describe()));

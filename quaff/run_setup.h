@@ -38,6 +38,8 @@ class RunSetup {
     std::vector<int32_t> end_tokens() const;
     // --template, or the model's own for --chat; nothing otherwise.
     const std::optional<ChatTemplate>& prompt_template() const { return prompt_template_; }
+    // The one that lays out conversations: --template, or the model's own. Throws Error when there is neither.
+    const ChatTemplate& conversation_template() const;
 
     // Reads a data file under the options' limits and tells what was left out of it.
     Dataset read(const std::string& path) const;
@@ -49,7 +51,8 @@ class RunSetup {
     Terminal& terminal_;
     CheckpointReader checkpoint_;
     std::unique_ptr<Tokenizer> tokenizer_;
-    std::optional<ChatTemplate> prompt_template_;
+    std::optional<ChatTemplate> prompt_template_, own_template_;
+    std::string why_no_template_;  // of its own
 };
 
 // The options of a training run with r, alpha and target modules of the adapter that it starts from. Throws UsageError

@@ -230,7 +230,8 @@ ordered_json Trainer<Device>::run(bool& stopped) {
     const ordered_json after = answers();
     for (size_t i = 0; i < after.size() && i < state_.answers_before.size(); ++i)
         compared.push_back({eval_.texts[i], state_.answers_before[i], after[i]});
-    report_.summary(result, compared);
+    const bool has_own = options_.chat_template == "none" && train_.has_conversations;
+    report_.summary(result, compared, has_own ? "auto" : options_.chat_template);
     return result;
 }
 

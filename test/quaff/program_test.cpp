@@ -420,6 +420,36 @@ TEST_CASE("where no live line shows them, long phases begin with a line of their
     CHECK_FALSE(mentions(desk.run(quietly).out, "..."));
 }
 
+TEST_CASE("a conversation takes the model's own template, and says so where there is none", "[program]") {
+    const Desk desk;
+    const std::string data = desk.folder.write(
+        "chat.jsonl",
+        R"({"messages": [{"role": "user", "content": "Spell AB"}, {"role": "assistant", "content": "A B"}]})");
+    const fs::path model = desk.folder / "model";
+    fs::copy("dev/demo/model", model);
+    const auto run = [&](std::vector<std::string> more) {
+        std::vector<std::string> arguments = {"train",       "--model",  model,   "--data", data,
+                                              "--max-steps", "1",        "--out", desk.out, "--eval-split",
+                                              "0",           "--method", "fp"};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        return desk.run(arguments);
+    };
+    const Ending without = run({});
+    CHECK(without.status == 1);
+    CHECK(mentions(without.err, data + ":1: a conversation needs a chat template. "));
+    CHECK(mentions(without.err, "Choose one with --template"));
+    const std::string named = run({"--template", "chatml", "--show-tokens", "1"}).out;
+    CHECK(mentions(named, "example 0: "));
+    json config = llmc::read_json(model / "tokenizer_config.json");
+    config["chat_template"] = "<|im_start|>";
+    desk.folder.write("model/tokenizer_config.json", config.dump());
+    CHECK(run({"--show-tokens", "1"}).out == named);
+    const Ending trained = run({});
+    INFO(trained.err);
+    CHECK(trained.status == 0);
+    CHECK(mentions(trained.out, "/adapter --template auto --prompt"));
+}
+
 TEST_CASE("eval with a training run's config.toml evaluates its evaluation data", "[program]") {
     const Desk desk;
     const std::string other = desk.folder.write("train.jsonl", R"({"input_ids": [1, 2, 3, 4, 5]})");
