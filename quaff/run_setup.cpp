@@ -8,6 +8,7 @@
 #include "llmc/error.h"
 #include "llmc/memory_limits.h"
 #include "quaff/devices.h"
+#include "quaff/rope_table.h"
 
 namespace quaff {
 namespace {
@@ -271,6 +272,15 @@ OutlierChannels most_outlier_channels(const ModelConfig& config, const std::stri
         for (size_t i = 0; i < channels.size(); ++i) channels[i] = static_cast<int32_t>(i);
     }
     return most;
+}
+
+void allow_for_text(BatchLimits& limits, const ModelConfig& config, int64_t length) {
+    if (config.max_position_embeddings > 0) length = std::min(length, config.max_position_embeddings);
+    limits.max_sequence_length = std::max(limits.max_sequence_length, length);
+    // Tokens go through the model one by one after the prompt, unless the text becomes a long one on the way
+    // (Generator).
+    const RopeTable rope(config, length);
+    if (rope.is_long(length) != rope.is_long(1)) limits.max_tokens = std::max(limits.max_tokens, length);
 }
 
 BuildOptions build_options(const Options& options, const FrozenLayers& frozen, const BatchLimits& limits, bool training,

@@ -75,6 +75,9 @@ FrozenLayers resolve_frozen_layers(const RunSetup& setup, const Device& device, 
 // The channels of a layer that calibration will keep at most, for planning memory before there was a calibration.
 OutlierChannels most_outlier_channels(const ModelConfig& config, const std::string& max_ratio);
 
+// Room for a text that grows to `length` tokens, or to as many as the model has positions, from a prompt that has room.
+void allow_for_text(BatchLimits& limits, const ModelConfig& config, int64_t length);
+
 // available_memory: bytes on the device.
 BuildOptions build_options(const Options& options, const FrozenLayers& frozen, const BatchLimits& limits, bool training,
                            int64_t available_memory);

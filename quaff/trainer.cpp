@@ -118,6 +118,15 @@ void Trainer<Device>::plan_steps() {
     // Evaluation fits the memory that training needs, unless a single one of its examples is longer.
     eval_batches_ = sequential_batches(eval_.examples, options_.batch_size, limits_.max_tokens);
     limits_.include(batch_limits(eval_.examples, eval_batches_));
+    // The answers have the same room whatever else is trained on.
+    for (const Example& example : shown_examples())
+        allow_for_text(limits_, setup_.config(), std::ssize(example.input_ids) + kAnswerRoom);
+}
+
+template <class Device>
+std::span<const Example> Trainer<Device>::shown_examples() const {
+    if (!exact_match_ || !setup_.tokenizer()) return {};
+    return std::span(eval_.examples).first(static_cast<size_t>(std::min(kAnswers, eval_.size())));
 }
 
 // Before anything is computed with them: files of one name may differ between hosts.
@@ -475,10 +484,9 @@ Evaluation Trainer<Device>::evaluate_now(const std::string& when) {
 template <class Device>
 ordered_json Trainer<Device>::answers() {
     ordered_json texts = ordered_json::array();
-    if (!exact_match_ || !setup_.tokenizer() || !comm_.is_first()) return texts;
+    if (!comm_.is_first()) return texts;
     const std::vector<int32_t> end = setup_.end_tokens();
-    for (int64_t i = 0; i < std::min(kAnswers, eval_.size()); ++i) {
-        const Example& example = eval_.examples[static_cast<size_t>(i)];
+    for (const Example& example : shown_examples()) {
         const std::vector<int32_t> made = generate(*model_, prompt_of(example), count_labelled(example) + kAnswerRoom,
                                                    end, {}, 0, [](int32_t) { return true; });
         texts.push_back(setup_.tokenizer()->decode(made, /*skip_special=*/true));

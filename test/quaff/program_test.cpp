@@ -450,6 +450,28 @@ TEST_CASE("a conversation takes the model's own template, and says so where ther
     CHECK(mentions(trained.out, "/adapter --template auto --prompt"));
 }
 
+TEST_CASE("the answers that are shown do not depend on how long the training examples are", "[program][demo]") {
+    const Desk desk;
+    // Untrained, the demo's model answers this in more tokens than the one that is asked for.
+    const std::string asked =
+        desk.folder.write("eval.jsonl", R"({"input": "Which letter is at the start of DEAI? ", "output": "D"})");
+    std::string answers[2];
+    for (const bool lengthy : {false, true}) {
+        std::string source;
+        for (int i = 0; i < (lengthy ? 60 : 1); ++i) source += "a b ";
+        const std::string data = desk.folder.write("train.jsonl", json{{"input", source}, {"output", "b"}}.dump());
+        const Ending ending = desk.run({"train", "--data", data, "--eval-data", asked, "--max-steps", "1", "--method",
+                                        "fp", "--quiet", "--out", desk.out});
+        INFO(ending.err);
+        REQUIRE(ending.status == 0);
+        const size_t before = ending.out.find("  before  ");
+        REQUIRE(before != std::string::npos);
+        answers[lengthy] = ending.out.substr(before, ending.out.find('\n', before) - before);
+    }
+    CHECK(answers[0] == answers[1]);
+    CHECK(answers[0].size() > std::string("  before  They").size());
+}
+
 TEST_CASE("eval with a training run's config.toml evaluates its evaluation data", "[program]") {
     const Desk desk;
     const std::string other = desk.folder.write("train.jsonl", R"({"input_ids": [1, 2, 3, 4, 5]})");
