@@ -76,8 +76,9 @@ class RowCollector {
     }
     bool binary(nlohmann::json::binary_t&) { return true; }
     bool key(std::string& name) {
-        if (in_row_ && depth_ == depth_of_rows_ + 1) fields_.emplace_back().name = std::move(name);
-        if (in_message_ && depth_ == depth_of_rows_ + 3)
+        if (in_row_ && depth_ == depth_of_rows_ + 1)
+            fields_.emplace_back().name = std::move(name);
+        else if (in_message_ && depth_ == depth_of_rows_ + 3)
             part_ = name == "role" || name == "from"       ? Part::role
                     : name == "content" || name == "value" ? Part::content
                                                            : Part::none;
