@@ -123,11 +123,17 @@ help:
 	@echo 'make cpu-benchmarks  the same for the CPU operators: build/dev/cpu/*'
 	@echo 'make resources    registers and spills of every CUDA kernel, for GPU_ARCHS'
 	@echo 'variables         ARCH=native|x86-64-v3|...  SANITIZE=address,undefined  BUILD=dir  NVCC= (build without nvcc)'
-	@echo '                  MPI= (build without OpenMPI)'
+	@echo '                  MPI= (build without OpenMPI)  V=1 (show the commands)'
 	@echo '                  GPU_ARCHS="75 90" (compute capabilities to build for; default: the GPU here, or all)'
 
 deps:
 	@bash scripts/install_deps.sh
+
+# One short line for each file; V=1 shows the commands themselves, -s neither.
+SHORT    = $(if $(filter 1,$(V)),,@$(if $(findstring s,$(firstword -$(MAKEFLAGS))),,printf '%-5s%s\n' $(1) $(@:$(BUILD)/%=%); ))
+COMPILE  = $(call SHORT,CXX)$(CXX) $(ALL_CXXFLAGS)
+LINK     = $(call SHORT,LINK)$(CXX) $(LDFLAGS) $^ $(LDLIBS)
+RUN_NVCC = $(call SHORT,NVCC)$(or $(NVCC),$(error nvcc is not on PATH; install the CUDA toolkit or say NVCC=/path/to/nvcc)) $(NVCCFLAGS)
 
 # Objects of other flags are not mixed: when the flags change, everything is compiled again.
 FLAGS_STAMP := $(BUILD)/.flags
@@ -144,42 +150,40 @@ $(BUILD)/.deps_checked: scripts/check_deps.sh
 
 $(BUILD)/%.o: %.cpp $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
-	$(CXX) $(ALL_CXXFLAGS) -c $< -o $@
+	$(COMPILE) -c $< -o $@
 
 $(BUILD)/emu/%.o: %.cpp $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
-	$(CXX) $(ALL_CXXFLAGS) -c $< -o $@
+	$(COMPILE) -c $< -o $@
 
 $(LIB): $(LIB_OBJECTS)
 	@rm -f $@
-	ar rcs $@ $^
-
-NEEDED_NVCC = $(or $(NVCC),$(error nvcc is not on PATH; install the CUDA toolkit or say NVCC=/path/to/nvcc))
+	$(call SHORT,AR)ar rcs $@ $^
 
 # What ptxas says of each kernel goes beside the object, for `make resources`; all else nvcc says is shown.
-NVCC_AND_TELL = $(NEEDED_NVCC) $(NVCCFLAGS) -Xptxas -v -c $< -o $@ 2>$(@:.o=.ptxas) || { cat $(@:.o=.ptxas) >&2; exit 1; }; \
+NVCC_AND_TELL = $(RUN_NVCC) -Xptxas -v -c $< -o $@ 2>$(@:.o=.ptxas) || { cat $(@:.o=.ptxas) >&2; exit 1; }; \
                 grep -vE '^ptxas info|bytes stack frame' $(@:.o=.ptxas) >&2 || true
 
 # The entry point and the kernels are .cu files: nvcc compiles the kernels, and the C++ compiler all else.
 $(BUILD)/train_quaff.o: train_quaff.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
-	$(CXX) $(ALL_CXXFLAGS) -x c++ -c $< -o $@
+	$(COMPILE) -x c++ -c $< -o $@
 $(CUDA_KERNELS:%.cu=$(BUILD)/%.o): $(BUILD)/%.o: %.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
-	$(if $(EMULATE),$(CXX) $(ALL_CXXFLAGS) -x c++ -c $< -o $@,$(NVCC_AND_TELL))
+	$(if $(EMULATE),$(COMPILE) -x c++ -c $< -o $@,$(NVCC_AND_TELL))
 
 train_quaff: $(BUILD)/train_quaff
 	@cp $< $@
 
 $(BUILD)/train_quaff: $(BUILD)/train_quaff.o $(LIB)
-	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
+	$(LINK) $(CUDA_LIBS) -o $@
 
 # Catch2 3 has a library, Catch2 2 is a header.
 CATCH2_LIB = $(shell $(CXX) -E -include catch2/catch_version_macros.hpp -x c++ /dev/null >/dev/null 2>&1 && echo -lCatch2)
 
 # model.o comes first, so that the tests run its -O3 operators and not the copies the tests themselves instantiate.
 $(BUILD)/test_quaff: $(BUILD)/quaff/model.o $(TEST_OBJECTS) $(LIB)
-	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CATCH2_LIB) -o $@
+	$(LINK) $(CATCH2_LIB) -o $@
 
 $(TEST_OBJECTS): | $(BUILD)/.test_deps_checked
 $(BUILD)/.test_deps_checked: scripts/check_deps.sh
@@ -216,9 +220,9 @@ soak: $(BUILD)/soak_test $(BUILD)/train_quaff
 memory-test: $(BUILD)/memory_test $(BUILD)/train_quaff $(BUILD)/random_model
 	$(BUILD)/memory_test $(BUILD)/train_quaff $(BUILD)/random_model $(BATCH_SIZES)
 $(BUILD)/crash_test $(BUILD)/soak_test $(BUILD)/memory_test: $(BUILD)/%: $(BUILD)/test/faults/%.o $(LIB)
-	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
+	$(LINK) $(CUDA_LIBS) -o $@
 $(BUILD)/faulty_libc.so: test/faults/faulty_libc.cpp $(FLAGS_STAMP) | $(BUILD)/.deps_checked
-	$(CXX) -std=c++20 -O1 $(WARNINGS) -fPIC -shared $< -o $@ -ldl
+	$(call SHORT,CXX)$(CXX) -std=c++20 -O1 $(WARNINGS) -fPIC -shared $< -o $@ -ldl
 
 resources: $(MODEL_KERNELS:%.cu=$(BUILD)/%.o)
 	@bash scripts/resources.sh $(MODEL_KERNELS:%.cu=$(BUILD)/%.ptxas)
@@ -227,9 +231,9 @@ resources: $(MODEL_KERNELS:%.cu=$(BUILD)/%.o)
 GPU_TEST_OBJECTS := $(patsubst %.cpp,$(BUILD)/gpu/%.o,$(wildcard test/llmc/cuda/*_test.cpp test/quaff/cuda/*_test.cpp))
 $(BUILD)/gpu/%.o: %.cpp $(FLAGS_STAMP) | $(BUILD)/.test_deps_checked
 	@mkdir -p $(@D)
-	$(NEEDED_NVCC) $(NVCCFLAGS) -x cu -c $< -o $@
+	$(RUN_NVCC) -x cu -c $< -o $@
 $(BUILD)/test_gpu: $(BUILD)/test/main.o $(GPU_TEST_OBJECTS) $(LIB)
-	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) $(CATCH2_LIB) -o $@
+	$(LINK) $(CUDA_LIBS) $(CATCH2_LIB) -o $@
 test-gpu: $(BUILD)/test_gpu
 	$(BUILD)/test_gpu $(TEST_ARGS)
 
@@ -242,21 +246,21 @@ benchmark-objects: $(BENCHMARKS:=.o)
 CPU_BENCHMARKS := $(patsubst %.cpp,$(BUILD)/%,$(filter-out dev/cpu/bench_step.cpp,$(wildcard dev/cpu/*.cpp)))
 cpu-benchmarks: $(CPU_BENCHMARKS)
 $(BENCHMARKS) $(CPU_BENCHMARKS): %: %.o $(BUILD)/dev/report.o $(filter-out $(BUILD)/quaff/%,$(LIB_OBJECTS))
-	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
+	$(LINK) $(CUDA_LIBS) -o $@
 $(BUILD)/dev/cuda/%.o: dev/cuda/%.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
-	$(if $(EMULATE),$(CXX) $(ALL_CXXFLAGS) -x c++,$(NEEDED_NVCC) $(NVCCFLAGS)) -c $< -o $@
+	$(if $(EMULATE),$(COMPILE) -x c++,$(RUN_NVCC)) -c $< -o $@
 
 # A whole step, part by part.
 bench_step: $(BUILD)/dev/cpu/bench_step
 $(BUILD)/dev/cpu/bench_step: $(BUILD)/dev/cpu/bench_step.o $(LIB)
-	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
+	$(LINK) $(CUDA_LIBS) -o $@
 
 quick_start: $(BUILD)/quick_start
 random_model: $(BUILD)/random_model
 all_reduce: $(BUILD)/all_reduce
 $(BUILD)/quick_start $(BUILD)/random_model $(BUILD)/all_reduce: $(BUILD)/%: $(BUILD)/dev/%.o $(LIB)
-	$(CXX) $(LDFLAGS) $^ $(LDLIBS) $(CUDA_LIBS) -o $@
+	$(LINK) $(CUDA_LIBS) -o $@
 
 smollm2:
 	bash scripts/get_smollm2.sh

@@ -91,6 +91,18 @@ bool parse(int argc, char** argv, const Program& program, Options& options) {
     return true;
 }
 
+int exit_status(const std::function<int()>& work) {
+    try {
+        return work();
+    } catch (const UsageError& error) {
+        std::fprintf(stderr, "%s\n", error.what());
+        return 2;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "%s\n", error.what());
+        return 1;
+    }
+}
+
 void print_verdicts(const Options& options, const std::vector<Verdict>& verdicts) {
     size_t width = 0;
     for (const Verdict& verdict : verdicts) width = std::max(width, verdict.label.operation.size());

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,10 @@ struct Options {
 
 // False where --help was all that was wanted. Throws UsageError.
 bool parse(int argc, char** argv, const Program& program, Options& options);
+
+// main() around its work: the work's own exit status. What it throws is told on stderr and makes it 1, or 2 where the
+// command line is wrong.
+int exit_status(const std::function<int()>& work);
 
 // What is counted of an operator, and so which ceiling it has.
 enum class Unit { bytes, float_operations, int8_operations };

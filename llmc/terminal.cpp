@@ -63,6 +63,10 @@ void Terminal::status(const std::string& text) {
     has_status_ = true;
 }
 
+void Terminal::phase(const std::string& text) {
+    if (!live_) line(text + " ...");
+}
+
 void Terminal::clear_status() {
     if (!has_status_) return;
     std::fprintf(out_, "\r\033[K");

@@ -32,6 +32,8 @@ class Terminal {
     void table(const std::string& heading, const std::vector<std::pair<std::string, std::string>>& rows);
     // Draws over the live line; nothing when the output is no terminal.
     void status(const std::string& text);
+    // What begins now may take minutes: a line that says so where no live line will.
+    void phase(const std::string& text);
     void clear_status();
     // A remark on stderr, whatever --quiet says: something the user should know and may want to change.
     void warn(const std::string& text);

@@ -24,8 +24,6 @@ Model<Device>::Model(const Device& device, const CheckpointReader& checkpoint, c
       rope_(config_, options.max_sequence_length),
       arena_(device) {
     require(options_.max_tokens > 0 && options_.max_sequence_length > 0, "a model needs room for at least one token");
-    require(!options_.training || options_.max_sequence_length <= options_.max_tokens,
-            "the longest sequence must fit the largest micro-batch");
     configure(outliers);
     choose_recompute();
     layout(arena_);

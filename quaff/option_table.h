@@ -9,15 +9,26 @@
 
 namespace quaff::cli {
 
-// The verbs that use an option, as bits. `info --plan` plans a training run, so whatever train uses, info takes too.
-enum : unsigned { kTrain = 1, kCalibrate = 2, kEval = 4, kGenerate = 8, kMerge = 16, kTokenize = 32, kInfo = 64 };
-constexpr unsigned kRuns = kTrain | kCalibrate | kEval | kGenerate | kInfo;
-constexpr unsigned kAll = kRuns | kMerge | kTokenize;
+// The verbs that use an option, as bits; kPlan: info, but only with --plan, which plans a training run.
+enum : unsigned {
+    kTrain = 1,
+    kCalibrate = 2,
+    kEval = 4,
+    kGenerate = 8,
+    kMerge = 16,
+    kTokenize = 32,
+    kInfo = 64,
+    kPlan = 128
+};
+constexpr unsigned kRuns = kTrain | kCalibrate | kEval | kGenerate | kPlan;
+constexpr unsigned kAll = kRuns | kMerge | kTokenize | kInfo;
 
 struct Verb {
     const char* name;
     unsigned bit;
     const char* does;
+
+    unsigned takes() const { return bit == kInfo ? kInfo | kPlan : bit; }
 };
 
 const std::vector<Verb>& verbs();
@@ -62,6 +73,7 @@ struct Row {
     unsigned used_by;
     Kept kept;
     const char* help;
+    const char* group = "";  // the heading it stands under in --help
 };
 
 // Rows that read and write the members of `options`.

@@ -20,24 +20,37 @@ using namespace cli;
 
 // ---- help ----------------------------------------------------------------------------------------------------------
 
+// One option or operand; its description begins in a column of its own.
+std::string help_line(std::string left, const std::string& description) {
+    left.insert(0, "  ");
+    left += left.size() < 32 ? std::string(32 - left.size(), ' ') : "\n" + std::string(32, ' ');
+    return concat(left, description, "\n");
+}
+
 std::string help_text(const Verb& verb) {
-    Options defaults;
-    std::string help = concat("train_quaff ", verb.name, " [options]: ", verb.does, "\n\n");
-    if (verb.bit == kTrain) {
-        help += "verbs (train_quaff VERB --help tells more):\n";
+    const bool trains = verb.bit == kTrain, informs = verb.bit == kInfo;
+    std::string help = concat("train_quaff ", trains ? "[train]" : verb.name, informs ? " [PATH]" : "",
+                              " [options]: ", verb.does, "\n");
+    if (trains) {
+        help += "\nverbs (train_quaff VERB --help tells more):\n";
         for (const Verb& other : verbs())
             help += concat("  ", other.name, std::string(11 - std::string(other.name).size(), ' '), other.does, "\n");
-        help += "\n";
     }
-    help += "options (_ may stand for -):\n";
+    if (informs)
+        help += "\n" + help_line("PATH",
+                                 "a model, adapter, checkpoint or outlier file; else --adapter, --outliers or --model");
+    help += "\noptions (_ may stand for -)\n";
+    Options defaults;
+    std::string heading;
     for (const Row& row : option_table(defaults)) {
         if (!(row.used_by & verb.bit)) continue;
-        std::string left = concat("  --", row.name, type_text(row));
-        left += left.size() < 32 ? std::string(32 - left.size(), ' ') : "\n" + std::string(32, ' ');
+        if (heading != row.group) help += concat("\n", row.group, ":\n");
+        heading = row.group;
         const std::string value = value_text(row);
         const bool shown = !value.empty() && !std::holds_alternative<Switch>(row.value);
-        help += concat(left, row.help, shown ? " [" + value + "]" : "", "\n");
+        help += help_line(concat("--", row.name, type_text(row)), concat(row.help, shown ? " [" + value + "]" : ""));
     }
+    if (informs) help += "\nwith --plan also what a training run takes: train_quaff train --help\n";
     return help;
 }
 
@@ -63,7 +76,7 @@ std::string nearest_option(const std::string& name, const std::vector<Row>& tabl
 std::vector<Row> table_of(const Verb& verb, Options& options, Options& unheeded) {
     std::vector<Row> table = option_table(options), others = option_table(unheeded);
     for (size_t i = 0; i < table.size(); ++i)
-        if (!(table[i].used_by & verb.bit)) table[i] = others[i];
+        if (!(table[i].used_by & verb.takes())) table[i] = others[i];
     return table;
 }
 
@@ -123,7 +136,7 @@ void parse_command_line(Options& options, const std::vector<Row>& table, const V
     for (size_t i = 0; i < table.size(); ++i) {
         if (parsed[i]->count() == 0) continue;
         assign(table[i], texts[i], "");
-        if (table[i].used_by & verb.bit)
+        if (table[i].used_by & verb.takes())
             options.given.insert(table[i].name);
         else
             options.unused.push_back(table[i].name);
@@ -274,7 +287,11 @@ Options parse_options(const std::vector<std::string>& arguments) {
     check_contradictions(options);
     check_data(options);
     resolve_defaults(options);
-    if (options.method == "fp" && (options.verb != "info" || options.plan) && options.verb != "calibrate")
+    if (options.verb == "info" && !options.plan)
+        for (const Row& row : table)
+            if (on_command_line.contains(row.name) && !(row.used_by & kInfo))
+                options.unused.push_back(concat(row.name, " without --plan"));
+    if (options.method == "fp" && (options.verb != "info" || options.plan))
         for (const char* name : kQuaffOnly)
             if (on_command_line.contains(name)) options.unused.push_back(concat(name, " with --method fp"));
     return options;
@@ -287,7 +304,7 @@ std::vector<std::pair<std::string, std::string>> option_rows(const Options& opti
         std::find_if(verbs().begin(), verbs().end(), [&](const Verb& verb) { return verb.name == options.verb; });
     for (const Row& row : option_table(copy)) {
         const std::string value = value_text(row);
-        if ((row.used_by & verb->bit) && !value.empty() && row.kept != Kept::transient)
+        if ((row.used_by & verb->takes()) && !value.empty() && row.kept != Kept::transient)
             rows.emplace_back(row.name, value);
     }
     return rows;

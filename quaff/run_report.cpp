@@ -94,7 +94,8 @@ void RunReport::evaluation(int64_t step, const std::string& when, const Evaluati
     terminal_.line(concat("evaluation ", when, ": ", in_words(evaluation)));
 }
 
-void RunReport::summary(const ordered_json& result, const std::vector<Answer>& answers) {
+void RunReport::summary(const ordered_json& result, const std::vector<Answer>& answers,
+                        const std::string& chat_template) {
     terminal_.line("");
     for (const Answer& answer : answers) {
         terminal_.result("prompt    \"" + one_line(answer.text.source, 100) + "\"");
@@ -117,10 +118,14 @@ void RunReport::summary(const ordered_json& result, const std::vector<Answer>& a
     row("exact match", "exact_match", 100, "%");
     const std::string adapter = result["adapter"], with = concat("--model ", options_.model, " --adapter ", adapter);
     // A model answers in the words it was trained in.
-    const std::string texts = options_.chat_template == "none" ? "" : " --template " + options_.chat_template;
-    terminal_.result(concat(counted(result["steps"].get<int64_t>(), "step"), ", ",
-                            format("%.0f", result["tokens_per_second"].get<double>()), " tokens/s, peak memory ",
-                            format_bytes(result["peak_memory_bytes"].get<int64_t>())));
+    const std::string texts = chat_template == "none" ? "" : " --template " + chat_template;
+    const auto steps = result["steps"].get<int64_t>();
+    const auto tokens_per_second = result["tokens_per_second"].get<double>();
+    terminal_.result(concat(counted(steps, "step"),
+                            tokens_per_second > 0 ? format(", %.0f tokens/s", tokens_per_second)
+                            : steps == 1          ? ", taken before: there was nothing left to do"
+                                                  : ", all taken before: there was nothing left to do",
+                            ", peak memory ", format_bytes(result["peak_memory_bytes"].get<int64_t>())));
     if (n_spikes_ > 0)
         terminal_.line(concat(counted(n_spikes_, "spike"), " of loss or gradient norm, flagged in log.jsonl"));
     terminal_.result(concat("the adapter is in ", adapter, options_.quiet ? "" : "; next:"));

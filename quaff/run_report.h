@@ -49,8 +49,9 @@ class RunReport {
     // `seconds_left` is an estimate.
     void step(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left);
     void evaluation(int64_t step, const std::string& when, const Evaluation& evaluation);
-    // `result` is the JSON object of the run.
-    void summary(const nlohmann::ordered_json& result, const std::vector<Answer>& answers);
+    // `result` is the JSON object of the run, `chat_template` the --template that its model has learnt to answer in.
+    void summary(const nlohmann::ordered_json& result, const std::vector<Answer>& answers,
+                 const std::string& chat_template);
 
   private:
     void log(const nlohmann::ordered_json& line);

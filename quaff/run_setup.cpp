@@ -8,6 +8,7 @@
 #include "llmc/error.h"
 #include "llmc/memory_limits.h"
 #include "quaff/devices.h"
+#include "quaff/rope_table.h"
 
 namespace quaff {
 namespace {
@@ -99,6 +100,7 @@ OutlierChannels calibrate_on(const RunSetup& setup, const Device& device, const 
     calibration.max_ratio = MaxRatio(options.outlier_max_ratio);
     calibration.dataset = fs::path(dataset).stem().string();
     calibration.progress = [&](double fraction) { progress("calibrating", static_cast<int64_t>(100 * fraction), 100); };
+    setup.terminal().phase("calibrating on " + counted(static_cast<int64_t>(chosen.size()), "example"));
     OutlierChannels outliers = calibrate(device, setup.checkpoint(), batches, calibration);
     outliers.samples = static_cast<int64_t>(chosen.size());
     return outliers;
@@ -115,7 +117,19 @@ RunSetup::RunSetup(const Options& options, Terminal& terminal)
         prompt_template_ = ChatTemplate::of_model(folder);
     } else if (options.chat_template != "none") {
         prompt_template_ = ChatTemplate::named(options.chat_template);
+    } else {
+        try {
+            own_template_ = ChatTemplate::of_model(folder);
+        } catch (const Error& error) {
+            why_no_template_ = error.what();  // told once somebody asks for it
+        }
     }
+}
+
+const ChatTemplate& RunSetup::conversation_template() const {
+    if (prompt_template_) return *prompt_template_;
+    require(own_template_.has_value(), "a conversation needs a chat template. ", why_no_template_);
+    return *own_template_;
 }
 
 TextEncoding RunSetup::encoding() const {
@@ -132,8 +146,9 @@ TextEncoding RunSetup::encoding() const {
 std::vector<int32_t> RunSetup::end_tokens() const {
     std::vector<int32_t> ids = config().eos_token_ids;
     if (tokenizer_ && tokenizer_->eos_id()) ids.push_back(*tokenizer_->eos_id());
-    if (tokenizer_ && prompt_template_ && !prompt_template_->end_of_turn().empty()) {
-        const std::vector<int32_t> end = tokenizer_->encode(prompt_template_->end_of_turn());
+    const auto& around = prompt_template_ ? prompt_template_ : own_template_;
+    if (tokenizer_ && around && !around->end_of_turn().empty()) {
+        const std::vector<int32_t> end = tokenizer_->encode(around->end_of_turn());
         const auto special = std::ranges::find_if(end, [&](int32_t id) { return tokenizer_->is_special(id); });
         if (special != end.end()) ids.push_back(*special);
     }
@@ -154,7 +169,10 @@ Dataset RunSetup::read(const std::string& path) const {
             return prompt_template_->apply(source, target);
         };
     }
-    Dataset data = read_examples(path, encoding(), limits, around);
+    const auto lay_out = [this](std::span<const Message> messages) {
+        return conversation_template().lay_out(messages);
+    };
+    Dataset data = read_examples(path, encoding(), limits, around, lay_out);
     terminal_.line(concat(path, ": ", counted(data.size(), "example"), ", ", counted(data.n_tokens(), "token"), ", ",
                           format_count(data.n_labelled()), " of them in the loss"));
     if (data.dropped.total() > 0) terminal_.warn(concat(path, ": dropped ", data.dropped.describe()));
@@ -254,6 +272,15 @@ OutlierChannels most_outlier_channels(const ModelConfig& config, const std::stri
         for (size_t i = 0; i < channels.size(); ++i) channels[i] = static_cast<int32_t>(i);
     }
     return most;
+}
+
+void allow_for_text(BatchLimits& limits, const ModelConfig& config, int64_t length) {
+    if (config.max_position_embeddings > 0) length = std::min(length, config.max_position_embeddings);
+    limits.max_sequence_length = std::max(limits.max_sequence_length, length);
+    // Tokens go through the model one by one after the prompt, unless the text becomes a long one on the way
+    // (Generator).
+    const RopeTable rope(config, length);
+    if (rope.is_long(length) != rope.is_long(1)) limits.max_tokens = std::max(limits.max_tokens, length);
 }
 
 BuildOptions build_options(const Options& options, const FrozenLayers& frozen, const BatchLimits& limits, bool training,

@@ -38,6 +38,8 @@ class RunSetup {
     std::vector<int32_t> end_tokens() const;
     // --template, or the model's own for --chat; nothing otherwise.
     const std::optional<ChatTemplate>& prompt_template() const { return prompt_template_; }
+    // The one that lays out conversations: --template, or the model's own. Throws Error when there is neither.
+    const ChatTemplate& conversation_template() const;
 
     // Reads a data file under the options' limits and tells what was left out of it.
     Dataset read(const std::string& path) const;
@@ -49,7 +51,8 @@ class RunSetup {
     Terminal& terminal_;
     CheckpointReader checkpoint_;
     std::unique_ptr<Tokenizer> tokenizer_;
-    std::optional<ChatTemplate> prompt_template_;
+    std::optional<ChatTemplate> prompt_template_, own_template_;
+    std::string why_no_template_;  // of its own
 };
 
 // The options of a training run with r, alpha and target modules of the adapter that it starts from. Throws UsageError
@@ -71,6 +74,9 @@ FrozenLayers resolve_frozen_layers(const RunSetup& setup, const Device& device, 
 
 // The channels of a layer that calibration will keep at most, for planning memory before there was a calibration.
 OutlierChannels most_outlier_channels(const ModelConfig& config, const std::string& max_ratio);
+
+// Room for a text that grows to `length` tokens, or to as many as the model has positions, from a prompt that has room.
+void allow_for_text(BatchLimits& limits, const ModelConfig& config, int64_t length);
 
 // available_memory: bytes on the device.
 BuildOptions build_options(const Options& options, const FrozenLayers& frozen, const BatchLimits& limits, bool training,

@@ -118,6 +118,15 @@ void Trainer<Device>::plan_steps() {
     // Evaluation fits the memory that training needs, unless a single one of its examples is longer.
     eval_batches_ = sequential_batches(eval_.examples, options_.batch_size, limits_.max_tokens);
     limits_.include(batch_limits(eval_.examples, eval_batches_));
+    // The answers have the same room whatever else is trained on.
+    for (const Example& example : shown_examples())
+        allow_for_text(limits_, setup_.config(), std::ssize(example.input_ids) + kAnswerRoom);
+}
+
+template <class Device>
+std::span<const Example> Trainer<Device>::shown_examples() const {
+    if (!exact_match_ || !setup_.tokenizer()) return {};
+    return std::span(eval_.examples).first(static_cast<size_t>(std::min(kAnswers, eval_.size())));
 }
 
 // Before anything is computed with them: files of one name may differ between hosts.
@@ -193,7 +202,6 @@ ordered_json Trainer<Device>::plan() {
 
 template <class Device>
 ordered_json Trainer<Device>::run(bool& stopped) {
-    terminal_.table("train_quaff train", option_rows(options_));
     stopped = false;
     ordered_json eval_after;
     try {
@@ -231,7 +239,8 @@ ordered_json Trainer<Device>::run(bool& stopped) {
     const ordered_json after = answers();
     for (size_t i = 0; i < after.size() && i < state_.answers_before.size(); ++i)
         compared.push_back({eval_.texts[i], state_.answers_before[i], after[i]});
-    report_.summary(result, compared);
+    const bool has_own = options_.chat_template == "none" && train_.has_conversations;
+    report_.summary(result, compared, has_own ? "auto" : options_.chat_template);
     return result;
 }
 
@@ -258,6 +267,8 @@ void Trainer<Device>::prepare() {
     peak_ = {peaks[0], peaks[1]};
     const std::string& adapter = resumed_from_.empty() ? options_.adapter : resumed_from_;
     frozen_ = resolve_frozen_layers(setup_, device_, adapter, train_.examples, progress());
+    // Not before every file was read: what is wrong with one of them shall not stand below forty options.
+    terminal_.table("train_quaff train", option_rows(options_));
     const BuildOptions build = build_options(options_, frozen_, limits_, /*training=*/true, device_.available_memory());
     model_ = build_model(setup_, device_, frozen_, build);
     if (!resumed_from_.empty()) read_moments(resumed_from_, *model_);
@@ -461,6 +472,7 @@ Evaluation Trainer<Device>::evaluate_now(const std::string& when) {
     stop_if_asked();  // all ranks or none; progress() asks only those that have something to evaluate
     comm_.set_time_limit(kPatience);
     const Progress tell = progress();
+    terminal_.phase("evaluating " + counted(eval_.size(), "example"));
     const Evaluation evaluation =
         evaluate(*model_, eval_, eval_batches_, exact_match_,
                  [&](int64_t done, int64_t total) { tell("evaluating " + when, done, total); });
@@ -472,10 +484,9 @@ Evaluation Trainer<Device>::evaluate_now(const std::string& when) {
 template <class Device>
 ordered_json Trainer<Device>::answers() {
     ordered_json texts = ordered_json::array();
-    if (!exact_match_ || !setup_.tokenizer() || !comm_.is_first()) return texts;
+    if (!comm_.is_first()) return texts;
     const std::vector<int32_t> end = setup_.end_tokens();
-    for (int64_t i = 0; i < std::min(kAnswers, eval_.size()); ++i) {
-        const Example& example = eval_.examples[static_cast<size_t>(i)];
+    for (const Example& example : shown_examples()) {
         const std::vector<int32_t> made = generate(*model_, prompt_of(example), count_labelled(example) + kAnswerRoom,
                                                    end, {}, 0, [](int32_t) { return true; });
         texts.push_back(setup_.tokenizer()->decode(made, /*skip_special=*/true));

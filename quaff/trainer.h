@@ -21,6 +21,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -75,7 +76,8 @@ class Trainer {
     Evaluation evaluate_now(const std::string& when);
     // Throws unless all ranks hold the same adapters, moments and scales, to the bit.
     void check_ranks_agree();
-    // The model's own answers to the first evaluation examples.
+    // The evaluation examples to which the model's own answers are shown; none where no answer is short.
+    std::span<const Example> shown_examples() const;
     nlohmann::ordered_json answers();
 
     TrainingState state_now() const;

@@ -16,7 +16,6 @@
 #include "quaff/info.h"
 #include "quaff/merge.h"
 #include "quaff/ranks.h"
-#include "quaff/rope_table.h"
 #include "quaff/run_setup.h"
 #include "quaff/trainer.h"
 
@@ -128,6 +127,7 @@ int evaluate_verb(const Options& options, Terminal& terminal, const Device& devi
     const BuildOptions build = build_options(options, frozen, batch_limits(data.examples, batches), /*training=*/false,
                                              device.available_memory());
     const auto model = build_model(setup, device, frozen, build);
+    terminal.phase("evaluating " + counted(data.size(), "example"));
     const Evaluation evaluation = evaluate(*model, data, batches, exact_match,
                                            [&](int64_t done, int64_t total) { progress("evaluating", done, total); });
     terminal.result(concat(in_words(evaluation), " (", name_of(frozen.method), ", ",
@@ -160,12 +160,7 @@ int generate_verb(const Options& options, Terminal& terminal, const Device& devi
                 ", and the model has ", positions, " positions for it and the answer");
         limits.max_tokens = std::max(limits.max_tokens, length);
     }
-    limits.max_sequence_length = limits.max_tokens + options.max_new_tokens;
-    if (positions > 0) limits.max_sequence_length = std::min(limits.max_sequence_length, positions);
-    // Tokens go through the model one by one after the prompt, unless the text becomes a long one on the way
-    // (Generator).
-    const RopeTable rope(setup.config(), limits.max_sequence_length);
-    if (rope.is_long(limits.max_sequence_length) != rope.is_long(1)) limits.max_tokens = limits.max_sequence_length;
+    allow_for_text(limits, setup.config(), limits.max_tokens + options.max_new_tokens);
     limits.max_labelled = 1;
 
     const FrozenLayers frozen = resolve_frozen_layers(setup, device, options.adapter, {}, show_progress(terminal));

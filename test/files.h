@@ -12,11 +12,11 @@
 
 namespace test {
 
-// A new, empty directory that goes with the test.
+// A new, empty directory in `parent` that goes with the test.
 class TempDir {
   public:
-    TempDir() {
-        std::string name = (std::filesystem::temp_directory_path() / "train_quaff_XXXXXX").string();
+    explicit TempDir(const std::filesystem::path& parent = std::filesystem::temp_directory_path()) {
+        std::string name = (parent / "train_quaff_XXXXXX").string();
         if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot create " + name);
         path_ = name;
     }

@@ -338,11 +338,11 @@ void time_versions(const Shape& shape, const Options& options, const Device& dev
     }
 }
 
-// main() of a program. Exit status 1 where a version is wrong, 2 where the command line is.
+// main() of a program. Exit status 1 where a version is wrong.
 template <class... Operators>
 int run(int argc, char** argv, Program program) {
     let_threads_sleep(argv);  // as train_quaff does
-    try {
+    return exit_status([&] {
         program.on_cpu = true;
         Options options;
         if (!parse(argc, argv, program, options)) return 0;
@@ -367,13 +367,7 @@ int run(int argc, char** argv, Program program) {
         print_heading(options, describe(device));
         for (const Shape& shape : shapes) (time_versions<Operators>(shape, options, device, ceilings, flush), ...);
         return 0;
-    } catch (const UsageError& error) {
-        std::fprintf(stderr, "%s\n", error.what());
-        return 2;
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "%s\n", error.what());
-        return 1;
-    }
+    });
 }
 
 }  // namespace benchmark

@@ -221,10 +221,10 @@ void in_types(const Body&, const Measure& measure) {
         if (cuda::has_bf16(0)) measure.template operator()<cuda::bf16>();
 }
 
-// main() of a program. Exit status 1 where a version is wrong; what is thrown becomes a sentence.
+// main() of a program. Exit status 1 where a version is wrong.
 template <class Body>
 int run(int argc, char** argv, const Program& program, const Body& body) {
-    try {
+    return exit_status([&] {
         Options options;
         if (!parse(argc, argv, program, options)) return 0;
         const std::string no_gpu = cuda::why_no_gpu();
@@ -265,13 +265,7 @@ int run(int argc, char** argv, const Program& program, const Body& body) {
             time_in.template operator()<cuda::fp16>();
 #endif
         return 0;
-    } catch (const UsageError& error) {
-        std::fprintf(stderr, "%s\n", error.what());
-        return 2;
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "%s\n", error.what());
-        return 1;
-    }
+    });
 }
 
 }  // namespace benchmark

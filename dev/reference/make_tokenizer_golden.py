@@ -6,7 +6,8 @@ Every tokenizer is a directory as a model has it, trained here on the sentences 
 normalizers, pre-tokenizers, decoders, post-processors and added tokens are those of the model it is named after.
 golden.json holds the texts once and, for each tokenizer, the ids of every text, lists of ids and their decoded text,
 all computed by the `tokenizers` library. chat_templates.json holds the chat templates of models and what transformers
-renders with them. llama2.json holds checksums of the ids that the real LLaMA 2 tokenizer gives to real texts; it is
+renders with them. conversations.json holds the ids of whole conversations and what their assistant said, by transformers'
+own mask. llama2.json holds checksums of the ids that the real LLaMA 2 tokenizer gives to real texts; it is
 written where ../shared/reference has them.
 """
 
@@ -320,6 +321,9 @@ CHAT_TEMPLATES = {
     "mistral": ("mistral", "<s>", "</s>",
         "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + "
         "' [/INST]' }}{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token}}{% endif %}{% endfor %}"),
+    "mistral_0_1": ("mistral", "<s>", "</s>",
+        "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + "
+        "' [/INST]' }}{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token + ' ' }}{% endif %}{% endfor %}"),
     "mistral_0_3": ("mistral", "<s>", "</s>",
         '{%- if messages[0]["role"] == "system" %}{%- set system_message = messages[0]["content"] %}{%- set loop_messages = '
         'messages[1:] %}{%- else %}{%- set loop_messages = messages %}{%- endif %}{{- bos_token }}{%- for message in '
@@ -333,7 +337,11 @@ def chat_templates():
     user = {"role": "user", "content": "How many?\nTell me."}
     system = {"role": "system", "content": "Be brief."}
     answer = {"role": "assistant", "content": "ANSWER"}
-    takes_no_system = ("phi3_first", "mistral")
+    follow_up = {"role": "user", "content": "And in May?"}
+    last = {"role": "assistant", "content": "12 in May."}
+    takes_no_system = ("phi3_first", "mistral", "mistral_0_1")
+    # mistral_0_3 says the system message in a last user message alone: not at all where the assistant comes last.
+    drops_system = (*takes_no_system, "mistral_0_3")
     result = []
     for name, (family, bos, eos, template) in CHAT_TEMPLATES.items():
         tokens = {"eos_token": eos} | ({"bos_token": bos} if bos else {})
@@ -347,7 +355,54 @@ def chat_templates():
             "name": name, "family": family, "config": tokens | {"chat_template": template},
             "user": user["content"], "prompt": render(user), "conversation": render(user, answer, prompt=False),
             "system": system["content"],
-            "prompt_with_system": None if name in takes_no_system else render(system, user)})
+            "prompt_with_system": None if name in takes_no_system else render(system, user),
+            "follow_up": follow_up["content"], "last": last["content"],
+            "turns": render(user, answer, follow_up, last, prompt=False),
+            "turns_with_system":
+                None if name in drops_system else render(system, user, answer, follow_up, last, prompt=False)})
+    return result
+
+
+# The part of a template that says what the assistant said, and the same with the mask of transformers around it.
+ANSWERS = {
+    "smollm2": ("{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}",
+                "{{'<|im_start|>' + message['role'] + '\n'}}{% if message['role'] == 'assistant' %}{% generation %}"
+                "{{message['content'] + '<|im_end|>'}}{% endgeneration %}{% else %}{{message['content'] + '<|im_end|>'}}"
+                "{% endif %}{{'\n'}}"),
+    "llama3": ("{{ content }}",
+               "{% if message['role'] == 'assistant' %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}"
+               "{% generation %}{{ message['content'] | trim + '<|eot_id|>' }}{% endgeneration %}{% else %}{{ content }}"
+               "{% endif %}"),
+    "phi3": ("{{'<|assistant|>\n' + message['content'] + '<|end|>\n'}}",
+             "{{'<|assistant|>\n'}}{% generation %}{{message['content'] + '<|end|>'}}{% endgeneration %}{{'\n'}}"),
+    "llama2": ("{{ ' '  + content.strip() + ' ' + eos_token }}",
+               "{{ ' ' }}{% generation %}{{ content.strip() + ' ' + eos_token }}{% endgeneration %}"),
+}
+
+
+def conversations():
+    messages = [{"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "How many clips did Natalia sell in April?\nTell me."},
+                {"role": "assistant", "content": "She sold 48 clips."},
+                {"role": "user", "content": "And in May?"},
+                {"role": "assistant", "content": "48/2 = 24 clips,\n\nhalf as many."},
+                {"role": "user", "content": "  Größe?  "},
+                {"role": "assistant", "content": "clips"}]
+    result = []
+    for name, (plain, masked) in ANSWERS.items():
+        _, bos, eos, template = CHAT_TEMPLATES[name]
+        assert template.count(plain) == 1, name
+        tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(OUT / name / "tokenizer.json"), bos_token=bos, eos_token=eos)
+        cases = []
+        for said in (messages, messages[1:], messages[:3], messages[1:5]):
+            text = tokenizer.apply_chat_template(said, chat_template=template, tokenize=False)
+            assert text == tokenizer.apply_chat_template(said, chat_template=template.replace(plain, masked), tokenize=False)
+            encoded = tokenizer.apply_chat_template(said, chat_template=template.replace(plain, masked), tokenize=True,
+                                                    return_dict=True, return_assistant_tokens_mask=True)
+            mask = encoded["assistant_masks"]
+            end = len(mask) - mask[::-1].index(1)  # behind the last answer there is nothing to learn
+            cases.append({"messages": said, "ids": encoded["input_ids"][:end], "mask": mask[:end]})
+        result.append({"name": name, "chat_template": template, "eos_token": eos, "cases": cases})
     return result
 
 
@@ -399,6 +454,7 @@ def main():
         result["tokenizers"][name] = golden(directory, sentencepiece_model(directory, legacy), texts)
     write("golden.json", result)
     write("chat_templates.json", chat_templates())
+    write("conversations.json", conversations())
     if SHARED.exists():
         write("llama2.json", real_llama2())
 

@@ -13,6 +13,19 @@ int compute_capability(int index) {
     return 10 * major + minor;
 }
 
+// CUDA reports a driver that is missing and one that is too old as the same error.
+std::string what_driver_lacks() {
+    const auto text = [](int version) { return concat(version / 1000, '.', version % 1000 / 10); };
+    int driver = 0, runtime = 0;
+    // The newest CUDA that the driver can run; 0: there is none.
+    if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
+        return "there is no NVIDIA driver here (a container needs to be given it: docker run --gpus all)";
+    CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
+    return concat("the NVIDIA driver is too old: it can run CUDA ", text(driver),
+                  ", and this program was built with CUDA ", text(runtime),
+                  "; update the driver, or build with the older CUDA");
+}
+
 }  // namespace
 
 std::string why_no_gpu(int index) {
@@ -20,8 +33,7 @@ std::string why_no_gpu(int index) {
     const cudaError_t error = cudaGetDeviceCount(&count);
     if (error != cudaSuccess) {
         cudaGetLastError();  // it has been told; a later launch shall not report it again
-        if (error == cudaErrorInsufficientDriver)
-            return "the NVIDIA driver is missing or too old for this program's CUDA (nvidia-smi shows its version)";
+        if (error == cudaErrorInsufficientDriver) return what_driver_lacks();
         if (error != cudaErrorNoDevice) return concat("CUDA does not start: ", cudaGetErrorString(error));
     }
     if (count == 0) return "no NVIDIA GPU is visible (nvidia-smi shows which the driver sees)";

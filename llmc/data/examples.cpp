@@ -42,8 +42,12 @@ void check_ids(const std::vector<int32_t>& ids, int64_t vocab_size) {
 
 class ExampleMaker {
   public:
-    ExampleMaker(const TextEncoding& encoding, const ExampleOptions& options, const PromptTemplate& prompt_template)
-        : encoding_(encoding), options_(options), prompt_template_(prompt_template) {}
+    ExampleMaker(const TextEncoding& encoding, const ExampleOptions& options, const PromptTemplate& prompt_template,
+                 const ConversationTemplate& conversation_template)
+        : encoding_(encoding),
+          options_(options),
+          prompt_template_(prompt_template),
+          conversation_template_(conversation_template) {}
 
     Made make(Record& record) const {
         Made made;
@@ -60,6 +64,9 @@ class ExampleMaker {
                 made.example.labels = std::move(record.labels);
                 made.fate = whole_too_long(made.example) ? Fate::too_long : Fate::kept;
                 break;
+            case Record::Kind::conversation:
+                made.fate = from_conversation(record, made.example);
+                break;
         }
         if (made.fate != Fate::kept) return made;
         const int64_t length = static_cast<int64_t>(made.example.input_ids.size());
@@ -75,21 +82,51 @@ class ExampleMaker {
     Fate from_pair(const Record& record, Example& example) const {
         auto [source, target] =
             prompt_template_ ? prompt_template_(record.source, record.target) : std::pair(record.source, record.target);
-        std::vector<int32_t> target_ids = encode(target);
-        append_eos(encoding_, target_ids);
-        std::vector<int32_t>& ids = example.input_ids;
-        // Without a source it is the target that may bring its own BOS.
-        if (!(source.empty() && starts_with_bos(encoding_, target_ids))) ids = encode_prompt(encoding_, source);
-        const size_t source_len = ids.size();
-        ids.insert(ids.end(), target_ids.begin(), target_ids.end());
-        check_ids(ids, options_.vocab_size);
-        example.labels = ids;
-        if (!options_.train_on_source) std::fill_n(example.labels.begin(), source_len, kIgnoreLabel);
-        if (!ids.empty()) example.labels.front() = kIgnoreLabel;
-
-        if (static_cast<int64_t>(source_len) > options_.source_max_len) return Fate::source_too_long;
-        if (static_cast<int64_t>(target_ids.size()) > options_.target_max_len) return Fate::target_too_long;
+        const int64_t source_len = lay_end_to_end({{std::move(source), std::move(target)}}, example);
+        if (source_len > options_.source_max_len) return Fate::source_too_long;
+        if (std::ssize(example.input_ids) - source_len > options_.target_max_len) return Fate::target_too_long;
         return Fate::kept;
+    }
+
+    Fate from_conversation(const Record& record, Example& example) const {
+        require(conversation_template_ != nullptr, "it holds a conversation, and there is no template for its text");
+        lay_end_to_end(conversation_template_(record.messages), example);
+        return whole_too_long(example) ? Fate::too_long : Fate::kept;
+    }
+
+    // Returns the number of tokens of the first source.
+    int64_t lay_end_to_end(const std::vector<Turn>& turns, Example& example) const {
+        std::vector<int32_t>& ids = example.input_ids;
+        const auto append = [&](const std::vector<int32_t>& part, bool labelled) {
+            ids.insert(ids.end(), part.begin(), part.end());
+            example.labels.resize(ids.size(), kIgnoreLabel);
+            if (labelled) std::ranges::copy(part, example.labels.end() - std::ssize(part));
+        };
+        int64_t first_source = 0;
+        for (size_t i = 0; i < turns.size(); ++i) {
+            std::vector<int32_t> target = encode(turns[i].target);
+            if (i + 1 == turns.size()) append_eos(encoding_, target);
+            if (i > 0) {
+                append(encode_behind(turns[i - 1].target, turns[i].source), options_.train_on_source);
+            } else if (!(turns[i].source.empty() && starts_with_bos(encoding_, target))) {
+                // Without a source it is the target that may bring its own BOS.
+                append(encode_prompt(encoding_, turns[i].source), options_.train_on_source);
+                first_source = std::ssize(ids);
+            }
+            append(target, true);
+        }
+        check_ids(ids, options_.vocab_size);
+        if (!ids.empty()) example.labels.front() = kIgnoreLabel;
+        return first_source;
+    }
+
+    // The tokens of `text` behind those of `before`, or by itself where the two grow together.
+    std::vector<int32_t> encode_behind(const std::string& before, const std::string& text) const {
+        const std::vector<int32_t> known = encode(before);
+        std::vector<int32_t> both = encode(before + text);
+        if (both.size() < known.size() || !std::equal(known.begin(), known.end(), both.begin())) return encode(text);
+        both.erase(both.begin(), both.begin() + std::ssize(known));
+        return both;
     }
 
     Fate from_text(const Record& record, Example& example) const {
@@ -117,6 +154,7 @@ class ExampleMaker {
     const TextEncoding& encoding_;
     const ExampleOptions& options_;
     const PromptTemplate& prompt_template_;
+    const ConversationTemplate& conversation_template_;
 };
 
 // Encodes a chunk in parallel and appends it in order.
@@ -139,6 +177,7 @@ void append_examples(std::vector<Record>& records, const ExampleMaker& maker, bo
     for (size_t i = 0; i < records.size(); ++i) {
         switch (made[i].fate) {
             case Fate::kept:
+                data.has_conversations |= records[i].kind == Record::Kind::conversation;
                 data.examples.push_back(std::move(made[i].example));
                 data.texts.push_back(std::move(made[i].text));
                 break;
@@ -204,13 +243,14 @@ int64_t Dataset::n_labelled() const {
 }
 
 Dataset read_examples(const std::string& path, const TextEncoding& encoding, const ExampleOptions& options,
-                      const PromptTemplate& prompt_template) {
+                      const PromptTemplate& prompt_template, const ConversationTemplate& conversation_template) {
     Dataset data;
-    const ExampleMaker maker(encoding, options, prompt_template);
+    const ExampleMaker maker(encoding, options, prompt_template, conversation_template);
     std::vector<Record> chunk;
     int64_t chunk_bytes = 0;
     SkippedRecords unreadable = read_records(path, {options.strict, options.vocab_size}, [&](Record&& record) {
         chunk_bytes += static_cast<int64_t>(record.source.size() + record.target.size() + 8 * record.input_ids.size());
+        for (const Message& message : record.messages) chunk_bytes += std::ssize(message.content);
         chunk.push_back(std::move(record));
         if (chunk_bytes < kChunkBytes && chunk.size() < kChunkRecords) return;
         append_examples(chunk, maker, options.strict, data);
@@ -269,6 +309,7 @@ std::pair<Dataset, Dataset> split(Dataset all, double fraction, uint64_t seed) {
     };
     move_to(train, parts.train);
     move_to(eval, parts.eval);
+    train.has_conversations = eval.has_conversations = all.has_conversations;
     train.dropped = all.dropped;
     train.skipped = std::move(all.skipped);
     return {std::move(train), std::move(eval)};

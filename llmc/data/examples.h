@@ -3,10 +3,13 @@
 //   pair    ids = [BOS] encode(source) encode(target) EOS      loss on the target and EOS (train_on_source: and source)
 //   text    ids = [BOS] encode(text) EOS                       loss on all but BOS
 //   tokens  ids and labels as the file has them
+//   conversation   ids = [BOS] encode(source 1) encode(target 1) encode(source 2) .. encode(target n) EOS, the texts as
+//           the chat template lays them out                   loss on every target and EOS (train_on_source: on all)
 //
 // Source and target are encoded apart, so that the boundary between them is one between tokens (QLoRA, Dettmers et al.
-// 2023, does the same). BOS is there when the tokenizer adds one, unless the text already starts with it; EOS is not
-// doubled when the text already ends in it. The first token of a sequence is predicted by nothing and has no loss.
+// 2023, does the same); the source of a later turn as it reads behind the target before it, whose last token may take
+// white space that follows. BOS is there when the tokenizer adds one, unless the text already starts with it; EOS is
+// not doubled when the text already ends in it. The first token of a sequence is predicted by nothing and has no loss.
 #pragma once
 
 #include <cstdint>
@@ -35,9 +38,13 @@ struct TextEncoding {
 using PromptTemplate =
     std::function<std::pair<std::string, std::string>(const std::string& source, const std::string& target)>;
 
+// The text of a conversation; throws Error where there is no template to lay it out by. Called from several threads at
+// once.
+using ConversationTemplate = std::function<std::vector<Turn>(std::span<const Message> messages)>;
+
 struct ExampleOptions {
     int64_t source_max_len = 512;  // tokens, BOS included; longer examples are dropped
-    int64_t target_max_len = 512;  // tokens, EOS included. Without a source their sum bounds the whole example
+    int64_t target_max_len = 512;  // tokens, EOS included. Their sum bounds text, tokens and conversations as a whole
     bool train_on_source = false;
     int64_t vocab_size = 0;     // every id must be below; 0: unknown
     int64_t max_positions = 0;  // no example may be longer; 0: unknown
@@ -53,7 +60,8 @@ struct Dropped {
     std::string describe() const;  // "3 with a source of more than ..." or "none"
 };
 
-// Source and target as the file has them, before any template; a record of text has no source, one of tokens neither.
+// Source and target as the file has them, before any template; a record of text has no source, one of tokens or of
+// several turns neither.
 struct SourceTarget {
     std::string source, target;
 };
@@ -63,6 +71,7 @@ struct Dataset {
     std::vector<SourceTarget> texts;  // of each example
     Dropped dropped;
     SkippedRecords skipped;
+    bool has_conversations = false;
 
     int64_t size() const { return static_cast<int64_t>(examples.size()); }
     int64_t n_tokens() const;
@@ -71,7 +80,8 @@ struct Dataset {
 
 // Throws Error when not one example is left.
 Dataset read_examples(const std::string& path, const TextEncoding& encoding, const ExampleOptions& options,
-                      const PromptTemplate& prompt_template = nullptr);
+                      const PromptTemplate& prompt_template = nullptr,
+                      const ConversationTemplate& conversation_template = nullptr);
 
 // [BOS] encode(source): what generation continues. The same ids an example of this source starts with.
 std::vector<int32_t> encode_prompt(const TextEncoding& encoding, std::string_view source);

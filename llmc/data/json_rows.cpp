@@ -10,7 +10,7 @@
 namespace llmc {
 namespace {
 
-// Rows are flat; columns that nobody reads may hold a tree, within reason.
+// Rows are flat but for the messages of a conversation; columns that nobody reads may hold a tree, within reason.
 constexpr int kMaxDepth = 100;
 
 // "[json.exception.parse_error.101] parse error at line 1, column 9: syntax error ..., last read: '...'" in our words.
@@ -62,6 +62,11 @@ class RowCollector {
     }
     bool number_float(double, const std::string& number) { return value(Field::Type::other, number.substr(0, 40)); }
     bool string(std::string& text) {
+        if (part_ != Part::none && depth_ == depth_of_rows_ + 3) {
+            (part_ == Part::role ? message_.role : message_.content) = std::move(text);
+            (part_ == Part::role ? has_role_ : has_content_) = true;
+            return true;
+        }
         if (in_row_ && depth_ == depth_of_rows_ + 1) {
             fields_.back().type = Field::Type::text;
             fields_.back().text = std::move(text);
@@ -71,13 +76,23 @@ class RowCollector {
     }
     bool binary(nlohmann::json::binary_t&) { return true; }
     bool key(std::string& name) {
-        if (in_row_ && depth_ == depth_of_rows_ + 1) fields_.emplace_back().name = std::move(name);
+        if (in_row_ && depth_ == depth_of_rows_ + 1)
+            fields_.emplace_back().name = std::move(name);
+        else if (in_message_ && depth_ == depth_of_rows_ + 3)
+            part_ = name == "role" || name == "from"       ? Part::role
+                    : name == "content" || name == "value" ? Part::content
+                                                           : Part::none;
         return true;
     }
     bool start_object(size_t) {
         if (depth_ == depth_of_rows_) {
             in_row_ = true;
             fields_.clear();
+        } else if (message_begins()) {
+            fields_.back().type = Field::Type::messages;
+            message_ = {};
+            has_role_ = has_content_ = false;
+            in_message_ = true;
         } else {
             value(Field::Type::other, "an object");
         }
@@ -85,6 +100,7 @@ class RowCollector {
     }
     bool end_object() {
         --depth_;
+        if (in_message_ && depth_ == depth_of_rows_ + 2) end_message();
         if (!in_row_ || depth_ != depth_of_rows_) return true;
         in_row_ = false;
         row(std::move(fields_));
@@ -107,6 +123,35 @@ class RowCollector {
     }
 
   private:
+    enum class Part { none, role, content };
+
+    // Whether the object that begins is an element of a list of messages.
+    bool message_begins() const {
+        if (!in_row_ || depth_ != depth_of_rows_ + 2) return false;
+        const Field& field = fields_.back();
+        return field.type == Field::Type::messages ||
+               (field.type == Field::Type::ids && field.ids.empty() && holds_messages(field.name));
+    }
+
+    void end_message() {
+        in_message_ = false;
+        part_ = Part::none;
+        if (!has_role_ || !has_content_) {
+            bad_message(has_role_ ? R"(has no "content" (or "value") that is a string)"
+                                  : R"(has no "role" (or "from") that is a string)");
+        } else if (fields_.back().text.empty()) {
+            fields_.back().messages.push_back(std::move(message_));
+        }
+    }
+
+    // The first bad one is what is told; the others are not kept.
+    void bad_message(const std::string& problem) {
+        Field& field = fields_.back();
+        if (!field.text.empty()) return;
+        field.text = concat("message ", field.messages.size() + 1, " ", problem);
+        field.messages = {};
+    }
+
     bool descend() {
         if (++depth_ > kMaxDepth) too_deep();
         return true;
@@ -132,6 +177,8 @@ class RowCollector {
             Field& field = fields_.back();
             field.type = Field::Type::other;
             field.text = concat("a list with ", what, " at position ", field.ids.size());
+        } else if (in_row_ && depth_ == depth_of_rows_ + 2 && fields_.back().type == Field::Type::messages) {
+            bad_message("is " + what);
         }
         return true;
     }
@@ -140,6 +187,10 @@ class RowCollector {
     int depth_ = 0;
     bool in_row_ = false;
     std::vector<Field> fields_;
+    bool in_message_ = false;
+    Message message_;  // the one that is being read
+    Part part_ = Part::none;
+    bool has_role_ = false, has_content_ = false;
 };
 
 const std::string kTooDeep = concat("nested more than ", kMaxDepth, " deep; an example is a flat object");

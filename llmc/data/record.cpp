@@ -5,6 +5,7 @@
 #include <charconv>
 #include <limits>
 #include <optional>
+#include <span>
 
 #include "llmc/data/batch.h"
 #include "llmc/error.h"
@@ -14,7 +15,8 @@ namespace llmc {
 namespace {
 
 constexpr const char* kAcceptedColumns =
-    "input_ids (and labels), instruction (and input) and output, input and output, prompt and completion, question and "
+    "input_ids (and labels), messages, instruction (and input) and output, input and output, prompt and completion, "
+    "question and "
     "answer, or text";
 
 struct ColumnPair {
@@ -43,6 +45,8 @@ std::string what(const Field& field) {
             return "a string";
         case Field::Type::ids:
             return "a list of integers";
+        case Field::Type::messages:
+            return "a list of objects";
         case Field::Type::other:
             break;
     }
@@ -123,6 +127,45 @@ std::vector<int32_t> to_tokens(const char* name, const std::vector<int64_t>& ids
     return tokens;
 }
 
+// The role under the names that data sets have for it, "" when it is none.
+std::string known_role(std::string_view name) {
+    if (name == "system" || name == "user" || name == "assistant") return std::string(name);
+    return name == "human" ? "user" : name == "gpt" ? "assistant" : "";
+}
+
+std::vector<Message> take_messages(Field& field) {
+    const auto check = [&](bool ok, const auto&... problem) {
+        require(ok, "the field ", quoted(field.name), ": ", problem...);
+    };
+    check(field.text.empty(), field.text);
+    std::vector<Message> messages = std::move(field.messages);
+    check(!messages.empty(), "there is no message in it");
+    for (size_t i = 0, spoken = 0; i < messages.size(); ++i) {
+        std::string& role = messages[i].role;
+        const std::string known = known_role(role);
+        check(!known.empty(), "message ", i + 1, " has the role ", quoted(role),
+              ", but only system, user (human) and assistant (gpt) are known");
+        role = known;
+        if (i == 0 && role == "system") continue;
+        const char* due = spoken++ % 2 == 0 ? "user" : "assistant";
+        check(role == due, "message ", i + 1, " is the ", role, "'s, but the ", due,
+              "'s is due: user and assistant take turns, after one system message at most");
+    }
+    check(messages.back().role == "assistant", "its last message is the ", messages.back().role,
+          "'s, which nobody answers; end it with the assistant's");
+    return messages;
+}
+
+// A list of objects under one of the names of conversations, or an empty list; null when there is none.
+Field* find_messages(std::vector<Field>& fields) {
+    for (const char* name : {"messages", "conversations"}) {
+        Field* field = find(fields, name);
+        const bool empty_list = field && field->type == Field::Type::ids && field->ids.empty();
+        if (field && (field->type == Field::Type::messages || empty_list)) return field;
+    }
+    return nullptr;
+}
+
 // The mask is not needed, but a zero in it says that there is padding, which would be trained on.
 void check_no_padding(std::vector<Field>& fields) {
     const auto mask = take_ids(fields, "attention_mask");
@@ -146,6 +189,10 @@ std::string quoted(std::string_view text) {
     return clean + "\"";
 }
 
+bool holds_messages(std::string_view name) {
+    return name == "messages" || name == "conversations";
+}
+
 Record to_record(std::vector<Field> fields, int64_t vocab_size) {
     Record record;
     if (const auto ids = take_ids(fields, "input_ids")) {
@@ -157,6 +204,17 @@ Record to_record(std::vector<Field> fields, int64_t vocab_size) {
                 "; they are aligned one to one, -100 where there is no loss");
         record.labels = labels ? to_tokens("labels", *labels, vocab_size, true) : record.input_ids;
         check_no_padding(fields);
+        return record;
+    }
+    if (Field* field = find_messages(fields)) {
+        record.kind = Record::Kind::conversation;
+        record.messages = take_messages(*field);
+        const std::span<const Message> messages = record.messages;
+        const bool has_system = messages.front().role == "system";
+        if (const auto spoken = messages.subspan(has_system ? 1 : 0); spoken.size() == 2) {
+            record.source = spoken[0].content;
+            record.target = spoken[1].content;
+        }
         return record;
     }
     for (const auto& [source_name, target_name] : kColumnPairs) {

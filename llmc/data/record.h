@@ -5,6 +5,8 @@
 // labels, counts as absent.
 //
 //   input_ids [labels]             tokens, taken as they are; without labels every token is its own label
+//   messages, or conversations     a list of messages with role and content, or from and value: an optional system
+//                                  message, then user and assistant in turn, the assistant last
 //   instruction [input] output     source = instruction, or instruction + "\n" + input when input is not empty
 //   input output
 //   prompt completion
@@ -20,25 +22,33 @@
 #include <string_view>
 #include <vector>
 
+#include "llmc/conversation.h"
+
 namespace llmc {
 
-// A field as the file has it. `text` holds the string or, for `other`, what is there instead ("a number").
+// A field as the file has it. `text` holds the string or, for `other`, what is there instead ("a number"); for
+// `messages` what is wrong with one of them, or nothing.
 struct Field {
-    enum class Type { null, text, ids, other };
+    enum class Type { null, text, ids, messages, other };
     std::string name;
     Type type = Type::null;
     std::string text;
     std::vector<int64_t> ids;
+    std::vector<Message> messages;
 };
 
 struct Record {
-    enum class Kind { pair, text, tokens };
+    enum class Kind { pair, text, tokens, conversation };
     Kind kind = Kind::pair;
-    std::string source, target;              // pair: both; text: target
+    std::string source, target;              // pair, conversation of one turn: both; text: target
     std::vector<int32_t> input_ids, labels;  // tokens
+    std::vector<Message> messages;           // conversation
     int64_t index = 0;                       // in the file, from 0
     std::string where;                       // "train.jsonl:12" or, in a .json file, "train.json: record 12"
 };
+
+// Whether a list of objects under this name is a conversation.
+bool holds_messages(std::string_view name);
 
 // Ids must be below vocab_size; 0: unknown, any id that fits 32 bits will do. Throws Error without the place.
 Record to_record(std::vector<Field> fields, int64_t vocab_size);

@@ -60,18 +60,21 @@ ChatTemplate ChatTemplate::named(std::string_view name) {
         t.after_system_ = "\n\n";
         t.before_user_ = "### Instruction:\n";
         t.after_user_ = "\n\n### Response:\n";
+        t.between_ = "\n\n";
     } else if (name == "chatml") {
         t.before_system_ = "<|im_start|>system\n";
         t.after_system_ = "<|im_end|>\n";
         t.before_user_ = "<|im_start|>user\n";
         t.after_user_ = "<|im_end|>\n<|im_start|>assistant\n";
         t.end_of_turn_ = "<|im_end|>";
+        t.between_ = "\n";
     } else if (name == "llama2") {
         t.begin_ = "<s>[INST] ";
         t.before_system_ = "<<SYS>>\n";
         t.after_system_ = "\n<</SYS>>\n\n";
         t.after_user_ = " [/INST]";
         t.end_of_turn_ = " </s>";
+        t.between_ = t.begin_;
         t.trims_ = true;
     } else if (name == "llama3") {
         t.begin_ = "<|begin_of_text|>";
@@ -87,17 +90,20 @@ ChatTemplate ChatTemplate::named(std::string_view name) {
         t.before_user_ = "<|user|>\n";
         t.after_user_ = "<|end|>\n<|assistant|>\n";
         t.end_of_turn_ = "<|end|>";
+        t.between_ = "\n";
     } else if (name == "zephyr") {
         t.before_system_ = "<|system|>\n";
         t.after_system_ = "</s>\n";
         t.before_user_ = "<|user|>\n";
         t.after_user_ = "</s>\n<|assistant|>\n";
         t.end_of_turn_ = "</s>";
+        t.between_ = "\n";
     } else if (name == "mistral") {
         t.begin_ = "<s>[INST] ";
         t.after_system_ = "\n\n";
         t.after_user_ = " [/INST]";
         t.end_of_turn_ = "</s>";
+        t.between_ = "[INST] ";
     } else {
         throw UsageError(concat("There is no template ", describe(std::string(name)), ". Choose one of ", list(names()),
                                 ", or auto for the model's own."));
@@ -130,8 +136,9 @@ ChatTemplate ChatTemplate::recognise(std::string_view jinja, const std::string& 
         // changes from day to day is nothing to train on.
         t.before_system_ += "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
         t.default_system_ = "";
-    } else if (family == "mistral" && !has(" [/INST]")) {
-        t.after_user_ = "[/INST]";
+    } else if (family == "mistral") {
+        if (!has(" [/INST]")) t.after_user_ = "[/INST]";
+        if (has("eos_token + ' '")) t.between_.insert(0, " ");  // the first of them
     }
 
     // The family's BOS and EOS are written as this model spells them; BOS only where its template has it.
@@ -143,6 +150,7 @@ ChatTemplate ChatTemplate::recognise(std::string_view jinja, const std::string& 
         if (has(known)) t.begin_.insert(0, known);
     }
     if (has("bos_token")) t.begin_.insert(0, bos);
+    if (family == "llama2") t.between_ = t.begin_;  // every turn begins anew
     if (!eos.empty()) {
         for (std::string* text : {&t.after_system_, &t.after_user_, &t.end_of_turn_}) spell(*text, "</s>", eos);
     }
@@ -179,20 +187,44 @@ ChatTemplate ChatTemplate::of_model(const std::filesystem::path& directory) {
     return recognise(jinja, config.field("chat_template"), token("bos_token"), token("eos_token"));
 }
 
-std::string ChatTemplate::prompt(std::string_view user, std::string_view system) const {
+std::string_view ChatTemplate::said(std::string_view message) const {
+    return trims_ ? trim(message) : message;
+}
+
+std::string ChatTemplate::first_source(const std::optional<std::string_view>& system, std::string_view user) const {
     std::string text = begin_;
-    if (!system.empty() || default_system_) {
+    if (system || default_system_) {
         text += before_system_;
-        text += system.empty() ? std::string_view(*default_system_) : trims_ ? trim(system) : system;
+        text += system ? said(*system) : std::string_view(*default_system_);
         text += after_system_;
     }
     text += before_user_;
-    text += trims_ ? trim(user) : user;
+    text += said(user);
     return text + after_user_;
 }
 
+std::string ChatTemplate::prompt(std::string_view user, std::string_view system) const {
+    return first_source(system.empty() ? std::nullopt : std::optional(system), user);
+}
+
 std::pair<std::string, std::string> ChatTemplate::apply(std::string_view source, std::string_view target) const {
-    return {prompt(source), std::string(trims_ ? trim(target) : target) + end_of_turn_};
+    return {prompt(source), std::string(said(target)) + end_of_turn_};
+}
+
+std::vector<Turn> ChatTemplate::lay_out(std::span<const Message> messages) const {
+    std::optional<std::string_view> system;
+    if (!messages.empty() && messages.front().role == "system") {
+        system = messages.front().content;
+        messages = messages.subspan(1);
+    }
+    std::vector<Turn> turns;
+    for (; messages.size() >= 2; messages = messages.subspan(2)) {
+        const std::string &user = messages[0].content, &answer = messages[1].content;
+        turns.push_back(
+            {turns.empty() ? first_source(system, user) : concat(between_, before_user_, said(user), after_user_),
+             std::string(said(answer)) + end_of_turn_});
+    }
+    return turns;
 }
 
 }  // namespace llmc

@@ -1,15 +1,18 @@
 // Prompt templates: the text that a chat model expects around what its user says.
 //
 // The families are known by name and written down here; a model's own template, a Jinja program, is not run but
-// recognised by its markers. A conversation has one turn: an optional system message, the user's, and the answer.
+// recognised by its markers. A conversation is an optional system message, then the user and the assistant in turn.
 #pragma once
 
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "llmc/conversation.h"
 
 namespace llmc {
 
@@ -38,10 +41,17 @@ class ChatTemplate {
     // Source and target of an example, each with its part of the template.
     std::pair<std::string, std::string> apply(std::string_view source, std::string_view target) const;
 
+    // The text of a conversation: an optional system message, then user and assistant in turn, the assistant last.
+    std::vector<Turn> lay_out(std::span<const Message> messages) const;
+
   private:
-    // prompt = begin [before_system system after_system] before_user user after_user
+    std::string first_source(const std::optional<std::string_view>& system, std::string_view user) const;
+    std::string_view said(std::string_view message) const;
+
+    // begin [before_system system after_system] before_user user after_user answer end_of_turn
+    // { between before_user user after_user answer end_of_turn }
     std::string name_;
-    std::string begin_, before_system_, after_system_, before_user_, after_user_, end_of_turn_;
+    std::string begin_, before_system_, after_system_, before_user_, after_user_, end_of_turn_, between_;
     std::optional<std::string> default_system_;  // said when there is no system message; none: nothing is
     bool trims_ = false;                         // white space around messages is dropped
 };

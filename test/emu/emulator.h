@@ -45,7 +45,7 @@ struct Machine {
     int major = 8, minor = 0;         // compute capability
     size_t memory = size_t{8} << 30;  // of each device
     int multiprocessors = 4;
-    int driver_version = 13000, runtime_version = 13000;
+    int driver_version = 13000, runtime_version = 13000;  // no driver: 0
 
     // The n-th call from now of any runtime function (the first is 1) returns this error and does nothing else. Where
     // the failure lasts, so does every call after it, as on a GPU that has been lost.

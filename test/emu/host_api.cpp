@@ -266,8 +266,11 @@ const char* cudaGetErrorString(cudaError_t error) {
 }
 
 cudaError_t cudaGetDeviceCount(int* count) {
-    *count = machine().devices;
-    return call([] { return cudaSuccess; });
+    const Machine& here = machine();
+    // A driver runs programs of its own CUDA's major version and of older ones.
+    const bool driver_suffices = here.driver_version / 1000 >= here.runtime_version / 1000;
+    *count = driver_suffices ? here.devices : 0;
+    return call([&] { return driver_suffices ? cudaSuccess : cudaErrorInsufficientDriver; });
 }
 
 cudaError_t cudaDeviceGetPCIBusId(char* place, int length, int device) {

@@ -8,8 +8,6 @@
 #pragma once
 
 #include <sanitizer/allocator_interface.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cstddef>
@@ -17,11 +15,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <string>
 #include <string_view>
 
 #include "llmc/error.h"
+#include "test/files.h"
 
 namespace fuzz {
 
@@ -42,29 +39,10 @@ inline void on_free(const volatile void* pointer) {
     if (pointer) in_use -= static_cast<int64_t>(__sanitizer_get_allocated_size(const_cast<const void*>(pointer)));
 }
 
-// A new folder that is gone when the process ends; in memory where the system has such a place.
-class Folder {
-  public:
-    Folder() {
-        const std::filesystem::path parent =
-            std::filesystem::is_directory("/dev/shm") ? "/dev/shm" : std::filesystem::temp_directory_path();
-        std::string name = (parent / "train_quaff_fuzz_XXXXXX").string();
-        if (::mkdtemp(name.data()) == nullptr) std::abort();
-        path_ = name;
-    }
-    ~Folder() { std::filesystem::remove_all(path_); }
-    Folder(const Folder&) = delete;
-    Folder& operator=(const Folder&) = delete;
-
-    const std::filesystem::path& path() const { return path_; }
-    std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
-    std::filesystem::path write(std::string_view name, std::string_view content) const {
-        std::ofstream(path_ / name, std::ios::binary) << content;
-        return path_ / name;
-    }
-
-  private:
-    std::filesystem::path path_;
+// In memory where the system has such a place.
+struct Folder : test::TempDir {
+    Folder()
+        : TempDir(std::filesystem::is_directory("/dev/shm") ? "/dev/shm" : std::filesystem::temp_directory_path()) {}
 };
 
 // Runs `read` on an input of `size` bytes that lies ready for it.

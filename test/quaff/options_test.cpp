@@ -1,5 +1,6 @@
 #include "quaff/options.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -206,6 +207,52 @@ TEST_CASE("an option that the verb makes no use of is noticed on the command lin
     CHECK(parse_options({"eval", "--config", write_file("i.toml", "lora-r = 4\n")}).unused.empty());
 }
 
+TEST_CASE("--help lists what the verb uses and nothing else", "[options]") {
+    const auto help = [](const std::string& verb) { return parse_options({verb, "--help"}).help; };
+    // What a verb's help lists it takes, and what it does not list has no effect.
+    for (const char* verb : {"train", "calibrate", "eval", "generate", "merge", "tokenize", "info"}) {
+        const std::string listed = help(verb);
+        CAPTURE(verb);
+        for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{{"adapter", "a"},
+                                                                                          {"lora-r", "2"},
+                                                                                          {"batch-size", "2"},
+                                                                                          {"prompt", "p"},
+                                                                                          {"outliers", "o"},
+                                                                                          {"out", "d"},
+                                                                                          {"eval-steps", "1"},
+                                                                                          {"text", "t"},
+                                                                                          {"method", "quaff"},
+                                                                                          {"threads", "1"},
+                                                                                          {"scale-momentum", "0.5"}}) {
+            CAPTURE(name);
+            std::vector<std::string> arguments = {verb, "--data", "d", "--" + name, value};
+            const auto add_needed = [&](const std::string& of, const char* option) {
+                if (verb == of && name != option) arguments.insert(arguments.end(), {std::string("--") + option, "x"});
+            };
+            add_needed("generate", "prompt");
+            add_needed("merge", "adapter");
+            if (name == "text") arguments.erase(arguments.begin() + 1, arguments.begin() + 3);  // one or the other
+            const std::vector<std::string> unused = parse_options(arguments).unused;
+            const bool is_unused = std::ranges::any_of(
+                unused, [&](const std::string& told) { return told == name || told == name + " without --plan"; });
+            CHECK(mentions(listed, "  --" + name + " ") != is_unused);
+        }
+    }
+    CHECK(help("info").starts_with("train_quaff info [PATH] [options]: "));
+    CHECK(mentions(help("info"), "\n  PATH "));
+    CHECK(help("eval").starts_with("train_quaff eval [options]: "));
+    CHECK_FALSE(mentions(help("eval"), "PATH"));
+    CHECK(parse_options({"--help"}).help == help("train"));
+    CHECK(mentions(help("train"), "\nadapters:\n  --lora-r N"));
+    CHECK_FALSE(mentions(help("merge"), "adapters:"));  // no heading without an option
+}
+
+TEST_CASE("info uses what a training run takes with --plan only", "[options]") {
+    CHECK(parse_options({"info", "m", "--lora-r", "4"}).unused == std::vector<std::string>{"lora-r without --plan"});
+    CHECK(parse_options({"info", "--plan", "--model", "m", "--data", "d", "--lora-r", "4"}).unused.empty());
+    CHECK(parse_options({"info", "--plan", "--model", "m", "--data", "d", "--lora-r", "4"}).lora_r == 4);
+}
+
 TEST_CASE("an option that the verb makes no use of has no effect", "[options]") {
     const Options o = parse_options({"train", "--chat", "--prompt", "x"});
     CHECK_FALSE(o.chat);
@@ -219,7 +266,8 @@ TEST_CASE("full precision makes no use of outlier channels, and says so", "[opti
     CHECK(parse_options({"train", "--method", "fp", "--outliers", "o.json", "--lora-r", "4"}).unused ==
           std::vector<std::string>{"outliers with --method fp"});
     CHECK(parse_options({"train", "--outliers", "o.json"}).unused.empty());
-    CHECK(parse_options({"calibrate", "--method", "fp", "--outliers", "o.json"}).unused.empty());
+    CHECK(parse_options({"calibrate", "--method", "fp", "--outliers", "o.json"}).unused ==
+          std::vector<std::string>{"method"});
 }
 
 TEST_CASE("the demo's examples are not taken for another model's", "[options]") {

@@ -1,151 +1,21 @@
-// The program as a user meets it: arguments in, exit status, stdout and stderr out. The file of its main() is compiled
-// into this test under another name, so that every line between the shell and the model runs.
-#include <fcntl.h>
-#include <omp.h>
+// The program as a user meets it. The file of its main() is compiled into this test under another name, so that every
+// line between the shell and the model runs. program_training_test.cpp looks at training runs.
 #include <poll.h>
-#include <stdio_ext.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <set>
-#include <sstream>
 #include <thread>
 
 // What train_quaff.cu includes is included before its main() is renamed.
 #include "llmc/error.h"
 #include "quaff/options.h"
 #include "quaff/verbs.h"
-#include "test/catch.h"
-#include "test/files.h"
-#include "test/quaff/golden.h"
+#include "test/quaff/program.h"
 
-#ifdef LLMC_EMULATED
-#include "test/emu/emulator.h"
-#endif
-
-int train_quaff_main(int argc, char** argv);
 #define main train_quaff_main
 #include "train_quaff.cu"
 #undef main
 
-namespace {
-
-using golden::json;
-namespace fs = std::filesystem;
-
-// Sends a descriptor into a file for as long as it lives.
-class Redirection {
-  public:
-    Redirection(std::FILE* stream, const fs::path& path) : stream_(stream), saved_(::dup(::fileno(stream))) {
-        std::fflush(stream_);
-        const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-        REQUIRE(file >= 0);
-        ::dup2(file, ::fileno(stream_));
-        ::close(file);
-    }
-    ~Redirection() {
-        std::fflush(stream_);
-        __fpurge(stream_);  // what could not be written is not for the next one to write
-        std::clearerr(stream_);
-        ::dup2(saved_, ::fileno(stream_));
-        ::close(saved_);
-    }
-    Redirection(const Redirection&) = delete;
-    Redirection& operator=(const Redirection&) = delete;
-
-  private:
-    std::FILE* stream_;
-    int saved_;
-};
-
-struct Ending {
-    int status;
-    std::string out, err;
-
-    // The one JSON object that --json leaves on stdout.
-    json object() const {
-        INFO(err);
-        REQUIRE(std::count(out.begin(), out.end(), '\n') == 1);
-        return json::parse(out);
-    }
-};
-
-// The golden LLaMA, the batch of its first golden step as a data file, and a place to write to.
-struct Desk {
-    test::TempDir folder, streams;
-    fs::path golden_case = golden::directory("llama_gqa");
-    json numbers = llmc::read_json(golden_case / "golden.json");
-    std::string model = (golden_case / "model").string(), adapter = (golden_case / "adapter").string();
-    std::string data, out = folder / "run";
-
-    // On a machine without a GPU, unless a test says otherwise.
-    Desk() {
-#ifdef LLMC_EMULATED
-        emu::machine().devices = 0;
-#endif
-        const json& batch = numbers["batches"][0];
-        const std::vector<int> ids = batch["input_ids"], labels = batch["labels"], ends = batch["cu_seqlens"];
-        std::string lines;
-        for (size_t s = 0; s + 1 < ends.size(); s++) {
-            const auto part = [&](const std::vector<int>& all) {
-                return json(std::vector<int>(all.begin() + ends[s], all.begin() + ends[s + 1]));
-            };
-            lines += json{{"input_ids", part(ids)}, {"labels", part(labels)}}.dump() + "\n";
-        }
-        data = folder.write("data.jsonl", lines);
-    }
-
-#ifdef LLMC_EMULATED
-    ~Desk() {
-        emu::machine() = {};
-    }
-#endif
-
-    // Runs the program on one thread; `out` is what stands for stdout.
-    Ending run(std::vector<std::string> arguments, const fs::path& out = "") const {
-        arguments.insert(arguments.begin(), "train_quaff");
-        std::vector<char*> argv;
-        for (std::string& argument : arguments) argv.push_back(argument.data());
-        argv.push_back(nullptr);
-        const int threads = omp_get_max_threads();
-        omp_set_num_threads(1);
-        int status = -1;
-        {
-            const Redirection out_file(stdout, out.empty() ? streams / "out" : out), err_file(stderr, streams / "err");
-            status = train_quaff_main(static_cast<int>(arguments.size()), argv.data());
-        }
-        omp_set_num_threads(threads);
-        return {status, out.empty() ? test::read(streams / "out") : "", test::read(streams / "err")};
-    }
-
-    // The same with the model and data of this desk.
-    Ending run(const std::string& verb, const std::vector<std::string>& more) const {
-        std::vector<std::string> arguments = {verb, "--model", model, "--data", data, "--json"};
-        arguments.insert(arguments.end(), more.begin(), more.end());
-        return run(arguments);
-    }
-
-    std::set<std::string> files() const {
-        std::set<std::string> names;
-        for (const auto& entry : fs::recursive_directory_iterator(folder.path())) names.insert(entry.path());
-        return names;
-    }
-};
-
-bool mentions(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
-}
-
-std::set<std::string> keys(const json& object) {
-    std::set<std::string> names;
-    for (const auto& [name, value] : object.items()) names.insert(name);
-    return names;
-}
-
-const std::set<std::string> kEvaluationKeys = {"loss", "perplexity", "token_accuracy", "labelled_tokens", "examples"};
-
-}  // namespace
+using namespace program;
 
 TEST_CASE("the exit status is 0 when done, 1 when failed, 2 for wrong usage", "[program]") {
     const Desk desk;
@@ -198,40 +68,6 @@ TEST_CASE("eval prints the loss that transformers and PEFT give", "[program][gol
     REQUIRE(desk.run({"merge", "--model", desk.model, "--adapter", desk.adapter, "--out", merged}).status == 0);
     const json folded = desk.run({"eval", "--model", merged, "--data", desk.data, "--json"}).object();
     CHECK(folded["loss"].get<double>() == Approx(loss).epsilon(1e-5));  // W + BA rounded to fp32 once more
-}
-
-TEST_CASE("train takes the golden step and says what it did", "[program][golden]") {
-    const Desk desk;
-    const Ending ending = desk.run(
-        "train", {"--method", "fp", "--adapter", desk.adapter, "--lora-dropout", "0", "--batch-size", "3",
-                  "--max-steps", "4", "--learning-rate", "0.001", "--eval-data", desk.data, "--out", desk.out});
-    INFO(ending.err);
-    REQUIRE(ending.status == 0);
-    const json result = ending.object();
-    for (const char* field :
-         {"steps", "loss", "eval_before", "eval_after", "tokens_per_second", "peak_memory_bytes", "adapter"})
-        CHECK(result.contains(field));
-    CHECK(result["steps"] == 4);
-    CHECK(keys(result["eval_before"]) == kEvaluationKeys);
-    CHECK(keys(result["eval_after"]) == kEvaluationKeys);
-    CHECK(result["tokens_per_second"].get<double>() > 0);
-    CHECK(result["peak_memory_bytes"].get<int64_t>() > 0);
-    const double before = result["eval_before"]["loss"], after = result["eval_after"]["loss"];
-    CHECK(before == Approx(desk.numbers["losses"][0].get<double>()).epsilon(1e-5));
-    CHECK(after < before);
-
-    std::istringstream log(test::read(fs::path(desk.out) / "log.jsonl"));
-    std::vector<json> steps;
-    for (std::string line; std::getline(log, line);)
-        if (const json entry = json::parse(line); entry.contains("grad_norm")) steps.push_back(entry);
-    REQUIRE(steps.size() == 4);
-    CHECK(steps[0]["loss"].get<double>() == Approx(desk.numbers["losses"][0].get<double>()).epsilon(1e-5));
-    CHECK(steps[0]["grad_norm"].get<double>() == Approx(desk.numbers["grad_norms"][0].get<double>()).epsilon(1e-4));
-    CHECK(steps[3]["loss"].get<double>() == Approx(result["loss"].get<double>()).epsilon(1e-8));  // nine digits
-
-    // The adapter is all there is to keep. The file holds fp32 and the batches are the same.
-    const json again = desk.run("eval", {"--adapter", result["adapter"]}).object();
-    CHECK(again["loss"].get<double>() == Approx(after).epsilon(1e-6));
 }
 
 TEST_CASE("calibrate prints the file it writes, and training takes it", "[program]") {
@@ -323,62 +159,6 @@ TEST_CASE("a model that has nothing to say is noticed", "[program]") {
     }
 }
 
-TEST_CASE("--show-tokens leaves one JSON object too", "[program]") {
-    const Desk desk;
-    const Ending ending = desk.run("train", {"--show-tokens", "5"});
-    CHECK(ending.object() == json{{"shown", 3}});
-    CHECK(mentions(ending.err, "example 0: "));
-}
-
-TEST_CASE("training goes on with the rank, alpha and targets of its adapter", "[program]") {
-    const Desk desk;
-    const json config = llmc::read_json(fs::path(desk.adapter) / "adapter_config.json");
-    const auto train = [&](const std::vector<std::string>& more) {
-        std::vector<std::string> all = {"--method", "fp",    "--adapter", desk.adapter,   "--max-steps",
-                                        "1",        "--out", desk.out,    "--eval-split", "0"};
-        all.insert(all.end(), more.begin(), more.end());
-        return desk.run("train", all);
-    };
-    for (const auto& [name, value] :
-         {std::pair("--lora-r", "3"), std::pair("--lora-alpha", "0.5"), std::pair("--target-modules", "q_proj")}) {
-        const Ending refused = train({name, value});
-        CHECK(refused.status == 2);
-        CHECK(mentions(refused.err, std::string(name) + " " + value + ": the adapter " + desk.adapter + " has "));
-        CHECK(desk.files() == std::set<std::string>{desk.data});
-    }
-    const Ending agreed = train({"--lora-r", config["r"].dump()});
-    INFO(agreed.err);
-    REQUIRE(agreed.status == 0);
-    CHECK(mentions(test::read(fs::path(desk.out) / "config.toml"), "lora-r = " + config["r"].dump() + "\n"));
-    const Ending untold = train({});
-    REQUIRE(untold.status == 0);
-    const std::string toml = test::read(fs::path(desk.out) / "config.toml");
-    CHECK(mentions(toml, "lora-r = " + config["r"].dump() + "\n"));
-    CHECK(mentions(toml, "lora-alpha = " + config["lora_alpha"].dump() + "\n"));
-    REQUIRE(config["target_modules"].size() == 7);
-    CHECK(mentions(toml, "target-modules = \"all-linear\"\n"));
-}
-
-TEST_CASE("the end of a training run says how to go on, --quiet only what came out", "[program]") {
-    const Desk desk;
-    std::vector<std::string> arguments = {"train",  "--model",      desk.model, "--data", desk.data, "--method",
-                                          "fp",     "--max-steps",  "1",        "--out",  desk.out,  "--template",
-                                          "chatml", "--eval-split", "0"};
-    const std::string with = "--model " + desk.model + " --adapter " + desk.out + "/adapter";
-    const Ending told = desk.run(arguments);
-    INFO(told.err);
-    REQUIRE(told.status == 0);
-    CHECK(mentions(told.out, "generate " + with + " --template chatml --prompt"));
-    CHECK(mentions(told.out, "eval " + with + " --template chatml --data FILE"));
-    CHECK(mentions(told.out, "merge " + with + " --out DIR"));
-    CHECK(mentions(told.out, "\n1 step, "));
-    arguments.push_back("--quiet");
-    const Ending quiet = desk.run(arguments);
-    CHECK(quiet.out.starts_with("1 step, "));
-    CHECK(quiet.out.ends_with("the adapter is in " + desk.out + "/adapter\n"));
-    CHECK(std::ranges::count(quiet.out, '\n') == 2);
-}
-
 TEST_CASE("eval with a training run's config.toml evaluates its evaluation data", "[program]") {
     const Desk desk;
     const std::string other = desk.folder.write("train.jsonl", R"({"input_ids": [1, 2, 3, 4, 5]})");
@@ -414,17 +194,6 @@ TEST_CASE("what cannot be written to stdout makes the run a failed one", "[progr
     head.join();
     CHECK(left.status == 0);
     CHECK(left.err == desk.run(generate).err);  // at most what the same call says anyway: which device it takes
-}
-
-TEST_CASE("--plan prints the memory and writes nothing", "[program]") {
-    const Desk desk;
-    for (const std::string verb : {"train", "info"}) {
-        const Ending ending = desk.run(verb, {"--plan", "--out", desk.out});
-        INFO(ending.err);
-        CHECK(ending.status == 0);
-        CHECK(ending.object()["total_bytes"].get<int64_t>() > 0);
-        CHECK(desk.files() == std::set<std::string>{desk.data});
-    }
 }
 
 #ifdef LLMC_EMULATED

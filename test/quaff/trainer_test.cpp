@@ -42,6 +42,10 @@ TEST_CASE("a resumed run leaves the same adapter, byte for byte", "[trainer]") {
         CHECK(shop.log("parts") == before);
         CHECK(before.front()["step"] == 0);
         CHECK(before.back().contains("eval_loss"));
+        // What a run that took no step says of its speed is that it took none.
+        const std::string told = small::read_text(shop.folder / "terminal.txt");
+        CHECK(told.find("10 steps, all taken before: there was nothing left to do, peak memory ") != std::string::npos);
+        CHECK(told.find(" 0 tokens/s") == std::string::npos);
     }
     SECTION("the newest checkpoint is damaged: the one before is used") {
         shop.run("torn", with({"--max-steps", "6", "--save-steps", "2"}));

@@ -76,6 +76,21 @@ TEST_CASE("a program without code for a GPU says how to build it", "[cuda][devic
     CHECK(cudaPeekAtLastError() == cudaSuccess);
 }
 
+TEST_CASE("a missing driver and an old one are told apart", "[cuda][device]") {
+    emu::machine().driver_version = 0;
+    CHECK(cuda::why_no_gpu() ==
+          "there is no NVIDIA driver here (a container needs to be given it: docker run --gpus all)");
+    emu::machine().driver_version = 12040;
+    CHECK(cuda::why_no_gpu() ==
+          "the NVIDIA driver is too old: it can run CUDA 12.4, and this program was built with CUDA 13.0; update the "
+          "driver, or build with the older CUDA");
+    CHECK(cuda::count_gpus() == 0);
+    emu::machine().driver_version = 13010;  // newer than the program
+    CHECK(cuda::why_no_gpu().empty());
+    emu::machine() = {};
+    CHECK(cudaPeekAtLastError() == cudaSuccess);
+}
+
 TEST_CASE("a GPU whose memory others have taken is told of as such", "[cuda][device]") {
     emu::machine().memory = size_t{20} << 20;
     CHECK(cuda::why_no_gpu().ends_with(" are free (nvidia-smi shows what else runs there)"));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "llmc/error.h"
 #include "test/catch.h"
@@ -175,6 +176,86 @@ TEST_CASE("lengths: source with BOS, target with EOS, tokens and text by the sum
     CHECK(fate(R"({"input_ids": [1, 2, 3, 4, 5, 6]})") ==
           "1 longer than --source-max-len and --target-max-len together");
     CHECK(Dropped{}.describe() == "none");
+}
+
+namespace {
+
+// <user>answer</s>, after [system] where there is one.
+std::vector<Turn> in_brackets(std::span<const Message> messages) {
+    std::vector<Turn> turns;
+    std::string before;
+    for (const Message& message : messages) {
+        if (message.role == "system") before = "[" + message.content + "]";
+        if (message.role == "user") before += "<" + message.content + ">";
+        if (message.role == "assistant") turns.push_back({std::exchange(before, ""), message.content + "</s>"});
+    }
+    return turns;
+}
+
+const std::string kChat =
+    R"({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"},)"
+    R"( {"role": "assistant", "content": "a"}, {"role": "user", "content": "v"}, {"role": "assistant", "content": "b"}]})";
+
+Dataset read_chat(const std::string& content, const ExampleOptions& options = {},
+                  const TextEncoding& encoding = kLlama) {
+    const TempFile file("a.jsonl", content);
+    return read_examples(file.path(), encoding, options, nullptr, in_brackets);
+}
+
+}  // namespace
+
+TEST_CASE("every answer of a conversation is in the loss, with what ends it", "[data][examples]") {
+    const Ints ids = {kBos, '[', 's', ']', '<', 'u', '>', 'a', kEos, '<', 'v', '>', 'b', kEos};
+    const Example example = only(read_chat(kChat));
+    CHECK(example.input_ids == ids);
+    CHECK(example.labels == Ints{-100, -100, -100, -100, -100, -100, -100, 'a', kEos, -100, -100, -100, 'b', kEos});
+    ExampleOptions options;
+    options.train_on_source = true;
+    const Example all = only(read_chat(kChat, options));
+    CHECK(all.input_ids == ids);
+    CHECK(std::equal(all.labels.begin() + 1, all.labels.end(), ids.begin() + 1));
+    CHECK(all.labels[0] == -100);
+}
+
+TEST_CASE("a source behind an answer is encoded as it reads there", "[data][examples]") {
+    // As Phi-3's: a special token takes the brackets that follow it along.
+    const TextEncoding greedy = {[](std::string_view text) {
+                                     Ints ids;
+                                     for (const int32_t id : encode_bytes(text))
+                                         if (id != '<' || ids.empty() || ids.back() != kEos) ids.push_back(id);
+                                     return ids;
+                                 },
+                                 kBos, kEos, true};
+    CHECK(only(read_chat(kChat, {}, greedy)).input_ids ==
+          Ints{kBos, '[', 's', ']', '<', 'u', '>', 'a', kEos, 'v', '>', 'b', kEos});
+    // Where answer and source would grow together the cut is kept: here each call ends in the length of its text.
+    const TextEncoding counting = {[](std::string_view text) {
+                                       Ints ids = encode_bytes(text);
+                                       ids.push_back(static_cast<int32_t>(text.size()));
+                                       return ids;
+                                   },
+                                   kBos, kEos, true};
+    CHECK(only(read_chat(kChat, {}, counting)).input_ids ==
+          Ints{kBos, '[', 's', ']', '<', 'u', '>', 6, 'a', kEos, 5, '<', 'v', '>', 3, 'b', kEos, 5, kEos});
+}
+
+TEST_CASE("conversations: lengths, texts, and where there is no template", "[data][examples]") {
+    ExampleOptions options;
+    options.source_max_len = 8;
+    options.target_max_len = 6;  // 14 tokens together
+    CHECK(read_chat(kChat, options).size() == 1);
+    options.target_max_len = 5;
+    const std::string short_one =
+        R"({"conversations": [{"from": "human", "value": "u"}, {"from": "gpt", "value": "a"}]})";
+    const Dataset data = read_chat(kChat + "\n" + short_one, options);
+    CHECK(data.dropped.too_long == 1);
+    CHECK(data.has_conversations);
+    REQUIRE(data.texts.size() == 1);
+    CHECK(data.texts[0].source == "u");
+    CHECK(data.texts[0].target == "a");
+    CHECK(read_chat(kChat).texts[0].source.empty());
+    CHECK_FALSE(read(R"({"text": "a"})").has_conversations);
+    CHECK(error_of(kChat) == "a.jsonl:1: it holds a conversation, and there is no template for its text");
 }
 
 TEST_CASE("examples with nothing to learn are dropped and counted", "[data][examples]") {

@@ -113,6 +113,68 @@ TEST_CASE("where several sets are complete the first of the list is taken", "[da
     check_pair(records[7], "n", "o");
 }
 
+TEST_CASE("conversations are read in both ways of writing them", "[data][reader]") {
+    const std::vector<std::string> rows = {
+        R"({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "u", "x": [1, {"role": 2}]},
+            {"content": "a", "role": "assistant"}], "text": "not this"})",
+        R"({"conversations": [{"from": "system", "value": "s"}, {"from": "human", "value": "u"},
+            {"from": "gpt", "value": "a"}], "id": 3})"};
+    for (std::string row : rows) {
+        std::erase(row, '\n');
+        for (const std::string& file : {row, "[" + row + "]"}) {
+            const std::vector<Record> records = read(file.front() == '[' ? "a.json" : "a.jsonl", file);
+            REQUIRE(records.size() == 1);
+            CHECK(records[0].kind == Record::Kind::conversation);
+            const std::vector<Message>& messages = records[0].messages;
+            REQUIRE(messages.size() == 3);
+            const char* const expected[][2] = {{"system", "s"}, {"user", "u"}, {"assistant", "a"}};
+            for (size_t i = 0; i < 3; ++i) {
+                CHECK(messages[i].role == expected[i][0]);
+                CHECK(messages[i].content == expected[i][1]);
+            }
+            CHECK(records[0].source == "u");
+            CHECK(records[0].target == "a");
+        }
+    }
+    // What goes by one of the names and is no list of objects is a column like another.
+    check_pair(read("a.jsonl", R"({"messages": [1, 2], "conversations": 3, "input": "i", "output": "o"})")[0], "i",
+               "o");
+}
+
+TEST_CASE("a conversation that cannot be used says what is wrong with it", "[data][reader]") {
+    const auto problem = [](const std::string& messages) {
+        const std::string message = error_of("a.jsonl", "{\"text\": \"fine\"}\n{\"messages\": [" + messages + "]}");
+        expect_start(message, "a.jsonl:2: the field \"messages\": ");
+        return message.substr(std::string("a.jsonl:2: the field \"messages\": ").size());
+    };
+    const std::string user = R"({"role": "user", "content": "u"})",
+                      assistant = R"({"role": "assistant", "content": "a"})",
+                      system = R"({"role": "system", "content": "s"})";
+    CHECK(problem("") == "there is no message in it");
+    CHECK(problem(user) == "its last message is the user's, which nobody answers; end it with the assistant's");
+    CHECK(problem(system) == "its last message is the system's, which nobody answers; end it with the assistant's");
+    CHECK(problem(assistant) ==
+          "message 1 is the assistant's, but the user's is due: user and assistant take turns, after one system "
+          "message at "
+          "most");
+    expect_start(problem(user + "," + user), "message 2 is the user's, but the assistant's is due");
+    expect_start(problem(system + "," + system), "message 2 is the system's, but the user's is due");
+    expect_start(problem(user + "," + assistant + "," + assistant),
+                 "message 3 is the assistant's, but the user's is due");
+    CHECK(problem(user + R"(,{"role": "tool", "content": "t"})") ==
+          "message 2 has the role \"tool\", but only system, user (human) and assistant (gpt) are known");
+    CHECK(problem(user + R"(,{"role": "assistant", "content": null, "tool_calls": []})") ==
+          "message 2 has no \"content\" (or \"value\") that is a string");
+    CHECK(problem(user + R"(,{"content": [{"type": "text", "text": "a"}], "role": "assistant"},)" + user) ==
+          "message 2 has no \"content\" (or \"value\") that is a string");
+    CHECK(problem(R"({"content": "u"})") == "message 1 has no \"role\" (or \"from\") that is a string");
+    CHECK(problem(user + ", 7") == "message 2 is 7");
+    CHECK(problem(user + ", [" + assistant + "]") == "message 2 is a list");
+    // A bad one does not spoil the next.
+    CHECK(read("a.json", R"([{"messages": [{}]}, {"messages": [)" + user + "," + assistant + "]}]", {false}).size() ==
+          1);
+}
+
 TEST_CASE("columns nobody asked for are ignored, whatever is in them", "[data][reader]") {
     const std::vector<Record> records = read(
         "a.jsonl", R"({"id": 7, "meta": {"input": "no", "list": [1, {"output": [2.5]}]}, "tags": ["a", [1], null],)"
@@ -188,7 +250,8 @@ TEST_CASE("errors name the file, the line, the field and the way out", "[data][r
     };
     CHECK(second(R"({"inputs": "a", "targets": null})") ==
           "a.jsonl:2: no known set of columns: found \"inputs\", \"targets\" (null); wanted input_ids (and labels), "
-          "instruction (and input) and output, input and output, prompt and completion, question and answer, or text");
+          "messages, instruction (and input) and output, input and output, prompt and completion, question and answer, "
+          "or text");
     expect_start(second("{}"), "a.jsonl:2: no known set of columns: found none; wanted");
     CHECK(second(R"({"input": "a", "output": 5})") ==
           "a.jsonl:2: the field \"output\" is 5, but must be a string; put the text in quotes");

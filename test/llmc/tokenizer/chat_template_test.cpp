@@ -26,6 +26,11 @@ TEST_CASE("templates are known by name", "[chat_template]") {
         CHECK_THAT(t.prompt("2+2?"), Contains("2+2?"));
         CHECK_THAT(t.prompt("2+2?", "Be brief."), Contains("Be brief."));
         CHECK(t.apply("2+2?", "4") == std::pair(t.prompt("2+2?"), "4" + t.end_of_turn()));
+        const std::vector<Message> messages = {{"system", "Be brief."}, {"user", "2+2?"}, {"assistant", "4"}};
+        const std::vector<Turn> turns = t.lay_out(messages);
+        REQUIRE(turns.size() == 1);
+        CHECK(turns[0].source == t.prompt("2+2?", "Be brief."));
+        CHECK(turns[0].target == "4" + t.end_of_turn());
     }
     CHECK_THROWS_AS(ChatTemplate::named("llama9"), UsageError);
     CHECK_THROWS_WITH(ChatTemplate::named("llama9"), Contains("llama9") && Contains("chatml, llama2"));

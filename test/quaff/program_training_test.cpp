@@ -1,0 +1,200 @@
+// What the user of a training run is told, before it, by it and after it.
+#include <sstream>
+
+#include "test/quaff/program.h"
+
+using namespace program;
+
+TEST_CASE("train takes the golden step and says what it did", "[program][golden]") {
+    const Desk desk;
+    const Ending ending = desk.run(
+        "train", {"--method", "fp", "--adapter", desk.adapter, "--lora-dropout", "0", "--batch-size", "3",
+                  "--max-steps", "4", "--learning-rate", "0.001", "--eval-data", desk.data, "--out", desk.out});
+    INFO(ending.err);
+    REQUIRE(ending.status == 0);
+    const json result = ending.object();
+    for (const char* field :
+         {"steps", "loss", "eval_before", "eval_after", "tokens_per_second", "peak_memory_bytes", "adapter"})
+        CHECK(result.contains(field));
+    CHECK(result["steps"] == 4);
+    CHECK(keys(result["eval_before"]) == kEvaluationKeys);
+    CHECK(keys(result["eval_after"]) == kEvaluationKeys);
+    CHECK(result["tokens_per_second"].get<double>() > 0);
+    CHECK(result["peak_memory_bytes"].get<int64_t>() > 0);
+    const double before = result["eval_before"]["loss"], after = result["eval_after"]["loss"];
+    CHECK(before == Approx(desk.numbers["losses"][0].get<double>()).epsilon(1e-5));
+    CHECK(after < before);
+
+    std::istringstream log(test::read(fs::path(desk.out) / "log.jsonl"));
+    std::vector<json> steps;
+    for (std::string line; std::getline(log, line);)
+        if (const json entry = json::parse(line); entry.contains("grad_norm")) steps.push_back(entry);
+    REQUIRE(steps.size() == 4);
+    CHECK(steps[0]["loss"].get<double>() == Approx(desk.numbers["losses"][0].get<double>()).epsilon(1e-5));
+    CHECK(steps[0]["grad_norm"].get<double>() == Approx(desk.numbers["grad_norms"][0].get<double>()).epsilon(1e-4));
+    CHECK(steps[3]["loss"].get<double>() == Approx(result["loss"].get<double>()).epsilon(1e-8));  // nine digits
+
+    // The adapter is all there is to keep. The file holds fp32 and the batches are the same.
+    const json again = desk.run("eval", {"--adapter", result["adapter"]}).object();
+    CHECK(again["loss"].get<double>() == Approx(after).epsilon(1e-6));
+}
+
+TEST_CASE("--show-tokens leaves one JSON object too", "[program]") {
+    const Desk desk;
+    const Ending ending = desk.run("train", {"--show-tokens", "5"});
+    CHECK(ending.object() == json{{"shown", 3}});
+    CHECK(mentions(ending.err, "example 0: "));
+}
+
+TEST_CASE("training goes on with the rank, alpha and targets of its adapter", "[program]") {
+    const Desk desk;
+    const json config = llmc::read_json(fs::path(desk.adapter) / "adapter_config.json");
+    const auto train = [&](const std::vector<std::string>& more) {
+        std::vector<std::string> all = {"--method", "fp",    "--adapter", desk.adapter,   "--max-steps",
+                                        "1",        "--out", desk.out,    "--eval-split", "0"};
+        all.insert(all.end(), more.begin(), more.end());
+        return desk.run("train", all);
+    };
+    for (const auto& [name, value] :
+         {std::pair("--lora-r", "3"), std::pair("--lora-alpha", "0.5"), std::pair("--target-modules", "q_proj")}) {
+        const Ending refused = train({name, value});
+        CHECK(refused.status == 2);
+        CHECK(mentions(refused.err, std::string(name) + " " + value + ": the adapter " + desk.adapter + " has "));
+        CHECK(desk.files() == std::set<std::string>{desk.data});
+    }
+    const Ending agreed = train({"--lora-r", config["r"].dump()});
+    INFO(agreed.err);
+    REQUIRE(agreed.status == 0);
+    CHECK(mentions(test::read(fs::path(desk.out) / "config.toml"), "lora-r = " + config["r"].dump() + "\n"));
+    const Ending untold = train({});
+    REQUIRE(untold.status == 0);
+    const std::string toml = test::read(fs::path(desk.out) / "config.toml");
+    CHECK(mentions(toml, "lora-r = " + config["r"].dump() + "\n"));
+    CHECK(mentions(toml, "lora-alpha = " + config["lora_alpha"].dump() + "\n"));
+    REQUIRE(config["target_modules"].size() == 7);
+    CHECK(mentions(toml, "target-modules = \"all-linear\"\n"));
+}
+
+TEST_CASE("the end of a training run says how to go on, --quiet only what came out", "[program]") {
+    const Desk desk;
+    std::vector<std::string> arguments = {"train",  "--model",      desk.model, "--data", desk.data, "--method",
+                                          "fp",     "--max-steps",  "1",        "--out",  desk.out,  "--template",
+                                          "chatml", "--eval-split", "0"};
+    const std::string with = "--model " + desk.model + " --adapter " + desk.out + "/adapter";
+    const Ending told = desk.run(arguments);
+    INFO(told.err);
+    REQUIRE(told.status == 0);
+    CHECK(mentions(told.out, "generate " + with + " --template chatml --prompt"));
+    CHECK(mentions(told.out, "eval " + with + " --template chatml --data FILE"));
+    CHECK(mentions(told.out, "merge " + with + " --out DIR"));
+    CHECK(mentions(told.out, "\n1 step, "));
+    arguments.push_back("--quiet");
+    const Ending quiet = desk.run(arguments);
+    CHECK(quiet.out.starts_with("1 step, "));
+    CHECK(quiet.out.ends_with("the adapter is in " + desk.out + "/adapter\n"));
+    CHECK(std::ranges::count(quiet.out, '\n') == 2);
+}
+
+TEST_CASE("a run whose files cannot be read says that and nothing else", "[program]") {
+    const Desk desk;
+    const auto refused = [&](std::vector<std::string> more) {
+        std::vector<std::string> arguments = {"train", "--model", desk.model, "--data", desk.data, "--out", desk.out};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        const Ending ending = desk.run(arguments);
+        CHECK(ending.status == 1);
+        CHECK(mentions(ending.err, "no_such"));
+        CHECK_FALSE(mentions(ending.out, "learning-rate"));
+        return ending;
+    };
+    const std::string missing = desk.folder / "no_such.jsonl";
+    CHECK(refused({"--model", desk.folder / "no_such"}).out.empty());
+    CHECK(refused({"--data", missing}).out.empty());
+    refused({"--eval-data", missing});
+    refused({"--adapter", missing});
+    refused({"--outliers", missing});
+    refused({"--cal-data", missing});
+    CHECK(mentions(desk.run({"train", "--model", desk.model, "--data", desk.data, "--out", desk.out, "--method", "fp",
+                             "--max-steps", "1"})
+                       .out,
+                   "learning-rate"));
+}
+
+TEST_CASE("where no live line shows them, long phases begin with a line of their own", "[program]") {
+    const Desk desk;
+    const std::vector<std::string> evaluate = {
+        "eval", "--model", desk.model, "--data", desk.data, "--cal-data", desk.data, "--outlier-max-ratio", "0.1"};
+    const Ending ending = desk.run(evaluate);
+    INFO(ending.err);
+    REQUIRE(ending.status == 0);
+    const size_t calibrating = ending.out.find("calibrating on 3 examples ...\n"),
+                 evaluating = ending.out.find("evaluating 3 examples ...\n"), loss = ending.out.find("loss ");
+    CHECK(calibrating < evaluating);
+    CHECK(evaluating < loss);
+    CHECK(loss != std::string::npos);
+    std::vector<std::string> quietly = evaluate;
+    quietly.push_back("--quiet");
+    CHECK_FALSE(mentions(desk.run(quietly).out, "..."));
+}
+
+TEST_CASE("a conversation takes the model's own template, and says so where there is none", "[program]") {
+    const Desk desk;
+    const std::string data = desk.folder.write(
+        "chat.jsonl",
+        R"({"messages": [{"role": "user", "content": "Spell AB"}, {"role": "assistant", "content": "A B"}]})");
+    const fs::path model = desk.folder / "model";
+    fs::copy("dev/demo/model", model);
+    const auto run = [&](std::vector<std::string> more) {
+        std::vector<std::string> arguments = {"train",       "--model",  model,   "--data", data,
+                                              "--max-steps", "1",        "--out", desk.out, "--eval-split",
+                                              "0",           "--method", "fp"};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        return desk.run(arguments);
+    };
+    const Ending without = run({});
+    CHECK(without.status == 1);
+    CHECK(mentions(without.err, data + ":1: a conversation needs a chat template. "));
+    CHECK(mentions(without.err, "Choose one with --template"));
+    const std::string named = run({"--template", "chatml", "--show-tokens", "1"}).out;
+    CHECK(mentions(named, "example 0: "));
+    json config = llmc::read_json(model / "tokenizer_config.json");
+    config["chat_template"] = "<|im_start|>";
+    desk.folder.write("model/tokenizer_config.json", config.dump());
+    CHECK(run({"--show-tokens", "1"}).out == named);
+    const Ending trained = run({});
+    INFO(trained.err);
+    CHECK(trained.status == 0);
+    CHECK(mentions(trained.out, "/adapter --template auto --prompt"));
+}
+
+TEST_CASE("the answers that are shown do not depend on how long the training examples are", "[program][demo]") {
+    const Desk desk;
+    // Untrained, the demo's model answers this in more tokens than the one that is asked for.
+    const std::string asked =
+        desk.folder.write("eval.jsonl", R"({"input": "Which letter is at the start of DEAI? ", "output": "D"})");
+    std::string answers[2];
+    for (const bool lengthy : {false, true}) {
+        std::string source;
+        for (int i = 0; i < (lengthy ? 60 : 1); ++i) source += "a b ";
+        const std::string data = desk.folder.write("train.jsonl", json{{"input", source}, {"output", "b"}}.dump());
+        const Ending ending = desk.run({"train", "--data", data, "--eval-data", asked, "--max-steps", "1", "--method",
+                                        "fp", "--quiet", "--out", desk.out});
+        INFO(ending.err);
+        REQUIRE(ending.status == 0);
+        const size_t before = ending.out.find("  before  ");
+        REQUIRE(before != std::string::npos);
+        answers[lengthy] = ending.out.substr(before, ending.out.find('\n', before) - before);
+    }
+    CHECK(answers[0] == answers[1]);
+    CHECK(answers[0].size() > std::string("  before  They").size());
+}
+
+TEST_CASE("--plan prints the memory and writes nothing", "[program]") {
+    const Desk desk;
+    for (const std::string verb : {"train", "info"}) {
+        const Ending ending = desk.run(verb, {"--plan", "--out", desk.out});
+        INFO(ending.err);
+        CHECK(ending.status == 0);
+        CHECK(ending.object()["total_bytes"].get<int64_t>() > 0);
+        CHECK(desk.files() == std::set<std::string>{desk.data});
+    }
+}
