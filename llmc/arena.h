@@ -80,6 +80,7 @@ constexpr const char* type_name() {
     if constexpr (std::is_same_v<T, int8_t>) return "int8";
     if constexpr (std::is_same_v<T, int32_t>) return "int32";
     if constexpr (std::is_same_v<T, uint8_t>) return "uint8";
+    if constexpr (std::is_same_v<T, uint16_t>) return "16 bits";
     return "other";
 }
 

@@ -153,17 +153,18 @@ DType SafetensorsFile::dtype(const std::string& name) const {
     fail(path().string(), ": tensor ", name, " is stored as ", dtype, "; F32, F16 and BF16 can be read");
 }
 
-void SafetensorsFile::read(const std::string& name, std::span<float> out) const {
+void SafetensorsFile::read(const std::string& name, std::span<float> out, int64_t first) const {
     const SafeTensor& source = tensor(name);
-    require(static_cast<int64_t>(out.size()) == source.size(), path().string(), ": tensor ", name, " has ",
-            source.size(), " elements, ", out.size(), " were asked for");
-    to_float(dtype(name), source.bytes.data(), out.data(), source.size());
+    const auto count = static_cast<int64_t>(out.size());
+    require(first >= 0 && first <= source.size() && count <= source.size() - first, path().string(), ": tensor ", name,
+            " has ", source.size(), " elements, ", count, " from ", first, " on were asked for");
+    to_float(dtype(name), source.bytes.data() + first * size_of(dtype(name)), out.data(), count);
     // One pass over values that are in the cache or close: |x| <= max is false for NaN and infinity alone.
     bool finite = true;
     for (const float x : out) finite &= std::abs(x) <= std::numeric_limits<float>::max();
     if (finite) return;
     const auto bad = std::find_if(out.begin(), out.end(), [](float x) { return !std::isfinite(x); });
-    auto index = static_cast<int64_t>(bad - out.begin());
+    auto index = first + static_cast<int64_t>(bad - out.begin());
     std::vector<int64_t> indices(source.shape.size());
     for (size_t i = indices.size(); i-- > 0; index /= source.shape[i]) indices[i] = index % source.shape[i];
     fail(path().string(), ": tensor ", name, " holds ", std::isnan(*bad) ? "NaN" : "an infinite value", " at ",

@@ -47,8 +47,9 @@ class SafetensorsFile {
 
     // F32, F16 and BF16, the formats of weights; throws for another one, naming the tensor.
     DType dtype(const std::string& name) const;
-    // out[0 .. size) = the tensor in fp32. Throws when a value is NaN or infinite, naming the tensor and the index.
-    void read(const std::string& name, std::span<float> out) const;
+    // out = the tensor's elements from `first` on, in fp32. Throws when a value is NaN or infinite, naming the tensor
+    // and the index.
+    void read(const std::string& name, std::span<float> out, int64_t first = 0) const;
     // Lets the pages of a tensor go again.
     void release(const std::string& name) const { file_.release(tensor(name).bytes); }
 

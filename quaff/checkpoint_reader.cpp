@@ -110,23 +110,35 @@ std::string CheckpointReader::name() const {
     return (full.has_filename() ? full : full.parent_path()).filename().string();
 }
 
-void CheckpointReader::read(const std::string& tensor, Matrix<float> out) const {
+const SafetensorsFile& CheckpointReader::file_of(const std::string& tensor) const {
     const auto it = shard_of_.find(tensor);
     require(it != shard_of_.end(), directory_.string(), ": the weights have no tensor ", tensor, ", which a ",
             name_of(config_.architecture), " model with this config.json needs");
-    const SafetensorsFile& file = shards_[it->second];
+    return shards_[it->second];
+}
+
+DType CheckpointReader::dtype(const std::string& tensor) const {
+    return file_of(tensor).dtype(tensor);
+}
+
+void CheckpointReader::read(const std::string& tensor, Matrix<float> out) const {
+    read_rows(tensor, out.rows, 0, out);
+}
+
+void CheckpointReader::read_rows(const std::string& tensor, int64_t rows, int64_t first, Matrix<float> out) const {
+    const SafetensorsFile& file = file_of(tensor);
     const SafeTensor& source = file.tensor(tensor);
-    const std::vector<int64_t> matrix = {out.rows, out.cols}, vector = {out.cols};
-    if (source.shape != matrix && !(out.rows == 1 && source.shape == vector)) {
+    const std::vector<int64_t> matrix = {rows, out.cols}, vector = {out.cols};
+    if (source.shape != matrix && !(rows == 1 && source.shape == vector)) {
         fail(file.path().string(), ": tensor ", tensor, " has shape ", shape_to_string(source.shape),
-             ", but config.json asks for ", shape_to_string(out.rows == 1 ? vector : matrix), " (",
+             ", but config.json asks for ", shape_to_string(rows == 1 ? vector : matrix), " (",
              origin_of_shape(tensor, config_), "). The file and the config do not belong together.");
     }
     if (out.contiguous()) {
-        file.read(tensor, {out.data, static_cast<size_t>(out.size())});
+        file.read(tensor, {out.data, static_cast<size_t>(out.size())}, first * out.cols);
     } else {
         std::vector<float> values(static_cast<size_t>(out.size()));
-        file.read(tensor, values);
+        file.read(tensor, values, first * out.cols);
         for (int64_t i = 0; i < out.rows; ++i) {
             std::memcpy(out.row(i), values.data() + i * out.cols, static_cast<size_t>(out.cols) * sizeof(float));
         }

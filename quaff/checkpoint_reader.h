@@ -28,11 +28,17 @@ class CheckpointReader {
     // out = the tensor in fp32. Throws, naming the tensor, when it is missing, its shape is not [out.rows, out.cols]
     // (for one row also [out.cols]), its dtype is none of F32, F16, BF16, or a value is NaN or infinite.
     void read(const std::string& tensor, Matrix<float> out) const;
+    // The same for the rows from `first` on of a tensor of `rows`.
+    void read_rows(const std::string& tensor, int64_t rows, int64_t first, Matrix<float> out) const;
+    // Throws as read() does.
+    DType dtype(const std::string& tensor) const;
 
     // The files, as they are: one, or the shards in the order of their names.
     const std::vector<SafetensorsFile>& shards() const { return shards_; }
 
   private:
+    const SafetensorsFile& file_of(const std::string& tensor) const;
+
     std::filesystem::path directory_;
     ModelConfig config_;
     std::vector<SafetensorsFile> shards_;

@@ -19,6 +19,7 @@
 #include "quaff/block.h"
 #include "quaff/outliers.h"
 #include "quaff/rope_table.h"
+#include "quaff/table.h"
 
 namespace quaff {
 
@@ -175,7 +176,8 @@ class Model {
     int64_t n_recomputed_ = 0;  // blocks 0 .. n-1 keep only their input
 
     // Weights.
-    Matrix<T> embedding_, head_;  // [V,C]; the same memory where the embeddings are tied
+    Table<Device> embedding_, head_;  // [V,C]; the same memory where the embeddings are tied
+    DType embedding_type_, head_type_;
     std::span<T> final_norm_;
     std::vector<Block<Device>> blocks_;
     Matrix<float> cos_, sin_;

@@ -8,6 +8,9 @@
 
 namespace quaff {
 
+inline constexpr const char* kEmbedding = "model.embed_tokens.weight";
+inline constexpr const char* kHead = "lm_head.weight";
+
 // Rows of logits that are in memory at once: enough to keep the GEMM busy, few enough to stay near 16 million elements,
 // and whole tiles of the libraries' 128 rows.
 inline int64_t head_chunk_rows(int64_t vocab_size, int64_t max_labelled) {
@@ -22,7 +25,9 @@ Model<Device>::Model(const Device& device, const CheckpointReader& checkpoint, c
       config_(checkpoint.config()),
       options_(options),
       rope_(config_, options.max_sequence_length),
-      arena_(device) {
+      arena_(device),
+      embedding_type_(checkpoint.dtype(kEmbedding)),
+      head_type_(config_.tie_word_embeddings ? embedding_type_ : checkpoint.dtype(kHead)) {
     require(options_.max_tokens > 0 && options_.max_sequence_length > 0, "a model needs room for at least one token");
     configure(outliers);
     choose_recompute();
@@ -105,11 +110,13 @@ template <class Device>
 void Model<Device>::layout(Arena<Device>& arena) {
     for (Block<Device>& block : blocks_) block.layout_weights(arena, device_);
     final_norm_ = arena.template vector<T>(MemoryKind::weights, "model.norm", config_.hidden_size);
-    embedding_ =
-        arena.template matrix<T>(MemoryKind::embeddings, "model.embed_tokens", config_.vocab_size, config_.hidden_size);
-    head_ = config_.tie_word_embeddings
-                ? embedding_
-                : arena.template matrix<T>(MemoryKind::embeddings, "lm_head", config_.vocab_size, config_.hidden_size);
+    const bool tied = config_.tie_word_embeddings;
+    embedding_.layout(arena, device_, "model.embed_tokens", config_.vocab_size, config_.hidden_size, embedding_type_,
+                      tied);
+    if (tied)
+        head_ = embedding_;
+    else
+        head_.layout(arena, device_, "lm_head", config_.vocab_size, config_.hidden_size, head_type_, true);
     cos_ = arena.template matrix<float>(MemoryKind::weights, "rope.cos", rope_.rows(), rope_.columns());
     sin_ = arena.template matrix<float>(MemoryKind::weights, "rope.sin", rope_.rows(), rope_.columns());
     if (options_.adapters) layout_adapters(arena);
@@ -220,8 +227,8 @@ void Model<Device>::load(const CheckpointReader& checkpoint, const OutlierChanne
     fill_from_host(device_, cos_, [&](Matrix<float> cos) {
         fill_from_host(device_, sin_, [&](Matrix<float> sin) { rope_.fill(cos, sin); });
     });
-    read("model.embed_tokens.weight", embedding_);
-    if (!config_.tie_word_embeddings) read("lm_head.weight", head_);
+    embedding_.load(device_, checkpoint, kEmbedding);
+    if (!config_.tie_word_embeddings) head_.load(device_, checkpoint, kHead);
     read("model.norm.weight", {final_norm_.data(), 1, config_.hidden_size});
 
     std::vector<float> staging;

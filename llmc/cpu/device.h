@@ -23,8 +23,9 @@ struct Device {
     using InputStaging = cpu::InputStaging;
     static constexpr const char* name = "cpu";
     static constexpr const char* compute_name = "fp32";
-    static constexpr bool scales_loss = false;  // loss_scale.h
-    static constexpr bool rehearses = false;    // Trainer::rehearse
+    static constexpr bool scales_loss = false;        // loss_scale.h
+    static constexpr bool rehearses = false;          // Trainer::rehearse
+    static constexpr bool keeps_stored_types = true;  // quaff/table.h
 
     int threads = omp_get_max_threads();
     Comm* comm = &single_process();  // the ranks that train together

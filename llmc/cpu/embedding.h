@@ -9,14 +9,17 @@
 
 namespace cpu {
 
+// To be asked before a parallel region, which an exception cannot leave.
+inline void require_ids(std::span<const int32_t> ids, int64_t rows) {
+    for (size_t n = 0; n < ids.size(); n++)
+        require(ids[n] >= 0 && ids[n] < rows, "token ", n, " has id ", ids[n], ", but the embedding table has ", rows,
+                " rows. The tokenizer and the model do not belong together.");
+}
+
 template <class T>
 void embedding_forward(const Device& device, Matrix<T> out, ConstMatrix<T> table, std::span<const int32_t> ids) {
     const int64_t n_tokens = static_cast<int64_t>(ids.size());
-    // Before the parallel region: an exception cannot leave one.
-    for (int64_t n = 0; n < n_tokens; n++) {
-        require(ids[n] >= 0 && ids[n] < table.rows, "token ", n, " has id ", ids[n], ", but the embedding table has ",
-                table.rows, " rows. The tokenizer and the model do not belong together.");
-    }
+    require_ids(ids, table.rows);
 #pragma omp parallel for num_threads(device.threads) schedule(static)
     for (int64_t n = 0; n < n_tokens; n++) std::copy_n(table.row(ids[n]), out.cols, out.row(n));
 }

@@ -10,6 +10,7 @@
 #include "llmc/cpu/gather.h"
 #include "llmc/cpu/gemm.h"
 #include "llmc/cpu/global_norm.h"
+#include "llmc/cpu/half_matrix.h"
 #include "llmc/cpu/int8_gemm.h"
 #include "llmc/cpu/quantize.h"
 #include "llmc/cpu/rmsnorm.h"

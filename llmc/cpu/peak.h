@@ -49,7 +49,7 @@ double best_rate(const Device& device, double operations, const Product& product
 
 // Takes about 0.4 s.
 inline Peak measure_peak(const Device& device) {
-    constexpr int64_t kM = 192, kN = 192, kK = 768;
+    static constexpr int64_t kM = 192, kN = 192, kK = 768;
     const OneDnnThreads one(1);
     Peak peak;
     peak.int8_operations = detail::best_rate(device, 2.0 * kM * kN * kK, [] {

@@ -53,6 +53,7 @@ struct Device {
 
     static constexpr bool scales_loss = std::is_same_v<T, fp16>;  // loss_scale.h
     static constexpr bool rehearses = true;                       // Trainer::rehearse
+    static constexpr bool keeps_stored_types = false;             // quaff/table.h
 
     int index = 0;
     cudaStream_t stream = nullptr;       // the work of all operators, in order
