@@ -59,6 +59,11 @@ std::string why_no_gpu(int index) {
     if (free < static_cast<size_t>(BlasLt::kWorkspaceBytes))
         return concat("of the GPU's memory only ", format_bytes(static_cast<int64_t>(free)),
                       " are free (nvidia-smi shows what else runs there)");
+    try {
+        load_cublaslt();
+    } catch (const Error& error) {
+        return error.what();
+    }
     return "";
 }
 
