@@ -27,6 +27,40 @@ TEST_CASE("a file is replaced as a whole and nothing else is left in the directo
     CHECK(std::distance(fs::directory_iterator(directory.path()), {}) == 1);
 }
 
+TEST_CASE("what is being written is its user's alone, and is like any file or directory afterwards", "[file_io]") {
+    const TempDir directory;
+    const auto mode_of = [](const fs::path& path) { return fs::status(path).permissions(); };
+    const auto only_entry = [&] { return fs::directory_iterator(directory.path())->path(); };
+    AtomicFile file(directory / "a.json");
+    CHECK(mode_of(only_entry()) == (fs::perms::owner_read | fs::perms::owner_write));
+    file.write("x");
+    file.commit();
+    const fs::perms file_mode = mode_of(directory / "a.json");
+    CHECK(file_mode == mode_of(directory.write("any", "x")));
+
+    REQUIRE(make_private_directory(directory / "new"));
+    CHECK(mode_of(directory / "new") == fs::perms::owner_all);
+    CHECK_FALSE(make_private_directory(directory / "new"));
+    fs::create_directory(directory / "any folder");
+    publish_directory(directory / "new");
+    CHECK(mode_of(directory / "new") == mode_of(directory / "any folder"));
+    // A group's folder hands its group down, and the folders in it do so too.
+    fs::permissions(directory / "new", fs::perms::owner_all | fs::perms::set_gid);
+    publish_directory(directory / "new");
+    CHECK(mode_of(directory / "new") == (mode_of(directory / "any folder") | fs::perms::set_gid));
+    CHECK(error_of(directory, [&] { make_private_directory(directory / "no/new"); }) ==
+          "no/new: cannot create the directory: No such file or directory; create the directory first");
+}
+
+TEST_CASE("a lock that somebody has laid as a link is not followed", "[file_io]") {
+    const TempDir directory;
+    const fs::path other = directory.write("other", "somebody's");
+    fs::create_symlink(other, directory / ".lock");
+    CHECK_THAT(error_of(directory, [&] { DirectoryLock lock(directory.path()); }),
+               Catch::Matchers::StartsWith(".lock: cannot create the file that keeps others out: "));
+    CHECK(read_file(other) == "somebody's");
+}
+
 TEST_CASE("a directory is locked by one at a time, which is named, and nothing is left in it", "[file_io]") {
     const TempDir directory;
     const auto lock = [&] { return error_of(directory, [&] { DirectoryLock again(directory / ""); }); };
