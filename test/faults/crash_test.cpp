@@ -224,8 +224,10 @@ class CrashTest {
     }
 
   private:
-    std::string adapter() const {
-        return test::read(out_ / "adapter/adapter_model.safetensors") + test::read(out_ / "adapter/quaff.json");
+    std::string adapter() const { return adapter_in(out_ / "adapter"); }
+
+    static std::string adapter_in(const fs::path& folder) {
+        return test::read(folder / "adapter_model.safetensors") + test::read(folder / "quaff.json");
     }
 
     // `take` is called when the run has stopped before one of its operations; false where that cannot be done here.
@@ -310,6 +312,7 @@ class CrashTest {
         if (process == 0) {
             ::dup2(::open("/dev/null", O_WRONLY), STDOUT_FILENO);
             ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
+            ::setenv("TMPDIR", folder_.path().c_str(), 1);
             ::setenv("LD_PRELOAD", libc_.c_str(), 1);
             ::setenv("FAULTS_UNDER", out_.c_str(), 1);
             ::setenv("FAULTS_KIND", fault.kind.c_str(), 1);
@@ -359,6 +362,19 @@ class CrashTest {
         int complaints = 0;
         for (std::string line; std::getline(lines, line);) complaints += line.starts_with("train_quaff: ");
         require(complaints == ending.status, what, ": not one sentence:\n", ending.err);
+        if (ending.err.find("train_quaff: the adapter: ") != ending.err.npos) check_rescued(what, ending.err);
+    }
+
+    // All steps have been taken: what they made is in a checkpoint, or where the sentence says.
+    void check_rescued(const std::string& what, const std::string& err) const {
+        if (fs::exists(out_ / concat("checkpoint-", kSteps))) return;
+        const std::string before = "; it is now in ";
+        const size_t at = err.find(before);
+        require(at != err.npos, what, ": the adapter is lost:\n", err);
+        const size_t begin = at + before.size();
+        const fs::path folder = err.substr(begin, err.find(';', begin) - begin);
+        require(adapter_in(folder) == expected_, what, ": ", folder.string(), " does not have the adapter");
+        fs::remove_all(folder);
     }
 
     // What holds before anybody has mended anything.
