@@ -15,12 +15,18 @@ constexpr int64_t kRoom = int64_t{1} << 30;
 
 }  // namespace
 
+std::string why_no_room(const std::string& library) {
+    const int64_t room = address_space_room();
+    if (room >= kRoom) return "";
+    return concat(library, " may need ", format_bytes(kRoom), " of address space, and RLIMIT_AS leaves ",
+                  format_bytes(room), "; raise it (ulimit -v)");
+}
+
 void* find_function(const std::string& library, const char* name) {
     void* handle = ::dlopen(library.c_str(), RTLD_NOW | RTLD_NOLOAD);
     if (handle == nullptr) {
-        const int64_t room = address_space_room();
-        require(room >= kRoom, library, " may need ", format_bytes(kRoom), " of address space, and RLIMIT_AS leaves ",
-                format_bytes(room), "; raise it (ulimit -v)");
+        const std::string no_room = why_no_room(library);
+        require(no_room.empty(), no_room);
         handle = ::dlopen(library.c_str(), RTLD_NOW);
     }
     const char* reason = handle != nullptr ? "" : ::dlerror();

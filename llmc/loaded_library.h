@@ -19,6 +19,9 @@ namespace llmc {
 // there is no such library or function, or no room for it.
 void* find_function(const std::string& library, const char* name);
 
+// Why RLIMIT_AS leaves no room to load it: a sentence, or "".
+std::string why_no_room(const std::string& library);
+
 }  // namespace llmc
 
 #define LLMC_TEXT_OF(tokens) #tokens

@@ -1,5 +1,6 @@
 #include "llmc/file_io.h"
 
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -131,4 +132,24 @@ TEST_CASE("a mapped file shows its bytes, also after they were let go", "[file_i
     file.release(file.bytes().subspan(99'999, 1));
     CHECK(text() == content);
     CHECK(MappedFile(directory.write("empty", "")).bytes().empty());
+}
+
+TEST_CASE("a mapped file that is cut short ends the program with its name", "[file_io]") {
+    const TempDir directory;
+    const fs::path path = directory.write("da\x1Bta", std::string(100'000, 'x')), said = directory / "said";
+    const pid_t process = ::fork();
+    if (process == 0) {
+        ::dup2(::open(said.c_str(), O_WRONLY | O_CREAT, 0600), STDERR_FILENO);
+        tell_of_lost_pages();
+        const MappedFile file(path);
+        fs::resize_file(path, 10);
+        ::_exit(static_cast<int>(file.bytes()[50'000]));
+    }
+    int status = 0;
+    REQUIRE(::waitpid(process, &status, 0) == process);
+    REQUIRE(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 1);
+    CHECK(read_file(said) == "train_quaff: " + (directory / "da?ta").string() +
+                                 ": cannot be read to its end any more; has it been cut short since the run began, or "
+                                 "does its disk fail?\n");
 }
