@@ -61,12 +61,11 @@ LIB_SOURCES  += $(CUDA_SOURCES) $(CUDA_KERNELS)
 CUDA_HOME    := $(patsubst %/bin/nvcc,%,$(shell readlink -f $(NVCC)))
 # -idirafter: where CUDA is a package of the distribution these are the system's own folders, whose order must stay.
 CUDA_FLAGS   := -DLLMC_CUDA -idirafter $(CUDA_HOME)/include
-CUDA_LIBS    := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcudart_static -ldl -lrt -lpthread
+# cuBLASLt and NCCL are loaded when a GPU is used (llmc/loaded_library.h), and looked for where they are now.
+CUDA_LIBS    := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64:$(CUDA_HOME)/lib -lcudart_static -ldl -lrt -lpthread
 # NCCL, by which several GPUs talk to each other, is in the system or in the toolkit, or the program does without.
-NCCL_LIBS    := -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -Wl,-rpath,$(CUDA_HOME)/lib -lnccl
-ifneq ($(shell echo 'int main() {}' | $(CXX) $(CUDA_FLAGS) -include nccl.h -x c++ - -o /dev/null $(NCCL_LIBS) 2>/dev/null && echo found),)
+ifneq ($(shell $(CXX) $(CUDA_FLAGS) -E -include nccl.h -x c++ /dev/null >/dev/null 2>&1 && echo found),)
 CUDA_FLAGS   += -DLLMC_NCCL
-CUDA_LIBS    += $(NCCL_LIBS)
 endif
 # The GPUs of this machine, or else every architecture there is a reason to have, as far as this nvcc knows it, and
 # portable code of the newest for what comes after: GPU_ARCHS="75 90" trims them.

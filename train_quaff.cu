@@ -16,6 +16,7 @@
 
 #include "llmc/comm.h"
 #include "llmc/error.h"
+#include "llmc/mapped_file.h"
 #include "llmc/memory_limits.h"
 #include "llmc/signals.h"
 #include "llmc/terminal.h"
@@ -137,6 +138,7 @@ int main(int argc, char** argv) {
     llmc::let_threads_sleep(argv);
     open_standard_files();
     llmc::ignore_broken_pipes();
+    llmc::tell_of_lost_pages();
     llmc::prepare_for_little_memory();
     std::unique_ptr<llmc::Comm> joined;
     try {

@@ -17,6 +17,13 @@
 namespace llmc {
 namespace {
 
+// umask() is asked by setting it, for all threads: before main there is one.
+const mode_t kUmask = [] {
+    const mode_t mask = ::umask(077);
+    ::umask(mask);
+    return mask;
+}();
+
 // What to try when a file cannot be written for this reason.
 const char* write_advice(int reason) {
     switch (reason) {
@@ -78,6 +85,20 @@ void make_directories(const std::filesystem::path& path) {
     require(std::filesystem::is_directory(path, error), path.string(), ": exists and is not a directory");
 }
 
+bool make_private_directory(const std::filesystem::path& path) {
+    if (::mkdir(path.c_str(), 0700) == 0) return true;
+    require(errno == EEXIST, path.string(), ": cannot create the directory: ", std::strerror(errno),
+            write_advice(errno));
+    return false;
+}
+
+void publish_directory(const std::filesystem::path& path) {
+    struct stat status {};
+    // What a folder shared by a group has handed down stays. A file system without modes may refuse, and needs none.
+    if (::stat(path.c_str(), &status) == 0)
+        (void)!::chmod(path.c_str(), (status.st_mode & (S_ISUID | S_ISGID | S_ISVTX)) | (0777 & ~kUmask));
+}
+
 void sync_directory(const std::filesystem::path& directory) {
     const std::filesystem::path name = directory.empty() ? "." : directory;
     const int fd = ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -102,7 +123,7 @@ AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
     do {
         temporary_ =
             path.parent_path() / concat(".", path.filename().string(), ".", ::getpid(), "-", counter++, ".tmp");
-        fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     } while (fd_ < 0 && errno == EEXIST);
     if (fd_ < 0) fail_writing();
 }
@@ -139,6 +160,7 @@ void AtomicFile::write_through(std::span<const std::byte> bytes) {
 
 void AtomicFile::commit() {
     flush();
+    (void)!::fchmod(fd_, 0666 & ~kUmask);  // a file system without modes may refuse, and needs none
     if (::fsync(fd_) != 0) fail_writing();
     if (::close(std::exchange(fd_, -1)) != 0) fail_writing();
     if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_writing();
@@ -148,7 +170,7 @@ void AtomicFile::commit() {
 
 DirectoryLock::DirectoryLock(const std::filesystem::path& directory) : path_(directory / ".lock") {
     while (true) {
-        fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
         require(fd_ >= 0, path_.string(), ": cannot create the file that keeps others out: ", std::strerror(errno),
                 write_advice(errno));
         // Some network file systems lock nothing; on them a run goes without.

@@ -1,5 +1,6 @@
 // Whole files in and out. What is written appears complete or not at all, also when the power fails: the bytes go to a
 // temporary file in the same directory, which is fsynced and renamed over the name, and the directory is fsynced last.
+// Until then nobody but the user may read it; under its name it has the mode of any file that a program creates.
 #pragma once
 
 #include <cstddef>
@@ -20,6 +21,11 @@ void refuse_lfs_pointer(const std::filesystem::path& path, std::string_view cont
 
 // Creates the directory and its parents where they are missing.
 void make_directories(const std::filesystem::path& path);
+
+// Creates a directory that nobody but the user may enter, until publish_directory() gives it the mode of any other;
+// false where the name is taken.
+bool make_private_directory(const std::filesystem::path& path);
+void publish_directory(const std::filesystem::path& path);
 
 // Makes a rename or a new entry in the directory survive a power failure.
 void sync_directory(const std::filesystem::path& directory);

@@ -26,7 +26,7 @@ JsonLog::JsonLog(const std::string& path, const Keep& keep) : path_(path) {
     }
     // A new file takes the place of the old one: a kill or a full disk leaves the one or the other.
     write_file_atomically(path, kept);
-    fd_ = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+    fd_ = ::open(path.c_str(), O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
     require(fd_ >= 0, path, ": cannot be written (", std::strerror(errno), ")");
 }
 

@@ -5,8 +5,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstdlib>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include "llmc/error.h"
@@ -22,7 +28,52 @@ struct FileDescriptor {
     }
 };
 
+// A hexadecimal number at the front of the text, which it is taken off.
+uintptr_t take_hexadecimal(std::string_view& text) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    uintptr_t number = 0;
+    for (size_t digit; !text.empty() && (digit = kDigits.find(text[0])) != kDigits.npos; text.remove_prefix(1))
+        number = 16 * number + digit;
+    return number;
+}
+
+void put(std::string_view text) {
+    (void)!::write(STDERR_FILENO, text.data(), text.size());
+}
+
+// Only async-signal-safe calls in here, and no allocation. A line of /proc/self/maps: BEGIN-END rights ... /path
+void on_lost_page(int signal, siginfo_t* info, void*) {
+    const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
+    const int maps = ::open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    std::array<char, PATH_MAX + 128> line;
+    size_t length = 0;
+    for (char c; ::read(maps, &c, 1) == 1;) {
+        if (c != '\n') {
+            // What a terminal would obey becomes a question mark.
+            if (length < line.size()) line[length++] = static_cast<unsigned char>(c) < ' ' || c == 127 ? '?' : c;
+            continue;
+        }
+        std::string_view rest(line.data(), std::exchange(length, 0));
+        const uintptr_t begin = take_hexadecimal(rest);
+        rest.remove_prefix(std::min<size_t>(1, rest.size()));
+        if (address < begin || address >= take_hexadecimal(rest) || rest.find('/') == rest.npos) continue;
+        put("train_quaff: ");
+        put(rest.substr(rest.find('/')));
+        put(": cannot be read to its end any more; has it been cut short since the run began, or does its disk "
+            "fail?\n");
+        ::_exit(EXIT_FAILURE);
+    }
+    std::signal(signal, SIG_DFL);  // none of a file: it comes again, and ends the program
+}
+
 }  // namespace
+
+void tell_of_lost_pages() {
+    struct sigaction action {};
+    action.sa_sigaction = on_lost_page;
+    action.sa_flags = SA_SIGINFO;
+    sigaction(SIGBUS, &action, nullptr);
+}
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
     const FileDescriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};

@@ -27,4 +27,8 @@ class MappedFile {
     std::span<const std::byte> bytes_;
 };
 
+// A page that cannot be had, because the disk fails or somebody has cut the file short, is a SIGBUS for who reads it.
+// From here on it ends the program with status 1 and a sentence that names the file.
+void tell_of_lost_pages();
+
 }  // namespace llmc

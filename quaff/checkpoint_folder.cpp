@@ -113,9 +113,7 @@ fs::path make_temporary(const fs::path& target) {
     for (const fs::path& folder : abandoned) fs::remove_all(folder, ignored);
     while (true) {
         const fs::path folder = parent_of(target) / concat(prefix, ::getpid(), "-", counter++, ".tmp");
-        std::error_code problem;
-        if (fs::create_directory(folder, problem)) return folder;
-        require(!problem, folder.string(), ": cannot create the directory: ", problem.message());
+        if (make_private_directory(folder)) return folder;
     }
 }
 
@@ -169,6 +167,7 @@ void write_folder(const fs::path& name, const std::function<void(const fs::path&
     const fs::path temporary = make_temporary(target);
     try {
         write(temporary);
+        publish_directory(temporary);
         sync_directory(temporary);
         replace_folder(temporary, target);
     } catch (...) {

@@ -1,7 +1,5 @@
 #include "quaff/merge.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -14,6 +12,7 @@
 #include "llmc/file_io.h"
 #include "llmc/safetensors.h"
 #include "quaff/adapter.h"
+#include "quaff/checkpoint_folder.h"
 #include "quaff/checkpoint_reader.h"
 
 namespace quaff {
@@ -21,31 +20,6 @@ namespace quaff {
 namespace fs = std::filesystem;
 
 namespace {
-
-// A directory that becomes `target` in one step, or is gone again.
-class AtomicDirectory {
-  public:
-    explicit AtomicDirectory(const fs::path& target) : target_(target) {
-        temporary_ = target.parent_path() / concat(".", target.filename().string(), ".", ::getpid(), ".tmp");
-        make_directories(temporary_);
-    }
-    ~AtomicDirectory() {
-        std::error_code ignored;  // what is left behind has a name that says so
-        if (!temporary_.empty()) fs::remove_all(temporary_, ignored);
-    }
-    const fs::path& path() const { return temporary_; }
-    void commit() {
-        sync_directory(temporary_);
-        std::error_code error;
-        fs::rename(temporary_, target_, error);
-        require(!error, target_.string(), ": cannot create the directory: ", error.message());
-        temporary_.clear();
-        sync_directory(target_.parent_path());
-    }
-
-  private:
-    fs::path target_, temporary_;
-};
 
 // What belongs to a model besides its weights: configuration, tokenizer, chat template, license.
 bool is_companion(const fs::path& file) {
@@ -153,20 +127,19 @@ MergeReport merge_adapter(const fs::path& model, const fs::path& adapter_directo
     require(!fs::exists(target) || (fs::is_directory(target) && fs::is_empty(target)), out.string(),
             ": already exists and is not an empty directory; choose another one or remove it first");
 
-    AtomicDirectory directory(target);
     MergeReport report;
     Squares squares;
-    for (const SafetensorsFile& shard : checkpoint.shards()) {
-        report.merged_layers += merge_shard(shard, adapter, directory.path(), squares);
-        report.bytes += static_cast<int64_t>(fs::file_size(directory.path() / shard.path().filename()));
-        ++report.files;
-    }
-    const fs::path index = model / "model.safetensors.index.json";
-    if (!fs::exists(model / "model.safetensors")) copy_into(index, directory.path());
-    for (const fs::directory_entry& entry : fs::directory_iterator(model)) {
-        if (entry.is_regular_file() && is_companion(entry.path())) copy_into(entry.path(), directory.path());
-    }
-    directory.commit();
+    write_folder(target, [&](const fs::path& folder) {
+        for (const SafetensorsFile& shard : checkpoint.shards()) {
+            report.merged_layers += merge_shard(shard, adapter, folder, squares);
+            report.bytes += static_cast<int64_t>(fs::file_size(folder / shard.path().filename()));
+            ++report.files;
+        }
+        if (!fs::exists(model / "model.safetensors")) copy_into(model / "model.safetensors.index.json", folder);
+        for (const fs::directory_entry& entry : fs::directory_iterator(model)) {
+            if (entry.is_regular_file() && is_companion(entry.path())) copy_into(entry.path(), folder);
+        }
+    });
     if (squares.change > 0) report.rounding = std::sqrt(squares.rounding / squares.change);
     return report;
 }

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <set>
 
 #include "llmc/cpu/peak.h"
@@ -29,6 +31,21 @@ constexpr const char* kRemedy = "Lower --learning-rate or --max-grad-norm";  // 
 std::string reason_of(const std::exception& error) {
     if (dynamic_cast<const std::bad_alloc*>(&error)) return "out of memory; lower --batch-size (--plan tells more)";
     return error.what();
+}
+
+// What its own place does not take goes to a folder for temporary files. For a sentence that has said so; "" where that
+// fails as well.
+std::string save_elsewhere(const std::function<void(const fs::path& folder)>& save) {
+    std::error_code ignored;
+    std::string folder = (fs::temp_directory_path(ignored) / "train_quaff-adapter-XXXXXX").string();
+    if (::mkdtemp(folder.data()) == nullptr) return "";
+    try {
+        save(folder);
+    } catch (const std::exception&) {
+        fs::remove_all(folder, ignored);
+        return "";
+    }
+    return "; it is now in " + folder;
 }
 
 double seconds_since(std::chrono::steady_clock::time_point begin) {
@@ -551,10 +568,20 @@ template <class Device>
 void Trainer<Device>::write_final_adapter() {
     require_good_state();
     if (!comm_.is_first()) return;
+    const auto save = [&](const fs::path& folder) { save_adapter(folder, *model_, frozen_, options_); };
     or_say_where("the adapter", [&] {
-        write_folder(fs::path(options_.out) / "adapter",
-                     [&](const fs::path& folder) { save_adapter(folder, *model_, frozen_, options_); });
+        try {
+            write_folder(fs::path(options_.out) / "adapter", save);
+        } catch (const std::exception& error) {
+            const bool is_in_checkpoint = last_checkpoint_ == checkpoint_now();
+            fail(reason_of(error), is_in_checkpoint ? "" : save_elsewhere(save));
+        }
     });
+}
+
+template <class Device>
+std::string Trainer<Device>::checkpoint_now() const {
+    return (fs::path(options_.out) / ("checkpoint-" + std::to_string(state_.step))).string();
 }
 
 template <class Device>
@@ -565,7 +592,7 @@ void Trainer<Device>::write_checkpoint_now() {
             write_moments(folder, *model_);
             write_state(folder, state_now());
         });
-    last_checkpoint_ = (fs::path(options_.out) / ("checkpoint-" + std::to_string(state_.step))).string();
+    last_checkpoint_ = checkpoint_now();
 }
 
 template <class Device>

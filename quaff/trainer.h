@@ -83,9 +83,11 @@ class Trainer {
     TrainingState state_now() const;
     // Throws where what is about to be saved is not finite, or ranks differ in it.
     void require_good_state();
+    std::string checkpoint_now() const;  // its folder
     void write_checkpoint_now();
     // That a full disk, say, takes no checkpoint is told and does not end the run.
     void try_to_write_checkpoint();
+    // Where --out does not take it, and no checkpoint has the last steps, it goes elsewhere before the run fails.
     void write_final_adapter();
     void stop_if_asked() const;
     // From here on a rank may be as late as steps are long; before the first of them, as a model takes to read.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Static analysis, all findings errors: shellcheck on every script, cppcheck and clang-tidy (.clang-tidy says what is
-# on) on llmc/ and quaff/. clang-tidy takes several seconds a file: `scripts/lint.sh core` leaves it to the files that
-# take other people's bytes apart; without an argument it looks at all.
+# on) on llmc/ and quaff/, what is about MPI and CUDA where they are installed. clang-tidy takes several seconds a file:
+# `scripts/lint.sh core` leaves it to the files that take other people's bytes apart; without an argument it looks at all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,6 +19,8 @@ cppcheck --std=c++20 --language=c++ --enable=warning,portability --quiet --error
     --suppress=virtualCallInConstructor --suppress=syntaxError:quaff/model_passes.h llmc quaff
 echo "cppcheck: nothing found"
 
+flags=(-x c++ -std=c++20 -I.)
+cuda_files=()
 if [ "${1:-all}" = core ]; then
     files=(llmc/{json,safetensors,mapped_file,file_io,path,toml}.cpp llmc/data/{json_rows,delimited_rows,reader,record}.cpp
         llmc/tokenizer/{bpe,regex,sentencepiece_proto,sentencepiece_model,utf8}.cpp
@@ -26,7 +28,19 @@ if [ "${1:-all}" = core ]; then
 else
     mapfile -t files < <(printf '%s\n' llmc/*.cpp llmc/data/*.cpp llmc/tokenizer/*.cpp quaff/*.cpp train_quaff.cu |
         grep -vE '^quaff/(model|calibrate).cpp$')  # the operators have vectors shuffled by GCC, as clang does not know it
+    if mpi=$(mpicc --showme:compile 2>/dev/null); then
+        read -ra mpi <<<"${mpi//-I/-isystem }"
+        flags+=(-DLLMC_MPI -DOMPI_SKIP_MPICXX "${mpi[@]}")
+    fi
+    if nvcc=$(command -v nvcc); then
+        cuda_files=(llmc/cuda/*.cpp)
+        cuda=$(dirname "$(dirname "$(readlink -f "$nvcc")")")/include
+        cuda_flags=(-DLLMC_CUDA -isystem "$cuda")
+        if [ -e "$cuda/nccl.h" ]; then cuda_flags+=(-DLLMC_NCCL); fi
+    fi
 fi
 # xargs ends with a status of its own when one of the calls fails.
-printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -I{} clang-tidy --quiet {} -- -x c++ -std=c++20 -I. 2>/dev/null
-echo "clang-tidy: nothing found in ${#files[@]} files"
+tidy() { xargs -P "$(nproc)" -I{} clang-tidy --quiet {} -- "$@" 2>/dev/null; }
+printf '%s\n' "${files[@]}" | tidy "${flags[@]}"
+if [ ${#cuda_files[@]} -gt 0 ]; then printf '%s\n' "${cuda_files[@]}" | tidy "${flags[@]}" "${cuda_flags[@]}"; fi
+echo "clang-tidy: nothing found in $((${#files[@]} + ${#cuda_files[@]})) files"

@@ -14,6 +14,7 @@
 #include "llmc/cuda/check.cuh"
 #include "llmc/cuda/stopwatch.cuh"
 #include "llmc/error.h"
+#include "llmc/loaded_library.h"
 
 namespace cuda {
 
@@ -24,6 +25,30 @@ namespace {
 constexpr int kCandidates = 8;       // of the library's ranking that are timed
 constexpr int kTimedRuns = 4;        // of each; the shortest counts
 constexpr size_t kMostPlans = 4096;  // kept, some 700 bytes each; the number of tokens takes thousands of values
+
+// The ..._internal ones are what the library's header makes its Init functions of.
+struct Functions {
+#define CUBLASLT_FUNCTION(name) LLMC_FUNCTION("libcublasLt.so." LLMC_TEXT(CUBLAS_VER_MAJOR), name)
+    CUBLASLT_FUNCTION(cublasLtCreate);
+    CUBLASLT_FUNCTION(cublasLtDestroy);
+    CUBLASLT_FUNCTION(cublasLtGetStatusString);
+    CUBLASLT_FUNCTION(cublasLtGetVersion);
+    CUBLASLT_FUNCTION(cublasLtMatmul);
+    CUBLASLT_FUNCTION(cublasLtMatmulAlgoCheck);
+    CUBLASLT_FUNCTION(cublasLtMatmulAlgoGetHeuristic);
+    CUBLASLT_FUNCTION(cublasLtMatmulDescInit_internal);
+    CUBLASLT_FUNCTION(cublasLtMatmulDescSetAttribute);
+    CUBLASLT_FUNCTION(cublasLtMatmulPreferenceInit_internal);
+    CUBLASLT_FUNCTION(cublasLtMatmulPreferenceSetAttribute);
+    CUBLASLT_FUNCTION(cublasLtMatrixLayoutInit_internal);
+#undef CUBLASLT_FUNCTION
+};
+
+// Loaded at the first call.
+const Functions& library() {
+    static const Functions functions;
+    return functions;
+}
 
 const char* name_of(cudaDataType_t type) {
     switch (type) {
@@ -63,7 +88,7 @@ std::string kind_of(const Product& product) {
 
 void check(cublasStatus_t status, const Product& product) {
     require(status == CUBLAS_STATUS_SUCCESS, "cuBLASLt failed on ", describe(product), ": ",
-            cublasLtGetStatusString(status));
+            library().cublasLtGetStatusString(status));
 }
 
 // "NVIDIA A100-SXM4-80GB" becomes part of a file name.
@@ -102,6 +127,10 @@ class Scratch {
 
 }  // namespace
 
+void load_cublaslt() {
+    library();
+}
+
 int alignment_of(const void* address, int64_t column_bytes) {
     const uint64_t bits = reinterpret_cast<uintptr_t>(address) | static_cast<uint64_t>(column_bytes) | 256;
     return 1 << std::countr_zero(bits);
@@ -117,18 +146,19 @@ BlasLt::BlasLt(void* workspace, int64_t workspace_bytes, const std::filesystem::
     require(reinterpret_cast<uintptr_t>(workspace) % 256 == 0,
             "the workspace of cuBLASLt has to lie at a multiple of 256 bytes");
     if (!choices_directory.empty()) {
-        choices_file_ = choices_directory / concat("cublaslt-", gpu_name(), "-", cublasLtGetVersion(), ".txt");
+        choices_file_ =
+            choices_directory / concat("cublaslt-", gpu_name(), "-", library().cublasLtGetVersion(), ".txt");
         std::error_code no_directory;
         std::filesystem::create_directories(choices_directory, no_directory);
         read_choices();
     }
-    const cublasStatus_t status = cublasLtCreate(&handle_);
-    require(status == CUBLAS_STATUS_SUCCESS, "cuBLASLt cannot be started: ", cublasLtGetStatusString(status),
+    const cublasStatus_t status = library().cublasLtCreate(&handle_);
+    require(status == CUBLAS_STATUS_SUCCESS, "cuBLASLt cannot be started: ", library().cublasLtGetStatusString(status),
             "; is the driver as new as the CUDA version of this program?");
 }
 
 BlasLt::~BlasLt() {
-    cublasLtDestroy(handle_);
+    library().cublasLtDestroy(handle_);
 }
 
 void BlasLt::multiply(cudaStream_t stream, const Product& product, float alpha, const void* a, const void* b,
@@ -142,8 +172,9 @@ cublasStatus_t BlasLt::run(cudaStream_t stream, Plan& plan, const cublasLtMatmul
     const int32_t int_alpha = static_cast<int32_t>(alpha), int_beta = static_cast<int32_t>(beta);
     const void* alpha_address = plan.integers ? static_cast<const void*>(&int_alpha) : &alpha;
     const void* beta_address = plan.integers ? static_cast<const void*>(&int_beta) : &beta;
-    return cublasLtMatmul(handle_, &plan.operation, alpha_address, a, &plan.a, b, &plan.b, beta_address, d, &plan.d, d,
-                          &plan.d, &algorithm, workspace_, static_cast<size_t>(workspace_bytes_), stream);
+    return library().cublasLtMatmul(handle_, &plan.operation, alpha_address, a, &plan.a, b, &plan.b, beta_address, d,
+                                    &plan.d, d, &plan.d, &algorithm, workspace_, static_cast<size_t>(workspace_bytes_),
+                                    stream);
 }
 
 BlasLt::Plan& BlasLt::plan(const Product& product) {
@@ -153,19 +184,21 @@ BlasLt::Plan& BlasLt::plan(const Product& product) {
     plan.integers = product.in == CUDA_R_8I;
     const int32_t transpose_a = product.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     const int32_t transpose_b = product.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
-    check(cublasLtMatmulDescInit(&plan.operation, plan.integers ? CUBLAS_COMPUTE_32I : CUBLAS_COMPUTE_32F,
-                                 plan.integers ? CUDA_R_32I : CUDA_R_32F),
+    check(library().cublasLtMatmulDescInit_internal(&plan.operation, sizeof(plan.operation),
+                                                    plan.integers ? CUBLAS_COMPUTE_32I : CUBLAS_COMPUTE_32F,
+                                                    plan.integers ? CUDA_R_32I : CUDA_R_32F),
           product);
-    check(
-        cublasLtMatmulDescSetAttribute(&plan.operation, CUBLASLT_MATMUL_DESC_TRANSA, &transpose_a, sizeof(transpose_a)),
-        product);
-    check(
-        cublasLtMatmulDescSetAttribute(&plan.operation, CUBLASLT_MATMUL_DESC_TRANSB, &transpose_b, sizeof(transpose_b)),
-        product);
+    check(library().cublasLtMatmulDescSetAttribute(&plan.operation, CUBLASLT_MATMUL_DESC_TRANSA, &transpose_a,
+                                                   sizeof(transpose_a)),
+          product);
+    check(library().cublasLtMatmulDescSetAttribute(&plan.operation, CUBLASLT_MATMUL_DESC_TRANSB, &transpose_b,
+                                                   sizeof(transpose_b)),
+          product);
     const auto layout = [&](cublasLtMatrixLayoutOpaque_t& out, cudaDataType_t type, bool transposed, int64_t rows,
                             int64_t cols, int64_t ld) {
         if (transposed) std::swap(rows, cols);
-        check(cublasLtMatrixLayoutInit(&out, type, static_cast<uint64_t>(rows), static_cast<uint64_t>(cols), ld),
+        check(library().cublasLtMatrixLayoutInit_internal(&out, sizeof(out), type, static_cast<uint64_t>(rows),
+                                                          static_cast<uint64_t>(cols), ld),
               product);
     };
     layout(plan.a, product.in, product.transpose_a, product.m, product.k, product.lda);
@@ -194,17 +227,17 @@ cublasLtMatmulAlgo_t BlasLt::choose(Plan& plan, const Product& product) {
 // A choice made for another product of the same kind, or read from a file.
 bool BlasLt::fits(Plan& plan, const cublasLtMatmulAlgo_t& algorithm) {
     cublasLtMatmulHeuristicResult_t result;
-    const cublasStatus_t status =
-        cublasLtMatmulAlgoCheck(handle_, &plan.operation, &plan.a, &plan.b, &plan.d, &plan.d, &algorithm, &result);
+    const cublasStatus_t status = library().cublasLtMatmulAlgoCheck(handle_, &plan.operation, &plan.a, &plan.b, &plan.d,
+                                                                    &plan.d, &algorithm, &result);
     return status == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= static_cast<size_t>(workspace_bytes_);
 }
 
 // As the library ranks them.
 std::vector<cublasLtMatmulAlgo_t> BlasLt::candidates(Plan& plan, const Product& product) {
     cublasLtMatmulPreferenceOpaque_t preference;
-    check(cublasLtMatmulPreferenceInit(&preference), product);
+    check(library().cublasLtMatmulPreferenceInit_internal(&preference, sizeof(preference)), product);
     const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
-        check(cublasLtMatmulPreferenceSetAttribute(&preference, attribute, &value, sizeof(value)), product);
+        check(library().cublasLtMatmulPreferenceSetAttribute(&preference, attribute, &value, sizeof(value)), product);
     };
     prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(workspace_bytes_));
     prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, uint32_t{CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE});
@@ -215,14 +248,14 @@ std::vector<cublasLtMatmulAlgo_t> BlasLt::candidates(Plan& plan, const Product& 
 
     cublasLtMatmulHeuristicResult_t results[kCandidates];
     int count = 0;
-    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle_, &plan.operation, &plan.a, &plan.b, &plan.d,
-                                                                 &plan.d, &preference, kCandidates, results, &count);
+    const cublasStatus_t status = library().cublasLtMatmulAlgoGetHeuristic(
+        handle_, &plan.operation, &plan.a, &plan.b, &plan.d, &plan.d, &preference, kCandidates, results, &count);
     std::vector<cublasLtMatmulAlgo_t> algorithms;
     for (int i = 0; i < count; i++) {
         if (results[i].state == CUBLAS_STATUS_SUCCESS) algorithms.push_back(results[i].algo);
     }
     require(!algorithms.empty(), "cuBLASLt has no algorithm for ", describe(product), ": ",
-            cublasLtGetStatusString(status),
+            library().cublasLtGetStatusString(status),
             "; int8 needs a GPU of compute capability 7.5, bf16 one of 8.0 (--dtype fp16 runs on older ones)");
     return algorithms;
 }

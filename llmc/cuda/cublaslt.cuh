@@ -34,6 +34,9 @@
 
 namespace cuda {
 
+// Throws Error where there is no cuBLASLt. It is loaded when it is first used, or by this.
+void load_cublaslt();
+
 // A product as far as the choice of an algorithm goes.
 struct Product {
     cudaDataType_t in, out;  // of A and B; of D

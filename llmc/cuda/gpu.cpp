@@ -2,9 +2,13 @@
 
 #include <cstdlib>
 
+#include "llmc/loaded_library.h"
+
 namespace cuda {
 
 namespace {
+
+constexpr const char* kDriver = "CUDA's driver";  // which is loaded by the first call of CUDA
 
 int compute_capability(int index) {
     int major = 0, minor = 0;
@@ -29,6 +33,7 @@ std::string what_driver_lacks() {
 }  // namespace
 
 std::string why_no_gpu(int index) {
+    if (const std::string no_room = why_no_room(kDriver); !no_room.empty()) return no_room;
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
     if (error != cudaSuccess) {
@@ -59,13 +64,19 @@ std::string why_no_gpu(int index) {
     if (free < static_cast<size_t>(BlasLt::kWorkspaceBytes))
         return concat("of the GPU's memory only ", format_bytes(static_cast<int64_t>(free)),
                       " are free (nvidia-smi shows what else runs there)");
+    try {
+        load_cublaslt();
+    } catch (const Error& error) {
+        return error.what();
+    }
     return "";
 }
 
 int count_gpus() {
+    if (!why_no_room(kDriver).empty()) return 0;  // why_no_gpu() tells it, as what goes wrong below
     int count = 0;
     if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
-    cudaGetLastError();  // why_no_gpu() tells it
+    cudaGetLastError();
     return 0;
 }
 

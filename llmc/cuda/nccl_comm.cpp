@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "llmc/cuda/check.cuh"
+#include "llmc/loaded_library.h"
 
 namespace cuda {
 namespace {
@@ -14,9 +15,28 @@ namespace {
 constexpr std::chrono::milliseconds kLook{20};     // how often the watchdog does
 constexpr size_t kWarmUpValues = size_t{1} << 20;  // as many as a model sums at a time
 
+struct Functions {
+#define NCCL_FUNCTION(name) LLMC_FUNCTION("libnccl.so." LLMC_TEXT(NCCL_MAJOR), name)
+    NCCL_FUNCTION(ncclAllReduce);
+    NCCL_FUNCTION(ncclCommDestroy);
+    NCCL_FUNCTION(ncclCommFinalize);
+    NCCL_FUNCTION(ncclCommGetAsyncError);
+    NCCL_FUNCTION(ncclCommInitRankConfig);
+    NCCL_FUNCTION(ncclGetErrorString);
+    NCCL_FUNCTION(ncclGetLastError);
+    NCCL_FUNCTION(ncclGetUniqueId);
+#undef NCCL_FUNCTION
+};
+
+// Loaded at the first call.
+const Functions& library() {
+    static const Functions functions;
+    return functions;
+}
+
 void check(ncclResult_t status, const char* what) {
     if (status == ncclSuccess || status == ncclInProgress) return;
-    fail("NCCL: ", what, " failed: ", ncclGetErrorString(status), " (", ncclGetLastError(nullptr),
+    fail("NCCL: ", what, " failed: ", library().ncclGetErrorString(status), " (", library().ncclGetLastError(nullptr),
          "). NCCL_DEBUG=INFO makes it tell more; --comm mpi does without it");
 }
 
@@ -34,11 +54,11 @@ bool has_happened(cudaEvent_t event) {
 
 NcclComm::NcclComm(Comm& ranks, int gpu, cudaStream_t stream) : GpuComm(ranks), gpu_(gpu), stream_(stream) {
     ncclUniqueId id{};
-    if (is_first()) check(ncclGetUniqueId(&id), "making the id by which the ranks meet");
+    if (is_first()) check(library().ncclGetUniqueId(&id), "making the id by which the ranks meet");
     broadcast(std::as_writable_bytes(std::span(id.internal)));
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;  // a rank that is lost shall not keep this one in a call
-    settle(ncclCommInitRankConfig(&comm_, size_, id, rank_, &config), "meeting the other ranks");
+    settle(library().ncclCommInitRankConfig(&comm_, size_, id, rank_, &config), "meeting the other ranks");
     CUDA_CHECK(cudaStreamCreateWithFlags(&side_, cudaStreamNonBlocking));
     CUDA_CHECK(cudaEventCreateWithFlags(&ready_, cudaEventDisableTiming));
     CUDA_CHECK(cudaEventCreateWithFlags(&done_, cudaEventDisableTiming));
@@ -70,13 +90,13 @@ NcclComm::~NcclComm() {
     try {
         CUDA_CHECK(cudaStreamSynchronize(stream_));
         CUDA_CHECK(cudaStreamSynchronize(side_));
-        settle(ncclCommFinalize(comm_), "parting from the other ranks");
+        settle(library().ncclCommFinalize(comm_), "parting from the other ranks");
     } catch (const std::exception& error) {
         fail_all(error.what(), EXIT_FAILURE);
     }
     ending_ = true;
     watchdog_.join();
-    ncclCommDestroy(comm_);
+    library().ncclCommDestroy(comm_);
     for (const Operation& operation : under_way_) {
         cudaEventDestroy(operation.begin);
         cudaEventDestroy(operation.end);
@@ -91,7 +111,7 @@ void NcclComm::settle(ncclResult_t status, const char* what) {
     AwakeTime waiting;
     check(status, what);
     while (status == ncclInProgress) {
-        check(ncclCommGetAsyncError(comm_, &status), what);
+        check(library().ncclCommGetAsyncError(comm_, &status), what);
         check(status, what);
         const double limit = time_limit_;
         const double waited = waiting.seconds();
@@ -117,7 +137,8 @@ void NcclComm::reduce(const char* what, std::span<float> values, ncclRedOp_t ope
     std::lock_guard lock(mutex_);
     const Operation begun{what, event(), event(), {}};
     CUDA_CHECK(cudaEventRecord(begun.begin, stream));
-    settle(ncclAllReduce(values.data(), values.data(), values.size(), ncclFloat, operation, comm_, stream), what);
+    settle(library().ncclAllReduce(values.data(), values.data(), values.size(), ncclFloat, operation, comm_, stream),
+           what);
     CUDA_CHECK(cudaEventRecord(begun.end, stream));
     under_way_.push_back(begun);
     // Of a ring, where every rank passes on every part but its own, twice.
@@ -169,8 +190,9 @@ void NcclComm::set_time_limit(double seconds) {
 
 std::string NcclComm::find_fault() {
     ncclResult_t status = ncclSuccess;
-    if (ncclCommGetAsyncError(comm_, &status) != ncclSuccess || (status != ncclSuccess && status != ncclInProgress))
-        return concat("NCCL: ", ncclGetErrorString(status), " (", ncclGetLastError(comm_),
+    if (library().ncclCommGetAsyncError(comm_, &status) != ncclSuccess ||
+        (status != ncclSuccess && status != ncclInProgress))
+        return concat("NCCL: ", library().ncclGetErrorString(status), " (", library().ncclGetLastError(comm_),
                       "). Has another rank ended, or the network?");
     std::lock_guard lock(mutex_);
     collect();

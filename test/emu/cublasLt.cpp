@@ -287,15 +287,18 @@ const char* cublasLtGetStatusString(cublasStatus_t status) {
     return "unknown status";
 }
 
-cublasStatus_t cublasLtMatrixLayoutInit(cublasLtMatrixLayout_t layout, cudaDataType type, uint64_t rows, uint64_t cols,
-                                        int64_t ld) {
+cublasStatus_t cublasLtMatrixLayoutInit_internal(cublasLtMatrixLayout_t layout, size_t size, cudaDataType type,
+                                                 uint64_t rows, uint64_t cols, int64_t ld) {
     if (fails_now()) return blas().failure;
+    if (size != sizeof *layout) return CUBLAS_STATUS_ALLOC_FAILED;
     emu::close(layout, Layout{type, static_cast<int64_t>(rows), static_cast<int64_t>(cols), ld});
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmulDescInit(cublasLtMatmulDesc_t desc, cublasComputeType_t compute, cudaDataType_t scale) {
+cublasStatus_t cublasLtMatmulDescInit_internal(cublasLtMatmulDesc_t desc, size_t size, cublasComputeType_t compute,
+                                               cudaDataType_t scale) {
     if (fails_now()) return blas().failure;
+    if (size != sizeof *desc) return CUBLAS_STATUS_ALLOC_FAILED;
     emu::close(desc, Operation{compute, scale, CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT});
     return CUBLAS_STATUS_SUCCESS;
 }
@@ -312,8 +315,9 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasL
     return status;
 }
 
-cublasStatus_t cublasLtMatmulPreferenceInit(cublasLtMatmulPreference_t preference) {
+cublasStatus_t cublasLtMatmulPreferenceInit_internal(cublasLtMatmulPreference_t preference, size_t size) {
     if (fails_now()) return blas().failure;
+    if (size != sizeof *preference) return CUBLAS_STATUS_ALLOC_FAILED;
     emu::close(preference, Preference{0, CUBLASLT_REDUCTION_SCHEME_MASK, {256, 256, 256, 256}});
     return CUBLAS_STATUS_SUCCESS;
 }

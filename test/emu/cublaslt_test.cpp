@@ -56,16 +56,16 @@ struct Call {
         const Library library;
         const cublasLtHandle_t handle = library.handle;
         cublasLtMatmulDescOpaque_t desc;
-        cublasLtMatmulDescInit(&desc, compute, scale);
+        cublasLtMatmulDescInit_internal(&desc, sizeof(desc), compute, scale);
         cublasLtMatmulDescSetAttribute(&desc, CUBLASLT_MATMUL_DESC_TRANSA, &transpose_a, sizeof(transpose_a));
         cublasLtMatmulDescSetAttribute(&desc, CUBLASLT_MATMUL_DESC_TRANSB, &transpose_b, sizeof(transpose_b));
         cublasLtMatmulDescSetAttribute(&desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof(epilogue));
         cublasLtMatrixLayoutOpaque_t a, b, c;
-        cublasLtMatrixLayoutInit(&a, a_type, a_rows, a_cols, lda);
-        cublasLtMatrixLayoutInit(&b, b_type, b_rows, b_cols, ldb);
-        cublasLtMatrixLayoutInit(&c, d_type, d_rows, d_cols, ldd);
+        cublasLtMatrixLayoutInit_internal(&a, sizeof(a), a_type, a_rows, a_cols, lda);
+        cublasLtMatrixLayoutInit_internal(&b, sizeof(b), b_type, b_rows, b_cols, ldb);
+        cublasLtMatrixLayoutInit_internal(&c, sizeof(c), d_type, d_rows, d_cols, ldd);
         cublasLtMatmulPreferenceOpaque_t preference;
-        cublasLtMatmulPreferenceInit(&preference);
+        cublasLtMatmulPreferenceInit_internal(&preference, sizeof(preference));
         cublasLtMatmulPreferenceSetAttribute(&preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &promised_workspace,
                                              sizeof(promised_workspace));
         cublasLtMatmulPreferenceSetAttribute(&preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions,

@@ -7,8 +7,9 @@
 //   KILLS times (200) with a SIGKILL at a random instant, after a random time or before a random file operation, and at
 //     every second time with more of them while it is resumed;
 //   with SIGINT, SIGTERM, SIGHUP and SIGUSR1 at each of the run's file operations, and SIGINT twice; SIGHUP under
-//   nohup; SIGTERM from timeout at random instants; with each file operation that the run makes in --out, from the
-//   first to the last by STRIDE (1: every one), failing,
+//     nohup; SIGTERM from timeout at random instants;
+//   on disks too small for it; with --out mounted read-only, or its mode changed, before some of the operations;
+//   with each file operation that the run makes in --out, from the first to the last by STRIDE (1: every one), failing,
 //     cut short, or the last one before the process or the machine dies, in every way that faulty_libc.cpp knows; and
 //     the same for the operations of a run that is resumed.
 //
@@ -183,29 +184,81 @@ class CrashTest {
         std::printf("%d small disks filled up, then one of enough room: survived\n", full);
     }
 
+    // --out becomes read-only before an operation of the run, which only the run sees; and its mode forbids to write in
+    // it, for which root has to do without the right to pass over that.
+    void take_folder_away() {
+        const int read_only = take_away({"unshare", "-rm"}, "Read-only file system", [&](pid_t process) {
+            const std::string enter = concat("nsenter -t ", process, " -U -m --preserve-credentials "), out = out_;
+            return std::system(concat(enter, "mount --bind ", out, " ", out, " && ", enter,
+                                      "mount -o remount,bind,ro,nosuid,nodev,noexec ", out)
+                                   .c_str()) == 0;
+        });
+        std::vector<std::string> unprivileged;
+        if (::geteuid() == 0) unprivileged = {"setpriv", "--bounding-set", "-dac_override,-dac_read_search"};
+        const int forbidden = take_away(unprivileged, "Permission denied", [&](pid_t) {
+            fs::permissions(out_, fs::perms::owner_read | fs::perms::owner_exec);
+            return true;
+        });
+        std::printf("%d times the folder became read-only, %d times its mode: survived\n", read_only, forbidden);
+    }
+
     // Every operation of both runs, in every way it can go wrong.
     void fail_each(size_t stride) {
         size_t injected = 0;
         for (const bool resumed : {false, true}) {
             const std::string& trace = resumed ? resumed_trace_ : trace_;
             size_t begin = 0, of_this = 0;  // another first operation for each kind
-            for (const std::string kind : {"eio", "enospc", "full", "lost", "short", "kill", "torn", "power"}) {
+            for (const std::string kind :
+                 {"eio", "enospc", "full", "quota", "lost", "readonly", "short", "kill", "torn", "power"}) {
                 for (size_t n = 1 + begin++ % stride; n <= trace.size(); n += stride) {
                     if ((kind == "short" || kind == "torn") && trace[n - 1] != 'w') continue;
                     inject({kind, n}, resumed);
                     ++of_this;
                 }
             }
-            std::printf("%zu faults over the %zu file operations of %s run, 8 kinds: survived\n", of_this, trace.size(),
-                        resumed ? "a resumed" : "the whole");
+            std::printf("%zu faults over the %zu file operations of %s run, 10 kinds: survived\n", of_this,
+                        trace.size(), resumed ? "a resumed" : "the whole");
             injected += of_this;
         }
         std::printf("%zu faults injected, stride %zu\n", injected, stride);
     }
 
   private:
-    std::string adapter() const {
-        return test::read(out_ / "adapter/adapter_model.safetensors") + test::read(out_ / "adapter/quaff.json");
+    std::string adapter() const { return adapter_in(out_ / "adapter"); }
+
+    static std::string adapter_in(const fs::path& folder) {
+        return test::read(folder / "adapter_model.safetensors") + test::read(folder / "quaff.json");
+    }
+
+    // `take` is called when the run has stopped before one of its operations; false where that cannot be done here.
+    // Returns how often it was done.
+    int take_away(const std::vector<std::string>& wrapper, const std::string& reason,
+                  const std::function<bool(pid_t)>& take) {
+        int taken = 0;
+        bool possible = true;
+        for (size_t n = 2; n <= trace_.size() && possible; n += trace_.size() / 8) {
+            wrapper_ = wrapper;
+            when_stopped_ = [&](pid_t process) {
+                possible = take(process);
+                taken += possible;
+            };
+            const int before = taken;
+            const Ending ending = run_anew({concat("signal ", SIGSTOP), n});
+            wrapper_.clear();
+            when_stopped_ = nullptr;
+            fs::permissions(out_, fs::perms::owner_all);
+            if (taken == before) {
+                std::printf("left out, for it cannot be made here: %s\n%s", reason.c_str(), ending.err.c_str());
+                return taken;
+            }
+            const std::string what = concat(reason, " from operation ", n);
+            check_one_sentence(what, ending);
+            check_between(what);
+            const bool told = ending.err.find(reason) != ending.err.npos;
+            require(told || (ending.status == 0 && n > trace_.size() / 2), what, ": not told:\n", ending.err);
+            if (ending.status != 0) finish(what, true);
+        }
+        return taken;
     }
 
     bool has_checkpoint() const { return fs::exists(out_) && !quaff::list_checkpoints(out_).empty(); }
@@ -259,6 +312,7 @@ class CrashTest {
         if (process == 0) {
             ::dup2(::open("/dev/null", O_WRONLY), STDOUT_FILENO);
             ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
+            ::setenv("TMPDIR", folder_.path().c_str(), 1);
             ::setenv("LD_PRELOAD", libc_.c_str(), 1);
             ::setenv("FAULTS_UNDER", out_.c_str(), 1);
             ::setenv("FAULTS_KIND", fault.kind.c_str(), 1);
@@ -272,7 +326,12 @@ class CrashTest {
             ::kill(process, SIGKILL);  // not yet waited for: still this process
         }
         int status = 0;
-        ::waitpid(process, &status, 0);
+        ::waitpid(process, &status, when_stopped_ ? WUNTRACED : 0);
+        if (WIFSTOPPED(status)) {
+            when_stopped_(process);
+            ::kill(process, SIGCONT);
+            ::waitpid(process, &status, 0);
+        }
         const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
         require(killed || WIFEXITED(status), fault.describe(), ": the program died of signal ", WTERMSIG(status), ":\n",
                 test::read(err));
@@ -303,6 +362,19 @@ class CrashTest {
         int complaints = 0;
         for (std::string line; std::getline(lines, line);) complaints += line.starts_with("train_quaff: ");
         require(complaints == ending.status, what, ": not one sentence:\n", ending.err);
+        if (ending.err.find("train_quaff: the adapter: ") != ending.err.npos) check_rescued(what, ending.err);
+    }
+
+    // All steps have been taken: what they made is in a checkpoint, or where the sentence says.
+    void check_rescued(const std::string& what, const std::string& err) const {
+        if (fs::exists(out_ / concat("checkpoint-", kSteps))) return;
+        const std::string before = "; it is now in ";
+        const size_t at = err.find(before);
+        require(at != err.npos, what, ": the adapter is lost:\n", err);
+        const size_t begin = at + before.size();
+        const fs::path folder = err.substr(begin, err.find(';', begin) - begin);
+        require(adapter_in(folder) == expected_, what, ": ", folder.string(), " does not have the adapter");
+        fs::remove_all(folder);
     }
 
     // What holds before anybody has mended anything.
@@ -331,7 +403,8 @@ class CrashTest {
 
     test::TempDir folder_;
     const fs::path out_ = folder_ / "out";
-    std::vector<std::string> wrapper_;  // in front of the program
+    std::vector<std::string> wrapper_;         // in front of the program
+    std::function<void(pid_t)> when_stopped_;  // called where it has stopped itself; then it goes on
     std::string program_, libc_, trace_, resumed_trace_, expected_;
     std::chrono::microseconds duration_{};
     std::mt19937 random_;
@@ -354,6 +427,7 @@ int main(int argc, char** argv) {
         const auto stride = static_cast<size_t>(std::max<int64_t>(1, number(argc, argv, 4, 1)));
         crash.signal_each(4 * stride);
         crash.fill_small_disks();
+        crash.take_folder_away();
         crash.fail_each(stride);
         return 0;
     } catch (const std::exception& error) {

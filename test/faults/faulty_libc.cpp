@@ -2,7 +2,9 @@
 // the one that FAULTS_AT names (from 1) goes wrong as FAULTS_KIND says:
 //
 //   eio, enospc   it fails with that error
-//   full, lost    it and all later ones fail: no room to write, no permission to change the folder
+//   full, quota   it and all later ones that take room fail: the disk's, the user's
+//   lost          it and all later ones that change the folder fail: no permission
+//   readonly      it and all later ones that write or change the folder fail: a read-only file system
 //   short         a write takes half of its bytes
 //   kill          the process is killed (SIGKILL) before it
 //   torn          a write takes half of its bytes, then the process is killed
@@ -114,11 +116,16 @@ Verdict judge(char operation, bool changes_folder) {
         for (int number = 0; numbers >> number;) ::raise(number);
     }
     if (now && writes && (kind == "short" || kind == "torn")) return Verdict::half;
-    errno = kind == "eio" ? EIO : kind == "lost" ? EACCES : ENOSPC;
+    errno = kind == "eio"        ? EIO
+            : kind == "lost"     ? EACCES
+            : kind == "quota"    ? EDQUOT
+            : kind == "readonly" ? EROFS
+                                 : ENOSPC;
     if (now && (kind == "eio" || kind == "enospc")) return Verdict::fail;
-    if (since && kind == "full" && (writes || (changes_folder && (operation == 'o' || operation == 'm'))))
-        return Verdict::fail;
+    const bool takes_room = writes || (changes_folder && (operation == 'o' || operation == 'm'));
+    if (since && (kind == "full" || kind == "quota") && takes_room) return Verdict::fail;
     if (since && kind == "lost" && changes_folder) return Verdict::fail;
+    if (since && kind == "readonly" && (writes || changes_folder)) return Verdict::fail;
     return Verdict::proceed;
 }
 

@@ -8,7 +8,8 @@
 //   plan by at most 5%. The base is what the program and its libraries hold beside the plan: code and data, threads'
 //   stacks, and what oneDNN packs operands in, which grows with the rows of a product up to some thousand and no
 //   further. It is measured once, on another batch size, and must stay below the 64 MiB that a run keeps free for it;
-//   under RLIMIT_AS from far too little to enough: the run ends well, or with one sentence before its first step.
+//   under RLIMIT_AS from far too little to enough: the run ends well, or with one sentence before its first step;
+//   under RLIMIT_AS cuBLASLt, where the program was built with it, is loaded, or refused with a sentence.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -16,11 +17,17 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#ifdef LLMC_CUDA
+#include "llmc/cuda/cublaslt.cuh"
+#endif
 #include "llmc/error.h"
+#include "llmc/memory_limits.h"
 #include "test/files.h"
 #include "test/quaff/small_model.h"
 
@@ -94,7 +101,48 @@ class MemoryTest {
         std::printf("%d limits of RLIMIT_AS refused before the first step, %d kept\n", refused, done);
     }
 
+#ifdef LLMC_CUDA
+    // In a process each, for what is loaded stays.
+    void limit_cuda() {
+        int refused = 0, loaded = 0;
+        for (int64_t room = 0; loaded < 2; room += int64_t{128} << 20) {
+            require(room < int64_t{4} << 30, "no limit is enough for cuBLASLt");
+            std::fflush(stdout);
+            const pid_t process = ::fork();
+            require(process >= 0, "cannot fork");
+            if (process == 0) ::_exit(load_cublaslt_within(room));
+            int status = 0;
+            ::waitpid(process, &status, 0);
+            require(WIFEXITED(status), "loading cuBLASLt with ", room >> 20, " MiB of address space left: signal ",
+                    WTERMSIG(status));
+            require(WEXITSTATUS(status) <= kRefused, "loading cuBLASLt with no limit in the way failed");
+            ++(WEXITSTATUS(status) == kRefused ? refused : loaded);
+        }
+        std::printf("cuBLASLt refused under %d limits of RLIMIT_AS, loaded under %d\n", refused, loaded);
+    }
+#endif
+
   private:
+#ifdef LLMC_CUDA
+    static constexpr int kLoaded = 0, kRefused = 1, kFailed = 2;
+
+    static int load_cublaslt_within(int64_t room) {
+        rlimit limit{RLIM_INFINITY - 1, RLIM_INFINITY};
+        ::setrlimit(RLIMIT_AS, &limit);
+        const int64_t mapped = std::numeric_limits<int64_t>::max() - llmc::address_space_room();
+        limit.rlim_cur = static_cast<rlim_t>(mapped + room);
+        ::setrlimit(RLIMIT_AS, &limit);
+        try {
+            cuda::load_cublaslt();
+            return kLoaded;
+        } catch (const llmc::Error& error) {
+            if (std::string_view(error.what()).find("RLIMIT_AS") != std::string_view::npos) return kRefused;
+            std::fprintf(stderr, "%s\n", error.what());
+            return kFailed;
+        }
+    }
+#endif
+
     Ending run(const std::string& model, const std::vector<std::string>& more, int64_t limit) const {
         fs::remove_all(folder_ / "out");
         std::vector<std::string> words = {program_,
@@ -163,6 +211,9 @@ int main(int argc, char** argv) {
     try {
         MemoryTest memory(argv[1], argv[2]);
         memory.limit_address_space();
+#ifdef LLMC_CUDA
+        memory.limit_cuda();
+#endif
         memory.compare_plans(argc > 3 ? std::vector<std::string>(argv + 3, argv + argc)
                                       : std::vector<std::string>{"12", "24"});
         return 0;

@@ -1,5 +1,6 @@
 #include "llmc/file_io.h"
 
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +26,40 @@ TEST_CASE("a file is replaced as a whole and nothing else is left in the directo
     }
     CHECK(read_file(directory / "a.json").size() == 7);
     CHECK(std::distance(fs::directory_iterator(directory.path()), {}) == 1);
+}
+
+TEST_CASE("what is being written is its user's alone, and is like any file or directory afterwards", "[file_io]") {
+    const TempDir directory;
+    const auto mode_of = [](const fs::path& path) { return fs::status(path).permissions(); };
+    const auto only_entry = [&] { return fs::directory_iterator(directory.path())->path(); };
+    AtomicFile file(directory / "a.json");
+    CHECK(mode_of(only_entry()) == (fs::perms::owner_read | fs::perms::owner_write));
+    file.write("x");
+    file.commit();
+    const fs::perms file_mode = mode_of(directory / "a.json");
+    CHECK(file_mode == mode_of(directory.write("any", "x")));
+
+    REQUIRE(make_private_directory(directory / "new"));
+    CHECK(mode_of(directory / "new") == fs::perms::owner_all);
+    CHECK_FALSE(make_private_directory(directory / "new"));
+    fs::create_directory(directory / "any folder");
+    publish_directory(directory / "new");
+    CHECK(mode_of(directory / "new") == mode_of(directory / "any folder"));
+    // A group's folder hands its group down, and the folders in it do so too.
+    fs::permissions(directory / "new", fs::perms::owner_all | fs::perms::set_gid);
+    publish_directory(directory / "new");
+    CHECK(mode_of(directory / "new") == (mode_of(directory / "any folder") | fs::perms::set_gid));
+    CHECK(error_of(directory, [&] { make_private_directory(directory / "no/new"); }) ==
+          "no/new: cannot create the directory: No such file or directory; create the directory first");
+}
+
+TEST_CASE("a lock that somebody has laid as a link is not followed", "[file_io]") {
+    const TempDir directory;
+    const fs::path other = directory.write("other", "somebody's");
+    fs::create_symlink(other, directory / ".lock");
+    CHECK_THAT(error_of(directory, [&] { DirectoryLock lock(directory.path()); }),
+               Catch::Matchers::StartsWith(".lock: cannot create the file that keeps others out: "));
+    CHECK(read_file(other) == "somebody's");
 }
 
 TEST_CASE("a directory is locked by one at a time, which is named, and nothing is left in it", "[file_io]") {
@@ -97,4 +132,24 @@ TEST_CASE("a mapped file shows its bytes, also after they were let go", "[file_i
     file.release(file.bytes().subspan(99'999, 1));
     CHECK(text() == content);
     CHECK(MappedFile(directory.write("empty", "")).bytes().empty());
+}
+
+TEST_CASE("a mapped file that is cut short ends the program with its name", "[file_io]") {
+    const TempDir directory;
+    const fs::path path = directory.write("da\x1Bta", std::string(100'000, 'x')), said = directory / "said";
+    const pid_t process = ::fork();
+    if (process == 0) {
+        ::dup2(::open(said.c_str(), O_WRONLY | O_CREAT, 0600), STDERR_FILENO);
+        tell_of_lost_pages();
+        const MappedFile file(path);
+        fs::resize_file(path, 10);
+        ::_exit(static_cast<int>(file.bytes()[50'000]));
+    }
+    int status = 0;
+    REQUIRE(::waitpid(process, &status, 0) == process);
+    REQUIRE(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 1);
+    CHECK(read_file(said) == "train_quaff: " + (directory / "da?ta").string() +
+                                 ": cannot be read to its end any more; has it been cut short since the run began, or "
+                                 "does its disk fail?\n");
 }

@@ -57,6 +57,14 @@ TEST_CASE("a checkpoint is whole, and sha256sum agrees with its manifest", "[che
     CHECK(entries == 1);  // no temporary name is left behind
 }
 
+TEST_CASE("a folder that is being written is its user's alone, and is like any other afterwards", "[checkpoint]") {
+    const fs::path out = fresh_folder("private");
+    const auto mode_of = [](const fs::path& path) { return fs::status(path).permissions(); };
+    write_folder(out / "a", [&](const fs::path& folder) { CHECK(mode_of(folder) == fs::perms::owner_all); });
+    fs::create_directory(out / "b");
+    CHECK(mode_of(out / "a") == mode_of(out / "b"));
+}
+
 TEST_CASE("the newest by step is found, by number and not by name", "[checkpoint]") {
     const fs::path out = fresh_folder("newest");
     for (const int step : {9, 100, 20}) write_one(out, step);
