@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A training step on this processor beside PyTorch's: full precision and quaff (build/dev/cpu/bench_step) and
 # transformers + PEFT in fp32 and bf16 (dev/reference/time_peft.py), in turn, one sequence of 512 tokens, all labelled,
-# r = 16 on every linear. Writes dev/results/cpu_step_<CPU>.md.
+# r = 16 on every linear; and ours as they are on a processor with AVX2 alone, built for that and with oneDNN held to
+# it. Writes dev/results/cpu_step_<CPU>.md.
 #
 #   scripts/bench_cpu.sh [--model DIR] [--python PROGRAM] [--rounds N]
 #
@@ -23,8 +24,9 @@ while [ $# -gt 0 ]; do
 done
 if [ -n "$python" ]; then "$python" -c 'import torch, transformers, peft'; fi
 
-build=build/cpu
+build=build/cpu avx2=build/avx2
 make NVCC= BUILD=$build $build/dev/cpu/bench_step $build/random_model >/dev/null
+make NVCC= BUILD=$avx2 ARCH=x86-64-v3 $avx2/dev/cpu/bench_step >/dev/null
 if [ -z "$model" ]; then
     model=build/tinyllama
     [ -e "$model/data.jsonl" ] || $build/random_model dev/configs/tinyllama "$model" 16 512
@@ -38,6 +40,8 @@ told() { echo "$1;$(field step_seconds "$2");$(field tokens_per_second "$2");$(f
 for ((round = 0; round < rounds; round++)); do
     while read -r line; do told "$(field method "$line")" "$line" peak_bytes; done \
         < <($build/dev/cpu/bench_step "$model" --rounds 3 --json)
+    while read -r line; do told "$(field method "$line"), AVX2" "$line" peak_bytes; done \
+        < <(ONEDNN_MAX_CPU_ISA=AVX2 $avx2/dev/cpu/bench_step "$model" --rounds 3 --json)
     for dtype in float32 bfloat16; do
         [ -n "$python" ] || continue
         told "PEFT $dtype" "$("$python" dev/reference/time_peft.py "$model" "$model/data.jsonl" --dtype $dtype \

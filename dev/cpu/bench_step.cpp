@@ -3,9 +3,10 @@
 //   make build/dev/cpu/bench_step build/random_model
 //   build/random_model dev/configs/tinyllama /tmp/tinyllama
 //   build/dev/cpu/bench_step /tmp/tinyllama [--sequences 1] [--tokens 512] [--rounds 5] [--threads N] [--json]
+//                                           [--lora-r 16] [--outlier-max-ratio 0.02] [--methods quaff]
 //
-// A micro-batch of `sequences` of `tokens` random ids, all labelled; r = 16 on every linear, dropout 0.1, as many
-// outlier channels as --outlier-max-ratio 0.02 allows. Each method has a process of its own, so that its peak memory is
+// A micro-batch of `sequences` of `tokens` random ids, all labelled; adapters on every linear, dropout 0.1, as many
+// outlier channels as the ratio allows. Each method has a process of its own, so that its peak memory is
 // its own; they take their steps in turn, so that what else the machine does strikes both alike. Figures are medians
 // over the rounds after one that warms up. The parts' seconds are of all threads together (CPU time): other programs do
 // not lengthen them. % SOL is the time that the step's operations take at the measured peaks over the time it took
@@ -16,6 +17,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -39,7 +41,9 @@ using timed::Device, timed::Profile, timed::Time;
 struct Options {
     std::string model;
     int64_t sequences = 1, tokens = 512;
-    int rounds = 5, threads = 0;
+    int rounds = 5, threads = 0, lora_r = 16;
+    std::string outlier_max_ratio = "0.02";
+    std::vector<std::string> methods = {"fp", "quaff"};
     bool json = false;
 };
 
@@ -73,10 +77,12 @@ class Bench {
         device_.vocab_size = checkpoint_.config().vocab_size;
         build_.method = method;
         build_.lora.dropout = 0.1f;
+        build_.lora.r = options.lora_r;
         build_.max_tokens = batch_.n_tokens();
         build_.max_sequence_length = options.tokens;
         build_.max_labelled = batch_.n_labelled();
-        if (method == quaff::Method::quaff) channels_ = quaff::most_outlier_channels(checkpoint_.config(), "0.02");
+        if (method == quaff::Method::quaff)
+            channels_ = quaff::most_outlier_channels(checkpoint_.config(), options.outlier_max_ratio);
         model_ = std::make_unique<quaff::Model<Device>>(device_, checkpoint_, channels_, build_);
     }
 
@@ -121,6 +127,7 @@ class Bench {
                 {"step_seconds", median(step_)},
                 {"fastest_step_seconds", *std::ranges::min_element(step_)},
                 {"tokens_per_second", static_cast<double>(batch_.n_tokens()) / median(step_)},
+                {"floor_seconds", floor},
                 {"sol", floor / median(step_)},
                 {"int8_peak", peak.int8_operations},
                 {"float_peak", peak.float_operations},
@@ -240,20 +247,21 @@ void print_table(const std::vector<json>& results) {
 }
 
 void run(const Options& options) {
-    const Child full(options, quaff::Method::fp), quaff(options, quaff::Method::quaff);
-    for (int round = 0; round <= options.rounds; round++) {
-        full.ask('s');
-        quaff.ask('s');
-    }
-    const std::vector<json> results{json::parse(full.ask('e')), json::parse(quaff.ask('e'))};
+    std::vector<std::unique_ptr<Child>> children;
+    for (const std::string& name : options.methods)
+        children.push_back(std::make_unique<Child>(options, name == "fp" ? quaff::Method::fp : quaff::Method::quaff));
+    for (int round = 0; round <= options.rounds; round++)
+        for (const auto& child : children) child->ask('s');
+    std::vector<json> results;
+    for (const auto& child : children) results.push_back(json::parse(child->ask('e')));
     if (options.json) {
         for (const json& result : results) std::printf("%s\n", result.dump().c_str());
         return;
     }
     std::printf("%s, %lld x %lld tokens, %d threads; peaks %.0f GFLOP/s in fp32, %.0f GOP/s in int8\n\n",
                 options.model.c_str(), static_cast<long long>(options.sequences),
-                static_cast<long long>(options.tokens), results[1]["threads"].get<int>(),
-                1e-9 * results[1]["float_peak"].get<double>(), 1e-9 * results[1]["int8_peak"].get<double>());
+                static_cast<long long>(options.tokens), results.back()["threads"].get<int>(),
+                1e-9 * results.back()["float_peak"].get<double>(), 1e-9 * results.back()["int8_peak"].get<double>());
     print_table(results);
 }
 
@@ -270,6 +278,10 @@ int main(int argc, char** argv) {
     app.add_option("--rounds", options.rounds, "steps of each method, after one that warms up")
         ->check(CLI::PositiveNumber);
     app.add_option("--threads", options.threads, "all if it is not given")->check(CLI::PositiveNumber);
+    app.add_option("--lora-r", options.lora_r, "rank of the adapters")->check(CLI::PositiveNumber);
+    app.add_option("--outlier-max-ratio", options.outlier_max_ratio, "share of outlier channels");
+    app.add_option("--methods", options.methods, "fp, quaff or both, which take turns")
+        ->check(CLI::IsMember({"fp", "quaff"}));
     app.add_flag("--json", options.json, "one JSON object a line");
     CLI11_PARSE(app, argc, argv);
     try {
