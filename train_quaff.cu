@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "llmc/comm.h"
+#include "llmc/cores.h"
 #include "llmc/error.h"
 #include "llmc/mapped_file.h"
 #include "llmc/memory_limits.h"
@@ -88,6 +89,8 @@ void set_threads(int64_t asked_for, llmc::Terminal& terminal, llmc::Comm& ranks)
         omp_set_num_threads(static_cast<int>(std::min<int64_t>(asked_for, cores)));
     } else if (ranks.size() > 1) {
         omp_set_num_threads(quaff::fair_threads(ranks));
+    } else {  // OMP_NUM_THREADS may ask for less
+        omp_set_num_threads(std::min(omp_get_max_threads(), static_cast<int>(llmc::usable_cores().size())));
     }
 }
 

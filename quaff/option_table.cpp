@@ -176,7 +176,7 @@ std::vector<Row> option_table(Options& o) {
                "recompute blocks in the backward pass; auto: when the memory asks for it"},
               {"seed", Whole{&o.seed, at_least(0)}, kRuns, fixed,
                "of the adapters' start, the order of the examples, dropout and sampling"},
-              {"threads", Whole{&o.threads, from_to(0, 4096)}, kAll & ~kTokenize, free, "CPU threads; 0: all"},
+              {"threads", Whole{&o.threads, from_to(0, 4096)}, kAll & ~kTokenize, free, "CPU threads; 0: one for each core"},
               {"comm", Choice{&o.comm, {"auto", "nccl", "mpi"}}, kRuns, free,
                "between ranks: NCCL for GPUs, or MPI, by which ranks may share a GPU; auto: NCCL where there is a GPU"},
               {"comm-timeout", Whole{&o.comm_timeout, from_to(1, 86400)}, kRuns, free,

@@ -1,11 +1,11 @@
 #include "quaff/ranks.h"
 
-#include <sched.h>
-
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "llmc/cores.h"
 #include "llmc/error.h"
 #include "llmc/file_io.h"
 #include "llmc/sha256.h"
@@ -37,26 +37,23 @@ void require_same_start(Comm& comm, const Options& options) {
 
 // A launcher may have bound ranks to cores, each to its own or all to the same.
 int fair_threads(Comm& comm) {
-    cpu_set_t mine;
-    CPU_ZERO(&mine);
-    require(sched_getaffinity(0, sizeof mine, &mine) == 0, "cannot ask on which cores this process may run");
-    std::string cores(CPU_SETSIZE, '0');
-    for (size_t core = 0; core < CPU_SETSIZE; ++core)
-        if (CPU_ISSET(core, &mine)) cores[core] = '1';
+    const std::vector<int> mine = usable_cores();
+    std::string cores(static_cast<size_t>(mine.back()) + 1, '0');
+    for (const int core : mine) cores[static_cast<size_t>(core)] = '1';
 
     std::string all;
     for (const std::string& other : comm.gather(comm.host() + " " + cores)) all += other + "\n";
     comm.broadcast(all);
     // A core that k ranks of this host may use counts as a k-th for each of them.
-    std::vector<int> users(CPU_SETSIZE, 0);
+    std::map<size_t, int> users;
     for (size_t begin = 0; begin < all.size(); begin = all.find('\n', begin) + 1) {
         const std::string line = all.substr(begin, all.find('\n', begin) - begin);
         if (line.substr(0, line.rfind(' ')) != comm.host()) continue;
-        for (size_t core = 0; core < CPU_SETSIZE; ++core) users[core] += line[line.rfind(' ') + 1 + core] == '1';
+        const std::string theirs = line.substr(line.rfind(' ') + 1);
+        for (size_t core = 0; core < theirs.size(); ++core) users[core] += theirs[core] == '1';
     }
     double share = 0;
-    for (size_t core = 0; core < CPU_SETSIZE; ++core)
-        if (CPU_ISSET(core, &mine)) share += 1.0 / users[core];
+    for (const int core : mine) share += 1.0 / users.at(static_cast<size_t>(core));
     return std::max(1, static_cast<int>(share + 1e-6));
 }
 

@@ -1,0 +1,35 @@
+#include "llmc/cores.h"
+
+#include <sched.h>
+
+#include <fstream>
+#include <set>
+#include <string>
+
+#include "llmc/error.h"
+
+namespace llmc {
+
+std::vector<int> cores_of(const std::vector<int>& cpus, const std::filesystem::path& topology) {
+    std::set<int> cores;
+    for (const int cpu : cpus) {
+        // "0,64" or "0-1": the threads of this core, ascending.
+        std::ifstream siblings(topology / ("cpu" + std::to_string(cpu)) / "topology/thread_siblings_list");
+        int first = cpu;
+        if (!(siblings >> first) || first < 0) first = cpu;
+        cores.insert(first);
+    }
+    return {cores.begin(), cores.end()};
+}
+
+std::vector<int> usable_cores() {
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    require(sched_getaffinity(0, sizeof allowed, &allowed) == 0, "cannot ask on which cores this process may run");
+    std::vector<int> cpus;
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+        if (CPU_ISSET(static_cast<size_t>(cpu), &allowed)) cpus.push_back(cpu);
+    return cores_of(cpus);
+}
+
+}  // namespace llmc
