@@ -17,13 +17,6 @@
 namespace llmc {
 namespace {
 
-// umask() is asked by setting it, for all threads: before main there is one.
-const mode_t kUmask = [] {
-    const mode_t mask = ::umask(077);
-    ::umask(mask);
-    return mask;
-}();
-
 // What to try when a file cannot be written for this reason.
 const char* write_advice(int reason) {
     switch (reason) {
@@ -92,11 +85,19 @@ bool make_private_directory(const std::filesystem::path& path) {
     return false;
 }
 
+// Like a directory that is made in it: with the umask's mode, or what the parent's access control list says, and the
+// group's bit that a shared folder hands down.
 void publish_directory(const std::filesystem::path& path) {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) return;
     struct stat status {};
-    // What a folder shared by a group has handed down stays. A file system without modes may refuse, and needs none.
-    if (::stat(path.c_str(), &status) == 0)
-        (void)!::chmod(path.c_str(), (status.st_mode & (S_ISUID | S_ISGID | S_ISVTX)) | (0777 & ~kUmask));
+    const char* probe = ".mode";
+    if (::mkdirat(fd, probe, 0777) == 0) {
+        // A file system without modes may refuse, and needs none.
+        if (::fstatat(fd, probe, &status, AT_SYMLINK_NOFOLLOW) == 0) (void)!::fchmod(fd, status.st_mode & 07777);
+        ::unlinkat(fd, probe, AT_REMOVEDIR);
+    }
+    ::close(fd);
 }
 
 void sync_directory(const std::filesystem::path& directory) {
@@ -120,11 +121,21 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
 AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
     static std::atomic<int> counter{0};  // with the process id: unique among everyone writing to this directory
     // O_EXCL: never a file, nor a link to one, that somebody else has put there.
+    const auto create = [&](mode_t mode) {
+        fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        return fd_ >= 0;
+    };
     do {
         temporary_ =
             path.parent_path() / concat(".", path.filename().string(), ".", ::getpid(), "-", counter++, ".tmp");
-        fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    } while (fd_ < 0 && errno == EEXIST);
+    } while (!create(0666) && errno == EEXIST);
+    if (fd_ < 0) fail_writing();
+    // An empty one tells the mode that a file gets here; what is written is nobody else's until it is complete.
+    struct stat status {};
+    if (::fstat(fd_, &status) == 0) mode_ = status.st_mode & 0777;
+    ::close(fd_);
+    if (::unlink(temporary_.c_str()) != 0) fail_writing();
+    create(0600);
     if (fd_ < 0) fail_writing();
 }
 
@@ -160,7 +171,7 @@ void AtomicFile::write_through(std::span<const std::byte> bytes) {
 
 void AtomicFile::commit() {
     flush();
-    (void)!::fchmod(fd_, 0666 & ~kUmask);  // a file system without modes may refuse, and needs none
+    (void)!::fchmod(fd_, mode_);  // a file system without modes may refuse, and needs none
     if (::fsync(fd_) != 0) fail_writing();
     if (::close(std::exchange(fd_, -1)) != 0) fail_writing();
     if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_writing();

@@ -3,6 +3,8 @@
 // Until then nobody but the user may read it; under its name it has the mode of any file that a program creates.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -55,6 +57,7 @@ class AtomicFile {
     std::filesystem::path temporary_;
     std::vector<std::byte> buffer_;  // what comes in small pieces goes to the system in large ones
     int fd_ = -1;
+    mode_t mode_ = 0600;  // of the finished file
 };
 
 // Keeps a directory to one writer at a time: a lock on the file .lock in it, which names the process that holds it. The

@@ -43,6 +43,11 @@ void put(std::string_view text) {
 
 // Only async-signal-safe calls in here, and no allocation. A line of /proc/self/maps: BEGIN-END rights ... /path
 void on_lost_page(int signal, siginfo_t* info, void*) {
+    std::signal(signal, SIG_DFL);  // what is not told here comes again, and ends the program
+    if (info->si_code != BUS_ADRERR && info->si_code != BUS_OBJERR && info->si_code != BUS_MCEERR_AR) {
+        ::raise(signal);  // nobody's page: a process sent it
+        return;
+    }
     const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
     const int maps = ::open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
     std::array<char, PATH_MAX + 128> line;
@@ -56,14 +61,14 @@ void on_lost_page(int signal, siginfo_t* info, void*) {
         std::string_view rest(line.data(), std::exchange(length, 0));
         const uintptr_t begin = take_hexadecimal(rest);
         rest.remove_prefix(std::min<size_t>(1, rest.size()));
-        if (address < begin || address >= take_hexadecimal(rest) || rest.find('/') == rest.npos) continue;
+        const bool found = address >= begin && address < take_hexadecimal(rest);
+        if (!found || !rest.starts_with(" r-") || rest.find('/') == rest.npos) continue;
         put("train_quaff: ");
         put(rest.substr(rest.find('/')));
         put(": cannot be read to its end any more; has it been cut short since the run began, or does its disk "
             "fail?\n");
         ::_exit(EXIT_FAILURE);
     }
-    std::signal(signal, SIG_DFL);  // none of a file: it comes again, and ends the program
 }
 
 }  // namespace

@@ -111,8 +111,7 @@ MpiComm::MpiComm() {
 MpiComm::~MpiComm() {
     try {
         barrier();
-        heartbeat_.reset();  // between two barriers: nobody misses it
-        barrier();
+        heartbeat_.reset();
     } catch (const std::exception& error) {
         fail_all(error.what(), EXIT_FAILURE);
     }
@@ -124,7 +123,7 @@ template <class Start>
 void MpiComm::run(const char* what, const Start& start) {
     MPI_Request request = MPI_REQUEST_NULL;
     check(start(&request), what);
-    AwakeTime waiting;
+    AwakeTime waiting(time_limit_);
     for (int done = 0; !done;) {
         check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), what);
         if (done) break;

@@ -153,7 +153,13 @@ DType SafetensorsFile::dtype(const std::string& name) const {
     fail(path().string(), ": tensor ", name, " is stored as ", dtype, "; F32, F16 and BF16 can be read");
 }
 
-void SafetensorsFile::read(const std::string& name, std::span<float> out, int64_t first) const {
+void SafetensorsFile::read(const std::string& name, std::span<float> out) const {
+    require(static_cast<int64_t>(out.size()) == tensor(name).size(), path().string(), ": tensor ", name, " has ",
+            tensor(name).size(), " elements, ", out.size(), " were asked for");
+    read_part(name, 0, out);
+}
+
+void SafetensorsFile::read_part(const std::string& name, int64_t first, std::span<float> out) const {
     const SafeTensor& source = tensor(name);
     const auto count = static_cast<int64_t>(out.size());
     require(first >= 0 && first <= source.size() && count <= source.size() - first, path().string(), ": tensor ", name,

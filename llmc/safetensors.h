@@ -47,9 +47,10 @@ class SafetensorsFile {
 
     // F32, F16 and BF16, the formats of weights; throws for another one, naming the tensor.
     DType dtype(const std::string& name) const;
-    // out = the tensor's elements from `first` on, in fp32. Throws when a value is NaN or infinite, naming the tensor
-    // and the index.
-    void read(const std::string& name, std::span<float> out, int64_t first = 0) const;
+    // out = all of the tensor, or its elements from `first` on, in fp32. Throws when a value is NaN or infinite, naming
+    // the tensor and the index.
+    void read(const std::string& name, std::span<float> out) const;
+    void read_part(const std::string& name, int64_t first, std::span<float> out) const;
     // Lets the pages of a tensor go again.
     void release(const std::string& name) const { file_.release(tensor(name).bytes); }
 

@@ -8,6 +8,7 @@
 #include "quaff/block_setup.h"
 #include "quaff/calibrate.h"
 #include "quaff/rope_table.h"
+#include "quaff/table.h"
 
 namespace quaff {
 
@@ -105,9 +106,10 @@ OutlierChannels calibrate(const Device& device, const CheckpointReader& checkpoi
     const int64_t hidden_bytes =
         std::max(max_tokens * row_bytes, std::min(n_tokens * row_bytes, options.hidden_state_limit));
     CalibrationLayer<Device> layer(device, config, max_tokens, max_sequence_length);
-    layer.require_memory(
-        "the host", hidden_bytes + config.vocab_size * row_bytes + largest_weight * static_cast<int64_t>(sizeof(float)),
-        available_memory());
+    layer.require_memory("the host",
+                         hidden_bytes + config.vocab_size * width * size_of(checkpoint.dtype(kEmbedding)) +
+                             largest_weight * static_cast<int64_t>(sizeof(float)),
+                         available_memory());
     std::vector<ChannelStatistics> statistics;
     for (int64_t i = 0; i < config.num_hidden_layers * kLayersPerBlock; i++)
         statistics.emplace_back(specs[i % kLayersPerBlock].in_features, options.strategy, options.threshold);
@@ -124,13 +126,19 @@ OutlierChannels calibrate(const Device& device, const CheckpointReader& checkpoi
         std::vector<float> hidden(tokens * width);
         const Matrix<float> stream(hidden.data(), tokens, width);
         {
-            std::vector<float> table(config.vocab_size * width);
-            const Matrix<float> embedding(table.data(), config.vocab_size, width);
-            checkpoint.read("model.embed_tokens.weight", embedding);
+            Arena<cpu::Device> arena(host_of(device));
+            Table<cpu::Device> table;
+            const auto layout = [&] {
+                table.layout(arena, host_of(device), "model.embed_tokens", config.vocab_size, width,
+                             checkpoint.dtype(kEmbedding), /*multiplied=*/false);
+            };
+            layout();
+            arena.commit();
+            layout();
+            table.load(host_of(device), checkpoint, kEmbedding);
             int64_t row = 0;
             for (size_t i = begin; i < end; i++) {
-                cpu::embedding_forward<float>(host_of(device), stream.rows_at(row, batches[i].n_tokens()), embedding,
-                                              batches[i].input_ids);
+                table.look_up(host_of(device), stream.rows_at(row, batches[i].n_tokens()), batches[i].input_ids);
                 row += batches[i].n_tokens();
             }
         }

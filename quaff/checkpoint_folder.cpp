@@ -129,6 +129,24 @@ fs::path make_earlier_folder(const fs::path& out) {
     }
 }
 
+// Has `write` fill a temporary folder, and `put` give it the name.
+template <class Put>
+void fill_folder(const fs::path& name, const std::function<void(const fs::path&)>& write, const Put& put) {
+    const fs::path target = without_slash(name);
+    make_directories(parent_of(target));
+    const fs::path temporary = make_temporary(target);
+    try {
+        write(temporary);
+        publish_directory(temporary);
+        sync_directory(temporary);
+        put(temporary, target);
+    } catch (...) {
+        std::error_code ignored;
+        fs::remove_all(temporary, ignored);
+        throw;
+    }
+}
+
 void move_into(const fs::path& folder, const fs::path& path) {
     std::error_code problem;
     fs::rename(path, folder / path.filename(), problem);
@@ -162,19 +180,18 @@ void replace_folder(const fs::path& temporary, const fs::path& target, bool may_
 }
 
 void write_folder(const fs::path& name, const std::function<void(const fs::path&)>& write) {
-    const fs::path target = without_slash(name);
-    make_directories(parent_of(target));
-    const fs::path temporary = make_temporary(target);
-    try {
-        write(temporary);
-        publish_directory(temporary);
-        sync_directory(temporary);
-        replace_folder(temporary, target);
-    } catch (...) {
-        std::error_code ignored;
-        fs::remove_all(temporary, ignored);
-        throw;
-    }
+    fill_folder(name, write,
+                [](const fs::path& temporary, const fs::path& target) { replace_folder(temporary, target); });
+}
+
+void write_new_folder(const fs::path& name, const std::function<void(const fs::path&)>& write) {
+    fill_folder(name, write, [](const fs::path& temporary, const fs::path& target) {
+        std::error_code problem;
+        fs::rename(temporary, target, problem);  // refused where the target is a folder with something in it
+        require(!problem, target.string(), ": cannot be put in place (", problem.message(),
+                "); something has come to have that name meanwhile");
+        sync_directory(parent_of(target));
+    });
 }
 
 void write_checkpoint(const fs::path& out, int64_t step, int64_t keep,

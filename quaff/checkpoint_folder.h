@@ -18,6 +18,9 @@ namespace quaff {
 // `target` becomes the folder that `write` fills, complete or not at all, replacing what had the name.
 void write_folder(const std::filesystem::path& target,
                   const std::function<void(const std::filesystem::path& folder)>& write);
+// The same where nothing but an empty folder may have the name, not even when `write` is done.
+void write_new_folder(const std::filesystem::path& target,
+                      const std::function<void(const std::filesystem::path& folder)>& write);
 
 // The step of it that puts the finished folder in place; without `may_exchange` as on a file system that cannot
 // exchange two names.

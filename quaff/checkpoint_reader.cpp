@@ -135,10 +135,10 @@ void CheckpointReader::read_rows(const std::string& tensor, int64_t rows, int64_
              origin_of_shape(tensor, config_), "). The file and the config do not belong together.");
     }
     if (out.contiguous()) {
-        file.read(tensor, {out.data, static_cast<size_t>(out.size())}, first * out.cols);
+        file.read_part(tensor, first * out.cols, {out.data, static_cast<size_t>(out.size())});
     } else {
         std::vector<float> values(static_cast<size_t>(out.size()));
-        file.read(tensor, values, first * out.cols);
+        file.read_part(tensor, first * out.cols, values);
         for (int64_t i = 0; i < out.rows; ++i) {
             std::memcpy(out.row(i), values.data() + i * out.cols, static_cast<size_t>(out.cols) * sizeof(float));
         }

@@ -129,7 +129,7 @@ MergeReport merge_adapter(const fs::path& model, const fs::path& adapter_directo
 
     MergeReport report;
     Squares squares;
-    write_folder(target, [&](const fs::path& folder) {
+    write_new_folder(target, [&](const fs::path& folder) {
         for (const SafetensorsFile& shard : checkpoint.shards()) {
             report.merged_layers += merge_shard(shard, adapter, folder, squares);
             report.bytes += static_cast<int64_t>(fs::file_size(folder / shard.path().filename()));

@@ -8,9 +8,6 @@
 
 namespace quaff {
 
-inline constexpr const char* kEmbedding = "model.embed_tokens.weight";
-inline constexpr const char* kHead = "lm_head.weight";
-
 // Rows of logits that are in memory at once: enough to keep the GEMM busy, few enough to stay near 16 million elements,
 // and whole tiles of the libraries' 128 rows.
 inline int64_t head_chunk_rows(int64_t vocab_size, int64_t max_labelled) {

@@ -37,7 +37,7 @@ std::string reason_of(const std::exception& error) {
 // fails as well.
 std::string save_elsewhere(const std::function<void(const fs::path& folder)>& save) {
     std::error_code ignored;
-    std::string folder = (fs::temp_directory_path(ignored) / "train_quaff-adapter-XXXXXX").string();
+    std::string folder = (fs::temp_directory_path(ignored) / "train_quaff-saved-XXXXXX").string();
     if (::mkdtemp(folder.data()) == nullptr) return "";
     try {
         save(folder);
@@ -244,8 +244,7 @@ ordered_json Trainer<Device>::run(bool& stopped) {
         {"planned_memory_bytes", model_->plan().total()},
         {"adapter", (fs::path(options_.out) / "adapter").string()}};
     if (stopped) {
-        require_good_state();
-        write_checkpoint_now();
+        write_last_checkpoint();
         result["adapter"] = last_checkpoint_;
         result["stopped"] = true;
         terminal_.result(concat("stopped after step ", state_.step, " of ", total_steps_,
@@ -585,14 +584,33 @@ std::string Trainer<Device>::checkpoint_now() const {
 }
 
 template <class Device>
+void Trainer<Device>::write_checkpoint_into(const fs::path& out) {
+    write_checkpoint(out, state_.step, options_.save_total_limit, [&](const fs::path& folder) {
+        save_adapter(folder, *model_, frozen_, options_);
+        write_moments(folder, *model_);
+        write_state(folder, state_now());
+    });
+}
+
+template <class Device>
 void Trainer<Device>::write_checkpoint_now() {
-    if (comm_.is_first())
-        write_checkpoint(options_.out, state_.step, options_.save_total_limit, [&](const fs::path& folder) {
-            save_adapter(folder, *model_, frozen_, options_);
-            write_moments(folder, *model_);
-            write_state(folder, state_now());
-        });
+    if (comm_.is_first()) write_checkpoint_into(options_.out);
     last_checkpoint_ = checkpoint_now();
+}
+
+// Of a run that is asked to stop: there is no later one to make good for it.
+template <class Device>
+void Trainer<Device>::write_last_checkpoint() {
+    require_good_state();
+    or_say_where("the checkpoint", [&] {
+        try {
+            write_checkpoint_now();
+        } catch (const std::exception& error) {
+            const auto save = [&](const fs::path& folder) { write_checkpoint_into(folder); };
+            const bool is_written = last_checkpoint_ == checkpoint_now();
+            fail(reason_of(error), is_written ? "" : save_elsewhere(save));
+        }
+    });
 }
 
 template <class Device>

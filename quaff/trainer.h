@@ -84,7 +84,9 @@ class Trainer {
     // Throws where what is about to be saved is not finite, or ranks differ in it.
     void require_good_state();
     std::string checkpoint_now() const;  // its folder
+    void write_checkpoint_into(const std::filesystem::path& out);
     void write_checkpoint_now();
+    void write_last_checkpoint();
     // That a full disk, say, takes no checkpoint is told and does not end the run.
     void try_to_write_checkpoint();
     // Where --out does not take it, and no checkpoint has the last steps, it goes elsewhere before the run fails.

@@ -152,10 +152,10 @@ expect "... nobody is left" nobody_left
 
 # One that hangs where nobody knows how long a rank may take: in the evaluation before the first step, which begins when
 # the log is there. Whoever is stopped, rank 0 or another, is missed by the rest.
-run+=(--eval-data dev/demo/eval.jsonl)
+long_evaluation=("${run[@]}" --eval-data dev/demo/eval.jsonl)
 for lost in 0 1; do
     rm -rf "$work/out"
-    "${launch[@]}" -np 3 "${run[@]}" --save-steps 0 --max-steps 100000 --quiet --comm-timeout 3 >"$work/log" 2>&1 &
+    "${launch[@]}" -np 3 "${long_evaluation[@]}" --save-steps 0 --max-steps 100000 --quiet --comm-timeout 3 >"$work/log" 2>&1 &
     mpirun=$!
     until_there "$work/out/log.jsonl"
     began=$SECONDS
@@ -167,6 +167,24 @@ for lost in 0 1; do
     expect "... told once" [ "$(told)" -eq 1 ]
     expect "... nobody is left" nobody_left
 done
+
+# A job that is stopped as a whole, for longer than a rank may be late, and goes on.
+rm -rf "$work/out"
+"${launch[@]}" -np 3 "${run[@]}" --save-steps 0 --max-steps 100000 --quiet --comm-timeout 1 >"$work/log" 2>&1 &
+mpirun=$!
+until_logged 3
+mapfile -t ranks < <(left_over | while read -r pid; do
+    grep -qz '^OMPI_COMM_WORLD_RANK=' "/proc/$pid/environ" 2>/dev/null && echo "$pid"
+done)
+kill -STOP "${ranks[@]}"
+sleep 3
+steps=$(wc -l <"$work/out/log.jsonl")
+kill -CONT "${ranks[@]}"
+until_logged $((steps + 3))
+expect "a job that is stopped as a whole: it goes on" [ $? -eq 0 ]
+kill -TERM "$(rank_process 1)"
+wait $mpirun
+expect "... to its end" [ $? -eq 130 ]
 
 # A signal that reaches one of them, as a scheduler sends it before the time is up.
 rm -rf "$work/out"

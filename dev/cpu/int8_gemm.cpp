@@ -9,11 +9,10 @@
 //   kernel 2   llmc/cpu/int8_product.h's own product, which widens to int16, on all threads: what serves processors on
 //              which oneDNN saturates
 //   kernel 3   int8_gemm_nt with AVX-512 VNNI: 4 x 4 results at a time, 64 products and their sums in an instruction
-//   kernel 4   oneDNN, a tile a thread: where there is AMX, and on processors that llmc/cpu/int8_panels.h has no
-//              kernel for
+//   kernel 4   oneDNN, a tile a thread: where llmc/cpu/int8_panels.h has no kernel, or there is AMX
 //   kernel 5   panels of w that are packed once, and sums that are dequantised in registers (int8_panels.h), in 16 bits
 //              with AVX2
-//   the last   llmc/cpu/int8_gemm.h as it is here: with VNNI the same in 8 bits
+//   the last   llmc/cpu/int8_gemm.h, which takes the fastest there is here: with AVX-512 VNNI panels in 8 bits
 //
 // VNNI multiplies unsigned by signed bytes. Kernel 3 therefore adds 128 to x, by turning the sign bit over, and takes
 // 128 sum_i wq[o,i] away again.
@@ -194,7 +193,7 @@ struct Forward : Operands {
 #ifdef __x86_64__
                 {"AVX2, panels, threads", int8_gemm_nt_kernel5},
 #endif
-                {"llmc/cpu/int8_gemm.h: VNNI, panels, threads", cpu::int8_gemm_nt}};
+                {"llmc/cpu/int8_gemm.h: the fastest here", cpu::int8_gemm_nt}};
     }
 
     explicit Forward(const benchmark::Shape& shape) : Operands(shape[0], shape[2], shape[1], shape[2]) {}
@@ -246,7 +245,7 @@ struct Backward : Operands {
 #ifdef __x86_64__
                 {"AVX2, panels, threads", int8_gemm_nn_kernel4},
 #endif
-                {"llmc/cpu/int8_gemm.h: VNNI, panels, threads", cpu::int8_gemm_nn}};
+                {"llmc/cpu/int8_gemm.h: the fastest here", cpu::int8_gemm_nn}};
     }
 
     explicit Backward(const benchmark::Shape& shape) : Operands(shape[0], shape[1], shape[2], shape[2]) {}

@@ -23,7 +23,7 @@ struct Avx2 {
     static constexpr int kRows = 4;
     static constexpr int64_t kDepth = 2048, kPackedBytes = 2;
 
-    static bool is_supported() { return onednn_has(dnnl_cpu_isa_avx2); }
+    static bool is_supported() { return onednn_has(dnnl_cpu_isa_avx2) && __builtin_cpu_supports("fma"); }
 
     static void sum_rows(int32_t*, Matrix<const int8_t>) {}
 

@@ -56,9 +56,12 @@ inline int64_t padded_features(const Device& /*device*/, int64_t features) {
 // y = sums scale col_scale + bias; null: 1 and 0.
 inline void dequantize_row(float* y, const int32_t* sums, float scale, const float* col_scale, const float* bias,
                            int64_t count) {
-    if (bias != nullptr) {
+    if (bias != nullptr && col_scale != nullptr) {
 #pragma omp simd
         for (int64_t j = 0; j < count; j++) y[j] = scale * col_scale[j] * static_cast<float>(sums[j]) + bias[j];
+    } else if (bias != nullptr) {
+#pragma omp simd
+        for (int64_t j = 0; j < count; j++) y[j] = scale * static_cast<float>(sums[j]) + bias[j];
     } else if (col_scale != nullptr) {
 #pragma omp simd
         for (int64_t j = 0; j < count; j++) y[j] = scale * col_scale[j] * static_cast<float>(sums[j]);
@@ -82,8 +85,11 @@ inline void int8_gemm_by_tiles(const Device& device, Matrix<float> y, Matrix<con
             for (int64_t row = 0; row < y.rows; row += tiling.rows) {
                 const Matrix<int32_t> sums(tile, std::min(tiling.rows, y.rows - row),
                                            std::min(tiling.cols, y.cols - col));
-                product(sums, a.rows_at(row, sums.rows),
-                        transpose_b ? b.rows_at(col, sums.cols) : b.columns(col, sums.cols), transpose_b);
+                if (a.cols == 0)
+                    std::fill_n(sums.data, sums.size(), 0);  // undefined for oneDNN
+                else
+                    product(sums, a.rows_at(row, sums.rows),
+                            transpose_b ? b.rows_at(col, sums.cols) : b.columns(col, sums.cols), transpose_b);
                 for (int64_t n = 0; n < sums.rows; n++) {
                     dequantize_row(y.row(row + n) + col, sums.row(n), row_scale[row + n],
                                    col_scale ? col_scale + col : nullptr, bias ? bias + col : nullptr, sums.cols);

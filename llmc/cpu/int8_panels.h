@@ -20,6 +20,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <span>
 
@@ -34,11 +35,11 @@
 
 namespace cpu::panels {
 
-constexpr int64_t kPanel = 64;          // columns of b that are packed together: of bytes, a cache line of a row
-constexpr int64_t kChunk = 512;         // rows of a that a panel meets
-constexpr int64_t kFewRows = 4;         // that are multiplied without packing anything
-constexpr int64_t kColumns = 4;         // of y that these are multiplied for at a time
-constexpr int64_t kLongestSum = 65536;  // beyond it 255 * 128 * k would not fit 32 bits
+constexpr int64_t kPanel = 64;           // columns of b that are packed together: of bytes, a cache line of a row
+constexpr int64_t kChunk = 512;          // rows of a that a panel meets
+constexpr int64_t kFewRows = 4;          // that are multiplied without packing anything
+constexpr int64_t kColumns = 4;          // of y that these are multiplied for at a time
+constexpr int64_t kLongestSum = 131071;  // beyond it 128 * 128 * k would not fit 32 bits
 
 // Where sums end: y = row_scale col_scale sums + bias, of `cols` columns. Null: 1 and 0.
 struct Output {
@@ -62,7 +63,8 @@ struct Output {
     // For a kernel that has come to a single sum.
     void set(int64_t row, int64_t col, int32_t sum) const {
         const float scale = col_scale ? row_scale[row] * col_scale[col] : row_scale[row];
-        y[row * stride + col] = scale * static_cast<float>(sum) + (bias ? bias[col] : 0.0f);
+        const auto value = static_cast<float>(sum);
+        y[row * stride + col] = bias ? std::fma(scale, value, bias[col]) : scale * value;  // as vectors do it
     }
 };
 
@@ -75,7 +77,7 @@ template <class Kernel, int R = Kernel::kRows>
 void multiply_rows(Matrix<const int8_t> a, const uint8_t* packed, int32_t* sums, bool first, bool last,
                    const Output& out, int64_t row = 0) {
     for (; row + R <= a.rows; row += R) {
-        const Output here = out.rows_from(row);
+        const Output here = last ? out.rows_from(row) : out;
         Kernel::template multiply<R>(a.row(row), a.stride, a.cols, packed, out.cols, sums + row * kPanel, first,
                                      last ? &here : nullptr);
     }
@@ -89,16 +91,18 @@ void multiply_panel(Matrix<const int8_t> a, Matrix<const int8_t> b, bool transpo
                     int32_t* workspace) {
     auto* packed = reinterpret_cast<uint8_t*>(workspace);
     int32_t* sums = workspace + Kernel::kDepth * kPanel * Kernel::kPackedBytes / 4;
-    const int64_t blocks = (a.cols + Kernel::kDepth - 1) / Kernel::kDepth;
+    const int64_t blocks = std::max<int64_t>(1, (a.cols + Kernel::kDepth - 1) / Kernel::kDepth);
     const int64_t depth = ((a.cols + blocks - 1) / blocks + 63) / 64 * 64;
-    for (int64_t k = 0; k < a.cols; k += depth) {
+    int64_t k = 0;
+    do {  // once even where there are no terms: y is the bias then
         const Matrix<const int8_t> part = a.columns(k, std::min(depth, a.cols - k));
         if (transpose_b)
             Kernel::pack_nt(packed, b.row(col) + k, b.stride, out.cols, part.cols);
         else
             Kernel::pack_nn(packed, b.row(k) + col, b.stride, out.cols, part.cols);
         multiply_rows<Kernel>(part, packed, sums, k == 0, k + depth >= a.cols, out);
-    }
+        k += depth;
+    } while (k < a.cols);
 }
 
 // Up to kFewRows rows of `a` times rows o .. o + C of b.
@@ -115,7 +119,8 @@ void multiply_few(Matrix<const int8_t> a, Matrix<const int8_t> b, int64_t o, con
 template <class Kernel>
 void gemm(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<const int8_t> b, bool transpose_b,
           const float* row_scale, const float* col_scale, const float* bias, std::span<int32_t> workspace) {
-    require(a.cols <= kLongestSum, "an int8 product of ", a.cols, " terms overflows");
+    require(a.cols <= kLongestSum, "an int8 product of ", a.cols, " terms, more than ", kLongestSum,
+            ", may overflow; for a gradient --grad-bits 16 does without it");
     // As many panels as keep every thread busy.
     const int64_t panels = (y.cols + kPanel - 1) / kPanel;
     int64_t chunk = kChunk;

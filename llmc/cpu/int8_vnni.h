@@ -40,7 +40,7 @@ struct Vnni {
             __m512i sum = _mm512_setzero_si512();
             for (int64_t k = 0; k < a.cols; k += 64)
                 sum = _mm512_dpbusd_epi32(sum, ones, _mm512_maskz_loadu_epi8(first_bytes(a.cols - k), a.row(m) + k));
-            sums[m] = sum_of(sum);
+            sums[m] = static_cast<int32_t>(sum_of(sum));
         }
     }
 
@@ -113,7 +113,7 @@ struct Vnni {
             }
         }
         for (int m = 0; m < M; m++)
-            for (int c = 0; c < C; c++) out.set(m, o + c, sum_of(sums[m][c]) - 128 * out.row_sums[m]);
+            for (int c = 0; c < C; c++) out.set(m, o + c, static_cast<int32_t>(sum_of(sums[m][c]) - surplus(out, m)));
     }
 
   private:
@@ -123,11 +123,15 @@ struct Vnni {
         return count >= 64 ? ~uint64_t{0} : (uint64_t{1} << std::max<int64_t>(count, 0)) - 1;
     }
 
-    LLMC_VNNI static int32_t sum_of(__m512i numbers) {
-        int32_t each[16], sum = 0;
+    // Unsigned: sums of b + 128 may wrap round, and come back when the surplus is taken away.
+    LLMC_VNNI static uint32_t sum_of(__m512i numbers) {
+        uint32_t each[16], sum = 0;
         _mm512_storeu_si512(each, numbers);
-        for (const int32_t number : each) sum += number;
+        for (const uint32_t number : each) sum += number;
         return sum;
+    }
+    static uint32_t surplus(const panels::Output& out, int64_t row) {
+        return 128 * static_cast<uint32_t>(out.row_sums[row]);
     }
 
     // 64 bytes of b as unsigned ones; zero beyond the mask, so that they add nothing.
@@ -214,10 +218,10 @@ struct Vnni {
 
     LLMC_VNNI_INLINE static void dequantize(const panels::Output& out, int64_t row, int64_t col, __m512i sums) {
         const auto mask = static_cast<uint16_t>(first_bytes(out.cols - col));
-        const __m512i surplus = _mm512_set1_epi32(128 * out.row_sums[row]);
+        const __m512i excess = _mm512_set1_epi32(static_cast<int32_t>(surplus(out, row)));
         __m512 scale = _mm512_set1_ps(out.row_scale[row]);
         if (out.col_scale != nullptr) scale = _mm512_mul_ps(scale, _mm512_maskz_loadu_ps(mask, out.col_scale + col));
-        __m512 value = _mm512_maskz_cvtepi32_ps(0xffff, _mm512_sub_epi32(sums, surplus));
+        __m512 value = _mm512_maskz_cvtepi32_ps(0xffff, _mm512_sub_epi32(sums, excess));
         if (out.bias != nullptr)
             value = _mm512_fmadd_ps(scale, value, _mm512_maskz_loadu_ps(mask, out.bias + col));
         else

@@ -4,16 +4,23 @@
 #include <dnnl.h>
 #include <omp.h>
 
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
 #include "llmc/error.h"
 
 namespace cpu {
 
 inline void check_onednn(dnnl_status_t status, const char* call, int64_t m, int64_t n, int64_t k) {
-    if (status != dnnl_success) {
-        llmc::fail(call, " of m = ", m, ", n = ", n, ", k = ", k, " failed with oneDNN status ",
-                   static_cast<int>(status),
-                   status == dnnl_out_of_memory ? " (out of memory): lower --batch-size" : "");
-    }
+    if (status == dnnl_success) return;
+    const std::string sentence = llmc::concat(
+        call, " of m = ", m, ", n = ", n, ", k = ", k, " failed with oneDNN status ", static_cast<int>(status),
+        status == dnnl_out_of_memory ? " (out of memory): lower --batch-size" : "");
+    if (!omp_in_parallel()) llmc::fail(sentence);
+    // An exception cannot leave a thread of OpenMP's.
+    std::fprintf(stderr, "train_quaff: %s\n", sentence.c_str());
+    std::_Exit(EXIT_FAILURE);
 }
 
 // Whether this processor has these instructions and oneDNN may use them (ONEDNN_MAX_CPU_ISA, for measuring as if on an

@@ -108,7 +108,7 @@ NcclComm::~NcclComm() {
 }
 
 void NcclComm::settle(ncclResult_t status, const char* what) {
-    AwakeTime waiting;
+    AwakeTime waiting(time_limit_);
     check(status, what);
     while (status == ncclInProgress) {
         check(library().ncclCommGetAsyncError(comm_, &status), what);
@@ -199,7 +199,7 @@ std::string NcclComm::find_fault() {
     const double limit = time_limit_;
     for (Operation& operation : under_way_) {
         if (limit == 0 || !has_happened(operation.begin)) continue;
-        if (!operation.since_begun) operation.since_begun.emplace();
+        if (!operation.since_begun) operation.since_begun.emplace(limit);
         if (operation.since_begun->seconds() > limit)
             return concat(
                 operation.what, " has waited for more than ", std::lround(limit),

@@ -173,5 +173,12 @@ TEST_CASE("a weight that is not finite is named with its place", "[safetensors]"
           "a.safetensors: tensor i is stored as I64; F32, F16 and BF16 can be read");
     CHECK(error_of(directory, [&] { file.read("w", out); }) ==
           "a.safetensors: tensor w has 6 elements, 1 were asked for");
+    out.resize(3);
+    CHECK(error_of(directory, [&] { file.read_part("w", 4, out); }) ==
+          "a.safetensors: tensor w has 6 elements, 3 from 4 on were asked for");
+    CHECK(error_of(directory, [&] { file.read_part("w", 3, out); }) ==
+          "a.safetensors: tensor w holds an infinite value at [1, 1]; the file is damaged, fetch it again");
+    file.read_part("w", 1, out);
+    CHECK(out == std::vector<float>{2, 3, 4});
     CHECK(error_of(directory, [&] { file.tensor("x"); }) == "a.safetensors: has no tensor x");
 }

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "llmc/error.h"
+#include "llmc/file_io.h"
 #include "test/catch.h"
 
 using namespace quaff;
@@ -63,6 +64,22 @@ TEST_CASE("a folder that is being written is its user's alone, and is like any o
     write_folder(out / "a", [&](const fs::path& folder) { CHECK(mode_of(folder) == fs::perms::owner_all); });
     fs::create_directory(out / "b");
     CHECK(mode_of(out / "a") == mode_of(out / "b"));
+}
+
+TEST_CASE("a new folder replaces an empty one and nothing else, however late it came", "[checkpoint]") {
+    const fs::path out = fresh_folder("new_folder");
+    fs::create_directory(out / "a");
+    write_new_folder(out / "a", [&](const fs::path& folder) { llmc::write_file_atomically(folder / "x", "ours"); });
+    CHECK(llmc::read_file(out / "a/x") == "ours");
+    CHECK_THROWS_WITH(write_new_folder(out / "b",
+                                       [&](const fs::path& folder) {
+                                           llmc::write_file_atomically(folder / "x", "ours");
+                                           fs::create_directory(out / "b");
+                                           llmc::write_file_atomically(out / "b/precious", "theirs");
+                                       }),
+                      Catch::Matchers::Contains("something has come to have that name meanwhile"));
+    CHECK(llmc::read_file(out / "b/precious") == "theirs");
+    CHECK(std::distance(fs::directory_iterator(out), {}) == 2);  // no temporary folder is left
 }
 
 TEST_CASE("the newest by step is found, by number and not by name", "[checkpoint]") {

@@ -39,6 +39,13 @@ TEST_CASE("tensors come in fp32, from one file and from shards", "[checkpoint_re
     CHECK(read(one, "model.embed_tokens.weight", 11, 8) == expected);
     CHECK(read(one, "model.embed_tokens.weight", 11, 8) == expected);  // again, after its pages were let go
     CHECK(read(two, "model.embed_tokens.weight", 11, 8) == expected);
+
+    std::vector<float> rows(3 * 8);
+    one.read_rows("model.embed_tokens.weight", 11, 7, {rows.data(), 3, 8});
+    CHECK(rows == std::vector<float>(expected.begin() + 7 * 8, expected.begin() + 10 * 8));
+    CHECK_THROWS_WITH(one.read_rows("model.embed_tokens.weight", 11, 9, {rows.data(), 3, 8}),
+                      Catch::Matchers::Contains("has 88 elements, 24 from 72 on were asked for"));
+    CHECK(one.dtype("model.embed_tokens.weight") == DType::bf16);
     CHECK(read(two, "model.norm.weight", 1, 8).size() == 8);
     CHECK(two.contains("lm_head.weight"));
     CHECK_FALSE(two.contains("lm_head.bias"));

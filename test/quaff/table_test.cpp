@@ -1,0 +1,48 @@
+#include "quaff/table.h"
+
+#include "llmc/cpu/operators.h"
+#include "test/catch.h"
+#include "test/files.h"
+#include "test/quaff/tiny_model.h"
+
+using namespace quaff;
+
+TEST_CASE("a table is read, looked up and multiplied in whatever format the file has", "[table]") {
+    const std::string dtype = GENERATE("F32", "F16", "BF16");
+    const int64_t rows = 1030, cols = 8;  // more rows than are read at a time
+    const test::TempDir folder;
+    nlohmann::json config = test::tiny_config();
+    config["vocab_size"] = rows;
+    test::write_tiny_model(folder, config, dtype);
+    const CheckpointReader checkpoint(folder.path());
+    std::vector<float> expected(static_cast<size_t>(rows * cols));
+    checkpoint.read(kEmbedding, {expected.data(), rows, cols});
+
+    const cpu::Device device{2};
+    Arena<cpu::Device> arena(device);
+    Table<cpu::Device> table;
+    const auto layout = [&] { table.layout(arena, device, "table", rows, cols, checkpoint.dtype(kEmbedding), true); };
+    layout();
+    CHECK(arena.plan().total(MemoryKind::embeddings) >= rows * cols * (dtype == "F32" ? 4 : 2));
+    CHECK(arena.plan().total(MemoryKind::embeddings) < rows * cols * (dtype == "F32" ? 4 : 2) + 256);
+    arena.commit();
+    layout();
+    table.load(device, checkpoint, kEmbedding);
+
+    const std::vector<int32_t> ids = {0, 1023, 1024, 1029};
+    std::vector<float> found(ids.size() * cols);
+    table.look_up(device, {found.data(), 4, cols}, ids);
+    for (size_t i = 0; i < ids.size(); i++)
+        for (int64_t c = 0; c < cols; c++) CHECK(found[i * cols + c] == expected[ids[i] * cols + c]);
+
+    // The product with a unit vector is a column, that of a unit gradient a row.
+    std::vector<float> unit(cols), column(static_cast<size_t>(rows)), one(static_cast<size_t>(rows)), row(cols);
+    unit[3] = 1;
+    one[1025] = 1;
+    table.multiply(device, {column.data(), 1, rows}, Matrix<const float>(unit.data(), 1, cols));
+    table.multiply_back(device, {row.data(), 1, cols}, Matrix<const float>(one.data(), 1, rows));
+    int64_t wrong = 0;
+    for (int64_t v = 0; v < rows; v++) wrong += column[v] != expected[v * cols + 3];
+    for (int64_t c = 0; c < cols; c++) wrong += row[c] != expected[1025 * cols + c];
+    CHECK(wrong == 0);
+}
