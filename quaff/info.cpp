@@ -133,9 +133,6 @@ ordered_json inspect_checkpoint(const fs::path& path) {
 ordered_json inspect_outliers(const fs::path& path) {
     const json tree = read_json(path);
     const JsonObject file(tree, path.string());
-    if (!file.has("channels")) {
-        fail(path.string(), ": is not an outlier file; it has no \"channels\"");
-    }
     const JsonObject channels = file.object("channels");
     std::map<std::string, int64_t> per_module;
     int64_t total = 0;
@@ -157,15 +154,34 @@ ordered_json inspect_outliers(const fs::path& path) {
 
 }  // namespace
 
-ordered_json inspect(const fs::path& path) {
+Kind kind_of(const fs::path& path) {
     require(path_exists(path), path.string(), ": does not exist");
-    if (!path_is_directory(path)) return inspect_outliers(path);
-    if (path_exists(path / "adapter_config.json")) {
-        return path_exists(path / "state.json") ? inspect_checkpoint(path) : inspect_adapter(path);
+    if (!path_is_directory(path)) {
+        const json tree = read_json(path);
+        require(JsonObject(tree, path.string()).has("channels"), path.string(),
+                ": is not an outlier file; it has no \"channels\"");
+        return Kind::outliers;
     }
-    if (path_exists(path / "config.json")) return inspect_model(path);
+    if (path_exists(path / "adapter_config.json")) {
+        return path_exists(path / "state.json") ? Kind::checkpoint : Kind::adapter;
+    }
+    if (path_exists(path / "config.json")) return Kind::model;
     fail(path.string(),
          ": is neither a model (config.json), an adapter or checkpoint (adapter_config.json), nor an outlier file");
+}
+
+ordered_json inspect(const fs::path& path) {
+    switch (kind_of(path)) {
+        case Kind::model:
+            return inspect_model(path);
+        case Kind::adapter:
+            return inspect_adapter(path);
+        case Kind::checkpoint:
+            return inspect_checkpoint(path);
+        case Kind::outliers:
+            break;
+    }
+    return inspect_outliers(path);
 }
 
 std::string info_text(const ordered_json& info) {

@@ -8,6 +8,11 @@
 
 namespace quaff {
 
+enum class Kind { model, adapter, checkpoint, outliers };
+
+// Throws when the path is none of them.
+Kind kind_of(const std::filesystem::path& path);
+
 // {"kind": "model" | "adapter" | "checkpoint" | "outliers", "path", ..}. Throws when the path is none of them, or is
 // damaged.
 nlohmann::ordered_json inspect(const std::filesystem::path& path);

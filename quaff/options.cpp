@@ -9,6 +9,7 @@
 #include "llmc/path.h"
 #include "llmc/toml.h"
 #include "quaff/checkpoint_folder.h"
+#include "quaff/info.h"
 #include "quaff/option_table.h"
 #include "quaff/outliers.h"
 
@@ -177,6 +178,31 @@ void parse_file(Options& options, const std::vector<Row>& table, const std::stri
     }
 }
 
+// info PATH with --plan or --show-tokens: the run that is planned, or whose examples are shown, is PATH's.
+void take_path(Options& o, const std::set<std::string>& on_command_line) {
+    if (o.path.empty() || (!o.plan && o.show_tokens == 0)) return;
+    Kind kind{};
+    try {
+        kind = kind_of(o.path);
+    } catch (const Error& error) {
+        throw UsageError(error.what());
+    }
+    const auto take = [&](const char* name, std::string& value) {
+        std::error_code ignored;
+        if (on_command_line.contains(name) && !std::filesystem::equivalent(value, o.path, ignored))
+            throw UsageError(
+                concat("info ", o.path, " and --", name, " ", value, " contradict each other: give one of them"));
+        value = o.path;
+        o.given.insert(name);
+    };
+    if (kind == Kind::model)
+        take("model", o.model);
+    else if (kind == Kind::outliers)
+        take("outliers", o.outliers);
+    else
+        take("adapter", o.adapter);
+}
+
 void check_contradictions(const Options& o) {
     const auto refuse = [](const auto&... parts) { throw UsageError(concat(parts...)); };
     if (!o.resume.empty() && o.plan) refuse("--resume and --plan contradict each other: --plan starts no run");
@@ -269,6 +295,7 @@ Options parse_options(const std::vector<std::string>& arguments) {
     if (!options.help.empty()) return options;
     const std::set<std::string> on_command_line = options.given;
     if (!options.config.empty()) parse_file(options, table, options.config);
+    take_path(options, on_command_line);
 
     if (!options.resume.empty()) {
         if (!options.adapter.empty())

@@ -253,6 +253,48 @@ TEST_CASE("info uses what a training run takes with --plan only", "[options]") {
     CHECK(parse_options({"info", "--plan", "--model", "m", "--data", "d", "--lora-r", "4"}).lora_r == 4);
 }
 
+TEST_CASE("info PATH --plan and --show-tokens are about PATH", "[options]") {
+    namespace fs = std::filesystem;
+    const std::string model = fs::path(write_file("a_model/config.json", "{}")).parent_path().string();
+    const std::string adapter = fs::path(write_file("an_adapter/adapter_config.json", "{}")).parent_path().string();
+    const std::string outliers = write_file("some_outliers.json", R"({"channels": {}})");
+    const std::string other = write_file("other.json", "{}"), folder = fs::path(other).parent_path().string();
+    const std::vector<std::vector<std::string>> asked = {{"--plan"}, {"--show-tokens", "2"}};
+    for (const std::vector<std::string>& what : asked) {
+        CAPTURE(what);
+        const auto with = [&](const std::string& path, std::vector<std::string> more = {}) {
+            more.insert(more.begin(), {"info", path, "--data", "d"});
+            more.insert(more.end(), what.begin(), what.end());
+            return more;
+        };
+        CHECK(parse_options(with(model)).model == model);
+        CHECK_FALSE(parse_options(with(model)).is_demo());
+        CHECK(parse_options(with(model, {"--model", model + "/"})).model == model);
+        CHECK(complaint(with(model, {"--model", "m"})) ==
+              "info " + model + " and --model m contradict each other: give one of them");
+        // A file is overridden as it is by the command line.
+        const std::string file = write_file("l.toml", "model = \"m\"\nlora-r = 4\n");
+        const Options configured = parse_options(with(model, {"--config", file}));
+        CHECK(configured.model == model);
+        CHECK(configured.lora_r == 4);
+
+        CHECK(parse_options(with(adapter)).adapter == adapter);
+        CHECK(parse_options(with(adapter, {"--model", "m"})).model == "m");
+        CHECK(mentions(complaint(with(adapter, {"--adapter", "a"})), "--adapter a contradict"));
+        write_file("an_adapter/state.json", "{}");
+        CHECK(parse_options(with(adapter)).adapter == adapter);  // a checkpoint is one
+        CHECK(parse_options(with(outliers)).outliers == outliers);
+        CHECK(mentions(complaint(with(outliers, {"--outliers", "o"})), "--outliers o contradict"));
+
+        CHECK(complaint(with("/nonexistent")) == "/nonexistent: does not exist");
+        CHECK(complaint(with(other)) == other + ": is not an outlier file; it has no \"channels\"");
+        CHECK(mentions(complaint(with(folder)), folder + ": is neither a model"));
+    }
+    // The demo's examples are the demo's here as well, and info alone looks at PATH later.
+    CHECK(mentions(complaint({"info", model, "--plan"}), "--model needs --data"));
+    CHECK(complaint({"info", "/nonexistent"}).empty());
+}
+
 TEST_CASE("an option that the verb makes no use of has no effect", "[options]") {
     const Options o = parse_options({"train", "--chat", "--prompt", "x"});
     CHECK_FALSE(o.chat);
