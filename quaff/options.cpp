@@ -222,6 +222,9 @@ void check_contradictions(const Options& o) {
     if (o.verb == "tokenize" && !o.was_given("text") && !o.was_given("data"))
         refuse("tokenize needs a --text \"TEXT\" or a --data FILE");
     if (o.verb == "merge" && o.adapter.empty()) refuse("merge needs an --adapter DIR to fold into the weights");
+    // Whoever wants to know what a run takes does not want the run.
+    if (std::ranges::find(o.unused, "plan") != o.unused.end())
+        refuse(o.verb, " has no --plan; train_quaff info --plan prints the memory that a training run takes");
     MaxRatio checked(o.outlier_max_ratio);  // throws UsageError
 }
 

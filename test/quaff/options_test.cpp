@@ -120,6 +120,23 @@ TEST_CASE("options that contradict each other are refused", "[options]") {
     CHECK(mentions(complaint({"merge"}), "--adapter"));
 }
 
+TEST_CASE("--plan starts nothing, also where there is no plan", "[options]") {
+    const std::vector<std::vector<std::string>> runs = {{"calibrate"},
+                                                        {"eval"},
+                                                        {"generate", "--prompt", "p"},
+                                                        {"merge", "--adapter", "a"},
+                                                        {"tokenize", "--text", "t"}};
+    for (std::vector<std::string> run : runs) {
+        CHECK(complaint(run).empty());
+        run.push_back("--plan");
+        CHECK(complaint(run) ==
+              run[0] + " has no --plan; train_quaff info --plan prints the memory that a training run takes");
+    }
+    // A file may be a training run's.
+    CHECK(complaint({"eval", "--config", write_file("m.toml", "plan = true\n")}).empty());
+    for (const char* verb : {"train", "info"}) CHECK(parse_options({verb, "--plan"}).plan);
+}
+
 TEST_CASE("eval and generate leave the method to the adapter unless told", "[options]") {
     CHECK(parse_options({"eval", "--model", "m", "--data", "d"}).method.empty());
     CHECK(parse_options({"generate", "--model", "m", "--prompt", "p", "--outliers", "o"}).method.empty());
