@@ -63,8 +63,10 @@ class RowCollector {
     bool number_float(double, const std::string& number) { return value(Field::Type::other, number.substr(0, 40)); }
     bool string(std::string& text) {
         if (part_ != Part::none && depth_ == depth_of_rows_ + 3) {
+            bool& has = part_ == Part::role ? has_role_ : has_content_;
+            if (has) has_both_ = part_;
+            has = true;
             (part_ == Part::role ? message_.role : message_.content) = std::move(text);
-            (part_ == Part::role ? has_role_ : has_content_) = true;
             return true;
         }
         if (in_row_ && depth_ == depth_of_rows_ + 1) {
@@ -92,6 +94,7 @@ class RowCollector {
             fields_.back().type = Field::Type::messages;
             message_ = {};
             has_role_ = has_content_ = false;
+            has_both_ = Part::none;
             in_message_ = true;
         } else {
             value(Field::Type::other, "an object");
@@ -136,7 +139,11 @@ class RowCollector {
     void end_message() {
         in_message_ = false;
         part_ = Part::none;
-        if (!has_role_ || !has_content_) {
+        if (has_both_ != Part::none) {
+            bad_message(has_both_ == Part::role
+                            ? R"(has two fields for its role ("role" or "from"); keep one of them)"
+                            : R"(has two fields for its text ("content" or "value"); keep one of them)");
+        } else if (!has_role_ || !has_content_) {
             bad_message(has_role_ ? R"(has no "content" (or "value") that is a string)"
                                   : R"(has no "role" (or "from") that is a string)");
         } else if (fields_.back().text.empty()) {
@@ -191,6 +198,7 @@ class RowCollector {
     Message message_;  // the one that is being read
     Part part_ = Part::none;
     bool has_role_ = false, has_content_ = false;
+    Part has_both_ = Part::none;  // what it says twice, each time as a string
 };
 
 const std::string kTooDeep = concat("nested more than ", kMaxDepth, " deep; an example is a flat object");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <span>
@@ -134,12 +135,13 @@ std::string known_role(std::string_view name) {
 }
 
 std::vector<Message> take_messages(Field& field) {
-    const auto check = [&](bool ok, const auto&... problem) {
-        require(ok, "the field ", quoted(field.name), ": ", problem...);
-    };
-    check(field.text.empty(), field.text);
-    std::vector<Message> messages = std::move(field.messages);
-    check(!messages.empty(), "there is no message in it");
+    require(field.text.empty(), "the field ", quoted(field.name), ": ", field.text);
+    return std::move(field.messages);
+}
+
+// `where`: the fields that the messages are from.
+Record to_conversation(std::vector<Message> messages, const std::string& where) {
+    const auto check = [&](bool ok, const auto&... problem) { require(ok, where, ": ", problem...); };
     for (size_t i = 0, spoken = 0; i < messages.size(); ++i) {
         std::string& role = messages[i].role;
         const std::string known = known_role(role);
@@ -153,17 +155,52 @@ std::vector<Message> take_messages(Field& field) {
     }
     check(messages.back().role == "assistant", "its last message is the ", messages.back().role,
           "'s, which nobody answers; end it with the assistant's");
-    return messages;
+    Record record;
+    record.kind = Record::Kind::conversation;
+    record.messages = std::move(messages);
+    const std::span<const Message> said = record.messages;
+    if (const auto spoken = said.subspan(said.front().role == "system" ? 1 : 0); spoken.size() == 2) {
+        record.source = spoken[0].content;
+        record.target = spoken[1].content;
+    }
+    return record;
 }
 
-// A list of objects under one of the names of conversations, or an empty list; null when there is none.
+constexpr std::array<const char*, 2> kConversations = {"messages", "conversations"};
+
+// A list of objects under one of the names of conversations; null when there is none.
 Field* find_messages(std::vector<Field>& fields) {
-    for (const char* name : {"messages", "conversations"}) {
+    for (const char* name : kConversations) {
         Field* field = find(fields, name);
-        const bool empty_list = field && field->type == Field::Type::ids && field->ids.empty();
-        if (field && (field->type == Field::Type::messages || empty_list)) return field;
+        if (field && field->type == Field::Type::messages) return field;
     }
     return nullptr;
+}
+
+// Where no set of columns is complete: what is wrong with a field that should have been a conversation.
+void check_for_messages(std::vector<Field>& fields) {
+    for (const char* name : kConversations) {
+        const Field* field = find(fields, name);
+        if (!field) continue;
+        require(field->type != Field::Type::ids || !field->ids.empty(), "the field ", quoted(name),
+                ": there is no message in it");
+        fail("the field ", quoted(name), " is ", what(*field),
+             ", but must be a list of objects with role and content; .csv and .tsv files cannot hold conversations, "
+             "write them as .jsonl");
+    }
+}
+
+// A prompt and its completion, both of them lists of messages: the completion's answers carry the loss, the prompt has
+// none.
+Record join_messages(Field& prompt, Field& completion) {
+    std::vector<Message> messages = take_messages(prompt);
+    for (size_t i = 0; i < messages.size(); ++i)
+        require(known_role(messages[i].role) != "assistant", "the field ", quoted(prompt.name), ": message ", i + 1,
+                " is the assistant's, and every answer carries a loss here; where it may, join the two lists into one "
+                "and call it \"messages\"");
+    std::ranges::move(take_messages(completion), std::back_inserter(messages));
+    return to_conversation(std::move(messages),
+                           concat("the fields ", quoted(prompt.name), " and ", quoted(completion.name)));
 }
 
 // The mask is not needed, but a zero in it says that there is padding, which would be trained on.
@@ -190,7 +227,7 @@ std::string quoted(std::string_view text) {
 }
 
 bool holds_messages(std::string_view name) {
-    return name == "messages" || name == "conversations";
+    return name == "messages" || name == "conversations" || name == "prompt" || name == "completion";
 }
 
 Record to_record(std::vector<Field> fields, int64_t vocab_size) {
@@ -207,20 +244,15 @@ Record to_record(std::vector<Field> fields, int64_t vocab_size) {
         return record;
     }
     if (Field* field = find_messages(fields)) {
-        record.kind = Record::Kind::conversation;
-        record.messages = take_messages(*field);
-        const std::span<const Message> messages = record.messages;
-        const bool has_system = messages.front().role == "system";
-        if (const auto spoken = messages.subspan(has_system ? 1 : 0); spoken.size() == 2) {
-            record.source = spoken[0].content;
-            record.target = spoken[1].content;
-        }
-        return record;
+        const std::string where = concat("the field ", quoted(field->name));
+        return to_conversation(take_messages(*field), where);
     }
     for (const auto& [source_name, target_name] : kColumnPairs) {
         Field* source = find(fields, source_name);
         Field* target = find(fields, target_name);
         if (!source || !target) continue;
+        if (source->type == Field::Type::messages && target->type == Field::Type::messages)
+            return join_messages(*source, *target);
         record.kind = Record::Kind::pair;
         record.source = take_text(*source);
         record.target = take_text(*target);
@@ -231,11 +263,13 @@ Record to_record(std::vector<Field> fields, int64_t vocab_size) {
         }
         return record;
     }
-    Field* text = find(fields, "text");
-    require(text, "no known set of columns: found ", columns(fields), "; wanted ", kAcceptedColumns);
-    record.kind = Record::Kind::text;
-    record.target = take_text(*text);
-    return record;
+    if (Field* text = find(fields, "text")) {
+        record.kind = Record::Kind::text;
+        record.target = take_text(*text);
+        return record;
+    }
+    check_for_messages(fields);
+    fail("no known set of columns: found ", columns(fields), "; wanted ", kAcceptedColumns);
 }
 
 }  // namespace llmc

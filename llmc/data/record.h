@@ -1,15 +1,15 @@
 // What one record of a data file says, whatever the file's format.
 //
 // A row (a JSON object, a line of a CSV file) has named fields. The first of these sets whose columns the row all has
-// decides what the record is; every other column is ignored. A field that is null, or an empty cell under input_ids or
-// labels, counts as absent.
+// decides what the record is; every other column is ignored. A field that is null, an empty list of messages, or an
+// empty cell under input_ids or labels, counts as absent.
 //
 //   input_ids [labels]             tokens, taken as they are; without labels every token is its own label
 //   messages, or conversations     a list of messages with role and content, or from and value: an optional system
 //                                  message, then user and assistant in turn, the assistant last
 //   instruction [input] output     source = instruction, or instruction + "\n" + input when input is not empty
 //   input output
-//   prompt completion
+//   prompt completion              texts; or lists of messages, which together are a conversation
 //   question answer
 //   text                           no source: all of it is target
 //

@@ -139,6 +139,49 @@ TEST_CASE("conversations are read in both ways of writing them", "[data][reader]
     // What goes by one of the names and is no list of objects is a column like another.
     check_pair(read("a.jsonl", R"({"messages": [1, 2], "conversations": 3, "input": "i", "output": "o"})")[0], "i",
                "o");
+    check_pair(read("a.jsonl", R"({"messages": [], "prompt": "a", "completion": "b"})")[0], "a", "b");
+    const std::string conversation = R"([{"from": "human", "value": "u"}, {"from": "gpt", "value": "a"}])";
+    CHECK(read("a.jsonl", R"({"messages": [], "conversations": )" + conversation + "}")[0].messages.size() == 2);
+}
+
+TEST_CASE("a prompt and a completion that are lists of messages are one conversation", "[data][reader]") {
+    const auto row = [](const std::string& prompt, const std::string& completion) {
+        return R"({"prompt": [)" + prompt + R"(], "completion": [)" + completion + "]}";
+    };
+    const std::string system = R"({"role": "system", "content": "s"})", user = R"({"role": "user", "content": "u"})",
+                      answer = R"({"role": "assistant", "content": "a"})";
+    const Record record = read("a.jsonl", row(system + "," + user, answer))[0];
+    CHECK(record.kind == Record::Kind::conversation);
+    REQUIRE(record.messages.size() == 3);
+    CHECK(record.messages[0].role == "system");
+    CHECK(record.messages[2].content == "a");
+    CHECK(record.source == "u");
+    CHECK(record.target == "a");
+    CHECK(
+        error_of("a.jsonl", row(user + "," + answer + "," + user, answer)) ==
+        "a.jsonl:1: the field \"prompt\": message 2 is the assistant's, and every answer carries a loss here; where it "
+        "may, join the two lists into one and call it \"messages\"");
+    CHECK(error_of("a.jsonl", row(user, user)) ==
+          "a.jsonl:1: the fields \"prompt\" and \"completion\": message 2 is the user's, but the assistant's is due: "
+          "user and assistant take turns, after one system message at most");
+    CHECK(error_of("a.jsonl", row(user, "{}")) ==
+          "a.jsonl:1: the field \"completion\": message 1 has no \"role\" (or \"from\") that is a string");
+    expect_within(error_of("a.jsonl", R"({"prompt": "p", "completion": [)" + answer + "]}"),
+                  "\"completion\" is a list of objects, but must be a string");
+}
+
+TEST_CASE("messages that are no list of objects are told what they must be", "[data][reader]") {
+    const std::string must =
+        ", but must be a list of objects with role and content; .csv and .tsv files cannot hold conversations, write "
+        "them as .jsonl";
+    CHECK(error_of("a.jsonl", R"({"messages": "hello"})") == "a.jsonl:1: the field \"messages\" is a string" + must);
+    CHECK(error_of("a.csv", "messages,id\n\"[{\"\"role\"\": \"\"user\"\"}]\",1\n") ==
+          "a.csv:2: the field \"messages\" is a string" + must);
+    CHECK(error_of("a.jsonl", R"({"conversations": [1, 2]})") ==
+          "a.jsonl:1: the field \"conversations\" is a list of integers" + must);
+    CHECK(error_of("a.jsonl", R"({"conversations": ["a"]})") ==
+          "a.jsonl:1: the field \"conversations\" is a list with a string at position 0" + must);
+    expect_within(error_of("a.jsonl", R"({"messages": null})"), "found \"messages\" (null); wanted");
 }
 
 TEST_CASE("a conversation that cannot be used says what is wrong with it", "[data][reader]") {
@@ -169,6 +212,16 @@ TEST_CASE("a conversation that cannot be used says what is wrong with it", "[dat
           "message 2 has no \"content\" (or \"value\") that is a string");
     CHECK(problem(R"({"content": "u"})") == "message 1 has no \"role\" (or \"from\") that is a string");
     CHECK(problem(user + ", 7") == "message 2 is 7");
+    CHECK(problem(R"({"role": "user", "from": "human", "content": "u"})") ==
+          "message 1 has two fields for its role (\"role\" or \"from\"); keep one of them");
+    CHECK(problem(user + R"(,{"role": "assistant", "content": "a", "value": "b"})") ==
+          "message 2 has two fields for its text (\"content\" or \"value\"); keep one of them");
+    CHECK(problem(R"({"role": "user", "role": "user", "content": "u"})") ==
+          "message 1 has two fields for its role (\"role\" or \"from\"); keep one of them");
+    // The other one may be null, as where rows of both ways stand in one table.
+    CHECK(read("a.jsonl",
+               R"({"messages": [{"role": "user", "from": null, "content": "u", "value": null},)" + assistant + "]}")
+              .size() == 1);
     CHECK(problem(user + ", [" + assistant + "]") == "message 2 is a list");
     // A bad one does not spoil the next.
     CHECK(read("a.json", R"([{"messages": [{}]}, {"messages": [)" + user + "," + assistant + "]}]", {false}).size() ==
