@@ -62,7 +62,7 @@ class RowCollector {
     }
     bool number_float(double, const std::string& number) { return value(Field::Type::other, number.substr(0, 40)); }
     bool string(std::string& text) {
-        if (part_ != Part::none && depth_ == depth_of_rows_ + 3) {
+        if ((part_ == Part::role || part_ == Part::content) && depth_ == depth_of_rows_ + 3) {
             bool& has = part_ == Part::role ? has_role_ : has_content_;
             if (has) has_both_ = part_;
             has = true;
@@ -81,9 +81,11 @@ class RowCollector {
         if (in_row_ && depth_ == depth_of_rows_ + 1)
             fields_.emplace_back().name = std::move(name);
         else if (in_message_ && depth_ == depth_of_rows_ + 3)
-            part_ = name == "role" || name == "from"       ? Part::role
-                    : name == "content" || name == "value" ? Part::content
-                                                           : Part::none;
+            part_ = name == "role" || name == "from"                  ? Part::role
+                    : name == "content" || name == "value"            ? Part::content
+                    : name == "weight"                                ? Part::weight
+                    : name == "tool_calls" || name == "function_call" ? Part::calls
+                                                                      : Part::none;
         return true;
     }
     bool start_object(size_t) {
@@ -95,6 +97,8 @@ class RowCollector {
             message_ = {};
             has_role_ = has_content_ = false;
             has_both_ = Part::none;
+            weight_.clear();
+            calls_ = false;
             in_message_ = true;
         } else {
             value(Field::Type::other, "an object");
@@ -126,7 +130,7 @@ class RowCollector {
     }
 
   private:
-    enum class Part { none, role, content };
+    enum class Part { none, role, content, weight, calls };
 
     // Whether the object that begins is an element of a list of messages.
     bool message_begins() const {
@@ -143,6 +147,11 @@ class RowCollector {
             bad_message(has_both_ == Part::role
                             ? R"(has two fields for its role ("role" or "from"); keep one of them)"
                             : R"(has two fields for its text ("content" or "value"); keep one of them)");
+        } else if (calls_) {
+            bad_message("calls tools, which no template here lays out; take the row out");
+        } else if (!weight_.empty() && (message_.role == "assistant" || message_.role == "gpt")) {
+            bad_message(
+                concat("has a weight that is ", weight_, ", but every answer's loss counts 1 here; take the row out"));
         } else if (!has_role_ || !has_content_) {
             bad_message(has_role_ ? R"(has no "content" (or "value") that is a string)"
                                   : R"(has no "role" (or "from") that is a string)");
@@ -172,8 +181,16 @@ class RowCollector {
         return value(Field::Type::other, std::to_string(number));
     }
 
+    // What a message has beside its role and text, and what nobody may overlook.
+    void value_in_message(const std::string& what) {
+        if (part_ == Part::calls && depth_ == depth_of_rows_ + 4) calls_ = true;
+        if (part_ == Part::weight && depth_ == depth_of_rows_ + 3 && what != "1" && what != "1.0" && what != "null")
+            weight_ = what;
+    }
+
     // A value that is neither a string field nor one of a list of integers.
     bool value(Field::Type type, const std::string& what) {
+        value_in_message(what);
         if (depth_ == depth_of_rows_) {
             not_a_row(what);
         } else if (in_row_ && depth_ == depth_of_rows_ + 1) {
@@ -199,6 +216,8 @@ class RowCollector {
     Part part_ = Part::none;
     bool has_role_ = false, has_content_ = false;
     Part has_both_ = Part::none;  // what it says twice, each time as a string
+    std::string weight_;          // of its loss, "" where it is 1
+    bool calls_ = false;          // a tool
 };
 
 const std::string kTooDeep = concat("nested more than ", kMaxDepth, " deep; an example is a flat object");

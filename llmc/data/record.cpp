@@ -166,6 +166,16 @@ Record to_conversation(std::vector<Message> messages, const std::string& where) 
     return record;
 }
 
+// ShareGPT's files may have the system message in a column of its own.
+Record with_system(Record conversation, std::vector<Field>& fields) {
+    Field* field = find(fields, "system");
+    std::string system = field ? take_text(*field) : "";
+    std::vector<Message>& messages = conversation.messages;
+    if (!system.empty() && messages.front().role != "system")
+        messages.insert(messages.begin(), {"system", std::move(system)});
+    return conversation;
+}
+
 constexpr std::array<const char*, 2> kConversations = {"messages", "conversations"};
 
 // A list of objects under one of the names of conversations; null when there is none.
@@ -245,14 +255,14 @@ Record to_record(std::vector<Field> fields, int64_t vocab_size) {
     }
     if (Field* field = find_messages(fields)) {
         const std::string where = concat("the field ", quoted(field->name));
-        return to_conversation(take_messages(*field), where);
+        return with_system(to_conversation(take_messages(*field), where), fields);
     }
     for (const auto& [source_name, target_name] : kColumnPairs) {
         Field* source = find(fields, source_name);
         Field* target = find(fields, target_name);
         if (!source || !target) continue;
         if (source->type == Field::Type::messages && target->type == Field::Type::messages)
-            return join_messages(*source, *target);
+            return with_system(join_messages(*source, *target), fields);
         record.kind = Record::Kind::pair;
         record.source = take_text(*source);
         record.target = take_text(*target);

@@ -6,7 +6,8 @@
 //
 //   input_ids [labels]             tokens, taken as they are; without labels every token is its own label
 //   messages, or conversations     a list of messages with role and content, or from and value: an optional system
-//                                  message, then user and assistant in turn, the assistant last
+//                                  message, which may stand in a column `system` as well, then user and assistant in
+//                                  turn, the assistant last
 //   instruction [input] output     source = instruction, or instruction + "\n" + input when input is not empty
 //   input output
 //   prompt completion              texts; or lists of messages, which together are a conversation

@@ -170,6 +170,33 @@ TEST_CASE("a prompt and a completion that are lists of messages are one conversa
                   "\"completion\" is a list of objects, but must be a string");
 }
 
+TEST_CASE("a column may hold a conversation's system message", "[data][reader]") {
+    const std::string turn = R"({"from": "human", "value": "u"}, {"from": "gpt", "value": "a"}])";
+    const auto first = [&](const std::string& row) { return read("a.jsonl", "{" + row + "}")[0].messages[0]; };
+    for (const char* name : {"conversations", "messages"}) {
+        const std::string begin = concat("\"", name, "\": [");
+        const Record record = read("a.jsonl", "{\"system\": \"s\", " + begin + turn + "}")[0];
+        REQUIRE(record.messages.size() == 3);
+        CHECK(record.messages[0].role == "system");
+        CHECK(record.messages[0].content == "s");
+        CHECK(record.source == "u");
+        CHECK(record.target == "a");
+        // The list's own comes first; an empty one is none.
+        CHECK(first(begin + R"({"from": "system", "value": "own"}, )" + turn + R"(, "system": "s")").content == "own");
+        CHECK(first(begin + turn + R"(, "system": "")").role == "user");
+        CHECK(first(begin + turn + R"(, "system": null)").role == "user");
+    }
+    CHECK(
+        error_of("a.jsonl", R"({"system": ["s"], "conversations": [)" + turn + "}") ==
+        "a.jsonl:1: the field \"system\" is a list with a string at position 0, but must be a string; put the text in "
+        "quotes");
+    CHECK(first(R"("system": "s", "prompt": [{"role": "user", "content": "u"}], "completion": [{"role": "assistant",)"
+                R"( "content": "a"}])")
+              .content == "s");
+    // Elsewhere it is a column like another.
+    check_pair(read("a.jsonl", R"({"system": "s", "question": "q", "answer": "a"})")[0], "q", "a");
+}
+
 TEST_CASE("messages that are no list of objects are told what they must be", "[data][reader]") {
     const std::string must =
         ", but must be a list of objects with role and content; .csv and .tsv files cannot hold conversations, write "
@@ -218,6 +245,28 @@ TEST_CASE("a conversation that cannot be used says what is wrong with it", "[dat
           "message 2 has two fields for its text (\"content\" or \"value\"); keep one of them");
     CHECK(problem(R"({"role": "user", "role": "user", "content": "u"})") ==
           "message 1 has two fields for its role (\"role\" or \"from\"); keep one of them");
+    const std::string calls = " calls tools, which no template here lays out; take the row out";
+    CHECK(problem(user + R"(,{"role": "assistant", "content": null, "tool_calls": [{"id": "1", "weight": 0}]})") ==
+          "message 2" + calls);
+    CHECK(problem(user + R"(,{"role": "assistant", "function_call": {"name": "f"}, "content": "a"})") ==
+          "message 2" + calls);
+    for (const std::string weight : {"0", "0.0", "0.5", "2"}) {
+        CHECK(problem(user + R"(,{"weight": )" + weight + R"(, "role": "assistant", "content": "a"},)" + user + "," +
+                      assistant) ==
+              "message 2 has a weight that is " + weight + ", but every answer's loss counts 1 here; take the row out");
+    }
+    CHECK(problem(R"({"from": "human", "value": "u"},{"from": "gpt", "value": "a", "weight": "0"})") ==
+          "message 2 has a weight that is a string, but every answer's loss counts 1 here; take the row out");
+    // What says no more than its absence does is none, and of a question no loss is asked.
+    for (const char* more : {R"("weight": 1)", R"("weight": 1.0)", R"("weight": null)", R"("tool_calls": [])",
+                             R"("tool_calls": null)", R"("function_call": {})", R"("x": [{"weight": 0}])"}) {
+        CAPTURE(more);
+        const std::string with = concat(R"({"role": "assistant", "content": "a", )", more, "}");
+        CHECK(read("a.jsonl", R"({"messages": [)" + user + "," + with + "]}").size() == 1);
+    }
+    CHECK(
+        read("a.jsonl", R"({"messages": [{"role": "user", "content": "u", "weight": 0},)" + assistant + "]}").size() ==
+        1);
     // The other one may be null, as where rows of both ways stand in one table.
     CHECK(read("a.jsonl",
                R"({"messages": [{"role": "user", "from": null, "content": "u", "value": null},)" + assistant + "]}")
