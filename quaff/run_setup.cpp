@@ -115,6 +115,7 @@ RunSetup::RunSetup(const Options& options, Terminal& terminal)
         tokenizer_ = Tokenizer::load(folder);
     if (options.chat_template == "auto" || (options.chat && options.chat_template == "none")) {
         prompt_template_ = ChatTemplate::of_model(folder);
+        tell_note(*prompt_template_);
     } else if (options.chat_template != "none") {
         prompt_template_ = ChatTemplate::named(options.chat_template);
     } else {
@@ -129,7 +130,12 @@ RunSetup::RunSetup(const Options& options, Terminal& terminal)
 const ChatTemplate& RunSetup::conversation_template() const {
     if (prompt_template_) return *prompt_template_;
     require(own_template_.has_value(), "a conversation needs a chat template. ", why_no_template_);
+    std::call_once(note_told_, [this] { tell_note(*own_template_); });
     return *own_template_;
+}
+
+void RunSetup::tell_note(const ChatTemplate& own) const {
+    if (!own.note().empty()) terminal_.warn(own.note());
 }
 
 TextEncoding RunSetup::encoding() const {

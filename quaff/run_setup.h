@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -47,12 +48,15 @@ class RunSetup {
     int64_t show(const Dataset& data) const;
 
   private:
+    void tell_note(const ChatTemplate& own) const;
+
     const Options& options_;
     Terminal& terminal_;
     CheckpointReader checkpoint_;
     std::unique_ptr<Tokenizer> tokenizer_;
     std::optional<ChatTemplate> prompt_template_, own_template_;
-    std::string why_no_template_;  // of its own
+    std::string why_no_template_;       // of its own
+    mutable std::once_flag note_told_;  // of its own, which the first conversation asks for
 };
 
 // The options of a training run with r, alpha and target modules of the adapter that it starts from. Throws UsageError

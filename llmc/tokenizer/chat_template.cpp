@@ -141,6 +141,13 @@ ChatTemplate ChatTemplate::recognise(std::string_view jinja, const std::string& 
         if (has("eos_token + ' '")) t.between_.insert(0, " ");  // the first of them
     }
 
+    std::string unheeded;
+    if (has("strftime_now")) unheeded = "today's date (strftime_now)";
+    if (has("<think>")) unheeded += (unheeded.empty() ? "" : " and ") + std::string("what the model thinks (<think>)");
+    if (!unheeded.empty())
+        t.note_ = concat(where, ": the model's chat template goes by ", unheeded,
+                         ", which the texts laid out here do not: they may differ from transformers'");
+
     // The family's BOS and EOS are written as this model spells them; BOS only where its template has it.
     const auto spell = [](std::string& text, std::string_view from, const std::string& to) {
         if (const size_t at = text.find(from); at != text.npos) text.replace(at, from.size(), to);

@@ -30,6 +30,8 @@ class ChatTemplate {
                                   const std::string& eos);
 
     const std::string& name() const { return name_; }
+    // What the model's own template does and this does not: a sentence, or "".
+    const std::string& note() const { return note_; }
 
     // The text that the assistant's answer continues. It begins with BOS where the family's template writes it: whoever
     // encodes it must not add a second one.
@@ -50,7 +52,7 @@ class ChatTemplate {
 
     // begin [before_system system after_system] before_user user after_user answer end_of_turn
     // { between before_user user after_user answer end_of_turn }
-    std::string name_;
+    std::string name_, note_;
     std::string begin_, before_system_, after_system_, before_user_, after_user_, end_of_turn_, between_;
     std::optional<std::string> default_system_;  // said when there is no system message; none: nothing is
     bool trims_ = false;                         // white space around messages is dropped

@@ -170,6 +170,31 @@ TEST_CASE("eval with a training run's config.toml evaluates its evaluation data"
     CHECK(ending.object()["examples"] == 3);
 }
 
+TEST_CASE("what a chat template does and its family does not is told where it is used, once", "[program]") {
+    const Desk desk;
+    const fs::path model = desk.folder / "thinks";
+    fs::copy("dev/demo/model", model, fs::copy_options::recursive);
+    desk.folder.write("thinks/chat_template.jinja", "{{ '<|im_start|><think>' }}");
+    const std::string row =
+        R"({"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}]})";
+    const auto shown = [&](const std::string& data, const std::vector<std::string>& more) {
+        std::vector<std::string> arguments = {"info", model,    "--show-tokens",
+                                              "1",    "--data", desk.folder.write("chat.jsonl", data)};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        const Ending ending = desk.run(arguments);
+        CHECK(ending.status == 0);
+        return ending.err;
+    };
+    const std::string note = "the model's chat template goes by what the model thinks (<think>)";
+    const std::string told = shown(row + "\n" + row, {});
+    CHECK(mentions(told, note));
+    CHECK(told.find(note) == told.rfind(note));
+    CHECK_FALSE(mentions(shown(row, {"--template", "chatml"}), note));
+    const std::string pair = R"({"input": "i", "output": "o"})";
+    CHECK_FALSE(mentions(shown(pair, {}), note));
+    CHECK(mentions(shown(pair, {"--template", "auto"}), note));
+}
+
 TEST_CASE("what cannot be written to stdout makes the run a failed one", "[program]") {
     const Desk desk;
     const std::vector<std::string> generate = {"generate", "--prompt", "Spell ", "--max-new-tokens", "100"};

@@ -58,3 +58,17 @@ TEST_CASE("a model's template is found in its files", "[chat_template]") {
                           Contains("chat_template.jinja") && Contains("no known family") && Contains("--template"));
     }
 }
+
+TEST_CASE("what a model's template does and the family's does not is told", "[chat_template]") {
+    const auto note = [](const std::string& more) {
+        return ChatTemplate::recognise("{{ '<|im_start|>' }}" + more, "here", "", "").note();
+    };
+    CHECK(note("").empty());
+    CHECK(note("{{ strftime_now('%d %b %Y') }}") ==
+          "here: the model's chat template goes by today's date (strftime_now), which the texts laid out here do not: "
+          "they may differ from transformers'");
+    CHECK_THAT(note("{{ '<think>' }}"), Contains("goes by what the model thinks (<think>), which"));
+    CHECK_THAT(note("{{ '<think>' + strftime_now() }}"),
+               Contains("goes by today's date (strftime_now) and what the model thinks (<think>), which"));
+    for (const std::string& name : ChatTemplate::names()) CHECK(ChatTemplate::named(name).note().empty());
+}
