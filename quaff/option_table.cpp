@@ -59,6 +59,10 @@ std::vector<Row> option_table(Options& o) {
     constexpr unsigned kData = kTrain | kCalibrate | kEval | kInfo;
     constexpr unsigned kReads = kData | kGenerate;  // how examples are read; generate has those of --cal-data
     constexpr unsigned kFits = kTrain | kPlan;      // what only a training run uses
+    // Some options are something else to one of the verbs.
+    const auto to = [&o](const char* verb, const char* help, const char* else_help) {
+        return o.verb == verb ? help : else_help;
+    };
     std::vector<Row> table;
     const auto group = [&table](const char* heading, const std::vector<Row>& rows) {
         for (Row row : rows) {
@@ -69,7 +73,8 @@ std::vector<Row> option_table(Options& o) {
     group("model and data",
           {
               {"model", Text{&o.model, "DIR"}, kAll, free, "Hugging Face model directory"},
-              {"data", Text{&o.data, "FILE"}, kData | kTokenize, free, "examples: .jsonl, .json, .csv or .tsv"},
+              {"data", Text{&o.data, "FILE"}, kData | kTokenize, free,
+               to("tokenize", "text, of which each line is tokenised", "examples: .jsonl, .json, .csv or .tsv")},
               {"eval-data", Text{&o.eval_data, "FILE"}, kFits | kEval, free, "held-out examples"},
               {"eval-split", Real{&o.eval_split, from_below(0, 1)}, kFits, fixed,
                "share of --data held out when there is no --eval-data"},
@@ -176,7 +181,8 @@ std::vector<Row> option_table(Options& o) {
                "recompute blocks in the backward pass; auto: when the memory asks for it"},
               {"seed", Whole{&o.seed, at_least(0)}, kRuns, fixed,
                "of the adapters' start, the order of the examples, dropout and sampling"},
-              {"threads", Whole{&o.threads, from_to(0, 4096)}, kAll & ~kTokenize, free, "CPU threads; 0: one for each core"},
+              {"threads", Whole{&o.threads, from_to(0, 4096)}, kAll & ~kTokenize, free,
+               "CPU threads; 0: one for each core"},
               {"comm", Choice{&o.comm, {"auto", "nccl", "mpi"}}, kRuns, free,
                "between ranks: NCCL for GPUs, or MPI, by which ranks may share a GPU; auto: NCCL where there is a GPU"},
               {"comm-timeout", Whole{&o.comm_timeout, from_to(1, 86400)}, kRuns, free,
@@ -185,7 +191,7 @@ std::vector<Row> option_table(Options& o) {
     group("the program itself",
           {
               {"config", Text{&o.config, "FILE"}, kAll, transient, "read options from a TOML file: name = value"},
-              {"json", Switch{&o.json}, kAll, transient,
+              {"json", Switch{&o.json}, kAll & ~kTokenize, transient,
                "print one JSON object on stdout at the end, all else on stderr"},
               {"plan", Switch{&o.plan}, kTrain | kInfo, transient, "print the memory plan and stop"},
               {"quiet", Switch{&o.quiet}, kAll, transient, "print the result only"},

@@ -42,6 +42,7 @@ std::string help_text(const Verb& verb) {
                                  "a model, adapter, checkpoint or outlier file; else --adapter, --outliers or --model");
     help += "\noptions (_ may stand for -)\n";
     Options defaults;
+    defaults.verb = verb.name;
     std::string heading;
     for (const Row& row : option_table(defaults)) {
         if (!(row.used_by & verb.bit)) continue;

@@ -262,6 +262,14 @@ TEST_CASE("--help lists what the verb uses and nothing else", "[options]") {
     CHECK(parse_options({"--help"}).help == help("train"));
     CHECK(mentions(help("train"), "\nadapters:\n  --lora-r N"));
     CHECK_FALSE(mentions(help("merge"), "adapters:"));  // no heading without an option
+    CHECK(mentions(help("tokenize"), "text, of which each line is tokenised\n"));
+    CHECK_FALSE(mentions(help("tokenize"), ".jsonl"));
+    CHECK(mentions(help("calibrate"), "examples: .jsonl, .json, .csv or .tsv\n"));
+}
+
+TEST_CASE("tokenize prints JSON with and without --json", "[options]") {
+    CHECK_FALSE(mentions(parse_options({"tokenize", "--help"}).help, "--json"));
+    CHECK(parse_options({"tokenize", "--text", "t", "--json"}).unused == std::vector<std::string>{"json"});
 }
 
 TEST_CASE("info uses what a training run takes with --plan only", "[options]") {
