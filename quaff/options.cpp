@@ -160,8 +160,10 @@ void parse_file(Options& options, const std::vector<Row>& table, const std::stri
         return name;
     };
     const std::set<std::string> given_before = options.given;
-    const bool has_eval_data = std::ranges::any_of(
-        entries, [&](const TomlEntry& entry) { return name_of_entry(entry) == "eval-data" && !entry.value.empty(); });
+    const bool has_eval_data =
+        options.was_given("eval-data") || std::ranges::any_of(entries, [&](const TomlEntry& entry) {
+            return name_of_entry(entry) == "eval-data" && !entry.value.empty();
+        });
     for (const TomlEntry& entry : entries) {
         const std::string name = name_of_entry(entry);
         const std::string where = concat(path, " line ", entry.line);
@@ -322,6 +324,8 @@ Options parse_options(const std::vector<std::string>& arguments) {
         for (const Row& row : table)
             if (on_command_line.contains(row.name) && !(row.used_by & kInfo))
                 options.unused.push_back(concat(row.name, " without --plan"));
+    if (options.verb == "eval" && on_command_line.contains("data") && on_command_line.contains("eval-data"))
+        options.unused.push_back("eval-data beside --data");
     if (options.method == "fp" && (options.verb != "info" || options.plan))
         for (const char* name : kQuaffOnly)
             if (on_command_line.contains(name)) options.unused.push_back(concat(name, " with --method fp"));

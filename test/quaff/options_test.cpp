@@ -329,6 +329,26 @@ TEST_CASE("an option that the verb makes no use of has no effect", "[options]") 
     CHECK(mentions(complaint({"eval", "--lora-r", "0"}), "--lora-r must be"));  // checked all the same
 }
 
+TEST_CASE("eval evaluates one file, and says so", "[options]") {
+    const Options both = parse_options({"eval", "--model", "m", "--data", "a", "--eval-data", "b"});
+    CHECK(both.data == "a");
+    CHECK(both.unused == std::vector<std::string>{"eval-data beside --data"});
+    const auto quietly = [](const std::vector<std::string>& arguments) {
+        const Options o = parse_options(arguments);
+        CHECK(o.unused.empty());
+        return o.data;
+    };
+    CHECK(quietly({"eval", "--model", "m", "--data", "a"}) == "a");
+    CHECK(quietly({"eval", "--model", "m", "--eval-data", "b"}) == "b");
+    // A training run's file: its evaluation data, unless the command line names what to evaluate on.
+    const std::string run = write_file("n.toml", "model = \"m\"\ndata = \"t\"\neval-data = \"e\"\n"),
+                      split = write_file("o.toml", "model = \"m\"\ndata = \"t\"\n");
+    CHECK(quietly({"eval", "--config", run}) == "e");
+    CHECK(quietly({"eval", "--config", run, "--data", "a"}) == "a");
+    CHECK(quietly({"eval", "--config", run, "--eval-data", "b"}) == "b");
+    CHECK(quietly({"eval", "--config", split, "--eval-data", "b"}) == "b");
+}
+
 TEST_CASE("full precision makes no use of outlier channels, and says so", "[options]") {
     CHECK(parse_options({"train", "--method", "fp", "--outliers", "o.json", "--lora-r", "4"}).unused ==
           std::vector<std::string>{"outliers with --method fp"});
