@@ -78,7 +78,9 @@ std::vector<Row> option_table(Options& o) {
               {"eval-data", Text{&o.eval_data, "FILE"}, kFits | kEval, free, "held-out examples"},
               {"eval-split", Real{&o.eval_split, from_below(0, 1)}, kFits, fixed,
                "share of --data held out when there is no --eval-data"},
-              {"out", Text{&o.out, "DIR"}, kFits | kMerge, free, "log, checkpoints and adapter (train), model (merge)"},
+              {"out", Text{&o.out, "DIR"}, kFits | kMerge, free,
+               to("merge", "the merged model [out/<model>-merged]",
+                  "log, checkpoints and adapter [out/<model>-<method>]")},
               {"adapter", Text{&o.adapter, "DIR"}, kTrain | kEval | kGenerate | kMerge | kInfo, fixed,
                "PEFT adapter to start from (train) or to use (eval, generate, merge)"},
               {"text", Text{&o.text, "TEXT"}, kTokenize, transient, "text to tokenise"},
@@ -100,7 +102,8 @@ std::vector<Row> option_table(Options& o) {
     group("outlier channels and int8",
           {
               {"outliers", Text{&o.outliers, "FILE"}, kRuns | kInfo, fixed,
-               "outlier channels: to read, or (calibrate) to write"},
+               to("calibrate", "outlier channels, to write [outlier/<strategy><threshold>_<data>_<model>.json]",
+                  "outlier channels, to read")},
               {"outlier-strategy",
                Choice{&o.outlier_strategy, {"token_max", "mean_times", "static", "zscore", "top_abs"}}, kRuns, fixed,
                "how calibration ranks the channels"},
@@ -108,7 +111,9 @@ std::vector<Row> option_table(Options& o) {
                "the bound of mean_times, static and zscore"},
               {"outlier-max-ratio", Text{&o.outlier_max_ratio, "RATIO"}, kRuns, fixed,
                "largest share of outlier channels; per module: down_proj=0.05,o_proj=0.02,0.003"},
-              {"cal-data", Text{&o.cal_data, "FILE"}, kRuns, fixed, "examples to calibrate on; else the training data"},
+              {"cal-data", Text{&o.cal_data, "FILE"}, kRuns, fixed,
+               to("train", "examples to calibrate on; else the training data",
+                  to("generate", "examples to calibrate on", "examples to calibrate on; else --data"))},
               {"max-cal-samples", Whole{&o.max_cal_samples, count_from(1)}, kRuns, fixed, "at most that many of them"},
               {"scale-momentum", Real{&o.scale_momentum, from_to(0, 1)}, kFits, fixed,
                "weight of the old scale of a channel"},
@@ -172,8 +177,9 @@ std::vector<Row> option_table(Options& o) {
     group("how it is computed",
           {
               {"method", Choice{&o.method, {"quaff", "fp"}}, kRuns & ~kCalibrate, fixed,
-               "8-bit weights and activations, or full precision; quaff for train, the adapter's own for eval and "
-               "generate"},
+               o.verb == "train" ? "8-bit weights and activations, or full precision [quaff]"
+                                 : "8-bit weights and activations, or full precision [the adapter's own; else quaff "
+                                   "where --outliers or --cal-data is given, else fp]"},
               {"device", Choice{&o.device, {"auto", "cpu", "cuda"}}, kRuns, free, "what to compute on"},
               {"dtype", Choice{&o.dtype, {"auto", "fp32", "bf16", "fp16"}}, kRuns, fixed,
                "compute type; auto: fp32 on the CPU, bf16 or (sm_75) fp16 on CUDA"},

@@ -267,6 +267,27 @@ TEST_CASE("--help lists what the verb uses and nothing else", "[options]") {
     CHECK(mentions(help("calibrate"), "examples: .jsonl, .json, .csv or .tsv\n"));
 }
 
+TEST_CASE("--help tells what stands in for an option that is not given", "[options]") {
+    const auto line = [](const std::string& verb, const std::string& option) {
+        const std::string help = parse_options({verb, "--help"}).help;
+        const size_t at = help.find("\n  --" + option + " ");
+        REQUIRE(at != help.npos);
+        const size_t end = std::min(help.find("\n  -", at + 1), help.find("\n\n", at + 1));
+        return help.substr(at, end - at);
+    };
+    CHECK(line("train", "out").ends_with("[out/<model>-<method>]"));
+    CHECK(line("merge", "out").ends_with("[out/<model>-merged]"));
+    CHECK(parse_options({"merge", "--model", "m", "--adapter", "a"}).out == "out/m-merged");
+    CHECK(line("calibrate", "outliers").ends_with("[outlier/<strategy><threshold>_<data>_<model>.json]"));
+    CHECK(line("train", "outliers").ends_with("to read"));
+    CHECK(line("train", "method").ends_with("[quaff]"));
+    for (const char* verb : {"eval", "generate"})
+        CHECK(mentions(line(verb, "method"), "the adapter's own; else quaff where --outliers or --cal-data is given"));
+    CHECK(line("train", "cal-data").ends_with("; else the training data"));
+    for (const char* verb : {"calibrate", "eval"}) CHECK(line(verb, "cal-data").ends_with("; else --data"));
+    CHECK_FALSE(mentions(line("generate", "cal-data"), "else"));
+}
+
 TEST_CASE("tokenize prints JSON with and without --json", "[options]") {
     CHECK_FALSE(mentions(parse_options({"tokenize", "--help"}).help, "--json"));
     CHECK(parse_options({"tokenize", "--text", "t", "--json"}).unused == std::vector<std::string>{"json"});
