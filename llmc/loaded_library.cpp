@@ -22,7 +22,7 @@ std::string why_no_room(const std::string& library) {
                   format_bytes(room), "; raise it (ulimit -v)");
 }
 
-void* find_function(const std::string& library, const char* name) {
+void* find_function(const std::string& library, const char* name, const std::string& remedy) {
     void* handle = ::dlopen(library.c_str(), RTLD_NOW | RTLD_NOLOAD);
     if (handle == nullptr) {
         const std::string no_room = why_no_room(library);
@@ -30,7 +30,7 @@ void* find_function(const std::string& library, const char* name) {
         handle = ::dlopen(library.c_str(), RTLD_NOW);
     }
     const char* reason = handle != nullptr ? "" : ::dlerror();
-    require(handle != nullptr, library, " cannot be loaded (", reason, "); is it installed?");
+    require(handle != nullptr, library, " cannot be loaded (", reason, "); ", remedy);
     void* function = ::dlsym(handle, name);
     require(function != nullptr, library, " has no function ", name,
             "; it is of another version than this program was built for");

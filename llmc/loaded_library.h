@@ -6,7 +6,7 @@
 // that the library's header declares:
 //
 //   struct Functions {
-//       LLMC_FUNCTION("libm.so.6", cos);
+//       LLMC_FUNCTION("libm.so.6", cos, "install libc6");
 //   };
 //   const Functions functions;  functions.cos(0.5);
 #pragma once
@@ -16,8 +16,8 @@
 namespace llmc {
 
 // The address of the function in the library, which is loaded unless it is there already, and stays. Throws Error where
-// there is no such library or function, or no room for it.
-void* find_function(const std::string& library, const char* name);
+// there is no such library or function, or no room for it; `remedy` says what to do without the library.
+void* find_function(const std::string& library, const char* name, const std::string& remedy);
 
 // Why RLIMIT_AS leaves no room to load it: a sentence, or "".
 std::string why_no_room(const std::string& library);
@@ -29,8 +29,8 @@ std::string why_no_room(const std::string& library);
 
 // The emulator's functions are part of the program.
 #ifdef LLMC_EMULATED
-#define LLMC_FUNCTION(library, name) decltype(::name)* const name = ::name
+#define LLMC_FUNCTION(library, name, remedy) decltype(::name)* const name = ::name
 #else
-#define LLMC_FUNCTION(library, name) \
-    decltype(::name)* const name = reinterpret_cast<decltype(::name)*>(llmc::find_function(library, #name))
+#define LLMC_FUNCTION(library, name, remedy) \
+    decltype(::name)* const name = reinterpret_cast<decltype(::name)*>(llmc::find_function(library, #name, remedy))
 #endif

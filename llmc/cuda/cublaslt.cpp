@@ -26,9 +26,11 @@ constexpr int kCandidates = 8;       // of the library's ranking that are timed
 constexpr int kTimedRuns = 4;        // of each; the shortest counts
 constexpr size_t kMostPlans = 4096;  // kept, some 700 bytes each; the number of tokens takes thousands of values
 
+constexpr const char* kWithout = "install the CUDA toolkit's cuBLAS";
+
 // The ..._internal ones are what the library's header makes its Init functions of.
 struct Functions {
-#define CUBLASLT_FUNCTION(name) LLMC_FUNCTION("libcublasLt.so." LLMC_TEXT(CUBLAS_VER_MAJOR), name)
+#define CUBLASLT_FUNCTION(name) LLMC_FUNCTION("libcublasLt.so." LLMC_TEXT(CUBLAS_VER_MAJOR), name, kWithout)
     CUBLASLT_FUNCTION(cublasLtCreate);
     CUBLASLT_FUNCTION(cublasLtDestroy);
     CUBLASLT_FUNCTION(cublasLtGetStatusString);

@@ -15,8 +15,11 @@ namespace {
 constexpr std::chrono::milliseconds kLook{20};     // how often the watchdog does
 constexpr size_t kWarmUpValues = size_t{1} << 20;  // as many as a model sums at a time
 
+constexpr const char* kWithout =
+    "install NCCL (libnccl2), or take --comm mpi, by which GPUs talk through the host's memory";
+
 struct Functions {
-#define NCCL_FUNCTION(name) LLMC_FUNCTION("libnccl.so." LLMC_TEXT(NCCL_MAJOR), name)
+#define NCCL_FUNCTION(name) LLMC_FUNCTION("libnccl.so." LLMC_TEXT(NCCL_MAJOR), name, kWithout)
     NCCL_FUNCTION(ncclAllReduce);
     NCCL_FUNCTION(ncclCommDestroy);
     NCCL_FUNCTION(ncclCommFinalize);

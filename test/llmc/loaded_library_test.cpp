@@ -7,15 +7,15 @@
 #include "test/files.h"
 
 TEST_CASE("a function is found in a library that is loaded for it", "[loaded_library]") {
-    const auto version = reinterpret_cast<const char* (*)()>(llmc::find_function("libz.so.1", "zlibVersion"));
+    const auto version = reinterpret_cast<const char* (*)()>(llmc::find_function("libz.so.1", "zlibVersion", ""));
     CHECK(version()[0] == '1');
 }
 
 TEST_CASE("a library that is not there, or is another version, is named", "[loaded_library]") {
-    CHECK(test::error_of([] { llmc::find_function("libnowhere.so.1", "f"); }) ==
+    CHECK(test::error_of([] { llmc::find_function("libnowhere.so.1", "f", "install it, or go without"); }) ==
           "libnowhere.so.1 cannot be loaded (libnowhere.so.1: cannot open shared object file: No such file or "
-          "directory); is it installed?");
-    CHECK(test::error_of([] { llmc::find_function("libm.so.6", "nothing"); }) ==
+          "directory); install it, or go without");
+    CHECK(test::error_of([] { llmc::find_function("libm.so.6", "nothing", ""); }) ==
           "libm.so.6 has no function nothing; it is of another version than this program was built for");
 }
 
@@ -29,7 +29,7 @@ TEST_CASE("a library is not loaded where RLIMIT_AS leaves little room", "[loaded
     constexpr int64_t kPlenty = int64_t{1} << 62, kLittle = int64_t{512} << 20;
     limit_to(kPlenty);
     limit_to(kPlenty - llmc::address_space_room() + kLittle);
-    const std::string error = test::error_of([] { llmc::find_function("libnowhere.so.1", "f"); });
+    const std::string error = test::error_of([] { llmc::find_function("libnowhere.so.1", "f", ""); });
     REQUIRE(::setrlimit(RLIMIT_AS, &before) == 0);
     CHECK_THAT(error, Catch::Matchers::StartsWith(
                           "libnowhere.so.1 may need 1.00 GiB of address space, and RLIMIT_AS leaves 51"));
