@@ -36,29 +36,23 @@ expect() {  # expect WHAT CONDITION...
 says() { grep -qE "$1" "$work/log"; }
 # Ranks of this test that still run, by the folder in their command line.
 left_over() { pgrep -f -- "--out $work/out" || true; }
-nobody_left() {
-    for _ in $(seq 100); do
-        [ -z "$(left_over)" ] && return
+# within SECONDS COMMAND...: waits until it holds.
+within() {
+    local tenths=$(($1 * 10))
+    shift
+    for _ in $(seq "$tenths"); do
+        "$@" && return
         sleep 0.1
     done
     return 1
 }
-# until_there FILE: waits for it, a minute at most.
-until_there() {
-    for _ in $(seq 600); do
-        [ -e "$1" ] && return
-        sleep 0.1
-    done
-    return 1
-}
-# until_logged STEP: waits for the log line of that step, a minute at most.
-until_logged() {
-    for _ in $(seq 600); do
-        grep -q "\"step\":$1," "$work/out/log.jsonl" 2>/dev/null && return
-        sleep 0.1
-    done
-    return 1
-}
+# shellcheck disable=SC2317  # within calls them
+is_nobody_left() { [ -z "$(left_over)" ]; }
+# shellcheck disable=SC2317
+is_logged() { grep -q "\"step\":$1," "$work/out/log.jsonl" 2>/dev/null; }
+nobody_left() { within 10 is_nobody_left; }
+until_there() { within 60 test -e "$1"; }
+until_logged() { within 60 is_logged "$1"; } # the line of that step
 rank_process() { pgrep -f -- "--out $work/out" | while read -r pid; do
     tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$pid"
 done; }
