@@ -58,7 +58,8 @@ inline Peak measure_peak(const Device& device) {
         int8_product()({c.data(), kM, kN}, {a.data(), kM, kK}, {b.data(), kN, kK}, /*transpose_b=*/true);
     });
 #ifdef __x86_64__
-    const auto try_kernel = [&]<class Kernel>(Kernel) {
+    const auto try_kernel = [&](auto kernel) {
+        using Kernel = decltype(kernel);
         if (!Kernel::is_supported()) return;
         const double rate = detail::best_rate(device, 2.0 * kM * panels::kPanel * kK, [] {
             thread_local std::vector<int8_t> a(kM * kK, 3);
