@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # How the cost of a quaff step on this processor grows with tokens, sequence length, layers, rank, share of outlier
-# channels, vocabulary and threads, one at a time, around four layers of TinyLlama's shape and four sequences of 256
+# channels, vocabulary and threads, one at a time, around four layers of TinyLlama's shape and two sequences of 256
 # tokens. Writes dev/results/cpu_growth_<CPU>.csv, and with --python a plot of it beside what the operations predict.
 #
 #   scripts/growth_cpu.sh [--python PROGRAM]     PROGRAM has matplotlib
@@ -40,27 +40,27 @@ field() { sed -nE "s/.*\"$1\": ?([0-9.e+-]+).*/\1/p" <<<"$2"; }
 point() {
     local what=$1 value=$2 line
     shift 2
-    line=$($build/dev/cpu/bench_step "$@" --methods quaff --rounds 3 --json)
+    line=$($build/dev/cpu/bench_step "$@" --methods quaff --rounds 2 --json)
     echo "$what,$value,$(field step_seconds "$line"),$(field floor_seconds "$line"),$(field peak_bytes "$line")" | tee -a "$out.csv"
 }
 
 echo "what,value,step_seconds,floor_seconds,peak_bytes" >"$out.csv"
 base=$(model 4 32000)
-four=(--sequences 4 --tokens 256)
-point base 1 "$base" "${four[@]}"
-for n in 1 2 4 8 16; do point tokens $((n * 256)) "$base" --sequences "$n" --tokens 256; done
-for length in 128 256 512 1024 2048; do
-    point "sequence length" "$length" "$base" --sequences $((2048 / length)) --tokens "$length"
+two=(--sequences 2 --tokens 256)
+point base 1 "$base" "${two[@]}"
+for n in 1 2 4 8; do point tokens $((n * 256)) "$base" --sequences "$n" --tokens 256; done
+for length in 64 128 256 512 1024; do
+    point "sequence length" "$length" "$base" --sequences $((1024 / length)) --tokens "$length"
 done
-for layers in 1 2 4 8; do point layers "$layers" "$(model "$layers" 32000)" "${four[@]}"; done
-for r in 1 4 16 64 256; do point rank "$r" "$base" "${four[@]}" --lora-r "$r"; done
+for layers in 2 4 8; do point layers "$layers" "$(model "$layers" 32000)" "${two[@]}"; done
+for r in 4 16 64 256; do point rank "$r" "$base" "${two[@]}" --lora-r "$r"; done
 for ratio in 0.001 0.01 0.02 0.05 0.1; do
-    point "outlier share" "$ratio" "$base" "${four[@]}" --outlier-max-ratio "$ratio"
+    point "outlier share" "$ratio" "$base" "${two[@]}" --outlier-max-ratio "$ratio"
 done
 for vocabulary in 2000 8000 32000 128000; do
-    point vocabulary "$vocabulary" "$(model 4 "$vocabulary")" "${four[@]}"
+    point vocabulary "$vocabulary" "$(model 4 "$vocabulary")" "${two[@]}"
 done
 for ((threads = 1; threads <= $(nproc); threads *= 2)); do
-    point threads "$threads" "$base" "${four[@]}" --threads "$threads"
+    point threads "$threads" "$base" "${two[@]}" --threads "$threads"
 done
 if [ -n "$python" ]; then "$python" dev/plot_growth.py "$out.csv" "$out.svg" "$cpu, commit $(git rev-parse --short HEAD)"; fi
