@@ -164,14 +164,14 @@ done
 
 # A job that is stopped as a whole, for longer than a rank may be late, and goes on.
 rm -rf "$work/out"
-"${launch[@]}" -np 3 "${run[@]}" --save-steps 0 --max-steps 100000 --quiet --comm-timeout 1 >"$work/log" 2>&1 &
+"${launch[@]}" -np 3 "${run[@]}" --save-steps 0 --max-steps 100000 --quiet --comm-timeout 3 >"$work/log" 2>&1 &
 mpirun=$!
 until_logged 3
 mapfile -t ranks < <(left_over | while read -r pid; do
     grep -qz '^OMPI_COMM_WORLD_RANK=' "/proc/$pid/environ" 2>/dev/null && echo "$pid"
 done)
 kill -STOP "${ranks[@]}"
-sleep 3
+sleep 6
 steps=$(wc -l <"$work/out/log.jsonl")
 kill -CONT "${ranks[@]}"
 until_logged $((steps + 3))
