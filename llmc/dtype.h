@@ -9,6 +9,7 @@
 // safetensors file puts its tensors at any byte.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -97,6 +98,14 @@ inline void from_float(DType dtype, const float* in, std::byte* out, int64_t n) 
             std::memcpy(out + 2 * i, &bits, 2);
         }
     }
+}
+
+// convert(begin, end) for pieces of [0, n), by all threads where there is enough to share out. It must not throw.
+template <class Convert>
+void in_pieces(int64_t n, const Convert& convert) {
+    constexpr int64_t kPiece = 1 << 16;
+#pragma omp parallel for schedule(static) if (n > kPiece)
+    for (int64_t begin = 0; begin < n; begin += kPiece) convert(begin, std::min(begin + kPiece, n));
 }
 
 }  // namespace llmc

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -164,11 +165,17 @@ void SafetensorsFile::read_part(const std::string& name, int64_t first, std::spa
     const auto count = static_cast<int64_t>(out.size());
     require(first >= 0 && first <= source.size() && count <= source.size() - first, path().string(), ": tensor ", name,
             " has ", source.size(), " elements, ", count, " from ", first, " on were asked for");
-    to_float(dtype(name), source.bytes.data() + first * size_of(dtype(name)), out.data(), count);
-    // One pass over values that are in the cache or close: |x| <= max is false for NaN and infinity alone.
-    bool finite = true;
-    for (const float x : out) finite &= std::abs(x) <= std::numeric_limits<float>::max();
-    if (finite) return;
+    const DType type = dtype(name);
+    const std::byte* stored = source.bytes.data() + first * size_of(type);
+    std::atomic<bool> all_finite = true;
+    in_pieces(count, [&](int64_t begin, int64_t end) {
+        to_float(type, stored + begin * size_of(type), out.data() + begin, end - begin);
+        // While the piece is in the cache: |x| <= max is false for NaN and infinity alone.
+        bool finite = true;
+        for (int64_t i = begin; i < end; ++i) finite &= std::abs(out[i]) <= std::numeric_limits<float>::max();
+        if (!finite) all_finite = false;
+    });
+    if (all_finite) return;
     const auto bad = std::find_if(out.begin(), out.end(), [](float x) { return !std::isfinite(x); });
     auto index = first + static_cast<int64_t>(bad - out.begin());
     std::vector<int64_t> indices(source.shape.size());

@@ -26,6 +26,7 @@ struct CalibrationLayer {
     Matrix<T> stream;  // the block's input, then its output [max_tokens, C]
     Matrix<float> cos, sin;
     std::span<int32_t> cu_seqlens, rope_rows;
+    std::vector<float> staging;  // of what is copied to the host
 
     CalibrationLayer(const Device& device, const ModelConfig& config, int64_t max_tokens, int64_t max_sequence_length)
         : device(device), arena(device), rope(config, max_sequence_length) {
@@ -74,7 +75,6 @@ struct CalibrationLayer {
         block.forward(device, x, {}, sequences, activations, PassInfo{}, workspace);
         copy<T>(device, x, activations.residual_mlp.first_rows(x.rows));
         add<T>(device, x, workspace.branch.first_rows(x.rows));
-        std::vector<float> staging;
         cpu::copy<float>(host, hidden, host_view(device, x, staging));
     }
 };
@@ -144,8 +144,10 @@ OutlierChannels calibrate(const Device& device, const CheckpointReader& checkpoi
         }
         for (int64_t index = 0; index < config.num_hidden_layers; index++) {
             layer.block.load(device, checkpoint, index, staging);
-            for (int k = 0; k < kLayersPerBlock; k++)
+            for (int k = 0; k < kLayersPerBlock; k++) {
                 layer.block.linears[k].statistics = &statistics[index * kLayersPerBlock + k];
+                layer.block.linears[k].observed = &layer.staging;
+            }
             int64_t row = 0;
             for (size_t i = begin; i < end; i++) {
                 layer.run(batches[i], stream.rows_at(row, batches[i].n_tokens()));

@@ -137,6 +137,7 @@ class QuantizedLinear {
 
     // Set by calibration only: told of every input.
     ChannelStatistics* statistics = nullptr;
+    std::vector<float>* observed = nullptr;  // where an input lies that has to be copied to the host
 
     // What training moves.
     std::span<float> s;  // [n]
@@ -283,10 +284,7 @@ class QuantizedLinear {
             if (has_bias) fill_rows<T>(device, y, bias.data());
             gemm_nt<T>(device, y, x, weight, 1, has_bias ? 1 : 0);
         }
-        if (statistics) {
-            std::vector<float> staging;
-            statistics->observe(host_view(device, x, staging), host_of(device).threads);
-        }
+        if (statistics) statistics->observe(host_view(device, x, *observed), host_of(device).threads);
 
         if (r > 0) {
             gemm_nt<T>(device, z.columns(0, r), dropped(device, x, pass, workspace), compute_a, 1, 0);

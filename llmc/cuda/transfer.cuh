@@ -10,6 +10,7 @@
 
 #include <cuda_runtime.h>
 
+#include <memory>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -23,6 +24,10 @@ namespace cuda {
 // What the host computes with in place of T.
 template <class T>
 using HostType = std::conditional_t<std::is_same_v<T, bf16> || std::is_same_v<T, fp16>, float, T>;
+
+// What a 16-bit T is called in a file.
+template <class T>
+constexpr DType kStoredType = std::is_same_v<T, bf16> ? DType::bf16 : DType::f16;
 
 // src must stay until the stream has been waited for: where the GPU reads the host's memory itself, nothing else copies
 // it before.
@@ -53,15 +58,18 @@ void copy_rows(const Device<D>& device, Matrix<T> dst, Matrix<const T> src, cuda
 template <class D, class T, class Fill>
 void fill_from_host(const Device<D>& device, Matrix<T> dst, const Fill& fill) {
     using Host = HostType<T>;
-    std::vector<Host> staging(static_cast<size_t>(dst.size()));
-    fill(Matrix<Host>(staging.data(), dst.rows, dst.cols));
+    const auto size = static_cast<size_t>(dst.size());
+    const auto staging = std::make_unique_for_overwrite<Host[]>(size);
+    fill(Matrix<Host>(staging.get(), dst.rows, dst.cols));
     if constexpr (std::is_same_v<T, Host>) {
-        copy_rows<D, T>(device, dst, Matrix<const T>(staging.data(), dst.rows, dst.cols), cudaMemcpyHostToDevice);
+        copy_rows<D, T>(device, dst, Matrix<const T>(staging.get(), dst.rows, dst.cols), cudaMemcpyHostToDevice);
     } else {
-        std::vector<T> rounded(staging.size());
-        constexpr DType type = std::is_same_v<T, bf16> ? DType::bf16 : DType::f16;
-        from_float(type, staging.data(), reinterpret_cast<std::byte*>(rounded.data()), dst.size());
-        copy_rows<D, T>(device, dst, Matrix<const T>(rounded.data(), dst.rows, dst.cols), cudaMemcpyHostToDevice);
+        const auto rounded = std::make_unique_for_overwrite<std::byte[]>(size * sizeof(T));
+        in_pieces(dst.size(), [&](int64_t begin, int64_t end) {
+            from_float(kStoredType<T>, staging.get() + begin, rounded.get() + begin * sizeof(T), end - begin);
+        });
+        const T* values = reinterpret_cast<const T*>(rounded.get());
+        copy_rows<D, T>(device, dst, Matrix<const T>(values, dst.rows, dst.cols), cudaMemcpyHostToDevice);
     }
 }
 
@@ -75,10 +83,13 @@ Matrix<const HostType<std::remove_const_t<T>>> host_view(const Device<D>& device
     if constexpr (std::is_same_v<Value, Host>) {
         copy_rows<D, Value>(device, host, src, cudaMemcpyDeviceToHost);
     } else {
-        std::vector<Value> narrow(staging.size());
-        copy_rows<D, Value>(device, Matrix<Value>(narrow.data(), src.rows, src.cols), src, cudaMemcpyDeviceToHost);
-        constexpr DType type = std::is_same_v<Value, bf16> ? DType::bf16 : DType::f16;
-        llmc::to_float(type, reinterpret_cast<const std::byte*>(narrow.data()), staging.data(), src.size());
+        const auto narrow = std::make_unique_for_overwrite<std::byte[]>(staging.size() * sizeof(Value));
+        const Matrix<Value> copied(reinterpret_cast<Value*>(narrow.get()), src.rows, src.cols);
+        copy_rows<D, Value>(device, copied, src, cudaMemcpyDeviceToHost);
+        in_pieces(src.size(), [&](int64_t begin, int64_t end) {
+            llmc::to_float(kStoredType<Value>, narrow.get() + begin * sizeof(Value), staging.data() + begin,
+                           end - begin);
+        });
     }
     return host;
 }
