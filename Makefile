@@ -72,8 +72,12 @@ endif
 KNOWN_ARCHS  := $(filter 75 80 86 87 88 89 90 100 103 110 120 121,$(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch)))
 GPUS_HERE    := $(filter $(KNOWN_ARCHS),$(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u))
 GPU_ARCHS    ?= $(or $(GPUS_HERE),$(filter $(KNOWN_ARCHS),75 80 86 89 90 100 120))
+# Hopper's warpgroup instructions are in sm_90a alone, which every GPU of compute capability 9.0 runs.
+ifneq ($(filter 90,$(GPU_ARCHS)),)
+CUDA_FLAGS   += -DLLMC_HOPPER
+endif
 NVCCFLAGS     = -std=c++20 --expt-relaxed-constexpr -Werror all-warnings -ccbin $(lastword $(CXX)) -O3 -I. $(filter -D%,$(CUDA_FLAGS)) -MMD -MP \
-                $(foreach arch,$(GPU_ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch)) \
+                $(foreach arch,$(patsubst 90,90a,$(GPU_ARCHS)),-gencode arch=compute_$(arch),code=sm_$(arch)) \
                 -gencode arch=compute_$(lastword $(GPU_ARCHS)),code=compute_$(lastword $(GPU_ARCHS)) \
                 -Xcompiler -fopenmp,-Wall,-Wextra,-Werror,-march=$(ARCH)
 endif

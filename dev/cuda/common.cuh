@@ -28,6 +28,13 @@
 
 namespace benchmark {
 
+// The emulator runs the code of every GPU.
+#ifdef LLMC_EMULATED
+constexpr bool kEmulated = true;
+#else
+constexpr bool kEmulated = false;
+#endif
+
 // Allowed is |seen - expected| <= relative |expected| + absolute.
 struct Tolerance {
     double relative = 0, absolute = 0;

@@ -13,14 +13,19 @@
 //   kernel 3   tensor cores: a block has 128 x 128 elements, a warp 64 x 64 or 64 x 32 of them in registers; operands
 //              arrive by cp.async two slabs ahead; the sums are dequantised where they are and never go to memory
 //   kernel 4   llmc/cuda/int8_gemm.cuh: cuBLASLt, whose sums go to L2 and are dequantised from there
+//   kernel 5   llmc/cuda/int8_gemm_hopper.cuh, sm_90 alone: as kernel 3 with the products of whole warpgroups, which
+//   read
+//              shared memory themselves and leave the threads free to load
 //
-// Tensor cores and dp4a sum along rows of both operands. Backward, kernels 2 to 4 turn the weight round first; that is
+// Tensor cores and dp4a sum along rows of both operands. Backward, kernels 2 to 5 turn the weight round first; that is
 // in their time.
 #include "dev/cuda/common.cuh"
 #include "llmc/cpu/int8_gemm.h"
 #include "llmc/cuda/int8_gemm.cuh"
+#include "llmc/cuda/int8_gemm_hopper.cuh"
 #include "llmc/cuda/mma.cuh"
 #include "llmc/cuda/shared_tile.cuh"
+#include "llmc/cuda/tile_order.cuh"
 
 namespace {
 
@@ -137,13 +142,6 @@ struct MmaTiling {
     using Slab = cuda::SharedTile<int8_t, kDepth>;
 };
 
-// Which of an accumulator's columns has column `col` of b: they are dealt out so that the two neighbouring columns
-// that a lane has in each of four tiles of 8 are the lane's Eight of 32 columns of y, and leave in one store.
-__device__ int accumulator_column(int col) {
-    const int lane = col >> 3 & 3, tile = col >> 1 & 3;
-    return (col & ~30) | tile << 3 | lane << 1;
-}
-
 // Starts to load columns k .. k+63 of 128 rows; zeros where m has no row, and from column `depth` on.
 template <int kThreads, bool kDealt>
 __device__ void load_slab(typename MmaTiling<kThreads>::Slab slab, const Matrix<const int8_t>& m, int64_t first_row,
@@ -153,26 +151,10 @@ __device__ void load_slab(typename MmaTiling<kThreads>::Slab slab, const Matrix<
     for (int n = 0; n < MmaTiling<kThreads>::kTile * kChunks / kThreads; n++) {
         const int i = n * kThreads + threadIdx.x, row = i / kChunks, index = i % kChunks;
         const int64_t column = k + 16 * index;
-        cuda::cp_async_16(slab.chunk(kDealt ? accumulator_column(row) : row, index), m.row(first_row + row) + column,
-                          first_row + row < m.rows && column < depth);
+        cuda::cp_async_16(slab.chunk(kDealt ? cuda::accumulator_column(row) : row, index),
+                          m.row(first_row + row) + column, first_row + row < m.rows && column < depth);
     }
 }
-
-// Where a block's tile begins. Blocks that run at the same time are neighbours in both directions and find each other's
-// operands in L2: they go down a band of 16 tiles, column by column.
-struct TileOrigin {
-    int64_t row, col;
-
-    __device__ TileOrigin(int64_t rows, int64_t cols, int tile) {
-        constexpr int kBand = 16;
-        const int down = static_cast<int>((rows + tile - 1) / tile),
-                  across = static_cast<int>((cols + tile - 1) / tile);
-        const int first = static_cast<int>(blockIdx.x) / (kBand * across) * kBand;
-        const int in_band = static_cast<int>(blockIdx.x) - first * across, height = min(kBand, down - first);
-        row = int64_t{tile} * (first + in_band % height);
-        col = int64_t{tile} * (in_band / height);
-    }
-};
 
 // y = dequantised a b^T, summed over `depth` columns, a multiple of 16. Grid: x tiles of y.
 template <class T, int kThreads>
@@ -182,7 +164,8 @@ __global__ void __launch_bounds__(kThreads, 2)
     using Tiling = MmaTiling<kThreads>;
     using Slab = typename Tiling::Slab;
     constexpr int kRowTiles = Tiling::kRowTiles, kColTiles = Tiling::kColTiles, kStages = Tiling::kStages;
-    const TileOrigin origin(y.rows, y.cols, Tiling::kTile);
+    const cuda::TileOrder::Origin origin =
+        cuda::TileOrder(y.rows, y.cols, Tiling::kTile, Tiling::kTile).origin(static_cast<int>(blockIdx.x));
     const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
     const int warp_row = warp % 2 * 16 * kRowTiles, warp_col = warp / 2 * 8 * kColTiles;
 
@@ -239,7 +222,8 @@ __global__ void __launch_bounds__(kThreads, 2)
             for (int k = 0; k < 8; k++) of_eight[k] = sums[i / 2][t + k / 2][i % 2 * 2 + k % 2];
             if (o < y.cols)
                 cuda::store_eight(y.row(n), o, y.cols,
-                                  cuda::dequantize_eight<T>(of_eight, o, y.cols, row_scale[n], col_scale, nullptr));
+                                  cuda::rounded_eight<T>(cuda::dequantized_eight<T>(of_eight, o, y.cols, row_scale[n],
+                                                                                    col_scale, nullptr)));
         }
     }
 }
@@ -333,7 +317,15 @@ void forward(const Bench<T>& bench, const Shape& shape) {
                       [&](int) {
                           cuda::int8_gemm_nt<T>(device, y, x.q, x.scale.data(), w.q, w.scale.data(), nullptr,
                                                 workspace.span());
-                      }}},
+                      }},
+                     {5,
+                      "Hopper: warpgroups, dequantised in registers",
+                      {},
+                      [&](int) {
+                          cuda::int8_gemm_hopper<T>(device, y, x.q, x.scale.data(), w.q, w.scale.data(), nullptr, depth,
+                                                    {}, {});
+                      },
+                      kEmulated || cuda::int8_gemm_hopper_takes<T>(device, {}, {})}},
     });
 }
 
@@ -386,7 +378,16 @@ void backward(const Bench<T>& bench, const Shape& shape) {
                       {},
                       [&](int) {
                           cuda::int8_gemm_nn<T>(device, y, g.q, g.scale.data(), w.q.first_rows(out), workspace.span());
-                      }}},
+                      }},
+                     {5,
+                      "Hopper: transpose, warpgroups",
+                      {},
+                      [&](int) {
+                          turn();
+                          cuda::int8_gemm_hopper<T>(device, y, g.q, g.scale.data(), turned, nullptr, nullptr, depth, {},
+                                                    {});
+                      },
+                      kEmulated || cuda::int8_gemm_hopper_takes<T>(device, {}, {})}},
     });
 }
 

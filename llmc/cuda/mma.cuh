@@ -61,6 +61,14 @@ __device__ inline uint32_t pack(float low, float high) {
     return pair;
 }
 
+// Which of an accumulator's columns shall have column `col` of B: they are dealt out so that the two neighbouring
+// columns that a lane has in each of four D tiles are the lane's eight of 32 columns of the result, and leave in one
+// store.
+__device__ inline int accumulator_column(int col) {
+    const int lane = col >> 3 & 3, tile = col >> 1 & 3;
+    return (col & ~30) | tile << 3 | lane << 1;
+}
+
 #ifndef LLMC_EMULATED
 
 __device__ __forceinline__ uint32_t shared_address(const void* pointer) {

@@ -189,8 +189,8 @@ __global__ void outlier_absmax_kernel(float* xmax, Matrix<const T> x, const int3
 
 // Columns c .. c+7 of a row of y, `cols` long, from its sums.
 template <class T>
-__device__ Eight<T> dequantize_eight(const Eight<int32_t>& sums, int64_t c, int64_t cols, float row_scale,
-                                     const float* col_scale, const T* bias) {
+__device__ Eight<float> dequantized_eight(const Eight<int32_t>& sums, int64_t c, int64_t cols, float row_scale,
+                                          const float* col_scale, const T* bias) {
     Eight<float> values;
 #pragma unroll
     for (int k = 0; k < 8; k++) values[k] = row_scale;
@@ -206,6 +206,11 @@ __device__ Eight<T> dequantize_eight(const Eight<int32_t>& sums, int64_t c, int6
 #pragma unroll
         for (int k = 0; k < 8; k++) values[k] += to_float(addend[k]);
     }
+    return values;
+}
+
+template <class T>
+__device__ Eight<T> rounded_eight(const Eight<float>& values) {
     Eight<T> out;
 #pragma unroll
     for (int k = 0; k < 8; k++) out[k] = from_float<T>(values[k]);
@@ -218,7 +223,8 @@ __global__ void dequantize_rows_kernel(Matrix<T> y, Matrix<const int32_t> sums, 
     const auto [n, c] = eight_position(y.cols);
     if (n >= y.rows) return;
     store_eight(y.row(n), c, y.cols,
-                dequantize_eight(load_eight(sums.row(n), c, y.cols), c, y.cols, row_scale[n], col_scale, bias));
+                rounded_eight<T>(
+                    dequantized_eight(load_eight(sums.row(n), c, y.cols), c, y.cols, row_scale[n], col_scale, bias)));
 }
 
 // Rows of up to 16,000 columns (fp32) or 32,000 (16 bits) on sm_75, whose blocks have 64 KiB; more elsewhere.

@@ -1,0 +1,191 @@
+// Tensor-core instructions of a warpgroup, the four warps of 128 threads: Hopper's (sm_90a) and no other GPU's.
+//
+// wgmma_m64n256:  D[64,256] += A[64,K] B[256,K]^T, where rows of K elements are 32 bytes: 32 int8, summed in int32, or
+// 16 bf16 or fp16, summed in fp32. Both operands are read from shared memory, where rows of 128 bytes lie swizzled as
+// SharedTile<int8_t, 128> has them, from a multiple of 1024 bytes on; `a` and `b` point to the first of the 32 bytes in
+// row 0. Warp w of the group has rows 16 w .. 16 w + 15 of D. With g = lane / 4 and c = lane % 4 a lane holds
+//
+//   d[4 t], d[4 t + 1] = D[16 w + g, 8 t + 2 c .. + 1]          d[4 t + 2], d[4 t + 3] = D[16 w + g + 8, the same]
+//
+// The product is computed in the background. wgmma_fence() comes between any other access to d and the first of a
+// series, wgmma_commit() closes a group of products, wgmma_wait<N> waits until all but the newest N groups of the
+// warpgroup are done: until then neither d nor the shared memory that is read may be touched. What other instructions
+// have written to shared memory, cp.async among them, is seen by the products after publish_to_wgmma() in the threads
+// that wrote, and a barrier.
+//
+// PTX ISA 8.7, "Asynchronous Warpgroup Level Matrix Instructions". Under LLMC_EMULATED a product is computed when it is
+// waited for, from what shared memory holds then, so that memory that was given away too early is found out.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "llmc/cuda/mma.cuh"
+
+namespace cuda {
+
+constexpr int kWarpgroupThreads = 128;
+// Of one product.
+constexpr int kWgmmaRows = 64, kWgmmaColumns = 256, kWgmmaBytes = 32;
+constexpr int kWgmmaSums = kWgmmaRows * kWgmmaColumns / kWarpgroupThreads;  // of a thread
+
+#ifndef LLMC_EMULATED
+
+// Whether the code at hand is made for the one architecture that has the instructions.
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define LLMC_WGMMA(...) __VA_ARGS__
+#else
+#define LLMC_WGMMA(...) __trap()
+#endif
+
+// The matrix descriptor: the address in units of 16 bytes, 1024 bytes from eight rows to the next eight, and rows of
+// 128 bytes swizzled.
+__device__ __forceinline__ uint64_t wgmma_descriptor(const void* address) {
+    constexpr uint64_t kLeading = 1, kEightRows = 1024 >> 4, kSwizzle128 = 1;
+    return (shared_address(address) & 0x3ffff) >> 4 | kLeading << 16 | kEightRows << 32 | kSwizzle128 << 62;
+}
+
+#define LLMC_WGMMA_REGISTERS                                                                       \
+    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                       \
+    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "             \
+    "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "             \
+    "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "             \
+    "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "             \
+    "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "             \
+    "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
+    "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
+
+#define LLMC_WGMMA_4(c, i) c(d[i]), c(d[i + 1]), c(d[i + 2]), c(d[i + 3])
+#define LLMC_WGMMA_16(c, i) LLMC_WGMMA_4(c, i), LLMC_WGMMA_4(c, i + 4), LLMC_WGMMA_4(c, i + 8), LLMC_WGMMA_4(c, i + 12)
+#define LLMC_WGMMA_64(c, i) \
+    LLMC_WGMMA_16(c, i), LLMC_WGMMA_16(c, i + 16), LLMC_WGMMA_16(c, i + 32), LLMC_WGMMA_16(c, i + 48)
+#define LLMC_WGMMA_SUMS(constraint) LLMC_WGMMA_64(constraint, 0), LLMC_WGMMA_64(constraint, 64)
+
+template <class T>
+__device__ __forceinline__ void wgmma_m64n256(int32_t (&d)[kWgmmaSums], const void* a, const void* b) {
+    static_assert(std::is_same_v<T, int8_t>);
+    LLMC_WGMMA(
+        asm volatile("{ .reg .pred adds; setp.ne.b32 adds, 1, 0;"
+                     "wgmma.mma_async.sync.aligned.m64n256k32.s32.s8.s8 {" LLMC_WGMMA_REGISTERS "}, %128, %129, adds; }"
+                     : LLMC_WGMMA_SUMS("+r")
+                     : "l"(wgmma_descriptor(a)), "l"(wgmma_descriptor(b))));
+}
+
+template <class T>
+__device__ __forceinline__ void wgmma_m64n256(float (&d)[kWgmmaSums], const void* a, const void* b) {
+    static_assert(std::is_same_v<T, bf16> || std::is_same_v<T, fp16>);
+    if constexpr (std::is_same_v<T, bf16>) {
+        LLMC_WGMMA(
+            asm volatile("{ .reg .pred adds; setp.ne.b32 adds, 1, 0;"
+                         "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {" LLMC_WGMMA_REGISTERS
+                         "}, %128, %129, adds, 1, 1, 0, 0; }"
+                         : LLMC_WGMMA_SUMS("+f")
+                         : "l"(wgmma_descriptor(a)), "l"(wgmma_descriptor(b))));
+    } else {
+        LLMC_WGMMA(
+            asm volatile("{ .reg .pred adds; setp.ne.b32 adds, 1, 0;"
+                         "wgmma.mma_async.sync.aligned.m64n256k16.f32.f16.f16 {" LLMC_WGMMA_REGISTERS
+                         "}, %128, %129, adds, 1, 1, 0, 0; }"
+                         : LLMC_WGMMA_SUMS("+f")
+                         : "l"(wgmma_descriptor(a)), "l"(wgmma_descriptor(b))));
+    }
+}
+
+__device__ __forceinline__ void wgmma_fence() {
+    LLMC_WGMMA(asm volatile("wgmma.fence.sync.aligned;" ::: "memory"));
+}
+__device__ __forceinline__ void wgmma_commit() {
+    LLMC_WGMMA(asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"));
+}
+template <int kNewestGroups>
+__device__ __forceinline__ void wgmma_wait() {
+    LLMC_WGMMA(asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kNewestGroups) : "memory"));
+}
+__device__ __forceinline__ void publish_to_wgmma() {
+    LLMC_WGMMA(asm volatile("fence.proxy.async.shared::cta;" ::: "memory"));
+}
+
+#undef LLMC_WGMMA
+#undef LLMC_WGMMA_REGISTERS
+#undef LLMC_WGMMA_4
+#undef LLMC_WGMMA_16
+#undef LLMC_WGMMA_64
+#undef LLMC_WGMMA_SUMS
+
+#else  // LLMC_EMULATED
+
+namespace emulated {
+
+struct WarpgroupProduct {
+    void (*compute)(void* d, uintptr_t a, uintptr_t b, int thread);
+    void* d;
+    uintptr_t a, b;
+};
+
+struct WarpgroupProducts {
+    uint64_t block = 0;
+    std::vector<WarpgroupProduct> open;
+    std::deque<std::vector<WarpgroupProduct>> groups;
+};
+
+inline WarpgroupProducts& warpgroup_products() {
+    static thread_local std::array<WarpgroupProducts, 1024> of_thread;
+    WarpgroupProducts& products = of_thread[threadIdx.x];
+    const uint64_t block = emu::Scheduler::of_this_os_thread().blocks_begun();
+    if (products.block != block) products = {.block = block, .open = {}, .groups = {}};
+    return products;
+}
+
+// Element `index` of the 32 bytes of a row: the bits of an address that count rows are xored into those that count
+// chunks of 16 bytes.
+template <class T>
+auto swizzled_element(uintptr_t base, int row, int index) {
+    uintptr_t address = base + row * 128 + index * sizeof(T);
+    address ^= (address >> 7 & 7) << 4;
+    if constexpr (std::is_same_v<T, int8_t>)
+        return int32_t{*reinterpret_cast<const int8_t*>(address)};
+    else
+        return to_float(*reinterpret_cast<const T*>(address));
+}
+
+template <class T, class Sum>
+void wgmma(void* sums, uintptr_t a, uintptr_t b, int thread) {
+    Sum* d = static_cast<Sum*>(sums);
+    const int first_row = thread % kWarpgroupThreads / 32 * 16 + thread % 32 / 4, first_column = thread % 4 * 2;
+    for (int i = 0; i < kWgmmaSums; i++) {
+        const int row = first_row + i / 2 % 2 * 8, column = i / 4 * 8 + first_column + i % 2;
+        for (int k = 0; k < kWgmmaBytes / static_cast<int>(sizeof(T)); k++)
+            d[i] += swizzled_element<T>(a, row, k) * swizzled_element<T>(b, column, k);
+    }
+}
+
+}  // namespace emulated
+
+template <class T, class Sum>
+void wgmma_m64n256(Sum (&d)[kWgmmaSums], const void* a, const void* b) {
+    emulated::warpgroup_products().open.push_back(
+        {emulated::wgmma<T, Sum>, d, reinterpret_cast<uintptr_t>(a), reinterpret_cast<uintptr_t>(b)});
+}
+
+inline void wgmma_fence() {}
+
+inline void wgmma_commit() {
+    emulated::WarpgroupProducts& products = emulated::warpgroup_products();
+    products.groups.push_back(std::move(products.open));
+    products.open.clear();
+}
+
+template <int kNewestGroups>
+void wgmma_wait() {
+    auto& groups = emulated::warpgroup_products().groups;
+    for (; groups.size() > kNewestGroups; groups.pop_front()) {
+        for (const emulated::WarpgroupProduct& product : groups.front())
+            product.compute(product.d, product.a, product.b, static_cast<int>(threadIdx.x));
+    }
+}
+
+inline void publish_to_wgmma() {}
+
+#endif  // LLMC_EMULATED
+
+}  // namespace cuda
