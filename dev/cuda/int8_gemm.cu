@@ -137,13 +137,6 @@ struct MmaTiling {
     using Slab = cuda::SharedTile<int8_t, kDepth>;
 };
 
-// Which of an accumulator's columns has column `col` of b: they are dealt out so that the two neighbouring columns
-// that a lane has in each of four tiles of 8 are the lane's Eight of 32 columns of y, and leave in one store.
-__device__ int accumulator_column(int col) {
-    const int lane = col >> 3 & 3, tile = col >> 1 & 3;
-    return (col & ~30) | tile << 3 | lane << 1;
-}
-
 // Starts to load columns k .. k+63 of 128 rows; zeros where m has no row, and from column `depth` on.
 template <int kThreads, bool kDealt>
 __device__ void load_slab(typename MmaTiling<kThreads>::Slab slab, const Matrix<const int8_t>& m, int64_t first_row,
@@ -153,7 +146,7 @@ __device__ void load_slab(typename MmaTiling<kThreads>::Slab slab, const Matrix<
     for (int n = 0; n < MmaTiling<kThreads>::kTile * kChunks / kThreads; n++) {
         const int i = n * kThreads + threadIdx.x, row = i / kChunks, index = i % kChunks;
         const int64_t column = k + 16 * index;
-        cuda::cp_async_16(slab.chunk(kDealt ? accumulator_column(row) : row, index), m.row(first_row + row) + column,
+        cuda::cp_async_16(slab.chunk(kDealt ? cuda::dealt_column(row) : row, index), m.row(first_row + row) + column,
                           first_row + row < m.rows && column < depth);
     }
 }
@@ -306,7 +299,7 @@ void forward(const Bench<T>& bench, const Shape& shape) {
                 const cpu::Device host;
                 std::vector<int32_t> sums(static_cast<size_t>(cpu::int8_gemm_workspace(host)));
                 cpu::int8_gemm_nt(host, expected, x.host(n), x.scale.template host<float>().data(), w.host(out),
-                                  w.scale.template host<float>().data(), nullptr, sums);
+                                  w.scale.template host<float>().data(), nullptr, {}, {}, sums);
                 round_to<T>(expected);
             },
         .outputs = {written("y", y, expected, {})},  // two products of floats, in one order: the same bits
@@ -331,7 +324,7 @@ void forward(const Bench<T>& bench, const Shape& shape) {
                       "llmc: cuBLASLt, dequantised from L2",
                       {},
                       [&](int) {
-                          cuda::int8_gemm_nt<T>(device, y, x.q, x.scale.data(), w.q, w.scale.data(), nullptr,
+                          cuda::int8_gemm_nt<T>(device, y, x.q, x.scale.data(), w.q, w.scale.data(), nullptr, {}, {},
                                                 workspace.span());
                       }}},
     });

@@ -11,6 +11,10 @@
 // so that two neighbouring D tiles, narrowed to 16 bits by `pack`, are an A tile of the next product. mma_m16n8k8 is
 // the first half of it: a[0], a[1], b0. Before sm_80 there is only this half, and the whole is two of them.
 //
+// dealt_column: which column of four neighbouring D tiles is to have column `col` of a matrix, so that the eight that a
+// lane has in a row, two of each tile, are eight neighbouring columns of the matrix, and move as one Eight: columns
+// 8c .. 8c+7 of those 32. The rows of B's transpose are put into shared memory in this order.
+//
 // mma_m16n8k32_s8:  D[16,8] += A[16,32] B[32,8], int32 sums of int8 products, which wrap around. The registers are
 // those of mma_m16n8k16 with two int8 in the place of each 16-bit element: a[0] = A[g, 4c..4c+3], a[2] = A[g,
 // 4c+16..4c+19], b0 = B[4c..4c+3, g], and so on. Before sm_80 it is four products of [8,16] and [16,8].
@@ -59,6 +63,11 @@ __device__ inline uint32_t pack(float low, float high) {
         memcpy(&pair, &values, sizeof pair);
     }
     return pair;
+}
+
+__device__ inline int dealt_column(int col) {
+    const int lane = col >> 3 & 3, tile = col >> 1 & 3;
+    return (col & ~30) | tile << 3 | lane << 1;
 }
 
 #ifndef LLMC_EMULATED

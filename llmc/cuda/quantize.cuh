@@ -187,25 +187,35 @@ __global__ void outlier_absmax_kernel(float* xmax, Matrix<const T> x, const int3
     atomicMax(reinterpret_cast<int*>(xmax + j), largest);
 }
 
-// Columns c .. c+7 of a row of y, `cols` long, from its sums.
+// What makes columns c .. c+7 of y, `cols` long, from their sums: of one row or of several.
+template <class T>
+struct Dequantize {
+    Eight<float> factor, addend;
+
+    __device__ Dequantize(const float* col_scale, const T* bias, int64_t c, int64_t cols) {
+        Eight<T> narrow{};
+        if (bias != nullptr) narrow = load_eight(bias, c, cols);
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            factor[k] = 1;
+            addend[k] = to_float(narrow[k]);
+        }
+        if (col_scale != nullptr) factor = load_eight(col_scale, c, cols);
+    }
+
+    __device__ Eight<float> operator()(const Eight<int32_t>& sums, float row_scale) const {
+        Eight<float> values;
+#pragma unroll
+        for (int k = 0; k < 8; k++) values[k] = row_scale * factor[k] * static_cast<float>(sums[k]) + addend[k];
+        return values;
+    }
+};
+
+// The same of one row, rounded to T.
 template <class T>
 __device__ Eight<T> dequantize_eight(const Eight<int32_t>& sums, int64_t c, int64_t cols, float row_scale,
                                      const float* col_scale, const T* bias) {
-    Eight<float> values;
-#pragma unroll
-    for (int k = 0; k < 8; k++) values[k] = row_scale;
-    if (col_scale != nullptr) {
-        const Eight<float> factor = load_eight(col_scale, c, cols);
-#pragma unroll
-        for (int k = 0; k < 8; k++) values[k] *= factor[k];
-    }
-#pragma unroll
-    for (int k = 0; k < 8; k++) values[k] *= static_cast<float>(sums[k]);
-    if (bias != nullptr) {
-        const Eight<T> addend = load_eight(bias, c, cols);
-#pragma unroll
-        for (int k = 0; k < 8; k++) values[k] += to_float(addend[k]);
-    }
+    const Eight<float> values = Dequantize<T>(col_scale, bias, c, cols)(sums, row_scale);
     Eight<T> out;
 #pragma unroll
     for (int k = 0; k < 8; k++) out[k] = from_float<T>(values[k]);
