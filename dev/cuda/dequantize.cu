@@ -160,7 +160,7 @@ void joint(const Bench<T>& bench, const Shape& shape) {
                       }},
                      {3,
                       "llmc: one pass, tensor cores",
-                      {128, 256},
+                      {256, 128},
                       [&](int block) {
                           require(block == 128 || block == 256,
                                   "dequantize_joint kernel 3 has blocks of 128 or 256 threads, not ", block);

@@ -46,14 +46,10 @@ __device__ void load_joint_slab(SharedTile<T, kDepth> slab, const Matrix<const T
 #pragma unroll
     for (int n = 0; n < kRows * kChunks / kThreads; n++) {
         const int i = n * kThreads + threadIdx.x, row = i / kChunks, index = i % kChunks;
-        const int64_t column = k + 8 * index;
-        const bool has_row = first_row + row < m.rows;
-        const T* from = m.row(first_row + row);
-        T* to = slab.chunk(kDealt ? dealt_column(row) : row, index);
-        if (has_row && column < m.cols && column + 8 > m.cols)  // behind the last column may lie anything
-            *reinterpret_cast<Eight<T>*>(to) = load_eight(from, column, m.cols);
-        else
-            cp_async_16(to, from + column, has_row && column < m.cols);
+        const int64_t left = first_row + row < m.rows ? m.cols - k - 8 * index : 0;
+        const int present = left >= 8 ? 8 : left <= 0 ? 0 : static_cast<int>(left);
+        cp_async_first(slab.chunk(kDealt ? dealt_column(row) : row, index), m.row(first_row + row) + k + 8 * index,
+                       present * static_cast<int>(sizeof(T)));
     }
 }
 
@@ -68,18 +64,18 @@ __global__ void __launch_bounds__(kThreads, 512 / kThreads)
     const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
     const int64_t first_row = int64_t{blockIdx.y} * Tiling::kRows, first_col = int64_t{blockIdx.x} * Tiling::kCols;
     const int warp_row = warp / 2 * 16 * kRowTiles, warp_col = warp % 2 * 8 * kColTiles;
-    // The lane's Eights of y: number (i, t) is in row row_of(i), from column column_of(t) on.
+    // The lane's Eights of y: number (i, t) is in row `row` + 8 i, from column `col` + 32 t on, as far as y goes.
     constexpr int kDown = 2 * kRowTiles, kAcross = kColTiles / 4;
-    const auto row_of = [&](int i) { return first_row + warp_row + 8 * i + lane / 4; };
-    const auto column_of = [&](int t) { return first_col + warp_col + 32 * t + lane % 4 * 8; };
+    const int64_t row = first_row + warp_row + lane / 4, col = first_col + warp_col + lane % 4 * 8;
+    const auto exists = [&](int i, int t) { return row + 8 * i < y.rows && col + 32 * t < y.cols; };
 
     Eight<int32_t> integers[kDown][kAcross] = {};
 #pragma unroll
     for (int i = 0; i < kDown; i++) {
 #pragma unroll
         for (int t = 0; t < kAcross; t++) {
-            if (row_of(i) < y.rows && column_of(t) < y.cols)
-                integers[i][t] = *reinterpret_cast<const Eight<int32_t>*>(sums.row(row_of(i)) + column_of(t));
+            if (exists(i, t))
+                integers[i][t] = *reinterpret_cast<const Eight<int32_t>*>(sums.row(row + 8 * i) + col + 32 * t);
         }
     }
 
@@ -100,10 +96,10 @@ __global__ void __launch_bounds__(kThreads, 512 / kThreads)
     float values[kRowTiles][kColTiles][4] = {};
 #pragma unroll
     for (int t = 0; t < kAcross; t++) {
-        const Dequantize<T> dequantize(col_scale, bias, column_of(t), y.cols);
+        const Dequantize<T> dequantize(col_scale, bias, col + 32 * t, y.cols);
 #pragma unroll
         for (int i = 0; i < kDown; i++) {
-            const Eight<float> eight = dequantize(integers[i][t], row_of(i) < y.rows ? row_scale[row_of(i)] : 0);
+            const Eight<float> eight = dequantize(integers[i][t], row + 8 * i < y.rows ? row_scale[row + 8 * i] : 0);
 #pragma unroll
             for (int j = 0; j < 8; j++) values[i / 2][4 * t + j / 2][i % 2 * 2 + j % 2] = eight[j];
         }
@@ -138,13 +134,12 @@ __global__ void __launch_bounds__(kThreads, 512 / kThreads)
 
 #pragma unroll
     for (int i = 0; i < kDown; i++) {
-        if (row_of(i) >= y.rows) continue;
 #pragma unroll
         for (int t = 0; t < kAcross; t++) {
             Eight<T> eight;
 #pragma unroll
             for (int j = 0; j < 8; j++) eight[j] = from_float<T>(values[i / 2][4 * t + j / 2][i % 2 * 2 + j % 2]);
-            if (column_of(t) < y.cols) store_eight(y.row(row_of(i)), column_of(t), y.cols, eight);
+            if (exists(i, t)) store_eight(y.row(row + 8 * i), col + 32 * t, y.cols, eight);
         }
     }
 }
@@ -174,7 +169,7 @@ void dequantize_joint(const Device<T>& device, Matrix<T> y, Matrix<const int32_t
                       ConstMatrix<T> wz) {
     if constexpr (sizeof(T) == 2) {
         if (z.cols > 0 && joins_in_registers(sums, z, wz)) {
-            launch_dequantize_joint<128>(device, y, sums, row_scale, col_scale, bias, z, wz);
+            launch_dequantize_joint<256>(device, y, sums, row_scale, col_scale, bias, z, wz);
             return;
         }
     }

@@ -190,23 +190,21 @@ __global__ void outlier_absmax_kernel(float* xmax, Matrix<const T> x, const int3
 // What makes columns c .. c+7 of y, `cols` long, from their sums: of one row or of several.
 template <class T>
 struct Dequantize {
-    Eight<float> factor, addend;
+    Eight<float> factor;
+    Eight<T> addend{};
 
     __device__ Dequantize(const float* col_scale, const T* bias, int64_t c, int64_t cols) {
-        Eight<T> narrow{};
-        if (bias != nullptr) narrow = load_eight(bias, c, cols);
 #pragma unroll
-        for (int k = 0; k < 8; k++) {
-            factor[k] = 1;
-            addend[k] = to_float(narrow[k]);
-        }
+        for (int k = 0; k < 8; k++) factor[k] = 1;
         if (col_scale != nullptr) factor = load_eight(col_scale, c, cols);
+        if (bias != nullptr) addend = load_eight(bias, c, cols);
     }
 
     __device__ Eight<float> operator()(const Eight<int32_t>& sums, float row_scale) const {
         Eight<float> values;
 #pragma unroll
-        for (int k = 0; k < 8; k++) values[k] = row_scale * factor[k] * static_cast<float>(sums[k]) + addend[k];
+        for (int k = 0; k < 8; k++)
+            values[k] = row_scale * factor[k] * static_cast<float>(sums[k]) + to_float(addend[k]);
         return values;
     }
 };
