@@ -5,8 +5,8 @@
 //
 // Forward, Xh = X with channel Oc[j] divided by s[j] (scales.h):
 //   Xq = round(Xh / dX),  dX[n] = max_i |Xh[n,i]| / 127
-//   Y  = dX[n] dW[o] (Xq Wq^T) + bias                        int8 x int8 -> int32, dequantised
-//      + [ dropout(X) A^T | Xh[:,Oc] ] [ (alpha/r) B | (s-1) Wo ]^T      one GEMM for adapters and outliers (lora.h)
+//   Z  = [ dropout(X) A^T | Xh[:,Oc] ],  Wz = [ (alpha/r) B | (s-1) Wo ]      adapters and outliers joined (lora.h)
+//   Y  = dX[n] dW[o] (Xq Wq^T) + bias + Z Wz^T               int8 x int8 -> int32, dequantised
 //
 // Backward, straight through the rounding:
 //   G = dY dW[o],  Gq = round(G / dG),  dG[n] = max_o |G[n,o]| / 127
@@ -264,11 +264,13 @@ class QuantizedLinear {
         const Matrix<const T> x = input.x;
         const int64_t n = n_outliers(), r = rank();
         const int64_t columns = z_columns(device);
-        Matrix<T> z(workspace.z.data(), x.rows, columns, z_stride());
+        const Matrix<T> z(workspace.z.data(), x.rows, columns, z_stride());
+        const Matrix<T> wz(workspace.joint_weight.data(), out_features, columns, z_stride());
 
+        Matrix<int8_t> xq;
         if (method == Method::quaff) {
-            const QuantizedRows<T> rows{quantized(device, x.rows, in_features, workspace), workspace.row_scale.data(),
-                                        z.columns(r, columns - r)};
+            xq = quantized(device, x.rows, in_features, workspace);
+            const QuantizedRows<T> rows{xq, workspace.row_scale.data(), z.columns(r, columns - r)};
             const ScaledChannels scaled{channel_index, s.data()};
             if (pass.mode == Mode::train && n > 0) {
                 input.make_absmax(device, workspace.xmax.data(), channel_index);
@@ -277,12 +279,8 @@ class QuantizedLinear {
             } else {
                 input.make_quantized(device, rows, scaled);
             }
-            int8_gemm_nt(device, y, rows.q, rows.row_scale, weight_q, weight_scale.data(),
-                         has_bias ? bias.data() : nullptr, workspace.tile);
         } else {
             input.make(device);
-            if (has_bias) fill_rows<T>(device, y, bias.data());
-            gemm_nt<T>(device, y, x, weight, 1, has_bias ? 1 : 0);
         }
         if (statistics) statistics->observe(host_view(device, x, *observed), host_of(device).threads);
 
@@ -290,10 +288,15 @@ class QuantizedLinear {
             gemm_nt<T>(device, z.columns(0, r), dropped(device, x, pass, workspace), compute_a, 1, 0);
             if (pass.mode != Mode::evaluate) copy<T>(device, saved_z, z.columns(0, r));
         }
-        if (columns > 0) {
-            Matrix<T> wz(workspace.joint_weight.data(), out_features, columns, z_stride());
-            joint_weight(device, wz, adapters, pass.lora_scale, outlier_weight, s.data());
-            gemm_nt<T>(device, y, z, wz, 1, 1);
+        if (columns > 0) joint_weight(device, wz, adapters, pass.lora_scale, outlier_weight, s.data());
+
+        if (method == Method::quaff) {
+            int8_gemm_nt(device, y, xq, workspace.row_scale.data(), weight_q, weight_scale.data(),
+                         has_bias ? bias.data() : nullptr, z, wz, workspace.tile);
+        } else {
+            if (has_bias) fill_rows<T>(device, y, bias.data());
+            gemm_nt<T>(device, y, x, weight, 1, has_bias ? 1 : 0);
+            if (columns > 0) gemm_nt<T>(device, y, z, wz, 1, 1);
         }
     }
 

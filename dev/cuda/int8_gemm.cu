@@ -22,7 +22,6 @@
 #include "dev/cuda/common.cuh"
 #include "llmc/cpu/int8_gemm.h"
 #include "llmc/cuda/int8_gemm.cuh"
-#include "llmc/cuda/int8_gemm_hopper.cuh"
 #include "llmc/cuda/mma.cuh"
 #include "llmc/cuda/shared_tile.cuh"
 #include "llmc/cuda/tile_order.cuh"
@@ -151,8 +150,8 @@ __device__ void load_slab(typename MmaTiling<kThreads>::Slab slab, const Matrix<
     for (int n = 0; n < MmaTiling<kThreads>::kTile * kChunks / kThreads; n++) {
         const int i = n * kThreads + threadIdx.x, row = i / kChunks, index = i % kChunks;
         const int64_t column = k + 16 * index;
-        cuda::cp_async_16(slab.chunk(kDealt ? cuda::accumulator_column(row) : row, index),
-                          m.row(first_row + row) + column, first_row + row < m.rows && column < depth);
+        cuda::cp_async_16(slab.chunk(kDealt ? cuda::dealt_column(row) : row, index), m.row(first_row + row) + column,
+                          first_row + row < m.rows && column < depth);
     }
 }
 
@@ -222,8 +221,7 @@ __global__ void __launch_bounds__(kThreads, 2)
             for (int k = 0; k < 8; k++) of_eight[k] = sums[i / 2][t + k / 2][i % 2 * 2 + k % 2];
             if (o < y.cols)
                 cuda::store_eight(y.row(n), o, y.cols,
-                                  cuda::rounded_eight<T>(cuda::dequantized_eight<T>(of_eight, o, y.cols, row_scale[n],
-                                                                                    col_scale, nullptr)));
+                                  cuda::dequantize_eight<T>(of_eight, o, y.cols, row_scale[n], col_scale, nullptr));
         }
     }
 }
@@ -290,7 +288,7 @@ void forward(const Bench<T>& bench, const Shape& shape) {
                 const cpu::Device host;
                 std::vector<int32_t> sums(static_cast<size_t>(cpu::int8_gemm_workspace(host)));
                 cpu::int8_gemm_nt(host, expected, x.host(n), x.scale.template host<float>().data(), w.host(out),
-                                  w.scale.template host<float>().data(), nullptr, sums);
+                                  w.scale.template host<float>().data(), nullptr, {}, {}, sums);
                 round_to<T>(expected);
             },
         .outputs = {written("y", y, expected, {})},  // two products of floats, in one order: the same bits
@@ -312,20 +310,20 @@ void forward(const Bench<T>& bench, const Shape& shape) {
                           int8_gemm3<T>(device, block, y, x.q, x.scale.data(), w.q, w.scale.data(), depth);
                       }},
                      {4,
-                      "llmc: cuBLASLt, dequantised from L2",
+                      "llmc elsewhere: cuBLASLt, dequantised from L2",
                       {},
                       [&](int) {
-                          cuda::int8_gemm_nt<T>(device, y, x.q, x.scale.data(), w.q, w.scale.data(), nullptr,
-                                                workspace.span());
+                          cuda::int8_gemm_cublaslt<T>(device, y, x.q, x.scale.data(), w.q, w.scale.data(), nullptr, {},
+                                                      {}, depth, workspace.span());
                       }},
                      {5,
-                      "Hopper: warpgroups, dequantised in registers",
+                      "llmc on Hopper: warpgroups, dequantised in registers",
                       {},
                       [&](int) {
                           cuda::int8_gemm_hopper<T>(device, y, x.q, x.scale.data(), w.q, w.scale.data(), nullptr, depth,
                                                     {}, {});
                       },
-                      kEmulated || cuda::int8_gemm_hopper_takes<T>(device, {}, {})}},
+                      cuda::int8_gemm_hopper_takes<T>(device, {}, {})}},
     });
 }
 
@@ -374,20 +372,22 @@ void backward(const Bench<T>& bench, const Shape& shape) {
                           int8_gemm3<T>(device, block, y, g.q, g.scale.data(), turned, nullptr, depth);
                       }},
                      {4,
-                      "llmc: transpose, cuBLASLt",
+                      "llmc elsewhere: transpose, cuBLASLt",
                       {},
                       [&](int) {
-                          cuda::int8_gemm_nn<T>(device, y, g.q, g.scale.data(), w.q.first_rows(out), workspace.span());
+                          turn();
+                          cuda::int8_gemm_cublaslt<T>(device, y, g.q, g.scale.data(), turned, nullptr, nullptr, {}, {},
+                                                      depth, workspace.span());
                       }},
                      {5,
-                      "Hopper: transpose, warpgroups",
+                      "llmc on Hopper: transpose, warpgroups",
                       {},
                       [&](int) {
                           turn();
                           cuda::int8_gemm_hopper<T>(device, y, g.q, g.scale.data(), turned, nullptr, nullptr, depth, {},
                                                     {});
                       },
-                      kEmulated || cuda::int8_gemm_hopper_takes<T>(device, {}, {})}},
+                      cuda::int8_gemm_hopper_takes<T>(device, {}, {})}},
     });
 }
 

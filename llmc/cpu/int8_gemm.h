@@ -1,12 +1,14 @@
 // GEMMs of int8 matrices, dequantised on the way out; the integer sums are exact (see int8_product.h).
 //
 //   forward:                int8_gemm_nt          y[n,o] = row_scale[n] col_scale[o] sum_i xq[n,i] wq[o,i] + bias[o]
+//                                                          + sum_k z[n,k] wz[o,k]
 //   gradient of the input:  int8_gemm_nn          y[n,i] = row_scale[n] sum_o gq[n,o] wq[o,i]
 //   the same, dy as it is:  dequantized_gemm_nn   y[n,i] = sum_o dy[n,o] col_scale[o] wq[o,i]
 //
-// y is written (=); bias may be null. The product of all of y as integers never exists: with the
-// instructions there are kernels for, sums are dequantised in registers (int8_panels.h); elsewhere the threads share
-// out tiles of y, whose product is made in the thread's part of the workspace and dequantised from there.
+// y is written (=); bias may be null. z and wz may have no columns ({}); their product is a GEMM of its own, which adds
+// to y. The product of all of y as integers never exists: with the instructions there are kernels for, sums are
+// dequantised in registers (int8_panels.h); elsewhere the threads share out tiles of y, whose product is made in the
+// thread's part of the workspace and dequantised from there.
 #pragma once
 
 #include <algorithm>
@@ -140,9 +142,10 @@ inline void int8_gemm(const Device& device, Matrix<float> y, Matrix<const int8_t
 }
 
 inline void int8_gemm_nt(const Device& device, Matrix<float> y, Matrix<const int8_t> xq, const float* row_scale,
-                         Matrix<const int8_t> wq, const float* col_scale, const float* bias,
-                         std::span<int32_t> workspace) {
+                         Matrix<const int8_t> wq, const float* col_scale, const float* bias, Matrix<const float> z,
+                         Matrix<const float> wz, std::span<int32_t> workspace) {
     int8_gemm(device, y, xq, wq, true, row_scale, col_scale, bias, workspace);
+    if (z.cols > 0) gemm_nt(device, y, z, wz, 1.0f, 1.0f);
 }
 
 inline void int8_gemm_nn(const Device& device, Matrix<float> y, Matrix<const int8_t> gq, const float* row_scale,

@@ -1,10 +1,13 @@
 // GEMMs of int8 matrices, dequantised on the way out; the integer sums are exact.
 //
 //   forward:                int8_gemm_nt          y[n,o] = row_scale[n] col_scale[o] sum_i xq[n,i] wq[o,i] + bias[o]
+//                                                          + sum_k z[n,k] wz[o,k]
 //   gradient of the input:  int8_gemm_nn          y[n,i] = row_scale[n] sum_o gq[n,o] wq[o,i]
 //   the same, dy as it is:  dequantized_gemm_nn   y[n,i] = sum_o dy[n,o] col_scale[o] wq[o,i]
 //
-// y is written (=); bias may be null.
+// y is written (=); bias may be null. z and wz may have no columns ({}); their product is added while y is dequantised.
+// On Hopper all of it is one kernel (int8_gemm_hopper.cuh). Elsewhere the integers are multiplied by cuBLASLt, and
+// dequantize_joint.cuh does the rest.
 //
 // cuBLASLt's int8 has three wants. It multiplies rows with rows only (its A transposed, its B not), so that the forward
 // pass takes Wq as it lies and the backward pass turns it into a scratch matrix just before use. It answers in int32
@@ -26,7 +29,9 @@
 #include <span>
 #include <type_traits>
 
+#include "llmc/cuda/dequantize_joint.cuh"
 #include "llmc/cuda/gemm.cuh"
+#include "llmc/cuda/int8_gemm_hopper.cuh"
 #include "llmc/cuda/quantize.cuh"
 #include "llmc/cuda/transpose.cuh"
 
@@ -92,11 +97,11 @@ inline void require_workspace(int64_t needed, size_t got) {
             got);
 }
 
-// y = dequantised a b^T, both padded, summed over `features` columns.
+// y = dequantised a b^T, both padded, summed over `features` columns, + z wz^T: by cuBLASLt.
 template <class T>
-void int8_gemm(const Device<T>& device, Matrix<T> y, Matrix<const int8_t> a, const float* row_scale,
-               Matrix<const int8_t> b, const float* col_scale, const T* bias, int64_t features,
-               std::span<int32_t> workspace) {
+void int8_gemm_cublaslt(const Device<T>& device, Matrix<T> y, Matrix<const int8_t> a, const float* row_scale,
+                        Matrix<const int8_t> b, const float* col_scale, const T* bias, ConstMatrix<T> z,
+                        ConstMatrix<T> wz, int64_t features, std::span<int32_t> workspace) {
     const Int8Tiling tiling(int8_gemm_workspace(device), y.rows, y.cols);
     for (int64_t col = 0; col < y.cols; col += tiling.cols) {
         for (int64_t row = 0; row < y.rows; row += tiling.rows) {
@@ -107,22 +112,33 @@ void int8_gemm(const Device<T>& device, Matrix<T> y, Matrix<const int8_t> a, con
             const Matrix<const int8_t> a_rows = a.rows_at(row, sums.rows), b_rows = b.rows_at(col, sums.cols);
             device.blas->multiply(device.stream, blas_product(false, true, sums, a_rows, b_rows, features), 1,
                                   b_rows.data, a_rows.data, 0, sums.data);
-            dequantize_rows(device, tile, sums, row_scale + row, col_scale ? col_scale + col : nullptr,
-                            bias ? bias + col : nullptr);
+            dequantize_joint(device, tile, sums, row_scale + row, col_scale ? col_scale + col : nullptr,
+                             bias ? bias + col : nullptr, z.rows_at(row, tile.rows), wz.rows_at(col, tile.cols));
         }
     }
+}
+
+// The same by whatever is fastest on this GPU.
+template <class T>
+void int8_gemm(const Device<T>& device, Matrix<T> y, Matrix<const int8_t> a, const float* row_scale,
+               Matrix<const int8_t> b, const float* col_scale, const T* bias, ConstMatrix<T> z, ConstMatrix<T> wz,
+               int64_t features, std::span<int32_t> workspace) {
+    if (int8_gemm_hopper_takes(device, z, wz))
+        int8_gemm_hopper(device, y, a, row_scale, b, col_scale, bias, features, z, wz);
+    else
+        int8_gemm_cublaslt(device, y, a, row_scale, b, col_scale, bias, z, wz, features, workspace);
 }
 
 template <class T>
 void int8_gemm_nt(const Device<T>& device, Matrix<T> y, Matrix<const int8_t> xq, const float* row_scale,
                   Matrix<const int8_t> wq, const float* col_scale, const std::type_identity_t<T>* bias,
-                  std::span<int32_t> workspace) {
+                  ConstMatrix<T> z, ConstMatrix<T> wz, std::span<int32_t> workspace) {
     if (y.empty()) return;
     const int64_t features = padded_features(device, xq.cols);
     require_padded("xq", xq, padded_tokens(device, y.rows), features);
     require_padded("wq", wq, padded_features(device, y.cols), features);
     require_workspace(int8_gemm_workspace(device), workspace.size());
-    int8_gemm(device, y, xq, row_scale, wq, col_scale, bias, features, workspace);
+    int8_gemm(device, y, xq, row_scale, wq, col_scale, bias, z, wz, features, workspace);
 }
 
 template <class T>
@@ -136,7 +152,7 @@ void int8_gemm_nn(const Device<T>& device, Matrix<T> y, Matrix<const int8_t> gq,
     const Matrix<int8_t> transposed(reinterpret_cast<int8_t*>(workspace.data() + int8_gemm_workspace(device)),
                                     padded_features(device, y.cols), features);
     transpose_int8(device, transposed, wq.first_rows(gq.cols));
-    int8_gemm<T>(device, y, gq, row_scale, transposed, nullptr, nullptr, features, workspace);
+    int8_gemm<T>(device, y, gq, row_scale, transposed, nullptr, nullptr, {}, {}, features, workspace);
 }
 
 // Columns of W that are dequantised at a time. The sum over O stays whole: cut, its parts would be rounded to T.

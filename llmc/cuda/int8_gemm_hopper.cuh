@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(HopperTiling::kThreads, 1)
     constexpr int kChunks = Tiling::Slab::kChunks;
     const int chunk_row = static_cast<int>(threadIdx.x) / kChunks, chunk = static_cast<int>(threadIdx.x) % kChunks;
     const int64_t a_chunk = a_slab(0).chunk(chunk_row, chunk) - shared,
-                  b_chunk = b_slab(0).chunk(accumulator_column(chunk_row), chunk) - shared;
+                  b_chunk = b_slab(0).chunk(dealt_column(chunk_row), chunk) - shared;
     const int integer_slabs = integers.slabs(), slabs = integer_slabs + joint.slabs();
     int loading_tile = static_cast<int>(blockIdx.x), loading = 0, loading_stage = 0;
     int bytes_left = 0;  // in rows, from this thread's chunk on
@@ -192,10 +192,9 @@ __global__ void __launch_bounds__(HopperTiling::kThreads, 1)
             if (row >= y.rows) continue;
 #pragma unroll
             for (int eight = 0; eight < kEights; eight++) {
-                Eight<float> of_eight;
+                Eight<T> rounded;
 #pragma unroll
-                for (int k = 0; k < 8; k++) of_eight[k] = values[sum_of_eight(eight, half, k)];
-                const Eight<T> rounded = rounded_eight<T>(of_eight);
+                for (int k = 0; k < 8; k++) rounded[k] = from_float<T>(values[sum_of_eight(eight, half, k)]);
                 const int64_t col = first_col + 32 * eight;
                 if (packed && col + 8 <= y.cols)
                     *reinterpret_cast<Eight<T>*>(y.row(row) + col) = rounded;
@@ -208,7 +207,7 @@ __global__ void __launch_bounds__(HopperTiling::kThreads, 1)
 
 // Whether this GPU and these operands are the kernel's: joint rows, where there are any, have 16-byte chunks alone.
 template <class T>
-bool int8_gemm_hopper_takes(const Device<T>& device, const Matrix<const T>& z, const Matrix<const T>& wz) {
+bool int8_gemm_hopper_takes(const Device<T>& device, ConstMatrix<T> z, ConstMatrix<T> wz) {
     if (!kHasHopperCode || device.sm != 90) return false;
     return z.cols == 0 || (sizeof(T) == 2 && can_pack<8>(z) && can_pack<8>(wz));
 }
@@ -216,8 +215,8 @@ bool int8_gemm_hopper_takes(const Device<T>& device, const Matrix<const T>& z, c
 // `features`: columns of a and b that are summed over, a multiple of 16.
 template <class T>
 void int8_gemm_hopper(const Device<T>& device, Matrix<T> y, Matrix<const int8_t> a, const float* row_scale,
-                      Matrix<const int8_t> b, const float* col_scale, const T* bias, int64_t features,
-                      const Matrix<const T>& z, const Matrix<const T>& wz) {
+                      Matrix<const int8_t> b, const float* col_scale, const std::type_identity_t<T>* bias,
+                      int64_t features, ConstMatrix<T> z, ConstMatrix<T> wz) {
     const auto as_bytes = [](const Matrix<const T>& m) {
         constexpr auto kBytes = static_cast<int64_t>(sizeof(T));
         return Matrix<const int8_t>(reinterpret_cast<const int8_t*>(m.data), m.rows, m.cols * kBytes,

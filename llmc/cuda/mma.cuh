@@ -11,6 +11,10 @@
 // so that two neighbouring D tiles, narrowed to 16 bits by `pack`, are an A tile of the next product. mma_m16n8k8 is
 // the first half of it: a[0], a[1], b0. Before sm_80 there is only this half, and the whole is two of them.
 //
+// dealt_column: which column of four neighbouring D tiles is to have column `col` of a matrix, so that the eight that a
+// lane has in a row, two of each tile, are eight neighbouring columns of the matrix, and move as one Eight: columns
+// 8c .. 8c+7 of those 32. The rows of B's transpose are put into shared memory in this order.
+//
 // mma_m16n8k32_s8:  D[16,8] += A[16,32] B[32,8], int32 sums of int8 products, which wrap around. The registers are
 // those of mma_m16n8k16 with two int8 in the place of each 16-bit element: a[0] = A[g, 4c..4c+3], a[2] = A[g,
 // 4c+16..4c+19], b0 = B[4c..4c+3, g], and so on. Before sm_80 it is four products of [8,16] and [16,8].
@@ -22,9 +26,10 @@
 // ldmatrix_x2_trans load two tiles, addressed by lanes 0..15; the other lanes' addresses are not read.
 //
 // cp_async_16 (16 bytes, both addresses aligned to that; cp_async_4: 4 bytes) copies global to shared memory in the
-// background, zeros where `present` is false. cp_async_commit closes a group of copies, cp_async_wait<N> waits until
-// all but the newest N groups of this thread have landed; the other threads see them after a barrier. Before sm_80 the
-// copy happens at once.
+// background, zeros where `present` is false. cp_async_first copies the first `bytes` of 16, an even number of them,
+// and puts zeros behind them. cp_async_commit closes a group of copies, cp_async_wait<N> waits until all but the newest
+// N groups of this thread have landed; the other threads see them after a barrier. Before sm_80 the copy happens at
+// once.
 //
 // PTX ISA 8.7, "Warp Level Matrix Multiply-Accumulate Instructions" and "Asynchronous copy". Under LLMC_EMULATED each
 // function has a body for the CPU: the lanes bring their registers together and get what the layout above says, and a
@@ -61,10 +66,7 @@ __device__ inline uint32_t pack(float low, float high) {
     return pair;
 }
 
-// Which of an accumulator's columns shall have column `col` of B: they are dealt out so that the two neighbouring
-// columns that a lane has in each of four D tiles are the lane's eight of 32 columns of the result, and leave in one
-// store.
-__device__ inline int accumulator_column(int col) {
+__device__ inline int dealt_column(int col) {
     const int lane = col >> 3 & 3, tile = col >> 1 & 3;
     return (col & ~30) | tile << 3 | lane << 1;
 }
@@ -172,6 +174,24 @@ __device__ __forceinline__ void cp_async_16(void* shared, const void* global, bo
 #endif
 }
 
+__device__ __forceinline__ void cp_async_first(void* shared, const void* global, int bytes) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(bytes)
+                 : "memory");
+#else
+    uint4 value = make_uint4(0, 0, 0, 0);
+    if (bytes == 16) {
+        value = *static_cast<const uint4*>(global);
+    } else {
+#pragma unroll
+        for (int i = 0; i < 7; i++) {
+            if (2 * i < bytes) reinterpret_cast<uint16_t*>(&value)[i] = static_cast<const uint16_t*>(global)[i];
+        }
+    }
+    *static_cast<uint4*>(shared) = value;
+#endif
+}
+
 __device__ __forceinline__ void cp_async_4(void* shared, const void* global, bool present = true) {
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(shared)), "l"(global),
@@ -267,7 +287,7 @@ struct AsyncCopy {
     void* to;
     const void* from;
     int bytes;
-    bool present;
+    int present;  // of those bytes; zeros behind them
 };
 
 struct AsyncCopies {
@@ -285,7 +305,7 @@ inline AsyncCopies& async_copies() {
     return copies;
 }
 
-inline void cp_async(void* shared, const void* global, int bytes, bool present) {
+inline void cp_async(void* shared, const void* global, int bytes, int present) {
     if (reinterpret_cast<uintptr_t>(shared) % bytes != 0 || reinterpret_cast<uintptr_t>(global) % bytes != 0)
         emu::Scheduler::of_this_os_thread().fail(concat("cp.async of ", bytes, " bytes at an unaligned address"));
     std::memset(shared, 0xff, bytes);
@@ -321,10 +341,13 @@ inline void ldmatrix_x2_trans(uint32_t (&r)[2], const void* row) {
 }
 
 inline void cp_async_16(void* shared, const void* global, bool present = true) {
-    emulated::cp_async(shared, global, 16, present);
+    emulated::cp_async(shared, global, 16, present ? 16 : 0);
+}
+inline void cp_async_first(void* shared, const void* global, int bytes) {
+    emulated::cp_async(shared, global, 16, bytes);
 }
 inline void cp_async_4(void* shared, const void* global, bool present = true) {
-    emulated::cp_async(shared, global, 4, present);
+    emulated::cp_async(shared, global, 4, present ? 4 : 0);
 }
 
 inline void cp_async_commit() {
@@ -338,10 +361,8 @@ void cp_async_wait() {
     auto& groups = emulated::async_copies().groups;
     for (; groups.size() > kNewestGroups; groups.pop_front()) {
         for (const emulated::AsyncCopy& copy : groups.front()) {
-            if (copy.present)
-                std::memcpy(copy.to, copy.from, copy.bytes);
-            else
-                std::memset(copy.to, 0, copy.bytes);
+            std::memset(copy.to, 0, copy.bytes);
+            std::memcpy(copy.to, copy.from, copy.present);
         }
     }
 }

@@ -187,30 +187,33 @@ __global__ void outlier_absmax_kernel(float* xmax, Matrix<const T> x, const int3
     atomicMax(reinterpret_cast<int*>(xmax + j), largest);
 }
 
-// Columns c .. c+7 of a row of y, `cols` long, from its sums.
+// What makes columns c .. c+7 of y, `cols` long, from their sums: of one row or of several.
 template <class T>
-__device__ Eight<float> dequantized_eight(const Eight<int32_t>& sums, int64_t c, int64_t cols, float row_scale,
-                                          const float* col_scale, const T* bias) {
-    Eight<float> values;
-#pragma unroll
-    for (int k = 0; k < 8; k++) values[k] = row_scale;
-    if (col_scale != nullptr) {
-        const Eight<float> factor = load_eight(col_scale, c, cols);
-#pragma unroll
-        for (int k = 0; k < 8; k++) values[k] *= factor[k];
-    }
-#pragma unroll
-    for (int k = 0; k < 8; k++) values[k] *= static_cast<float>(sums[k]);
-    if (bias != nullptr) {
-        const Eight<T> addend = load_eight(bias, c, cols);
-#pragma unroll
-        for (int k = 0; k < 8; k++) values[k] += to_float(addend[k]);
-    }
-    return values;
-}
+struct Dequantize {
+    Eight<float> factor;
+    Eight<T> addend{};
 
+    __device__ Dequantize(const float* col_scale, const T* bias, int64_t c, int64_t cols) {
+#pragma unroll
+        for (int k = 0; k < 8; k++) factor[k] = 1;
+        if (col_scale != nullptr) factor = load_eight(col_scale, c, cols);
+        if (bias != nullptr) addend = load_eight(bias, c, cols);
+    }
+
+    __device__ Eight<float> operator()(const Eight<int32_t>& sums, float row_scale) const {
+        Eight<float> values;
+#pragma unroll
+        for (int k = 0; k < 8; k++)
+            values[k] = row_scale * factor[k] * static_cast<float>(sums[k]) + to_float(addend[k]);
+        return values;
+    }
+};
+
+// The same of one row, rounded to T.
 template <class T>
-__device__ Eight<T> rounded_eight(const Eight<float>& values) {
+__device__ Eight<T> dequantize_eight(const Eight<int32_t>& sums, int64_t c, int64_t cols, float row_scale,
+                                     const float* col_scale, const T* bias) {
+    const Eight<float> values = Dequantize<T>(col_scale, bias, c, cols)(sums, row_scale);
     Eight<T> out;
 #pragma unroll
     for (int k = 0; k < 8; k++) out[k] = from_float<T>(values[k]);
@@ -223,8 +226,7 @@ __global__ void dequantize_rows_kernel(Matrix<T> y, Matrix<const int32_t> sums, 
     const auto [n, c] = eight_position(y.cols);
     if (n >= y.rows) return;
     store_eight(y.row(n), c, y.cols,
-                rounded_eight<T>(
-                    dequantized_eight(load_eight(sums.row(n), c, y.cols), c, y.cols, row_scale[n], col_scale, bias)));
+                dequantize_eight(load_eight(sums.row(n), c, y.cols), c, y.cols, row_scale[n], col_scale, bias));
 }
 
 // Rows of up to 16,000 columns (fp32) or 32,000 (16 bits) on sm_75, whose blocks have 64 KiB; more elsewhere.

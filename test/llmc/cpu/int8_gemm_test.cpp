@@ -133,7 +133,7 @@ TEST_CASE("the forward and the backward int8 GEMM take the weight as it lies", "
                bias = random_vector<float>(out, 6);
     std::vector<int32_t> workspace(cpu::int8_gemm_workspace(device));
     Buffer<float> y(n, out), dx(n, in), expected_y(n, out), expected_dx(n, in);
-    cpu::int8_gemm_nt(device, y.view(), xq.view(), row_scale.data(), wq.view(), col_scale.data(), bias.data(),
+    cpu::int8_gemm_nt(device, y.view(), xq.view(), row_scale.data(), wq.view(), col_scale.data(), bias.data(), {}, {},
                       workspace);
     cpu::int8_gemm_nn(device, dx.view(), gq.view(), row_scale.data(), wq.view(), workspace);
     for (int64_t i = 0; i < n; i++) {
@@ -172,7 +172,7 @@ TEST_CASE("int8 GEMMs of no rows or no columns do nothing", "[int8_gemm]") {
     Buffer<int8_t> none(0, 5), w(3, 5);
     Buffer<float> y(0, 3);
     const std::vector<float> scale(3, 1.0f);
-    cpu::int8_gemm_nt(device, y.view(), none.view(), nullptr, w.view(), scale.data(), nullptr, workspace);
+    cpu::int8_gemm_nt(device, y.view(), none.view(), nullptr, w.view(), scale.data(), nullptr, {}, {}, workspace);
     cpu::int8_gemm_nn(device, Buffer<float>(0, 5).view(), Buffer<int8_t>(0, 3).view(), nullptr, w.view(), workspace);
     CHECK(y.padding_untouched());
 }
@@ -181,9 +181,9 @@ TEST_CASE("int8 GEMMs refuse too small a workspace", "[int8_gemm]") {
     const auto x = random_int8(1, 5, 1), w = random_int8(3, 5, 2);
     Buffer<float> y(1, 3);
     const std::vector<float> scale(3, 1.0f);
-    CHECK_THROWS_WITH(
-        cpu::int8_gemm_nt(cpu::Device{2}, y.view(), x.view(), scale.data(), w.view(), scale.data(), nullptr, {}),
-        Catch::Matchers::Contains("workspace"));
+    CHECK_THROWS_WITH(cpu::int8_gemm_nt(cpu::Device{2}, y.view(), x.view(), scale.data(), w.view(), scale.data(),
+                                        nullptr, {}, {}, {}),
+                      Catch::Matchers::Contains("workspace"));
     CHECK_THROWS_WITH(
         cpu::dequantized_gemm_nn(cpu::Device{2}, Buffer<float>(1, 5).view(), y.view(), w.view(), scale.data(), {}),
         Catch::Matchers::Contains("workspace"));

@@ -73,7 +73,7 @@ TEMPLATE_TEST_CASE("the forward int8 GEMM on the GPU is the CPU's", "[cuda][int8
     std::vector<int32_t> cpu_workspace(cpu::int8_gemm_workspace(cpu));
     Buffer<float> expected(n, out);
     cpu::int8_gemm_nt(cpu, expected.view(), xq.view(), row_scale.data(), wq.view(), col_scale.data(),
-                      has_bias ? widen(bias).data() : nullptr, cpu_workspace);
+                      has_bias ? widen(bias).data() : nullptr, {}, {}, cpu_workspace);
 
     const PaddedInt8 xq_gpu = tokens(gpu.device, xq), wq_gpu = weight(gpu.device, wq);
     const DeviceVector<float> row_scale_gpu(row_scale), col_scale_gpu(col_scale);
@@ -83,8 +83,68 @@ TEMPLATE_TEST_CASE("the forward int8 GEMM on the GPU is the CPU's", "[cuda][int8
         DeviceVector<int32_t> workspace(cuda::int8_gemm_workspace(gpu.device));
         const DeviceMatrix<T> y(random_buffer<double>(n, out, 6));
         cuda::int8_gemm_nt(gpu.device, y.view(), xq_gpu.view(), row_scale_gpu.data(), wq_gpu.view(),
-                           col_scale_gpu.data(), has_bias ? bias_gpu.data() : nullptr, workspace.span());
+                           col_scale_gpu.data(), has_bias ? bias_gpu.data() : nullptr, {}, {}, workspace.span());
         CHECK(y.error(widened(expected), kUnit) <= 1);
+        if (first.empty()) first = y.bits();
+        CHECK(same_bits(first, y.bits()));
+    });
+}
+
+TEMPLATE_TEST_CASE("the forward int8 GEMM on the GPU adds z wz^T before y is rounded", "[cuda][int8_gemm]", float, bf16,
+                   fp16) {
+    using T = TestType;
+    // Of no and of one term; of less, of more and of just what a slab or a step of the product takes.
+    const auto [n, out, in, k] = GENERATE(table<int, int, int, int>({{40, 33, 20, 0},
+                                                                     {5, 16, 32, 1},
+                                                                     {1, 1, 1, 16},
+                                                                     {31, 1, 60, 37},
+                                                                     {33, 70, 50, 24},
+                                                                     {270, 300, 65, 80},
+                                                                     {300, 130, 16, 208}}));
+    const bool aligned = GENERATE(true, false);  // z and wz; else two passes
+    const bool vectors = GENERATE(true, false);  // whether rows of y begin at multiples of 16 bytes
+    BlasDevice<T> gpu;
+    gpu.device.l2_bytes = GENERATE(0, 4 << 20);  // of 0: the smallest tiles
+    CAPTURE(n, out, in, k, aligned, vectors, gpu.device.l2_bytes);
+    const auto to_eights = [](int64_t cols) { return cuda::round_up(cols, 8) - cols; };
+    const auto xq = random_int8(n, in, 1), wq = random_int8(out, in, 2);
+    const auto row_scale = random_vector<float>(n, 3, 0.01), col_scale = random_vector<float>(out, 4, 0.01);
+    const std::vector<T> bias = narrow<T>(random_vector<float>(out, 5));
+    const auto z = rounded<T>(random_buffer<double>(n, k, 6)), wz = rounded<T>(random_buffer<double>(out, k, 7, 0.1));
+
+    Buffer<double> expected(n, out);
+    double largest = 0;  // of the magnitudes of what an element sums up, together
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t o = 0; o < out; o++) {
+            int32_t sum = 0;
+            for (int64_t c = 0; c < in; c++) sum += xq(i, c) * wq(o, c);
+            const double scaled = double{row_scale[i]} * double{col_scale[o]} * sum, addend = double{widen(bias[o])};
+            double value = scaled + addend, magnitude = std::abs(scaled) + std::abs(addend);
+            for (int64_t c = 0; c < k; c++) {
+                value += z(i, c) * wz(o, c);
+                magnitude += std::abs(z(i, c) * wz(o, c));
+            }
+            expected(i, o) = value;
+            largest = std::max(largest, magnitude);
+        }
+    }
+    // A product, two of scales, a conversion and a sum for each term, which tensor cores cut off where others round:
+    // 2^-23 of the magnitude each. error() allows for one rounding to T. Two passes round the dequantised sum and the
+    // product, too, each of at most that magnitude.
+    double unit = 0x1p-23 * (k + 4) * largest;
+    if (!aligned) unit += 2 * double{unit_roundoff<T>()} * largest;
+
+    const PaddedInt8 xq_gpu = tokens(gpu.device, xq), wq_gpu = weight(gpu.device, wq);
+    const DeviceVector<float> row_scale_gpu(row_scale), col_scale_gpu(col_scale);
+    const DeviceVector<T> bias_gpu(bias);
+    const DeviceMatrix<T> z_gpu(z, aligned ? to_eights(k) : 3), wz_gpu(wz, aligned ? to_eights(k) + 8 : 3);
+    std::vector<T> first;
+    for_each_schedule([&] {
+        DeviceVector<int32_t> workspace(cuda::int8_gemm_workspace(gpu.device));
+        const DeviceMatrix<T> y(random_buffer<double>(n, out, 8), vectors ? to_eights(out) : to_eights(out) + 1);
+        cuda::int8_gemm_nt(gpu.device, y.view(), xq_gpu.view(), row_scale_gpu.data(), wq_gpu.view(),
+                           col_scale_gpu.data(), bias_gpu.data(), z_gpu.view(), wz_gpu.view(), workspace.span());
+        CHECK(y.error(expected, unit) <= 1);
         if (first.empty()) first = y.bits();
         CHECK(same_bits(first, y.bits()));
     });
@@ -151,7 +211,7 @@ TEST_CASE("int8 GEMMs on the GPU refuse operands without their padding", "[cuda]
                                odd_stride = memory.matrix(32, 20, 36), few_rows = memory.matrix(20, 20, 32),
                                displaced = memory.matrix(32, 20, 32, 4);
     const auto nt = [&](Matrix<const int8_t> xq, Matrix<const int8_t> wq, std::span<int32_t> scratch) {
-        cuda::int8_gemm_nt(gpu.device, y.view(), xq, scale.data(), wq, scale.data(), nullptr, scratch);
+        cuda::int8_gemm_nt(gpu.device, y.view(), xq, scale.data(), wq, scale.data(), nullptr, {}, {}, scratch);
     };
     const auto nn = [&](Matrix<const int8_t> gq, Matrix<const int8_t> wq, std::span<int32_t> scratch) {
         cuda::int8_gemm_nn(gpu.device, y.view(), gq, scale.data(), wq, scratch);

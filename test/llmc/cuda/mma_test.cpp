@@ -100,6 +100,16 @@ __global__ void small_copy_kernel(float* seen, const float* from, int count) {
     seen[threadIdx.x] = to[threadIdx.x];
 }
 
+__global__ void partial_copy_kernel(fp16* seen, const fp16* from) {
+    alignas(16) __shared__ fp16 to[9 * 8];
+    if (threadIdx.x < 9) cuda::cp_async_first(to + 8 * threadIdx.x, from, 2 * static_cast<int>(threadIdx.x));
+    cuda::cp_async_commit();
+    cuda::cp_async_wait<0>();
+    if (threadIdx.x < 9) {
+        for (int i = 0; i < 8; i++) seen[8 * threadIdx.x + i] = to[8 * threadIdx.x + i];
+    }
+}
+
 std::vector<float> small_integers(size_t count, int factor) {
     std::vector<float> values(count);
     for (size_t i = 0; i < count; i++) values[i] = static_cast<float>(static_cast<int>(i * factor % 23) - 11);
@@ -209,6 +219,15 @@ TEST_CASE("asynchronous copies land group by group, zeros where nothing is prese
         std::vector<float> expected_small(32);
         std::copy_n(values.begin(), 5, expected_small.begin());
         CHECK(seen_small.download() == expected_small);
+
+        const std::vector<fp16> eight = narrow<fp16>(std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8});
+        const DeviceVector<fp16> eight_gpu(eight);
+        DeviceVector<fp16> seen_partial(9 * 8);
+        cuda::launch(device, "partial copy", partial_copy_kernel, 1, 32, 0, seen_partial.data(), eight_gpu.data());
+        std::vector<fp16> expected_partial(9 * 8, narrow<fp16>(0.0f));
+        for (int64_t count = 0; count < 9; count++)
+            std::copy_n(eight.begin(), count, expected_partial.begin() + 8 * count);
+        CHECK(same_bits(seen_partial.download(), expected_partial));
     });
 }
 
