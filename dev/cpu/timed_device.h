@@ -135,4 +135,18 @@ void gemm_tn(const Device& device, const Y& y, const A& a, const B& b, T alpha, 
     cpu::gemm_tn<T>(untimed(device), y, a, b, alpha, beta);
 }
 
+// Of other operators, each under its own heading.
+template <class T, class... Arguments>
+void lora_down(const Device& device, Arguments&&... arguments) {
+    lora_down_of_operators<T>(device, std::forward<Arguments>(arguments)...);
+}
+template <class T, class... Arguments>
+void lora_down_dx(const Device& device, Arguments&&... arguments) {
+    lora_down_dx_of_operators<T>(device, std::forward<Arguments>(arguments)...);
+}
+template <class T, class... Arguments>
+void lora_down_da(const Device& device, Arguments&&... arguments) {
+    lora_down_da_of_operators<T>(device, std::forward<Arguments>(arguments)...);
+}
+
 }  // namespace timed
