@@ -44,6 +44,15 @@ __device__ Packed<uint32_t, N / 2> register_words(const Packed<T, N>& values) {
     memcpy(&words, &values, sizeof words);
     return words;
 }
+using EightWords = Packed<uint32_t, 4>;  // an Eight as such
+
+// pack (mma.cuh) undone.
+template <class T>
+__device__ Packed<float, 2> unpack(uint32_t pair) {
+    T values[2];
+    memcpy(static_cast<void*>(values), &pair, sizeof pair);
+    return {to_float(values[0]), to_float(values[1])};
+}
 
 // Of two registers of two: the first elements of both, or the second ones.
 __device__ inline uint32_t zip(uint32_t low, uint32_t high, bool second) {
@@ -58,16 +67,15 @@ __device__ Eight<T> eight_or_zeros(const Matrix<const T>& m, int64_t n, int64_t 
 }
 
 // Eight columns of four rows of x.
-template <class T>
 struct FourRows {
-    Eight<T> of[4];
+    EightWords of[4];
 };
 
 template <class T>
-__device__ FourRows<T> load_rows(const Matrix<const T>& x, int64_t first_row, int row_step, int64_t c) {
-    FourRows<T> rows;
+__device__ FourRows load_rows(const Matrix<const T>& x, int64_t first_row, int row_step, int64_t c) {
+    FourRows rows;
 #pragma unroll
-    for (int i = 0; i < 4; i++) rows.of[i] = eight_or_zeros(x, first_row + row_step * i, c);
+    for (int i = 0; i < 4; i++) rows.of[i] = register_words(eight_or_zeros(x, first_row + row_step * i, c));
     return rows;
 }
 
@@ -78,17 +86,19 @@ __device__ inline uint32_t kept_bits(const Dropout& dropout, int64_t n, int64_t 
 
 // x becomes D(x).
 template <class T>
-__device__ void drop(FourRows<T>& rows, const Dropout& dropout, int64_t first_row, int row_step, int64_t c) {
+__device__ void drop(FourRows& rows, const Dropout& dropout, int64_t first_row, int row_step, int64_t c) {
     if (dropout.p == 0) return;
     // A byte for each row, one after the other: all at once would take more registers than there are.
     uint32_t kept = 0;
 #pragma unroll 1
     for (int i = 0; i < 4; i++) kept |= kept_bits(dropout, first_row + row_step * i, c) << (8 * i);
     const float keep_factor = dropout_keep_factor(dropout.p);
+    const auto factor = [&](int i) { return kept >> i & 1 ? keep_factor : 0.0f; };
 #pragma unroll
-    for (int i = 0; i < 32; i++) {
-        T& value = rows.of[i / 8][i % 8];
-        value = from_float<T>(to_float(value) * (kept >> i & 1 ? keep_factor : 0.0f));
+    for (int i = 0; i < 16; i++) {
+        uint32_t& pair = rows.of[i / 4][i % 4];
+        const auto values = unpack<T>(pair);
+        pair = pack<T>(values[0] * factor(2 * i), values[1] * factor(2 * i + 1));
     }
 }
 
@@ -150,17 +160,17 @@ __global__ void __launch_bounds__(256, kSteps <= 2 ? 2 : 1)
     float sums[kLoraDownRowTiles][kTiles][4] = {};
     const int64_t step = int64_t{32} * warps;
     int64_t c = 32 * warp + 8 * (lane % 4);
-    FourRows<T> next = load_rows(x, first_row, 8, c);
+    FourRows next = load_rows(x, first_row, 8, c);
     for (int64_t begin = 32 * warp; begin < x.cols; begin += step, c += step) {
-        FourRows<T> rows = next;
+        FourRows rows = next;
         next = load_rows(x, first_row, 8, c + step);  // on its way while these are multiplied
-        drop(rows, dropout, first_row, 8, c);
+        drop<T>(rows, dropout, first_row, 8, c);
 #pragma unroll
         for (int t = 0; t < kTiles; t++) {
             const auto column = register_words(eight_or_zeros(a, 8 * t + lane / 4, c));
 #pragma unroll
             for (int m = 0; m < kLoraDownRowTiles; m++) {
-                const auto upper = register_words(rows.of[2 * m]), lower = register_words(rows.of[2 * m + 1]);
+                const EightWords &upper = rows.of[2 * m], &lower = rows.of[2 * m + 1];
 #pragma unroll
                 for (int k = 0; k < 4; k += 2)
                     mma_m16n8k16<T>(sums[m][t], {upper[k], lower[k], upper[k + 1], lower[k + 1]}, column[k],
@@ -200,7 +210,7 @@ constexpr int kLoraDownDxRows = 128;     // of a warp, 16 at a time
 // has in each of four products are, of its Eight, 2 t and 2 t + 1; and its ranks, of every 16, are 4 c .. 4 c + 3.
 // Grid: x columns, y rows. `dz_packed`: dz can_pack<4>.
 template <class T, int kSteps>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, kSteps == 1 ? 4 : kSteps == 2 ? 3 : 2)
     lora_down_dx_kernel(Matrix<T> dx, Matrix<const T> dz, bool dz_packed, Matrix<const T> a, Dropout dropout) {
     const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize, warps = blockDim.x / kWarpSize;
     const int group = lane / 4, c = lane % 4;
@@ -227,9 +237,9 @@ __global__ void __launch_bounds__(256)
     const float keep_factor = dropout_keep_factor(dropout.p);
     const int64_t begin = int64_t{blockIdx.y} * kLoraDownDxRows;
     for (int64_t row = begin + group; row - group < begin + kLoraDownDxRows && row - group < dx.rows; row += 16) {
-        Eight<T> values[2];  // of rows `row` and `row + 8`
+        EightWords words[2];  // of rows `row` and `row + 8`
 #pragma unroll
-        for (int i = 0; i < 2; i++) values[i] = eight_or_zeros<T>(dx, row + 8 * i, column);
+        for (int i = 0; i < 2; i++) words[i] = register_words(eight_or_zeros<T>(dx, row + 8 * i, column));
         float sums[4][4] = {};
 #pragma unroll
         for (int s = 0; s < kSteps; s++) {
@@ -243,12 +253,16 @@ __global__ void __launch_bounds__(256)
             const int64_t n = row + 8 * i;
             if (n >= dx.rows || column >= dx.cols) continue;
             const uint32_t kept = kept_bits(dropout, n, column);
+            const auto factor = [&](int k) { return kept >> k & 1 ? keep_factor : 0.0f; };
 #pragma unroll
-            for (int k = 0; k < 8; k++) {
-                const float factor = kept >> k & 1 ? keep_factor : 0.0f;
-                values[i][k] = from_float<T>(fmaf(sums[k / 2][2 * i + k % 2], factor, to_float(values[i][k])));
+            for (int t = 0; t < 4; t++) {
+                const auto before = unpack<T>(words[i][t]);
+                words[i][t] = pack<T>(fmaf(sums[t][2 * i], factor(2 * t), before[0]),
+                                      fmaf(sums[t][2 * i + 1], factor(2 * t + 1), before[1]));
             }
-            *reinterpret_cast<Eight<T>*>(dx.row(n) + column) = values[i];
+            // By name: a plain store of these four leaves nvcc as four.
+            __stcg(reinterpret_cast<uint4*>(dx.row(n) + column),
+                   make_uint4(words[i][0], words[i][1], words[i][2], words[i][3]));
         }
     }
 }
@@ -303,9 +317,9 @@ __global__ void __launch_bounds__(kLoraDownDaThreads, lora_down_da_blocks(kSteps
     };
     float sums[kSteps][8][4] = {};
     int64_t token = begin + 16 * warp + 4 * c;
-    FourRows<T> next = load_rows(x, token, 1, column);
+    FourRows next = load_rows(x, token, 1, column);
     for (int64_t first = begin + 16 * warp; first < end; first += step, token += step) {
-        FourRows<T> rows = next;
+        FourRows rows = next;
         next = load_rows(x, token + step, 1, column);  // on its way while these are multiplied
         uint32_t of_dz[kSteps][4];
 #pragma unroll
@@ -313,18 +327,15 @@ __global__ void __launch_bounds__(kLoraDownDaThreads, lora_down_da_blocks(kSteps
 #pragma unroll
             for (int i = 0; i < 4; i++) of_dz[s][i] = rank_pair(token + i, 16 * s + 2 * group);
         }
-        drop(rows, dropout, token, 1, column);
-        Packed<uint32_t, 4> words[4];
-#pragma unroll
-        for (int i = 0; i < 4; i++) words[i] = register_words(rows.of[i]);
+        drop<T>(rows, dropout, token, 1, column);
 #pragma unroll
         for (int s = 0; s < kSteps; s++) {
             const uint32_t ranks[4] = {zip(of_dz[s][0], of_dz[s][1], false), zip(of_dz[s][0], of_dz[s][1], true),
                                        zip(of_dz[s][2], of_dz[s][3], false), zip(of_dz[s][2], of_dz[s][3], true)};
 #pragma unroll
             for (int k = 0; k < 8; k++)
-                mma_m16n8k16<T>(sums[s][k], ranks, zip(words[0][k / 2], words[1][k / 2], k % 2 == 1),
-                                zip(words[2][k / 2], words[3][k / 2], k % 2 == 1));
+                mma_m16n8k16<T>(sums[s][k], ranks, zip(rows.of[0][k / 2], rows.of[1][k / 2], k % 2 == 1),
+                                zip(rows.of[2][k / 2], rows.of[3][k / 2], k % 2 == 1));
         }
     }
 
