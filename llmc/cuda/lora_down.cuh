@@ -128,7 +128,8 @@ __device__ void sum_of_warps(float* own) {
 
 // Calls launch.operator()<kSteps>() for the fewest steps of 16 that hold the rank.
 template <class Launch>
-void with_steps_of(int64_t rank, const Launch& launch) {
+void with_steps_of(int64_t rank, const Dropout& dropout, const Launch& launch) {
+    require(dropout.p >= 0.0f && dropout.p < 1.0f, "dropout ", dropout.p, " is not in [0, 1)");
     require(rank <= kMostFusedRank, "the adapters' kernels take ranks of up to ", kMostFusedRank,
             " together, and this one is ", rank);
     if (rank <= 16)
@@ -194,7 +195,7 @@ __global__ void __launch_bounds__(256, kSteps <= 2 ? 2 : 1)
 template <class T>
 void launch_lora_down(const Device<T>& device, int threads, Matrix<T> z, ConstMatrix<T> x, ConstMatrix<T> a,
                       const Dropout& dropout) {
-    with_steps_of(a.rows, [&]<int kSteps>() {
+    with_steps_of(a.rows, dropout, [&]<int kSteps>() {
         launch(device, "lora_down", lora_down_kernel<T, kSteps>,
                dim3(static_cast<unsigned>(ceil_div(z.rows, kLoraDownRows))), threads,
                bytes_of_sums(threads, kLoraDownRowTiles * 2 * kSteps * 4), z, x, a, dropout);
@@ -210,7 +211,9 @@ constexpr int kLoraDownDxRows = 128;     // of a warp, 16 at a time
 // has in each of four products are, of its Eight, 2 t and 2 t + 1; and its ranks, of every 16, are 4 c .. 4 c + 3.
 // Grid: x columns, y rows. `dz_packed`: dz can_pack<4>.
 template <class T, int kSteps>
-__global__ void __launch_bounds__(256, kSteps == 1 ? 4 : kSteps == 2 ? 3 : 2)
+__global__ void __launch_bounds__(256, kSteps == 1   ? 4
+                                       : kSteps == 2 ? 3
+                                                     : 2)
     lora_down_dx_kernel(Matrix<T> dx, Matrix<const T> dz, bool dz_packed, Matrix<const T> a, Dropout dropout) {
     const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize, warps = blockDim.x / kWarpSize;
     const int group = lane / 4, c = lane % 4;
@@ -270,7 +273,7 @@ __global__ void __launch_bounds__(256, kSteps == 1 ? 4 : kSteps == 2 ? 3 : 2)
 template <class T>
 void launch_lora_down_dx(const Device<T>& device, int threads, Matrix<T> dx, ConstMatrix<T> dz, ConstMatrix<T> a,
                          const Dropout& dropout) {
-    with_steps_of(a.rows, [&]<int kSteps>() {
+    with_steps_of(a.rows, dropout, [&]<int kSteps>() {
         const dim3 grid(static_cast<unsigned>(ceil_div(dx.cols, threads)),  // 32 columns a warp
                         static_cast<unsigned>(ceil_div(dx.rows, kLoraDownDxRows)));
         launch(device, "lora_down_dx", lora_down_dx_kernel<T, kSteps>, grid, threads, 0, dx, dz, can_pack<4>(dz), a,
@@ -374,7 +377,7 @@ void launch_lora_down_da(const Device<T>& device, Matrix<float> da, ConstMatrix<
     const int64_t slices = lora_down_da_slices(device, x.rows, x.cols, da.rows);
     const Matrix<float> partial(partial_sums, slices * da.rows, da.cols);
     const int64_t slice_tokens = ceil_div(ceil_div(x.rows, slices), 16) * 16;
-    with_steps_of(da.rows, [&]<int kSteps>() {
+    with_steps_of(da.rows, dropout, [&]<int kSteps>() {
         const dim3 grid(static_cast<unsigned>(ceil_div(da.cols, kLoraDownDaColumns)), static_cast<unsigned>(slices));
         launch(device, "lora_down_da", lora_down_da_kernel<T, kSteps>, grid, kLoraDownDaThreads,
                bytes_of_sums(kLoraDownDaThreads, kSteps * 32), partial, dz, can_pack<2>(dz), x, slice_tokens, dropout);
