@@ -55,4 +55,10 @@ LLMC_HOST_DEVICE inline float dropout_keep_factor(float p) {
     return 65536.0f / (65536.0f - static_cast<float>(dropout_threshold(p)));
 }
 
+// Each element dropped with probability p, by that mask; with p = 0 none is.
+struct Dropout {
+    float p = 0;
+    DropoutStream stream;
+};
+
 }  // namespace llmc

@@ -77,7 +77,7 @@ struct PassInfo {
 
 // Elements of each buffer of a LinearWorkspace: the largest need of any layer.
 struct LinearWorkspaceSizes {
-    int64_t quantized = 0, row_scale = 0, dropped = 0, z = 0, joint_weight = 0, xmax = 0, tile = 0, dequantized = 0;
+    int64_t quantized = 0, row_scale = 0, lora = 0, z = 0, joint_weight = 0, xmax = 0, tile = 0, dequantized = 0;
 };
 
 // Scratch of one linear at a time, shared by all of them. N: tokens of the longest micro-batch.
@@ -86,7 +86,7 @@ struct LinearWorkspace {
     using T = typename Device::compute_t;
     std::span<int8_t> quantized;  // Xq [N,I] or Gq [N,O], padded
     std::span<float> row_scale;   // dX or dG [N]
-    std::span<T> dropped;         // dropout(X) [N,I]; in backward also dZ A
+    std::span<T> lora;            // of the products with A (llmc/lora_down.h)
     std::span<T> z;               // Z [N, R+n]; in backward dZ [N,R]
     std::span<T> joint_weight;    // Wz [O, R+n]
     std::span<float> xmax;        // [n]
@@ -97,7 +97,7 @@ struct LinearWorkspace {
         const MemoryKind kind = MemoryKind::workspace;
         quantized = arena.template vector<int8_t>(kind, "quantized rows", sizes.quantized);
         row_scale = arena.template vector<float>(kind, "row scales", sizes.row_scale);
-        dropped = arena.template vector<T>(kind, "dropout(x)", sizes.dropped);
+        lora = arena.template vector<T>(kind, "products with A", sizes.lora);
         z = arena.template vector<T>(kind, "z", sizes.z);
         joint_weight = arena.template vector<T>(kind, "joint weight", sizes.joint_weight);
         xmax = arena.template vector<float>(kind, "outlier maxima", sizes.xmax);
@@ -185,7 +185,8 @@ class QuantizedLinear {
         const auto raise = [](int64_t& size, int64_t need) { size = std::max(size, need); };
         raise(sizes.z, n_tokens * z_stride());
         raise(sizes.joint_weight, out_features * z_stride());
-        if (training && rank() > 0 && dropout > 0) raise(sizes.dropped, n_tokens * in_features);
+        if (training && rank() > 0)
+            raise(sizes.lora, lora_down_workspace(device, n_tokens, in_features, rank(), dropout));
         if (method == Method::fp) return;
         const bool int8_backward = training && grad_bits == 8;
         const int64_t in_stride = padded_features(device, in_features),
@@ -285,7 +286,7 @@ class QuantizedLinear {
         if (statistics) statistics->observe(host_view(device, x, *observed), host_of(device).threads);
 
         if (r > 0) {
-            gemm_nt<T>(device, z.columns(0, r), dropped(device, x, pass, workspace), compute_a, 1, 0);
+            lora_down<T>(device, z.columns(0, r), x, compute_a, dropout(pass), workspace.lora);
             if (pass.mode != Mode::evaluate) copy<T>(device, saved_z, z.columns(0, r));
         }
         if (columns > 0) joint_weight(device, wz, adapters, pass.lora_scale, outlier_weight, s.data());
@@ -326,14 +327,8 @@ class QuantizedLinear {
             gemm_tn<T>(device, adapter.db, dy_p, saved_z.columns(column, r), pass.lora_scale, 1);
             column += r;
         }
-        gemm_tn<T>(device, lora_da, dz, dropped(device, x, pass, workspace), 1, 1);
-        if (wants_dx && pass.dropout > 0) {
-            Matrix<T> before_mask(workspace.dropped.data(), dy.rows, in_features);
-            gemm_nn<T>(device, before_mask, dz, compute_a, 1, 0);
-            dropout_backward<T>(device, dx, before_mask, pass.dropout, stream(pass));
-        } else if (wants_dx) {
-            gemm_nn<T>(device, dx, dz, compute_a, 1, 1);
-        }
+        lora_down_da<T>(device, lora_da, dz, x, dropout(pass), workspace.lora);
+        if (wants_dx) lora_down_dx<T>(device, dx, dz, compute_a, dropout(pass), workspace.lora);
     }
 
   private:
@@ -341,7 +336,9 @@ class QuantizedLinear {
         return {values.data(), 1, static_cast<int64_t>(values.size())};
     }
 
-    DropoutStream stream(const PassInfo& pass) const { return {pass.seed, pass.micro_batch, id}; }
+    Dropout dropout(const PassInfo& pass) const {
+        return {pass.mode == Mode::evaluate ? 0 : pass.dropout, {pass.seed, pass.micro_batch, id}};
+    }
 
     static Matrix<int8_t> quantized(const Device& device, int64_t n_tokens, int64_t features,
                                     const LinearWorkspace<Device>& workspace) {
@@ -358,15 +355,6 @@ class QuantizedLinear {
             scales_from_maxima(device, s, workspace.xmax.data(), outlier_wmax.data());
             scales_initialised = true;
         }
-    }
-
-    // dropout(X), or X itself where nothing is dropped.
-    Matrix<const T> dropped(const Device& device, Matrix<const T> x, const PassInfo& pass,
-                            LinearWorkspace<Device>& workspace) {
-        if (pass.mode == Mode::evaluate || pass.dropout == 0) return x;
-        Matrix<T> out(workspace.dropped.data(), x.rows, x.cols);
-        dropout_forward<T>(device, out, x, pass.dropout, stream(pass));
-        return out;
     }
 };
 

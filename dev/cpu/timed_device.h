@@ -145,4 +145,18 @@ inline void int8_gemm_nt(const Device& device, Matrix<float> y, Matrix<const int
     if (z.cols > 0) gemm_nt<float>(device, y, z, wz, 1.0f, 1.0f);
 }
 
+// Of other operators, each under its own heading.
+template <class T, class... Arguments>
+void lora_down(const Device& device, Arguments&&... arguments) {
+    lora_down_of_operators<T>(device, std::forward<Arguments>(arguments)...);
+}
+template <class T, class... Arguments>
+void lora_down_dx(const Device& device, Arguments&&... arguments) {
+    lora_down_dx_of_operators<T>(device, std::forward<Arguments>(arguments)...);
+}
+template <class T, class... Arguments>
+void lora_down_da(const Device& device, Arguments&&... arguments) {
+    lora_down_da_of_operators<T>(device, std::forward<Arguments>(arguments)...);
+}
+
 }  // namespace timed

@@ -40,6 +40,12 @@ Tolerance rounded_to(const Tolerance& computed) {
     return {computed.relative + unit_roundoff<T>(), computed.absolute + (std::is_same_v<T, cuda::fp16> ? 0x1p-25 : 0)};
 }
 
+// What a sum of `terms` products of numbers below 1 may be off by: roundings of fp32 as often up as down.
+template <class T>
+Tolerance sum_of(int64_t terms) {
+    return rounded_to<T>({0, 0x1p-24 * static_cast<double>(terms) + 1e-6});
+}
+
 struct Difference {
     double largest = 0;  // in units of what is allowed
     std::string wrong;   // a sentence where it is more than that

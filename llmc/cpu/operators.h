@@ -12,6 +12,7 @@
 #include "llmc/cpu/global_norm.h"
 #include "llmc/cpu/half_matrix.h"
 #include "llmc/cpu/int8_gemm.h"
+#include "llmc/cpu/lora_down.h"
 #include "llmc/cpu/quantize.h"
 #include "llmc/cpu/rmsnorm.h"
 #include "llmc/cpu/rope.h"

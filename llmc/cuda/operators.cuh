@@ -12,6 +12,7 @@
 #include "llmc/cuda/global_norm.cuh"
 #include "llmc/cuda/input_staging.cuh"
 #include "llmc/cuda/int8_gemm.cuh"
+#include "llmc/cuda/lora_down.cuh"
 #include "llmc/cuda/quantize.cuh"
 #include "llmc/cuda/rmsnorm.cuh"
 #include "llmc/cuda/rope.cuh"
