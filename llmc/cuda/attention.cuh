@@ -27,6 +27,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <type_traits>
 
@@ -99,7 +100,7 @@ void attention_forward(const Device<T>& device, Matrix<T> out, Matrix<float> lse
     const bool aligned = rows_are_aligned(qkv) && rows_are_aligned(out);
     const auto tensor_core = [&]<int kHeadDim>() {
         launch(device, "attention_forward_tensor_core", attention_forward_tensor_core<T, kHeadDim>,
-               attention_grid(max_sequence_length, kTileRows, shape.n_heads, cu_seqlens), kTileThreads,
+               attention_grid(max_sequence_length, kForwardThreads, shape.n_heads, cu_seqlens), kForwardThreads,
                AttentionForwardTiles<T, kHeadDim>::kSharedBytes, out, lse, qkv, cu_seqlens.data(), shape);
     };
     if (on_tensor_cores<T>(shape.head_dim, aligned, tensor_core)) return;
@@ -124,6 +125,44 @@ __global__ void __launch_bounds__(kDeltaThreads)
     if (threadIdx.x % kWarpSize == 0) delta(n, h) = sum;
 }
 
+// A number of threads and of stages for a kernel of the backward.
+struct BackwardTiles {
+    int threads, stages;
+};
+
+// The first of `choices` whose shared memory a block can have, or else the last.
+template <class Tiles, class T>
+BackwardTiles fitting(const Device<T>& device, std::initializer_list<BackwardTiles> choices) {
+    for (const BackwardTiles& choice : choices)
+        if (Tiles::shared_bytes(choice.threads, choice.stages) <= device.shared_bytes_per_block) return choice;
+    return *(choices.end() - 1);
+}
+
+template <int kHeadDim, class T>
+void attention_backward_tensor_core(const Device<T>& device, Matrix<T> dqkv, ConstMatrix<T> dout,
+                                    ConstMatrix<float> lse, ConstMatrix<float> delta, ConstMatrix<T> qkv,
+                                    std::span<const int32_t> cu_seqlens, int64_t max_sequence_length,
+                                    const AttentionShape& shape) {
+    using Dq = AttentionDqTiles<T, kHeadDim>;
+    const BackwardTiles dq = fitting<Dq>(device, {{128, 2}, {64, 2}, {64, 1}});
+    launch(device, "attention_backward_dq_tensor_core", attention_backward_dq_tensor_core<T, kHeadDim>,
+           attention_grid(max_sequence_length, dq.threads, shape.n_heads, cu_seqlens), dq.threads,
+           Dq::shared_bytes(dq.threads, dq.stages), dqkv, dout, lse, delta, qkv, cu_seqlens.data(), shape, dq.stages);
+
+    const auto launch_dkv = [&]<int kQueries>(std::initializer_list<BackwardTiles> choices, bool last) {
+        using Dkv = AttentionDkvTiles<T, kHeadDim, kQueries>;
+        const BackwardTiles dkv = fitting<Dkv>(device, choices);
+        const int64_t shared_bytes = Dkv::shared_bytes(dkv.threads, dkv.stages);
+        if (!last && shared_bytes > device.shared_bytes_per_block) return false;
+        launch(device, "attention_backward_dkv_tensor_core", attention_backward_dkv_tensor_core<T, kHeadDim, kQueries>,
+               attention_grid(max_sequence_length, dkv.threads / 2, shape.n_kv_heads, cu_seqlens), dkv.threads,
+               shared_bytes, dqkv, dout, lse, delta, qkv, cu_seqlens.data(), shape, dkv.stages);
+        return true;
+    };
+    if (!launch_dkv.template operator()<64>({{256, 2}, {128, 2}}, false))
+        launch_dkv.template operator()<32>({{256, 2}, {128, 2}, {128, 1}}, true);
+}
+
 template <class T>
 void attention_backward(const Device<T>& device, Matrix<T> dqkv, ConstMatrix<T> dout, ConstMatrix<T> out,
                         ConstMatrix<float> lse, ConstMatrix<T> qkv, std::span<const int32_t> cu_seqlens,
@@ -139,17 +178,8 @@ void attention_backward(const Device<T>& device, Matrix<T> dqkv, ConstMatrix<T> 
 
     const bool aligned = rows_are_aligned(qkv) && rows_are_aligned(dqkv) && rows_are_aligned(dout);
     const auto tensor_core = [&]<int kHeadDim>() {
-        using Tiles = AttentionBackwardTiles<T, kHeadDim>;
-        const auto fits = [&](int stages) {
-            return static_cast<int64_t>(Tiles::shared_bytes(stages)) <= device.shared_bytes_per_block;
-        };
-        const int stages = fits(2) ? 2 : 1;
-        launch(device, "attention_backward_dq_tensor_core", attention_backward_dq_tensor_core<T, kHeadDim>,
-               attention_grid(max_sequence_length, kTileRows, shape.n_heads, cu_seqlens), kTileThreads,
-               Tiles::shared_bytes(stages), dqkv, dout, lse, delta, qkv, cu_seqlens.data(), shape, stages);
-        launch(device, "attention_backward_dkv_tensor_core", attention_backward_dkv_tensor_core<T, kHeadDim>,
-               attention_grid(max_sequence_length, kTileRows, shape.n_kv_heads, cu_seqlens), kTileThreads,
-               Tiles::shared_bytes(stages), dqkv, dout, lse, delta, qkv, cu_seqlens.data(), shape, stages);
+        attention_backward_tensor_core<kHeadDim>(device, dqkv, dout, lse, delta, qkv, cu_seqlens, max_sequence_length,
+                                                 shape);
     };
     if (on_tensor_cores<T>(shape.head_dim, aligned, tensor_core)) return;
     launch(device, "attention_backward_dq_generic", attention_backward_dq_generic<T>,

@@ -2,6 +2,7 @@
 // query and a key are in the band j in (i - window, i].
 #pragma once
 
+#include <climits>
 #include <cstdint>
 
 #include "llmc/cuda/device.cuh"
@@ -45,9 +46,15 @@ struct AttentionBand {
     int length;  // of the sequence
 
     __device__ bool visible(int query, int key) const { return key <= query && (window == 0 || key > query - window); }
+    // A pair is visible if 0 <= query - key < diagonals().
+    __device__ int diagonals() const { return window == 0 ? INT_MAX / 2 : window; }
     // Whether every query of a tile sees every key of another: no score needs a mask.
     __device__ bool covers(int first_query, int queries, int first_key, int keys) const {
         return first_key + keys - 1 <= first_query && visible(first_query + queries - 1, first_key);
+    }
+    // Whether some query of a tile sees some key of another.
+    __device__ bool sees(int first_query, int queries, int first_key, int keys) const {
+        return first_key < first_query + queries && (window == 0 || first_key + keys - 1 > first_query - window);
     }
     // The keys that some query of a tile sees are first_key .. end_key - 1; the queries that see some key of a tile are
     // first .. end_query - 1, since a query sees itself.

@@ -1,17 +1,23 @@
 // The attention kernels for 16-bit T and head_dim 64, 80, 96, 128: FlashAttention-2 on the warp-wide mma of sm_75 and
 // up.
 //
-// A block of four warps owns a tile of 64 rows (queries; keys in the kernel of dk and dv) of one head and walks along
-// the other side of the band in tiles. Warp w owns rows 16w .. 16w + 15 of everything the block computes, so that
-// scores, probabilities and sums never leave its registers, and two kinds of product are all there is:
+// A block owns a tile of rows (queries; keys in the kernel of dk and dv) of one head and walks along the other side of
+// the band in tiles. A warp owns 32 of the rows in everything the block computes, so that scores, probabilities and
+// sums never leave its registers, and two kinds of product are all there is:
 //
-//   multiply_nt   C[16, n] += A[16, head_dim] B[n, head_dim]^T    both from shared memory: Q K^T, dO V^T, and
-//   transposed multiply_nn   C[16, head_dim] += P[16, n] B[n, head_dim]      P from registers:        P V, dS K, P^T
+//   multiply_nt   C[32, n] += A[32, head_dim] B[n, head_dim]^T    both from shared memory: Q K^T, dO V^T, and
+//   transposed multiply_nn   C[32, head_dim] += P[32, n] B[n, head_dim]      P from registers:        P V, dS K, P^T
 //   dO, dS^T Q
 //
+// 32 rows are two of the mma: what ldmatrix brings of B serves both. With 16, shared memory could not keep up with the
+// tensor cores of sm_80 and sm_90.
+//
 // Tiles arrive by cp.async while the tile before is worked on. A row past the end of its sequence is loaded as zeros,
-// with lse and delta zero, and adds nothing to any sum of a row that exists.
+// with lse and delta zero, and adds nothing to any sum of a row that exists. A warp passes over the tiles that none of
+// its rows sees, and masks only where some of its pairs are outside the band.
 #pragma once
+
+#include <cfloat>
 
 #include "llmc/cuda/attention_band.cuh"
 #include "llmc/cuda/launch.cuh"
@@ -20,8 +26,7 @@
 
 namespace cuda {
 
-constexpr int kTileThreads = 128;
-constexpr int kTileRows = 64;
+constexpr int kWarpRows = 32;
 
 constexpr float kLog2e = 1.4426950408889634f;
 
@@ -39,32 +44,34 @@ __device__ inline float exp2_approximate(float x) {
 // Rows of one head in shared memory.
 template <class T, int kHeadDim>
 struct HeadTile : SharedTile<T, kHeadDim> {
-    using SharedTile<T, kHeadDim>::chunk, SharedTile<T, kHeadDim>::kChunks;
+    using Base = SharedTile<T, kHeadDim>;
+    using Base::chunk, Base::kChunks, Base::kOfChunk;
 
-    // Starts to load rows begin .. begin + kRows - 1 of a head.
-    template <int kRows>
-    __device__ void load(const Matrix<const T>& head, int begin) const {
-        static_assert(kRows * kChunks % kTileThreads == 0);
-        // Not unrolled whole, which would keep the address of every copy in registers for the next tile.
-#pragma unroll 2
-        for (int n = 0; n < kRows * kChunks / kTileThreads; n++) {
-            const int i = n * kTileThreads + threadIdx.x;
-            const int row = i / kChunks, index = i % kChunks;
-            cp_async_16(chunk(row, index), head.row(begin + row) + index * 8, begin + row < head.rows);
+    // Starts to load rows begin .. begin + rows - 1 of a head. The swizzle moves a chunk within a group of kGroup, and
+    // so the chunks a thread loads of a row, one of each group, are equally far apart in both memories.
+    __device__ void load(const Matrix<const T>& head, int begin, int rows) const {
+        constexpr int kGroup = 1 << Base::kSwizzleBits;
+        const int index = threadIdx.x % kGroup;
+        for (int row = threadIdx.x / kGroup; row < rows; row += blockDim.x / kGroup) {
+            T* const to = chunk(row, index);
+            const T* const from = head.row(begin + row) + index * kOfChunk;
+            const bool present = begin + row < head.rows;
+#pragma unroll
+            for (int k = 0; k < kChunks * kOfChunk; k += kGroup * kOfChunk) cp_async_16(to + k, from + k, present);
         }
     }
 };
 
-// An mma accumulator, [16 rows of the warp, 8 kTiles columns]: a lane has columns 8 t + 2 (lane % 4) + {0, 1} of rows
-// lane / 4 (elements 0, 1 of tile t) and lane / 4 + 8 (2, 3).
+// Mma accumulators, [32 rows of the warp, 8 kTiles columns]: a lane has columns 8 t + lane_column() + {0, 1} of rows
+// lane_row() + 8 r, r = 0 .. 3.
 template <int kTiles>
 struct Accumulator {
-    float value[kTiles][4] = {};
+    float value[2][kTiles][4] = {};
+
+    __device__ float& operator()(int r, int t, int i) { return value[r / 2][t][r % 2 * 2 + i]; }
+    __device__ float operator()(int r, int t, int i) const { return value[r / 2][t][r % 2 * 2 + i]; }
 };
 
-__device__ inline int warp_row() {
-    return threadIdx.x / 32 * 16;
-}
 __device__ inline int lane_row() {
     return threadIdx.x % 32 / 4;
 }
@@ -72,19 +79,42 @@ __device__ inline int lane_column() {
     return threadIdx.x % 4 * 2;
 }
 
-// c += (the warp's rows of a) b^T
+// Scores stay where 0 <= column - row - first < diagonals, and become -inf elsewhere. The row is the warp's.
+template <int kTiles>
+__device__ inline void mask(Accumulator<kTiles>& scores, int first, int diagonals) {
+    const int of_lane = lane_column() - lane_row() - first;
+#pragma unroll
+    for (int r = 0; r < 4; r++) {
+#pragma unroll
+        for (int t = 0; t < kTiles; t++) {
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                // Below zero is beyond `diagonals`, too.
+                if (static_cast<unsigned>(of_lane + 8 * (t - r) + i) >= static_cast<unsigned>(diagonals))
+                    scores(r, t, i) = -INFINITY;
+            }
+        }
+    }
+}
+
+// c += (rows a_row .. a_row + 31 of a) b^T
 template <int kTiles, class T, int kHeadDim>
-__device__ inline void multiply_nt(Accumulator<kTiles>& c, HeadTile<T, kHeadDim> a, HeadTile<T, kHeadDim> b) {
+__device__ inline void multiply_nt(Accumulator<kTiles>& c, HeadTile<T, kHeadDim> a, int a_row,
+                                   HeadTile<T, kHeadDim> b) {
     const int lane = threadIdx.x % 32;
 #pragma unroll
     for (int k = 0; k < kHeadDim / 16; k++) {
-        uint32_t a_registers[4], b_registers[4];
-        ldmatrix_x4(a_registers, a.chunk(warp_row() + lane % 16, 2 * k + lane / 16));
+        uint32_t a_registers[2][4], b_registers[4];
+#pragma unroll
+        for (int m = 0; m < 2; m++) ldmatrix_x4(a_registers[m], a.chunk(a_row + 16 * m + lane % 16, 2 * k, lane / 16));
 #pragma unroll
         for (int t = 0; t < kTiles; t += 2) {
-            ldmatrix_x4(b_registers, b.chunk(8 * t + lane / 16 * 8 + lane % 8, 2 * k + lane / 8 % 2));
-            mma_m16n8k16<T>(c.value[t], a_registers, b_registers[0], b_registers[1]);
-            mma_m16n8k16<T>(c.value[t + 1], a_registers, b_registers[2], b_registers[3]);
+            ldmatrix_x4(b_registers, b.chunk(8 * t + lane / 16 * 8 + lane % 8, 2 * k, lane / 8 % 2));
+#pragma unroll
+            for (int m = 0; m < 2; m++) {
+                mma_m16n8k16<T>(c.value[m][t], a_registers[m], b_registers[0], b_registers[1]);
+                mma_m16n8k16<T>(c.value[m][t + 1], a_registers[m], b_registers[2], b_registers[3]);
+            }
         }
     }
 }
@@ -96,32 +126,38 @@ __device__ inline void multiply_nn(Accumulator<kHeadDim / 8>& c, const Accumulat
     const int lane = threadIdx.x % 32;
 #pragma unroll
     for (int k = 0; k < kTiles; k += 2) {
-        const uint32_t a_registers[4] = {pack<T>(p.value[k][0], p.value[k][1]), pack<T>(p.value[k][2], p.value[k][3]),
-                                         pack<T>(p.value[k + 1][0], p.value[k + 1][1]),
-                                         pack<T>(p.value[k + 1][2], p.value[k + 1][3])};
+        uint32_t a_registers[2][4], b_registers[4];
+#pragma unroll
+        for (int m = 0; m < 2; m++) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const float* const pair = p.value[m][k + i / 2] + i % 2 * 2;
+                a_registers[m][i] = pack<T>(pair[0], pair[1]);
+            }
+        }
 #pragma unroll
         for (int t = 0; t < kHeadDim / 8; t += 2) {
-            uint32_t b_registers[4];
-            ldmatrix_x4_trans(b_registers, b.chunk(8 * k + lane % 16, t + lane / 16));
-            mma_m16n8k16<T>(c.value[t], a_registers, b_registers[0], b_registers[1]);
-            mma_m16n8k16<T>(c.value[t + 1], a_registers, b_registers[2], b_registers[3]);
+            ldmatrix_x4_trans(b_registers, b.chunk(8 * k + lane % 16, t, lane / 16));
+#pragma unroll
+            for (int m = 0; m < 2; m++) {
+                mma_m16n8k16<T>(c.value[m][t], a_registers[m], b_registers[0], b_registers[1]);
+                mma_m16n8k16<T>(c.value[m][t + 1], a_registers[m], b_registers[2], b_registers[3]);
+            }
         }
     }
 }
 
-// The block's rows of a head, from first_row on: = factor[0 or 1, for the lane's row or that + 8] c.
+// The warp's rows of a head, from first_row on: = factor[r, for the lane's row of that number] c.
 template <class T, int kTiles>
 __device__ inline void store_rows(const Matrix<T>& head, int first_row, const Accumulator<kTiles>& c,
-                                  const float (&factor)[2]) {
+                                  const float (&factor)[4]) {
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
-        const int row = first_row + warp_row() + lane_row() + 8 * half;
+    for (int r = 0; r < 4; r++) {
+        const int row = first_row + lane_row() + 8 * r;
         if (row >= head.rows) continue;
+        uint32_t* const to = reinterpret_cast<uint32_t*>(head.row(row) + lane_column());
 #pragma unroll
-        for (int t = 0; t < kTiles; t++) {
-            *reinterpret_cast<uint32_t*>(head.row(row) + 8 * t + lane_column()) =
-                pack<T>(factor[half] * c.value[t][2 * half], factor[half] * c.value[t][2 * half + 1]);
-        }
+        for (int t = 0; t < kTiles; t++) to[4 * t] = pack<T>(factor[r] * c(r, t, 0), factor[r] * c(r, t, 1));
     }
 }
 
@@ -135,285 +171,337 @@ __device__ inline float quad_max(float x) {
     return fmaxf(x, __shfl_xor_sync(kFullMask, x, 2));
 }
 
-// Forward. The block owns out and lse of 64 queries of a head. Shared memory: their q, a tile of k, a tile of v. The
-// next k arrives during softmax and P V, the next v during Q K^T.
+// Forward. The block owns out and lse of 128 queries of a head. Shared memory: their q, a tile of k, a tile of v. The
+// next k arrives during P V, the next v during Q K^T and softmax.
+constexpr int kForwardThreads = 128;
+
 template <class T, int kHeadDim>
 struct AttentionForwardTiles {
     static constexpr int kKeys = 64;
-    static constexpr size_t kSharedBytes = (kTileRows + 2 * kKeys) * kHeadDim * sizeof(T);
+    static constexpr size_t kSharedBytes = (kForwardThreads + 2 * kKeys) * kHeadDim * sizeof(T);
 };
 
+// (2: two blocks a multiprocessor, which is what 255 registers a thread allow.)
 template <class T, int kHeadDim>
-__global__ void __launch_bounds__(kTileThreads)
+__global__ void __launch_bounds__(kForwardThreads, 2)
     attention_forward_tensor_core(Matrix<T> out, Matrix<float> lse, Matrix<const T> qkv, const int32_t* cu_seqlens,
                                   AttentionShape shape) {
-    constexpr int kKeys = AttentionForwardTiles<T, kHeadDim>::kKeys;
+    constexpr int kKeys = AttentionForwardTiles<T, kHeadDim>::kKeys, kQueries = kForwardThreads;
     const PackedSequence sequence(cu_seqlens, blockIdx.z);
     // Late queries see the most keys and come first.
-    const int first_query = (gridDim.x - 1 - blockIdx.x) * kTileRows;
+    const int first_query = (gridDim.x - 1 - blockIdx.x) * kQueries;
     if (first_query >= sequence.length) return;
     const AttentionBand band{shape.window, sequence.length};
-    const int head = blockIdx.y;
+    const int head = blockIdx.y, warp_row = threadIdx.x / 32 * kWarpRows, warp_query = first_query + warp_row;
     const AttentionHead<const T> in(qkv, sequence, shape, head);
 
     const HeadTile<T, kHeadDim> q_tile{shared_memory<T>()};
-    const HeadTile<T, kHeadDim> k_tile{q_tile.after(kTileRows)};
+    const HeadTile<T, kHeadDim> k_tile{q_tile.after(kQueries)};
     const HeadTile<T, kHeadDim> v_tile{k_tile.after(kKeys)};
 
-    // exp(scale s - scale max) = 2^(exponent_scale (s - max)). row_sums: of this lane's columns only, until the end.
+    // exp(scale s - scale max) = 2^(exponent_scale s - offset), where offset follows the largest exponent seen, and
+    // only where that has grown by more than kSlack: what is 2^8 too large in sums and row_sums is so in both, and
+    // sums need no rescaling in most steps. row_sums: of this lane's columns only, until the end. A row that has seen
+    // no key yet subtracts the least number there is: -inf - -inf would be NaN.
+    constexpr float kSlack = 8;
     const float exponent_scale = shape.scale * kLog2e;
     Accumulator<kHeadDim / 8> sum;
-    float largest[2] = {-INFINITY, -INFINITY}, row_sums[2] = {};
+    float offset[4] = {-FLT_MAX, -FLT_MAX, -FLT_MAX, -FLT_MAX}, row_sums[4] = {};
 
-    const int end = band.end_key(first_query, kTileRows);
+    const int end = band.end_key(first_query, kQueries);
     int first_key = band.first_key(first_query) / kKeys * kKeys;
-    q_tile.template load<kTileRows>(in.q, first_query);
-    k_tile.template load<kKeys>(in.k, first_key);
+    q_tile.load(in.q, first_query, kQueries);
+    k_tile.load(in.k, first_key, kKeys);
     cp_async_commit();
     for (; first_key < end; first_key += kKeys) {
-        v_tile.template load<kKeys>(in.v, first_key);
+        cp_async_wait<0>();
+        __syncthreads();  // q and k are there; the v before is read
+        v_tile.load(in.v, first_key, kKeys);
         cp_async_commit();
-        cp_async_wait<1>();
-        __syncthreads();  // q and k are there
 
+        const bool seen = band.sees(warp_query, kWarpRows, first_key, kKeys);
         Accumulator<kKeys / 8> p;
-        multiply_nt(p, q_tile, k_tile);
-        __syncthreads();  // k is read
-        if (first_key + kKeys < end) k_tile.template load<kKeys>(in.k, first_key + kKeys);
-        cp_async_commit();
-
-        const bool masked = !band.covers(first_query, kTileRows, first_key, kKeys);
+        if (seen) {
+            multiply_nt(p, q_tile, warp_row, k_tile);
+            if (!band.covers(warp_query, kWarpRows, first_key, kKeys))
+                mask(p, warp_query - first_key + 1 - band.diagonals(), band.diagonals());
+            float largest[4];
+            bool grown = false;
 #pragma unroll
-        for (int half = 0; half < 2; half++) {
-            const int query = first_query + warp_row() + lane_row() + 8 * half;
-            float new_largest = largest[half];
+            for (int r = 0; r < 4; r++) {
+                largest[r] = -INFINITY;
 #pragma unroll
-            for (int t = 0; t < kKeys / 8; t++) {
-#pragma unroll
-                for (int i = 0; i < 2; i++) {
-                    float& score = p.value[t][2 * half + i];
-                    if (masked && !band.visible(query, first_key + 8 * t + lane_column() + i)) score = -INFINITY;
-                    new_largest = fmaxf(new_largest, score);
-                }
+                for (int t = 0; t < kKeys / 8; t++) largest[r] = fmaxf(largest[r], fmaxf(p(r, t, 0), p(r, t, 1)));
+                largest[r] = exponent_scale * quad_max(largest[r]);
+                grown |= largest[r] > offset[r] + kSlack;
             }
-            new_largest = quad_max(new_largest);
-            // A row that has seen no key yet subtracts nothing: -inf - -inf would be NaN.
-            const float offset = new_largest == -INFINITY ? 0.0f : exponent_scale * new_largest;
-            const float correction = exp2_approximate(exponent_scale * largest[half] - offset);
-            largest[half] = new_largest;
-            row_sums[half] *= correction;
+            if (__any_sync(kFullMask, grown)) {
 #pragma unroll
-            for (int t = 0; t < kKeys / 8; t++) {
+                for (int r = 0; r < 4; r++) {
+                    const float new_offset = fmaxf(offset[r], largest[r]);
+                    const float correction = exp2_approximate(offset[r] - new_offset);
+                    offset[r] = new_offset;
+                    row_sums[r] *= correction;
 #pragma unroll
-                for (int i = 0; i < 2; i++) {
-                    float& score = p.value[t][2 * half + i];
-                    score = exp2_approximate(exponent_scale * score - offset);
-                    row_sums[half] += score;
+                    for (int t = 0; t < kHeadDim / 8; t++) {
+                        sum(r, t, 0) *= correction;
+                        sum(r, t, 1) *= correction;
+                    }
                 }
             }
 #pragma unroll
-            for (int t = 0; t < kHeadDim / 8; t++) {
-                sum.value[t][2 * half] *= correction;
-                sum.value[t][2 * half + 1] *= correction;
+            for (int r = 0; r < 4; r++) {
+#pragma unroll
+                for (int t = 0; t < kKeys / 8; t++) {
+#pragma unroll
+                    for (int i = 0; i < 2; i++) {
+                        p(r, t, i) = exp2_approximate(exponent_scale * p(r, t, i) - offset[r]);
+                        row_sums[r] += p(r, t, i);
+                    }
+                }
             }
         }
 
-        cp_async_wait<1>();
-        __syncthreads();  // v is there
-        multiply_nn(sum, p, v_tile);
-        __syncthreads();  // v is read
+        cp_async_wait<0>();
+        __syncthreads();  // v is there; k is read
+        if (first_key + kKeys < end) k_tile.load(in.k, first_key + kKeys, kKeys);
+        cp_async_commit();
+        if (seen) multiply_nn(sum, p, v_tile);
     }
 
-    float inverse[2];
+    float inverse[4];
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
-        const float total = quad_sum(row_sums[half]);
-        inverse[half] = 1.0f / total;
-        const int query = first_query + warp_row() + lane_row() + 8 * half;
+    for (int r = 0; r < 4; r++) {
+        const float total = quad_sum(row_sums[r]);
+        inverse[r] = 1.0f / total;
+        const int query = warp_query + lane_row() + 8 * r;
         if (query < sequence.length && lane_column() == 0)
-            lse(sequence.begin + query, head) = shape.scale * largest[half] + logf(total);
+            lse(sequence.begin + query, head) = offset[r] / kLog2e + logf(total);
     }
-    store_rows(sequence.head_of(out, shape, head), first_query, sum, inverse);
+    store_rows(sequence.head_of(out, shape, head), warp_query, sum, inverse);
 }
 
-// Backward: a block owns a pair of tiles (q and dout of 64 queries, or k and v of 64 keys) and walks along pairs of
-// tiles of the other side. `stages` of those are in shared memory: 2, of which one is on its way, or 1 where 2 do not
-// fit (head_dim 128 in the 64 KiB of sm_75, which has no copies in the background anyway).
-template <class T, int kHeadDim>
-struct AttentionBackwardTiles {
-    static constexpr int kMoving = kHeadDim <= 80 ? 64 : 32;  // rows of a moving tile
-    static constexpr int kOwnedElements = 2 * kTileRows * kHeadDim;
-    static constexpr int kMovingElements = 2 * kMoving * kHeadDim;
+// Backward: a block owns a pair of tiles (q and dout of some queries, or k and v of some keys) and walks along pairs of
+// tiles of the other side, of kMoving rows. `stages` of those are in shared memory: 2, of which one is on its way, or 1
+// where 2 do not fit (head_dim 128 in the 64 KiB of sm_75, which has no copies in the background anyway).
+template <class T, int kHeadDim, int kMoving>
+struct MovingTiles {
+    static constexpr int kElements = 2 * kMoving * kHeadDim;
 
-    static constexpr size_t shared_bytes(int stages) {
-        return (kOwnedElements + stages * kMovingElements) * sizeof(T) + stages * 2 * kMoving * sizeof(float);
+    T* memory;
+    int stages;
+
+    __device__ int slot(int step) const { return step & (stages - 1); }
+    // The first, or second, tile of a pair.
+    __device__ HeadTile<T, kHeadDim> operator()(int step, int which) const {
+        return {memory + slot(step) * kElements + which * kMoving * kHeadDim};
+    }
+
+    // Waits for a step's tiles and, with two stages, starts the next's. start_load(step) starts to load a step's pair.
+    template <class StartLoad>
+    __device__ void arrive(int step, int steps, const StartLoad& start_load) const {
+        if (stages == 1) {
+            __syncthreads();  // the tiles before are read
+            start_load(step);
+        }
+        cp_async_wait<0>();
+        __syncthreads();  // this step's tiles are there; those of the step before are read
+        if (stages == 2 && step + 1 < steps) start_load(step + 1);
     }
 };
 
-// dq[i] = scale sum_j dS[i,j] k[j], with the block's queries as rows.
+// dq[i] = scale sum_j dS[i,j] k[j], with the block's queries as rows, as many as it has threads.
 template <class T, int kHeadDim>
-__global__ void __launch_bounds__(kTileThreads)
+struct AttentionDqTiles {
+    static constexpr int kKeys = 32;
+
+    static constexpr int64_t shared_bytes(int threads, int stages) {
+        return 2 * (threads + stages * kKeys) * kHeadDim * static_cast<int64_t>(sizeof(T));
+    }
+};
+
+template <class T, int kHeadDim>
+__global__ void __launch_bounds__(128, 2)
     attention_backward_dq_tensor_core(Matrix<T> dqkv, Matrix<const T> dout, Matrix<const float> lse,
                                       Matrix<const float> delta, Matrix<const T> qkv, const int32_t* cu_seqlens,
                                       AttentionShape shape, int stages) {
-    using Tiles = AttentionBackwardTiles<T, kHeadDim>;
-    constexpr int kKeys = Tiles::kMoving;
+    constexpr int kKeys = AttentionDqTiles<T, kHeadDim>::kKeys;
+    const int queries = blockDim.x;
     const PackedSequence sequence(cu_seqlens, blockIdx.z);
-    const int first_query = (gridDim.x - 1 - blockIdx.x) * kTileRows;
+    const int first_query = (gridDim.x - 1 - blockIdx.x) * queries;
     if (first_query >= sequence.length) return;
     const AttentionBand band{shape.window, sequence.length};
-    const int head = blockIdx.y;
+    const int head = blockIdx.y, warp_row = threadIdx.x / 32 * kWarpRows, warp_query = first_query + warp_row;
     const AttentionHead<const T> in(qkv, sequence, shape, head);
 
     const HeadTile<T, kHeadDim> q_tile{shared_memory<T>()};
-    const HeadTile<T, kHeadDim> dout_tile{q_tile.after(kTileRows)};
-    T* const moving = dout_tile.after(kTileRows);
+    const HeadTile<T, kHeadDim> dout_tile{q_tile.after(queries)};
+    const MovingTiles<T, kHeadDim, kKeys> tiles{dout_tile.after(queries), stages};
 
     const int first_moving = band.first_key(first_query) / kKeys * kKeys;
-    const int steps = (band.end_key(first_query, kTileRows) - first_moving + kKeys - 1) / kKeys;
+    const int steps = (band.end_key(first_query, queries) - first_moving + kKeys - 1) / kKeys;
     const auto start_load = [&](int step) {
-        if (step < steps) {
-            const HeadTile<T, kHeadDim> k_tile{moving + step % stages * Tiles::kMovingElements};
-            const HeadTile<T, kHeadDim> v_tile{k_tile.after(kKeys)};
-            k_tile.template load<kKeys>(in.k, first_moving + step * kKeys);
-            v_tile.template load<kKeys>(in.v, first_moving + step * kKeys);
-        }
+        tiles(step, 0).load(in.k, first_moving + step * kKeys, kKeys);
+        tiles(step, 1).load(in.v, first_moving + step * kKeys, kKeys);
         cp_async_commit();
     };
 
-    q_tile.template load<kTileRows>(in.q, first_query);
-    dout_tile.template load<kTileRows>(sequence.head_of(dout, shape, head), first_query);
+    q_tile.load(in.q, first_query, queries);
+    dout_tile.load(sequence.head_of(dout, shape, head), first_query, queries);
     if (stages == 2) start_load(0);
 
-    float row_lse[2], row_delta[2];  // lse in powers of two
+    float row_lse[4], row_delta[4];  // lse in powers of two
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
-        const int query = first_query + warp_row() + lane_row() + 8 * half;
+    for (int r = 0; r < 4; r++) {
+        const int query = warp_query + lane_row() + 8 * r;
         const bool present = query < sequence.length;
-        row_lse[half] = present ? kLog2e * lse(sequence.begin + query, head) : 0.0f;
-        row_delta[half] = present ? delta(sequence.begin + query, head) : 0.0f;
+        row_lse[r] = present ? kLog2e * lse(sequence.begin + query, head) : 0.0f;
+        row_delta[r] = present ? delta(sequence.begin + query, head) : 0.0f;
     }
 
     const float exponent_scale = shape.scale * kLog2e;
     Accumulator<kHeadDim / 8> dq;
     for (int step = 0; step < steps; step++) {
-        start_load(step + stages - 1);
-        if (stages == 2)
-            cp_async_wait<1>();
-        else
-            cp_async_wait<0>();
-        __syncthreads();  // this step's tiles are there
-
-        const HeadTile<T, kHeadDim> k_tile{moving + step % stages * Tiles::kMovingElements};
-        const HeadTile<T, kHeadDim> v_tile{k_tile.after(kKeys)};
+        tiles.arrive(step, steps, start_load);
         const int first_key = first_moving + step * kKeys;
-        const bool masked = !band.covers(first_query, kTileRows, first_key, kKeys);
-        Accumulator<kKeys / 8> scores, ds;  // ds: dP at first
-        multiply_nt(scores, q_tile, k_tile);
-        multiply_nt(ds, dout_tile, v_tile);
+        if (!band.sees(warp_query, kWarpRows, first_key, kKeys)) continue;
+        Accumulator<kKeys / 8> p, ds;  // the scores and dP at first
+        multiply_nt(p, q_tile, warp_row, tiles(step, 0));
+        multiply_nt(ds, dout_tile, warp_row, tiles(step, 1));
+        if (!band.covers(warp_query, kWarpRows, first_key, kKeys))
+            mask(p, warp_query - first_key + 1 - band.diagonals(), band.diagonals());
 #pragma unroll
-        for (int t = 0; t < kKeys / 8; t++) {
+        for (int r = 0; r < 4; r++) {
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                const int half = i / 2;
-                const int query = first_query + warp_row() + lane_row() + 8 * half;
-                const int key = first_key + 8 * t + lane_column() + i % 2;
-                float p = exp2_approximate(exponent_scale * scores.value[t][i] - row_lse[half]);
-                if (masked && !band.visible(query, key)) p = 0.0f;
-                ds.value[t][i] = p * (ds.value[t][i] - row_delta[half]);
+            for (int t = 0; t < kKeys / 8; t++) {
+#pragma unroll
+                for (int i = 0; i < 2; i++)
+                    ds(r, t, i) =
+                        exp2_approximate(exponent_scale * p(r, t, i) - row_lse[r]) * (ds(r, t, i) - row_delta[r]);
             }
         }
-        multiply_nn(dq, ds, k_tile);
-        __syncthreads();  // the tiles are read
+        multiply_nn(dq, ds, tiles(step, 0));
     }
-    store_rows(AttentionHead<T>(dqkv, sequence, shape, head).q, first_query, dq, {shape.scale, shape.scale});
+    store_rows(AttentionHead<T>(dqkv, sequence, shape, head).q, warp_query, dq,
+               {shape.scale, shape.scale, shape.scale, shape.scale});
 }
 
 // dk[j] = scale sum_i dS[i,j] q[i] and dv[j] = sum_i P[i,j] dout[i] over the queries of all heads of the group. The
-// block's keys are the rows, so that what a warp computes is S^T, P^T, dP^T, dS^T. lse and delta belong to the columns
-// and come along with q and dout.
-template <class T, int kHeadDim>
-__global__ void __launch_bounds__(kTileThreads)
+// block's keys are the rows, so that what a warp computes is transposed. Registers hold the sums of one of the two, so
+// that a pair of warps shares 32 keys: one of the first half of the block has S^T, P^T and dv, its partner in the
+// second half dP^T, dS^T and dk. P^T goes from the one to the other through shared memory. lse, which the one needs,
+// and delta, which the other does, belong to the columns and come along with q and dout.
+template <class T, int kHeadDim, int kQueries>
+struct AttentionDkvTiles {
+    static constexpr int64_t shared_bytes(int threads, int stages) {
+        const int keys = threads / 2;
+        return 2 * (keys + stages * kQueries) * kHeadDim * static_cast<int64_t>(sizeof(T)) +
+               (keys + 2 * stages) * kQueries * static_cast<int64_t>(sizeof(float));
+    }
+};
+
+template <class T, int kHeadDim, int kQueries>
+__global__ void __launch_bounds__(256, 1)
     attention_backward_dkv_tensor_core(Matrix<T> dqkv, Matrix<const T> dout, Matrix<const float> lse,
                                        Matrix<const float> delta, Matrix<const T> qkv, const int32_t* cu_seqlens,
                                        AttentionShape shape, int stages) {
-    using Tiles = AttentionBackwardTiles<T, kHeadDim>;
-    constexpr int kQueries = Tiles::kMoving;
+    const int keys = blockDim.x / 2;
     const PackedSequence sequence(cu_seqlens, blockIdx.z);
-    const int first_key = blockIdx.x * kTileRows;
+    const int first_key = blockIdx.x * keys;
     if (first_key >= sequence.length) return;
     const AttentionBand band{shape.window, sequence.length};
     const int kv_head = blockIdx.y, group = shape.group();
     const AttentionHead<const T> first_head(qkv, sequence, shape, kv_head * group);
+    const int which = static_cast<int>(threadIdx.x) >= keys;  // 0: P and dv, 1: dS and dk
+    const int pair_thread = threadIdx.x - which * keys;
+    const int warp_row = pair_thread / 32 * kWarpRows, warp_key = first_key + warp_row;
 
     const HeadTile<T, kHeadDim> k_tile{shared_memory<T>()};
-    const HeadTile<T, kHeadDim> v_tile{k_tile.after(kTileRows)};
-    T* const moving = v_tile.after(kTileRows);
-    float* const moving_statistics = reinterpret_cast<float*>(moving + stages * Tiles::kMovingElements);
+    const HeadTile<T, kHeadDim> v_tile{k_tile.after(keys)};
+    const HeadTile<T, kHeadDim> owned{k_tile.after(which * keys)};
+    const MovingTiles<T, kHeadDim, kQueries> tiles{v_tile.after(keys), stages};
+    float* const moving_statistics = reinterpret_cast<float*>(tiles.memory + stages * tiles.kElements);
+    // Four of a lane's elements at a time.
+    float4* const p_of_pair = reinterpret_cast<float4*>(moving_statistics + stages * 2 * kQueries) + pair_thread;
 
     // A step is a tile of queries of one head; first_key is a multiple of kQueries.
-    const int steps_per_head = (band.end_query(first_key, kTileRows) - first_key + kQueries - 1) / kQueries;
-    const int steps = group * steps_per_head;
+    const int end_query = band.end_query(first_key, keys);
+    const int steps = group * ((end_query - first_key + kQueries - 1) / kQueries);
+    int head_to_load = kv_head * group, query_to_load = first_key;
     const auto start_load = [&](int step) {
-        if (step < steps) {
-            const int head = kv_head * group + step / steps_per_head;
-            const int first_query = first_key + step % steps_per_head * kQueries;
-            const HeadTile<T, kHeadDim> q_tile{moving + step % stages * Tiles::kMovingElements};
-            const HeadTile<T, kHeadDim> dout_tile{q_tile.after(kQueries)};
-            q_tile.template load<kQueries>(sequence.head_of(qkv, shape, head), first_query);
-            dout_tile.template load<kQueries>(sequence.head_of(dout, shape, head), first_query);
-            if (threadIdx.x < kQueries) {
-                float* const statistics = moving_statistics + step % stages * 2 * kQueries + threadIdx.x;
-                const int query = first_query + threadIdx.x;
-                const int64_t row = sequence.begin + query;
-                cp_async_4(statistics, lse.row(row) + head, query < sequence.length);
-                cp_async_4(statistics + kQueries, delta.row(row) + head, query < sequence.length);
-            }
+        tiles(step, 0).load(sequence.head_of(qkv, shape, head_to_load), query_to_load, kQueries);
+        tiles(step, 1).load(sequence.head_of(dout, shape, head_to_load), query_to_load, kQueries);
+        if (pair_thread < kQueries) {
+            const int query = query_to_load + pair_thread;
+            const int64_t row = sequence.begin + query;
+            cp_async_4(moving_statistics + (tiles.slot(step) * 2 + which) * kQueries + pair_thread,
+                       (which == 0 ? lse.row(row) : delta.row(row)) + head_to_load, query < sequence.length);
         }
         cp_async_commit();
+        query_to_load += kQueries;
+        if (query_to_load >= end_query) {
+            query_to_load = first_key;
+            head_to_load++;
+        }
     };
 
-    k_tile.template load<kTileRows>(first_head.k, first_key);
-    v_tile.template load<kTileRows>(first_head.v, first_key);
+    k_tile.load(first_head.k, first_key, keys);
+    v_tile.load(first_head.v, first_key, keys);
     if (stages == 2) start_load(0);
 
     const float exponent_scale = shape.scale * kLog2e;
-    Accumulator<kHeadDim / 8> dk, dv;
-    for (int step = 0; step < steps; step++) {
-        start_load(step + stages - 1);
-        if (stages == 2)
-            cp_async_wait<1>();
-        else
-            cp_async_wait<0>();
-        __syncthreads();  // this step's tiles are there
-
-        const HeadTile<T, kHeadDim> q_tile{moving + step % stages * Tiles::kMovingElements};
-        const HeadTile<T, kHeadDim> dout_tile{q_tile.after(kQueries)};
-        const float* const statistics = moving_statistics + step % stages * 2 * kQueries;
-        const int first_query = first_key + step % steps_per_head * kQueries;
-        const bool masked = !band.covers(first_query, kQueries, first_key, kTileRows);
-        Accumulator<kQueries / 8> p, ds;  // transposed; the scores and dP at first
-        multiply_nt(p, k_tile, q_tile);
-        multiply_nt(ds, v_tile, dout_tile);
+    Accumulator<kHeadDim / 8> gradient;  // dv or dk
+    for (int step = 0, first_query = first_key; step < steps; step++) {
+        tiles.arrive(step, steps, start_load);
+        const float* const statistics = moving_statistics + (tiles.slot(step) * 2 + which) * kQueries;
+        const bool seen = band.sees(first_query, kQueries, warp_key, kWarpRows);
+        Accumulator<kQueries / 8> p;  // S, then P; dP, then dS
+        if (seen) {
+            multiply_nt(p, owned, warp_row, tiles(step, which));
+            if (which == 0) {
+                if (!band.covers(first_query, kQueries, warp_key, kWarpRows))
+                    mask(p, warp_key - first_query, band.diagonals());
 #pragma unroll
-        for (int t = 0; t < kQueries / 8; t++) {
+                for (int t = 0; t < kQueries / 8; t++) {
+                    const float2 column = *reinterpret_cast<const float2*>(statistics + 8 * t + lane_column());
+                    const float offset[2] = {kLog2e * column.x, kLog2e * column.y};
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                const int key = first_key + warp_row() + lane_row() + i / 2 * 8;
-                const int column = 8 * t + lane_column() + i % 2;
-                float& p_element = p.value[t][i];
-                p_element = exp2_approximate(exponent_scale * p_element - kLog2e * statistics[column]);
-                if (masked && !band.visible(first_query + column, key)) p_element = 0.0f;
-                ds.value[t][i] = p_element * (ds.value[t][i] - statistics[kQueries + column]);
+                    for (int r = 0; r < 4; r++)
+#pragma unroll
+                        for (int i = 0; i < 2; i++)
+                            p(r, t, i) = exp2_approximate(exponent_scale * p(r, t, i) - offset[i]);
+#pragma unroll
+                    for (int m = 0; m < 2; m++)
+                        p_of_pair[(2 * t + m) * keys] =
+                            make_float4(p.value[m][t][0], p.value[m][t][1], p.value[m][t][2], p.value[m][t][3]);
+                }
             }
         }
-        multiply_nn(dv, p, dout_tile);
-        multiply_nn(dk, ds, q_tile);
-        __syncthreads();  // the tiles are read
+        __syncthreads();  // P is there
+        if (seen) {
+            if (which == 1) {
+#pragma unroll
+                for (int t = 0; t < kQueries / 8; t++) {
+                    const float2 column = *reinterpret_cast<const float2*>(statistics + 8 * t + lane_column());
+#pragma unroll
+                    for (int m = 0; m < 2; m++) {
+                        const float4 of_pair = p_of_pair[(2 * t + m) * keys];
+                        float(&ds)[4] = p.value[m][t];
+                        ds[0] = of_pair.x * (ds[0] - column.x);
+                        ds[1] = of_pair.y * (ds[1] - column.y);
+                        ds[2] = of_pair.z * (ds[2] - column.x);
+                        ds[3] = of_pair.w * (ds[3] - column.y);
+                    }
+                }
+            }
+            multiply_nn(gradient, p, tiles(step, 1 - which));
+        }
+        first_query += kQueries;
+        if (first_query >= end_query) first_query = first_key;
     }
-    const AttentionHead<T> grad(dqkv, sequence, shape, kv_head * group);
-    store_rows(grad.k, first_key, dk, {shape.scale, shape.scale});
-    store_rows(grad.v, first_key, dv, {1.0f, 1.0f});
+    const int column_of_head = shape.n_heads + kv_head + (which == 0 ? shape.n_kv_heads : 0);
+    const float factor = which == 0 ? 1.0f : shape.scale;
+    store_rows(sequence.head_of(dqkv, shape, column_of_head), warp_key, gradient, {factor, factor, factor, factor});
 }
 
 }  // namespace cuda

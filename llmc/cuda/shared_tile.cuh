@@ -25,6 +25,15 @@ struct SharedTile {
         return data + (row * kChunks + (index ^ swizzle)) * kOfChunk;
     }
 
+    // The same of index even + odd, where `even` is a constant and even and `odd` is 0 or 1: the part of the address
+    // that is no constant is shared by all `even` that agree in the bits the swizzle can change.
+    __device__ T* chunk(int row, int even, int odd) const {
+        constexpr int kSwizzled = (1 << kSwizzleBits) - 1;
+        const int swizzle = (row >> (3 - kSwizzleBits)) & kSwizzled;
+        return data + row * kChunks * kOfChunk + (odd ^ swizzle ^ (even & kSwizzled)) * kOfChunk +
+               (even & ~kSwizzled) * kOfChunk;
+    }
+
     // Where the next tile can lie.
     __device__ T* after(int rows) const { return data + rows * kColumns; }
 };
