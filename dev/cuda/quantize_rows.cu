@@ -51,7 +51,7 @@ __global__ void quantize_rows_kernel1(Matrix<int8_t> q, float* row_scale, Matrix
         row_scale[n] = cuda::scale_from_magnitude(largest);
     }
     for (int64_t i = 0; i < q.cols; i++)
-        q(n, i) = n < x.rows && i < x.cols ? cuda::quantize(to_float(x(n, i)), row_scale[n]) : 0;
+        q(n, i) = n < x.rows && i < x.cols ? cuda::Quantizer(row_scale[n])(to_float(x(n, i))) : 0;
 }
 
 template <class T>
@@ -65,7 +65,7 @@ __global__ void quantize_rows_kernel2(Matrix<int8_t> q, float* row_scale, Matrix
     const float scale = cuda::scale_from_magnitude(cuda::magnitude_bits(cuda::warp_max(largest)));
     if (n < x.rows && lane == 0) row_scale[n] = scale;
     for (int64_t i = lane; i < q.cols; i += kWarpSize)
-        q(n, i) = n < x.rows && i < x.cols ? cuda::quantize(to_float(x(n, i)), scale) : 0;
+        q(n, i) = n < x.rows && i < x.cols ? cuda::Quantizer(scale)(to_float(x(n, i))) : 0;
 }
 
 // The first of the two kernels: Xh to memory, over x, and the outlier channels beside it. A block a row.
@@ -104,7 +104,7 @@ __global__ void quantize_gradient_rows_kernel2(Matrix<int8_t> q, float* row_scal
     const float scale = cuda::scale_from_magnitude(cuda::magnitude_bits(cuda::warp_max(largest)));
     if (n < dy.rows && lane == 0) row_scale[n] = scale;
     for (int64_t i = lane; i < q.cols; i += kWarpSize)
-        q(n, i) = n < dy.rows && i < dy.cols ? cuda::quantize(to_float(dy(n, i)) * col_scale[i], scale) : 0;
+        q(n, i) = n < dy.rows && i < dy.cols ? cuda::Quantizer(scale)(to_float(dy(n, i)) * col_scale[i]) : 0;
 }
 
 constexpr int64_t kPadding = 16;

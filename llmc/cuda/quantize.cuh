@@ -43,18 +43,36 @@ __device__ inline float scale_from_magnitude(int bits) {
     return scale == 0.0f ? 1.0f : scale;
 }
 
-// Adding 1.5 2^23 rounds half to even and leaves the integer in the low byte; it runs at four times the rate of a
-// conversion. The quotient is within 127 by construction, the clamp is for the last ulp.
-__device__ inline int8_t quantize(float value, float scale) {
-    const float clamped = fmaxf(-127.0f, fminf(127.0f, value / scale));
-    return static_cast<int8_t>(__float_as_int(clamped + 12582912.0f));
-}
+// Divides by a row's scale, once for all of its elements: by the reciprocal, and then by what that leaves of the
+// dividend. A division of its own for each element is some ten instructions, a third of the time of quantize_rows.
+class Quantizer {
+  public:
+    __device__ explicit Quantizer(float scale) : scale_(scale), reciprocal_(1.0f / scale) {}
+
+    // Adding 1.5 2^23 rounds half to even and leaves the integer in the low byte; it runs at four times the rate of a
+    // conversion. The quotient is within 127 by construction, the clamp is for the last ulp.
+    __device__ int8_t operator()(float value) const {
+        const float clamped = fmaxf(-127.0f, fminf(127.0f, quotient(value)));
+        return static_cast<int8_t>(__float_as_int(clamped + 12582912.0f));
+    }
+
+  private:
+    __device__ float quotient(float value) const {
+        // Not of a scale whose reciprocal, or what is left, may leave the normal numbers; nor of infinity and NaN.
+        if (!(scale_ > 0x1p-96f && scale_ < 0x1p96f)) return value / scale_;
+        const float near = value * reciprocal_;
+        return fmaf(fmaf(-near, scale_, value), reciprocal_, near);
+    }
+
+    float scale_, reciprocal_;
+};
 
 // Row of q, `q_cols` long of which `cols` are v's.
-__device__ inline void store_quantized(int8_t* q, int c, int cols, int q_cols, const Eight<float>& v, float scale) {
+__device__ inline void store_quantized(int8_t* q, int c, int cols, int q_cols, const Eight<float>& v,
+                                       const Quantizer& quantize) {
     Eight<int8_t> integers;
 #pragma unroll
-    for (int k = 0; k < 8; k++) integers[k] = quantize(v[k], scale);
+    for (int k = 0; k < 8; k++) integers[k] = quantize(v[k]);
     if (c + 8 > cols) {
 #pragma unroll
         for (int k = 0; k < 8; k++) {
@@ -120,8 +138,9 @@ __device__ void held_row_quantize(int8_t* q, int q_cols, float* row_scale, T* ou
         largest = max(largest, largest_magnitude(widen(held_eight(held, c))));
     const float scale = scale_from_magnitude(block_magnitude(largest));
     if (threadIdx.x == 0) *row_scale = scale;
+    const Quantizer quantize(scale);
     for (int c = first_column(); c < q_cols; c += column_step())
-        store_quantized(q, c, cols, q_cols, c < cols ? widen(held_eight(held, c)) : Eight<float>{}, scale);
+        store_quantized(q, c, cols, q_cols, c < cols ? widen(held_eight(held, c)) : Eight<float>{}, quantize);
 }
 
 // A row of q that stands for no row of v.
@@ -166,10 +185,11 @@ __global__ void quantize_scaled_rows_kernel(Matrix<int8_t> q, float* row_scale, 
     }
     const float scale = scale_from_magnitude(block_magnitude(largest));
     if (threadIdx.x == 0) row_scale[n] = scale;
+    const Quantizer quantize(scale);
     for (int c = first_column(); c < q_cols; c += column_step()) {
         Eight<float> values{};
         if (c < cols) values = scaled(c < held_cols ? held_eight(held, c) : load_eight(v.row(n), c, cols), c);
-        store_quantized(q.row(n), c, cols, q_cols, values, scale);
+        store_quantized(q.row(n), c, cols, q_cols, values, quantize);
     }
 }
 

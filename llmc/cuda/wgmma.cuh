@@ -150,12 +150,19 @@ auto swizzled_element(uintptr_t base, int row, int index) {
 
 template <class T, class Sum>
 void wgmma(void* sums, uintptr_t a, uintptr_t b, int thread) {
+    constexpr int kDepth = kWgmmaBytes / sizeof(T);
     Sum* d = static_cast<Sum*>(sums);
     const int first_row = thread % kWarpgroupThreads / 32 * 16 + thread % 32 / 4, first_column = thread % 4 * 2;
-    for (int i = 0; i < kWgmmaSums; i++) {
-        const int row = first_row + i / 2 % 2 * 8, column = i / 4 * 8 + first_column + i % 2;
-        for (int k = 0; k < kWgmmaBytes / static_cast<int>(sizeof(T)); k++)
-            d[i] += swizzled_element<T>(a, row, k) * swizzled_element<T>(b, column, k);
+    Sum rows[2][kDepth], column[kDepth];
+    for (int k = 0; k < kDepth; k++) {
+        for (int half = 0; half < 2; half++) rows[half][k] = swizzled_element<T>(a, first_row + 8 * half, k);
+    }
+    for (int i = 0; i < kWgmmaSums; i += i % 2 == 0 ? 1 : 3) {  // the first of the two rows' sums of a column
+        for (int k = 0; k < kDepth; k++) column[k] = swizzled_element<T>(b, i / 4 * 8 + first_column + i % 2, k);
+        for (int k = 0; k < kDepth; k++) {
+            d[i] += rows[0][k] * column[k];
+            d[i + 2] += rows[1][k] * column[k];
+        }
     }
 }
 

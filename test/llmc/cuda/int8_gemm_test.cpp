@@ -12,6 +12,23 @@ using llmc_test::random_vector;
 
 namespace {
 
+// A GPU of compute capability 9.0, if there is the choice.
+class HopperIfEmulated {
+  public:
+#ifdef LLMC_EMULATED
+    HopperIfEmulated() {
+        emu::machine().major = 9;
+    }
+    ~HopperIfEmulated() {
+        emu::machine() = {};
+    }
+#else
+    HopperIfEmulated() = default;
+#endif
+    HopperIfEmulated(const HopperIfEmulated&) = delete;
+    HopperIfEmulated& operator=(const HopperIfEmulated&) = delete;
+};
+
 // An operand of the int8 GEMM as it is planned: more rows and longer ones. What may hold anything holds 99.
 class PaddedInt8 {
   public:
@@ -248,4 +265,58 @@ TEST_CASE("the int8 GEMM's tiles on the GPU fit the workspace and are no wider t
     CHECK(tiling.cols <= cuda::round_up(cols, 16));
     const int64_t down = (rows + tiling.rows - 1) / tiling.rows;
     CHECK((down == 1 || 2 * tiling.rows >= tiling.cols));  // rows are shared out evenly: up to half of a tile's height
+}
+
+// More tiles than blocks, so that one block makes several; sums of one slab and of many, with and without a second sum.
+TEMPLATE_TEST_CASE("Hopper's int8 GEMM is exact, and rounds what it adds to it once", "[cuda][int8_gemm]", float, bf16,
+                   fp16) {
+    using T = TestType;
+    const auto [n, out, in, k] =
+        GENERATE(table<int, int, int, int>({{1, 1, 1, 0}, {300, 530, 20, 8}, {131, 260, 700, 0}, {131, 70, 300, 208}}));
+    const bool vectors = GENERATE(true, false);  // whether rows of y begin at multiples of 16 bytes
+    const HopperIfEmulated hopper;
+    BlasDevice<T> gpu;
+    if (gpu.device.sm != 90) return;  // another GPU's tests are those above
+    gpu.device.multiprocessors = 2;
+    const int64_t terms = sizeof(T) == 2 ? k : 0;
+    CAPTURE(n, out, in, terms, vectors);
+    const auto to_eights = [](int64_t cols) { return cuda::round_up(cols, 8) - cols; };
+    const auto xq = random_int8(n, in, 1), wq = random_int8(out, in, 2);
+    // Powers of two: an element without a second sum is the integer, rounded once.
+    std::vector<float> row_scale(n), col_scale(out);
+    for (int64_t i = 0; i < n; i++) row_scale[i] = std::ldexp(1.0f, static_cast<int>(i % 5) - 12);
+    for (int64_t o = 0; o < out; o++) col_scale[o] = std::ldexp(1.0f, static_cast<int>(o % 3) - 4);
+    const auto z = rounded<T>(random_buffer<double>(n, terms, 6)),
+               wz = rounded<T>(random_buffer<double>(out, terms, 7));
+    Buffer<double> expected(n, out);
+    double largest = 0;  // of the magnitudes of what an element sums up, together
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t o = 0; o < out; o++) {
+            int32_t sum = 0;
+            for (int64_t c = 0; c < in; c++) sum += xq(i, c) * wq(o, c);
+            double value = double{row_scale[i]} * double{col_scale[o]} * sum, magnitude = std::abs(value);
+            for (int64_t c = 0; c < terms; c++) {
+                value += z(i, c) * wz(o, c);
+                magnitude += std::abs(z(i, c) * wz(o, c));
+            }
+            expected(i, o) = value;
+            largest = std::max(largest, magnitude);
+        }
+    }
+    const double unit = terms > 0 ? 0x1p-23 * static_cast<double>(terms + 1) * largest : 1e-9;
+
+    const PaddedInt8 xq_gpu = tokens(gpu.device, xq), wq_gpu = weight(gpu.device, wq);
+    const DeviceVector<float> row_scale_gpu(row_scale), col_scale_gpu(col_scale);
+    const DeviceMatrix<T> z_gpu(z, 8), wz_gpu(wz, 16);
+    REQUIRE(cuda::int8_gemm_hopper_takes<T>(gpu.device, z_gpu.view(), wz_gpu.view()));
+    std::vector<T> first;
+    for_each_schedule([&] {
+        const DeviceMatrix<T> y(random_buffer<double>(n, out, 8), vectors ? to_eights(out) : to_eights(out) + 1);
+        cuda::int8_gemm_hopper<T>(gpu.device, y.view(), xq_gpu.view(), row_scale_gpu.data(), wq_gpu.view(),
+                                  col_scale_gpu.data(), nullptr, cuda::padded_features(gpu.device, in), z_gpu.view(),
+                                  wz_gpu.view());
+        CHECK(y.error(expected, unit) <= 1);
+        if (first.empty()) first = y.bits();
+        CHECK(same_bits(first, y.bits()));
+    });
 }
