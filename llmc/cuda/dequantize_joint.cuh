@@ -7,9 +7,9 @@
 // and rounded to T once; col_scale and bias may be null: 1 and 0. sums may have more rows and columns than y.
 //
 // For 16-bit T a block has 128 columns of y, and a warp 32 rows by 64 columns as accumulators of the tensor cores. They
-// begin with the dequantised sums, so that what is left to do is what an mma does, D += A B, and to store them. k is
-// short: moving the sums and y takes all the time. The sums are therefore asked for before all else and arrive together
-// with the first slabs of z and wz, which several blocks of a multiprocessor, in different stages, further hide.
+// begin with the dequantised sums, so that nothing is left but what an mma does, D += A B, and one store. k is short:
+// what counts is to keep memory busy. A block asks for all its sums before anything else, and they arrive together with
+// the first slabs of z and wz; a second block of the multiprocessor multiplies and stores meanwhile.
 //
 // Elsewhere, and where rows of z, wz or sums do not begin at multiples of 16 bytes, y is dequantised and then added to
 // by the GEMM, which rounds twice more.
@@ -154,13 +154,13 @@ void launch_dequantize_joint(const Device<T>& device, Matrix<T> y, Matrix<const 
            sums, row_scale, col_scale, bias, z, wz);
 }
 
-// Whether the kernel takes these operands.
+// Whether the kernel takes these operands, of 16-bit T.
 template <class T>
 bool joins_in_registers(Matrix<const int32_t> sums, Matrix<const T> z, Matrix<const T> wz) {
     const auto rows_at_16_bytes = [](const auto& m) {
         return reinterpret_cast<uintptr_t>(m.data) % 16 == 0 && m.stride * sizeof(*m.data) % 16 == 0;
     };
-    return sizeof(T) == 2 && can_pack<8>(sums) && rows_at_16_bytes(z) && rows_at_16_bytes(wz);
+    return can_pack<8>(sums) && rows_at_16_bytes(z) && rows_at_16_bytes(wz);
 }
 
 template <class T>
