@@ -121,15 +121,15 @@ void products(const Bench<T>& bench, const Shape& shape, const Dropout& dropout,
                         "llmc: one kernel",
                         {256, 64, 128},
                         [&](int block) {
-                            require_block(block, 256);
+                            require_block(block, cuda::kLoraDownThreads);
                             cuda::launch_lora_down<T>(device, block, z, x, a, dropout);
                         },
                         fuses});
         of_dx.push_back({3,
                          "llmc: one kernel",
-                         {256, 64, 128},
+                         {128, 64},
                          [&](int block) {
-                             require_block(block, 256);
+                             require_block(block, cuda::kLoraDownDxThreads);
                              cuda::launch_lora_down_dx<T>(device, block, dx, dz, a, dropout);
                          },
                          fuses});

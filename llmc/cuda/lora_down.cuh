@@ -59,10 +59,11 @@ __device__ inline uint32_t zip(uint32_t low, uint32_t high, bool second) {
     return __byte_perm(low, high, second ? 0x7632 : 0x5410);
 }
 
-// Columns c .. c+7 of row n; zeros beyond the matrix, which can_pack<8>.
+// Columns c .. c+7 of row n; zeros beyond the matrix, which can_pack<8>. Tokens and features fit an int, which is half
+// the registers.
 template <class T>
-__device__ Eight<T> eight_or_zeros(const Matrix<const T>& m, int64_t n, int64_t c) {
-    if (n >= m.rows || c >= m.cols) return {};
+__device__ Eight<T> eight_or_zeros(const Matrix<const T>& m, int n, int c) {
+    if (n >= static_cast<int>(m.rows) || c >= static_cast<int>(m.cols)) return {};
     return *reinterpret_cast<const Eight<T>*>(m.row(n) + c);
 }
 
@@ -72,7 +73,7 @@ struct FourRows {
 };
 
 template <class T>
-__device__ FourRows load_rows(const Matrix<const T>& x, int64_t first_row, int row_step, int64_t c) {
+__device__ FourRows load_rows(const Matrix<const T>& x, int first_row, int row_step, int c) {
     FourRows rows;
 #pragma unroll
     for (int i = 0; i < 4; i++) rows.of[i] = register_words(eight_or_zeros(x, first_row + row_step * i, c));
@@ -80,13 +81,13 @@ __device__ FourRows load_rows(const Matrix<const T>& x, int64_t first_row, int r
 }
 
 // A bit for each of columns c .. c+7 of row n: whether it is kept.
-__device__ inline uint32_t kept_bits(const Dropout& dropout, int64_t n, int64_t c) {
+__device__ inline uint32_t kept_bits(const Dropout& dropout, int n, int c) {
     return dropout.p > 0 ? dropout_bits(dropout.stream, n, c, dropout.p) : 0xff;
 }
 
 // x becomes D(x).
 template <class T>
-__device__ void drop(FourRows& rows, const Dropout& dropout, int64_t first_row, int row_step, int64_t c) {
+__device__ void drop(FourRows& rows, const Dropout& dropout, int first_row, int row_step, int c) {
     if (dropout.p == 0) return;
     // A byte for each row, one after the other: all at once would take more registers than there are.
     uint32_t kept = 0;
@@ -144,7 +145,7 @@ void with_steps_of(int64_t rank, const Dropout& dropout, const Launch& launch) {
 
 // ---- lora_down
 
-constexpr int kLoraDownThreads = 256;  // as a rule; 2^k warps
+constexpr int kLoraDownThreads = 256;  // at the most; 2^k warps
 constexpr int kLoraDownRowTiles = 2;   // of 16 rows, of a block
 constexpr int kLoraDownRows = 16 * kLoraDownRowTiles;
 
@@ -152,17 +153,17 @@ constexpr int kLoraDownRows = 16 * kLoraDownRowTiles;
 // warp w takes columns 32 w .. 32 w + 31, then those 32 warps further on. Of those a lane of the product wants four
 // pairs of a row; here they are its Eight, in two products of 16 columns.
 template <class T, int kSteps>
-__global__ void __launch_bounds__(256, kSteps <= 2 ? 2 : 1)
+__global__ void __launch_bounds__(kLoraDownThreads, kSteps <= 2 ? 2 : 1)
     lora_down_kernel(Matrix<T> z, Matrix<const T> x, Matrix<const T> a, Dropout dropout) {
     constexpr int kTiles = 2 * kSteps;  // of 8 ranks
     const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize, warps = blockDim.x / kWarpSize;
-    const int64_t first_row = int64_t{blockIdx.x} * kLoraDownRows + lane / 4;  // and 8, 16, 24 below it
+    const int first_row = static_cast<int>(blockIdx.x) * kLoraDownRows + lane / 4;  // and 8, 16, 24 below it
 
     float sums[kLoraDownRowTiles][kTiles][4] = {};
-    const int64_t step = int64_t{32} * warps;
-    int64_t c = 32 * warp + 8 * (lane % 4);
+    const int step = 32 * warps;
+    int c = 32 * warp + 8 * (lane % 4);
     FourRows next = load_rows(x, first_row, 8, c);
-    for (int64_t begin = 32 * warp; begin < x.cols; begin += step, c += step) {
+    for (int begin = 32 * warp; begin < static_cast<int>(x.cols); begin += step, c += step) {
         FourRows rows = next;
         next = load_rows(x, first_row, 8, c + step);  // on its way while these are multiplied
         drop<T>(rows, dropout, first_row, 8, c);
@@ -186,8 +187,8 @@ __global__ void __launch_bounds__(256, kSteps <= 2 ? 2 : 1)
     if (warp > 0) return;
 #pragma unroll
     for (int i = 0; i < kSums; i++) {
-        const int64_t n = first_row + i / (4 * kTiles) * 16 + i % 4 / 2 * 8;
-        const int64_t r = i / 4 % kTiles * 8 + lane % 4 * 2 + i % 2;
+        const int n = first_row + i / (4 * kTiles) * 16 + i % 4 / 2 * 8;
+        const int r = i / 4 % kTiles * 8 + lane % 4 * 2 + i % 2;
         if (n < z.rows && r < z.cols) z(n, r) = from_float<T>(own[i]);
     }
 }
@@ -204,28 +205,32 @@ void launch_lora_down(const Device<T>& device, int threads, Matrix<T> z, ConstMa
 
 // ---- lora_down_dx
 
-constexpr int kLoraDownDxThreads = 256;  // as a rule
+constexpr int kLoraDownDxThreads = 128;  // at the most
 constexpr int kLoraDownDxRows = 128;     // of a warp, 16 at a time
+
+// How many blocks a multiprocessor has registers for: a lane has 8 for each step of 16 ranks.
+constexpr int lora_down_dx_blocks(int steps) {
+    return steps == 1 ? 8 : steps == 2 ? 5 : 4;
+}
 
 // A warp has 32 columns, whose part of A it keeps in registers while it goes down its rows. The two columns that a lane
 // has in each of four products are, of its Eight, 2 t and 2 t + 1; and its ranks, of every 16, are 4 c .. 4 c + 3.
 // Grid: x columns, y rows. `dz_packed`: dz can_pack<4>.
 template <class T, int kSteps>
-__global__ void __launch_bounds__(256, kSteps == 1   ? 4
-                                       : kSteps == 2 ? 3
-                                                     : 2)
+__global__ void __launch_bounds__(kLoraDownDxThreads, lora_down_dx_blocks(kSteps))
     lora_down_dx_kernel(Matrix<T> dx, Matrix<const T> dz, bool dz_packed, Matrix<const T> a, Dropout dropout) {
     const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize, warps = blockDim.x / kWarpSize;
     const int group = lane / 4, c = lane % 4;
-    const int64_t first_column = (int64_t{blockIdx.x} * warps + warp) * 32, column = first_column + 8 * c;
-    if (first_column >= dx.cols) return;
+    const int first_column = (static_cast<int>(blockIdx.x) * warps + warp) * 32, column = first_column + 8 * c;
+    const int rows = static_cast<int>(dx.rows), columns = static_cast<int>(dx.cols);
+    if (first_column >= columns) return;
 
     uint32_t of_a[kSteps][4][2];
 #pragma unroll
     for (int s = 0; s < kSteps; s++) {
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            const int64_t r = 16 * s + 4 * c + 2 * half, of_group = first_column + group / 2 * 8;
+            const int r = 16 * s + 4 * c + 2 * half, of_group = first_column + group / 2 * 8;
             const auto low = register_words(eight_or_zeros(a, r, of_group)),
                        high = register_words(eight_or_zeros(a, r + 1, of_group));
 #pragma unroll
@@ -233,13 +238,13 @@ __global__ void __launch_bounds__(256, kSteps == 1   ? 4
         }
     }
 
-    const auto ranks = [&](int64_t n, int64_t r) {
-        if (n >= dz.rows || r >= dz.cols) return Packed<uint32_t, 2>{};
+    const auto ranks = [&](int n, int r) {
+        if (n >= rows || r >= static_cast<int>(dz.cols)) return Packed<uint32_t, 2>{};
         return register_words(load<4>(dz.row(n), r, dz.cols, dz_packed));
     };
     const float keep_factor = dropout_keep_factor(dropout.p);
-    const int64_t begin = int64_t{blockIdx.y} * kLoraDownDxRows;
-    for (int64_t row = begin + group; row - group < begin + kLoraDownDxRows && row - group < dx.rows; row += 16) {
+    const int begin = static_cast<int>(blockIdx.y) * kLoraDownDxRows, end = min(begin + kLoraDownDxRows, rows);
+    for (int row = begin + group; row - group < end; row += 16) {
         EightWords words[2];  // of rows `row` and `row + 8`
 #pragma unroll
         for (int i = 0; i < 2; i++) words[i] = register_words(eight_or_zeros<T>(dx, row + 8 * i, column));
@@ -253,8 +258,8 @@ __global__ void __launch_bounds__(256, kSteps == 1   ? 4
         }
 #pragma unroll
         for (int i = 0; i < 2; i++) {
-            const int64_t n = row + 8 * i;
-            if (n >= dx.rows || column >= dx.cols) continue;
+            const int n = row + 8 * i;
+            if (n >= rows || column >= columns) continue;
             const uint32_t kept = kept_bits(dropout, n, column);
             const auto factor = [&](int k) { return kept >> k & 1 ? keep_factor : 0.0f; };
 #pragma unroll
@@ -306,22 +311,23 @@ int64_t lora_down_da_slices(const Device<T>& device, int64_t tokens, int64_t in_
 // `dz_packed`: dz can_pack<2>.
 template <class T, int kSteps>
 __global__ void __launch_bounds__(kLoraDownDaThreads, lora_down_da_blocks(kSteps))
-    lora_down_da_kernel(Matrix<float> partial, Matrix<const T> dz, bool dz_packed, Matrix<const T> x,
-                        int64_t slice_tokens, Dropout dropout) {
+    lora_down_da_kernel(Matrix<float> partial, Matrix<const T> dz, bool dz_packed, Matrix<const T> x, int slice_tokens,
+                        Dropout dropout) {
     const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize, warps = blockDim.x / kWarpSize;
     const int group = lane / 4, c = lane % 4;
-    const int64_t first_column = int64_t{blockIdx.x} * kLoraDownDaColumns, column = first_column + 8 * group;
-    const int64_t begin = blockIdx.y * slice_tokens, end = min(begin + slice_tokens, x.rows);
+    const int first_column = static_cast<int>(blockIdx.x) * kLoraDownDaColumns, column = first_column + 8 * group;
+    const int begin = static_cast<int>(blockIdx.y) * slice_tokens,
+              end = min(begin + slice_tokens, static_cast<int>(x.rows));
     const int step = 16 * warps;
 
-    const auto rank_pair = [&](int64_t n, int64_t r) {
-        if (n >= dz.rows || r >= dz.cols) return uint32_t{0};
+    const auto rank_pair = [&](int n, int r) {
+        if (n >= static_cast<int>(dz.rows) || r >= static_cast<int>(dz.cols)) return uint32_t{0};
         return register_words(load<2>(dz.row(n), r, dz.cols, dz_packed))[0];
     };
     float sums[kSteps][8][4] = {};
-    int64_t token = begin + 16 * warp + 4 * c;
+    int token = begin + 16 * warp + 4 * c;
     FourRows next = load_rows(x, token, 1, column);
-    for (int64_t first = begin + 16 * warp; first < end; first += step, token += step) {
+    for (int first = begin + 16 * warp; first < end; first += step, token += step) {
         FourRows rows = next;
         next = load_rows(x, token + step, 1, column);  // on its way while these are multiplied
         uint32_t of_dz[kSteps][4];
@@ -348,7 +354,7 @@ __global__ void __launch_bounds__(kLoraDownDaThreads, lora_down_da_blocks(kSteps
     for (int s = 0; s < kSteps; s++) {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            const int64_t r = 16 * s + 2 * group + i / 2, of_sums = first_column + 16 * c + 8 * (i % 2);
+            const int r = 16 * s + 2 * group + i / 2, of_sums = first_column + 16 * c + 8 * (i % 2);
             Eight<float> eight;
 #pragma unroll
             for (int k = 0; k < 8; k++) eight[k] = sums[s][k][i];
@@ -376,7 +382,7 @@ void launch_lora_down_da(const Device<T>& device, Matrix<float> da, ConstMatrix<
                          const Dropout& dropout, float* partial_sums) {
     const int64_t slices = lora_down_da_slices(device, x.rows, x.cols, da.rows);
     const Matrix<float> partial(partial_sums, slices * da.rows, da.cols);
-    const int64_t slice_tokens = ceil_div(ceil_div(x.rows, slices), 16) * 16;
+    const int slice_tokens = static_cast<int>(ceil_div(ceil_div(x.rows, slices), 16) * 16);
     with_steps_of(da.rows, dropout, [&]<int kSteps>() {
         const dim3 grid(static_cast<unsigned>(ceil_div(da.cols, kLoraDownDaColumns)), static_cast<unsigned>(slices));
         launch(device, "lora_down_da", lora_down_da_kernel<T, kSteps>, grid, kLoraDownDaThreads,
