@@ -8,20 +8,22 @@
 // backward, with delta[i] = dout[i] . out[i]:
 //   dP[i,j]  = dout[i] . v[j]                        dS = P (dP - delta)
 //   dq[i]    = scale sum_j dS[i,j] k[j]
-//   dk[j]    = scale sum_i dS[i,j] q[i]              dv[j] = sum_i P[i,j] dout[i]        summed over the heads that
-//   share j
+//   dk[j]    = scale sum_i dS[i,j] q[i]              dv[j] = sum_i P[i,j] dout[i]        over all heads that share j
 //
 // qkv [N, (heads + 2 kv_heads) head_dim]; out [N, heads head_dim]; lse [N, heads]. Outputs are written (=). The lengths
 // of the sequences go from the shape's first to its last in equal steps.
 //
 //   forward    kernel 1   a block has one query of one head and keeps its row of scores in shared memory: reads every
-//   key
-//                         once for every query, and takes up to some 12,000 tokens (48 KiB of scores)
-//              kernel 2   llmc/cuda/attention.cuh: tiles of queries against tiles of keys, online softmax, tensor cores
+//                         key once for every query, and takes up to some 12,000 tokens (48 KiB of scores)
+//              kernel 2   llmc/cuda/attention.cuh: tiles of queries against tiles of keys, online softmax, on tensor
+//                         cores; a warp has 32 queries, so that k and v come out of shared memory once for two products
 //   backward   kernel 1   a block has one query and writes dq; another kernel's has one key and writes dk and dv.
-//   Computes
-//                         S, dP and delta anew for every pair, twice
-//              kernel 2   llmc/cuda/attention.cuh: the same two, by tiles on tensor cores
+//                         Computes S, dP and delta anew for every pair, twice
+//              kernel 2   kernel 3 as a GPU with 99 KiB of shared memory a block has it: a block of the kernel of dk
+//              and
+//                         dv owns 64 keys instead of 128, and a GPU with 228 KiB holds two such blocks
+//              kernel 3   llmc/cuda/attention.cuh: the same two, by tiles on tensor cores; pairs of warps have 32 keys,
+//                         one P and dv, the other dS and dk
 //
 // Operations are those under the mask: 2 products of pairs x head_dim forward, 5 backward.
 #include <cmath>
@@ -229,6 +231,12 @@ void backward(const Bench<T>& bench, const Shape& shape) {
     const Tensor<float> workspace(1, cuda::attention_workspace(device, attention, n));
     cuda::attention_forward<T>(device, out, lse, qkv, bounds.span(), longest, attention, {});
     HostMatrix<float> expected(n, qkv.cols());
+    cuda::Device<T> small_device = device;
+    small_device.shared_bytes_per_block = std::min<int64_t>(device.shared_bytes_per_block, 99 << 10);
+    const auto on_tiles = [&](const cuda::Device<T>& its_device) {
+        cuda::attention_backward<T>(its_device, dqkv, dout, out, lse, qkv, bounds.span(), longest, attention,
+                                    workspace.span());
+    };
 
     // The first tokens of a sequence gather the gradients of all that follow: sums of up to 4 in size here, over P, dS
     // and results rounded to T, each by a roundoff of that.
@@ -258,13 +266,8 @@ void backward(const Bench<T>& bench, const Shape& shape) {
                                        2 * longest * sizeof(float), dqkv, dout, out, lse, qkv, bounds.data(),
                                        attention);
                       }},
-                     {2,
-                      "llmc: tiles of queries, tiles of keys",
-                      {},
-                      [&](int) {
-                          cuda::attention_backward<T>(device, dqkv, dout, out, lse, qkv, bounds.span(), longest,
-                                                      attention, workspace.span());
-                      }}},
+                     {2, "kernel 3, small tiles", {}, [&](int) { on_tiles(small_device); }},
+                     {3, "llmc: tiles of queries, tiles of keys", {}, [&](int) { on_tiles(device); }}},
     });
 }
 
