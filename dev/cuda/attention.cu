@@ -19,9 +19,8 @@
 //                         cores; a warp has 32 queries, so that k and v come out of shared memory once for two products
 //   backward   kernel 1   a block has one query and writes dq; another kernel's has one key and writes dk and dv.
 //                         Computes S, dP and delta anew for every pair, twice
-//              kernel 2   kernel 3 as a GPU with 99 KiB of shared memory a block has it: a block of the kernel of dk
-//              and
-//                         dv owns 64 keys instead of 128, and a GPU with 228 KiB holds two such blocks
+//              kernel 2   kernel 3 with the tiles of a GPU of 99 KiB of shared memory a block: 64 keys a block of the
+//                         kernel of dk and dv instead of 128, and a GPU of 228 KiB holds two such blocks
 //              kernel 3   llmc/cuda/attention.cuh: the same two, by tiles on tensor cores; pairs of warps have 32 keys,
 //                         one P and dv, the other dS and dk
 //

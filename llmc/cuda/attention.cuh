@@ -109,7 +109,8 @@ void attention_forward(const Device<T>& device, Matrix<T> out, Matrix<float> lse
            generic_shared_bytes(shape.head_dim, 1), out, lse, qkv, cu_seqlens.data(), shape);
 }
 
-// delta[n, h] = dout[n, head h] . out[n, head h], by kDeltaLanes, which read 16 bytes at a time where rows are aligned.
+// delta[n, h] = dout[n, head h] . out[n, head h]: a block has a token, kDeltaLanes have a head at a time. `packed`: 16
+// bytes a load.
 constexpr int kDeltaThreads = 256;
 constexpr int kDeltaLanes = 16;
 
@@ -117,18 +118,20 @@ template <class T>
 __global__ void __launch_bounds__(kDeltaThreads)
     attention_delta(Matrix<float> delta, Matrix<const T> dout, Matrix<const T> out, int head_dim, bool packed) {
     constexpr int kOfLoad = Packed<T>::size;
-    const int64_t index = (static_cast<int64_t>(blockIdx.x) * kDeltaThreads + threadIdx.x) / kDeltaLanes;
-    const int lane = threadIdx.x % kDeltaLanes;
-    const int64_t n = index / delta.cols, h = index % delta.cols, end = (h + 1) * head_dim;
-    float sum = 0;
-    if (n < delta.rows) {
-        for (int64_t d = h * head_dim + lane * kOfLoad; d < end; d += kDeltaLanes * kOfLoad) {
+    const int64_t n = blockIdx.x;
+    const int heads = static_cast<int>(delta.cols), lane = threadIdx.x % kDeltaLanes;
+    for (int first = 0; first < heads; first += kDeltaThreads / kDeltaLanes) {
+        const int h = first + threadIdx.x / kDeltaLanes;
+        const int end = h < heads ? (h + 1) * head_dim : 0;
+        float sum = 0;
+        for (int d = h * head_dim + lane * kOfLoad; d < end; d += kDeltaLanes * kOfLoad) {
             const auto a = load<kOfLoad>(dout.row(n), d, end, packed), b = load<kOfLoad>(out.row(n), d, end, packed);
             for (int i = 0; i < kOfLoad; i++) sum += to_float(a[i]) * to_float(b[i]);
         }
+        for (int distance = kDeltaLanes / 2; distance > 0; distance /= 2)
+            sum += __shfl_xor_sync(kFullMask, sum, distance);
+        if (h < heads && lane == 0) delta(n, h) = sum;
     }
-    for (int distance = kDeltaLanes / 2; distance > 0; distance /= 2) sum += __shfl_xor_sync(kFullMask, sum, distance);
-    if (n < delta.rows && lane == 0) delta(n, h) = sum;
 }
 
 // A number of threads and of stages for a kernel of the backward.
@@ -183,9 +186,8 @@ void attention_backward(const Device<T>& device, Matrix<T> dqkv, ConstMatrix<T> 
     const Matrix<float> delta(workspace.data(), out.rows, shape.n_heads);
     constexpr int kOfLoad = Packed<T>::size;
     const bool packed = shape.head_dim % kOfLoad == 0 && can_pack<kOfLoad>(dout) && can_pack<kOfLoad>(out);
-    launch(device, "attention_delta", attention_delta<T>,
-           static_cast<unsigned>(ceil_div(delta.size() * kDeltaLanes, kDeltaThreads)), kDeltaThreads, 0, delta, dout,
-           out, shape.head_dim, packed);
+    launch(device, "attention_delta", attention_delta<T>, static_cast<unsigned>(delta.rows), kDeltaThreads, 0, delta,
+           dout, out, shape.head_dim, packed);
 
     const bool aligned = rows_are_aligned(qkv) && rows_are_aligned(dqkv) && rows_are_aligned(dout);
     const auto tensor_core = [&]<int kHeadDim>() {
