@@ -19,10 +19,9 @@
 //                         cores; a warp has 32 queries, so that k and v come out of shared memory once for two products
 //   backward   kernel 1   a block has one query and writes dq; another kernel's has one key and writes dk and dv.
 //                         Computes S, dP and delta anew for every pair, twice
-//              kernel 2   kernel 3 with the tiles of a GPU of 99 KiB of shared memory a block: 64 keys a block of the
-//                         kernel of dk and dv instead of 128, and a GPU of 228 KiB holds two such blocks
-//              kernel 3   llmc/cuda/attention.cuh: the same two, by tiles on tensor cores; pairs of warps have 32 keys,
-//                         one P and dv, the other dS and dk
+//              kernel 2   llmc/cuda/attention.cuh: the same two, by tiles on tensor cores. Pairs of warps have 32 keys,
+//                         one P and dv, the other dS and dk. By blocks of at most so many threads: 256, as the program
+//                         takes them, own 128 keys; 128 own 64, and a GPU of 228 KiB of shared memory holds two of them
 //
 // Operations are those under the mask: 2 products of pairs x head_dim forward, 5 backward.
 #include <cmath>
@@ -230,12 +229,6 @@ void backward(const Bench<T>& bench, const Shape& shape) {
     const Tensor<float> workspace(1, cuda::attention_workspace(device, attention, n));
     cuda::attention_forward<T>(device, out, lse, qkv, bounds.span(), longest, attention, {});
     HostMatrix<float> expected(n, qkv.cols());
-    cuda::Device<T> small_device = device;
-    small_device.shared_bytes_per_block = std::min<int64_t>(device.shared_bytes_per_block, 99 << 10);
-    const auto on_tiles = [&](const cuda::Device<T>& its_device) {
-        cuda::attention_backward<T>(its_device, dqkv, dout, out, lse, qkv, bounds.span(), longest, attention,
-                                    workspace.span());
-    };
 
     // The first tokens of a sequence gather the gradients of all that follow: sums of up to 4 in size here, over P, dS
     // and results rounded to T, each by a roundoff of that.
@@ -265,8 +258,13 @@ void backward(const Bench<T>& bench, const Shape& shape) {
                                        2 * longest * sizeof(float), dqkv, dout, out, lse, qkv, bounds.data(),
                                        attention);
                       }},
-                     {2, "kernel 3, small tiles", {}, [&](int) { on_tiles(small_device); }},
-                     {3, "llmc: tiles of queries, tiles of keys", {}, [&](int) { on_tiles(device); }}},
+                     {2,
+                      "llmc: tiles of queries, tiles of keys",
+                      {256, 128},
+                      [&](int block) {
+                          cuda::attention_backward<T>(device, dqkv, dout, out, lse, qkv, bounds.span(), longest,
+                                                      attention, workspace.span(), block);
+                      }}},
     });
 }
 

@@ -134,16 +134,15 @@ __global__ void __launch_bounds__(kDeltaThreads)
     }
 }
 
-// A number of threads and of stages for a kernel of the backward.
-struct BackwardTiles {
-    int threads, stages;
-};
-
-// The first of `choices` whose shared memory a block can have, or else the last.
-template <class Tiles, class T>
-BackwardTiles first_that_fits(const Device<T>& device, std::initializer_list<BackwardTiles> choices) {
-    for (const BackwardTiles& choice : choices)
-        if (Tiles::shared_bytes(choice.threads, choice.stages) <= device.shared_bytes_per_block) return choice;
+// The first of `choices` that has at most `most_threads` and whose shared memory a block can have, or else the last.
+template <class T, class SharedBytes>
+BackwardTiles first_that_fits(const Device<T>& device, int most_threads, int head_dim, const SharedBytes& shared_bytes,
+                              std::initializer_list<BackwardTiles> choices) {
+    for (const BackwardTiles& choice : choices) {
+        if (choice.threads <= most_threads &&
+            shared_bytes(choice, head_dim * static_cast<int>(sizeof(T))) <= device.shared_bytes_per_block)
+            return choice;
+    }
     return *(choices.end() - 1);
 }
 
@@ -151,34 +150,40 @@ template <int kHeadDim, class T>
 void attention_backward_tensor_core(const Device<T>& device, Matrix<T> dqkv, Matrix<const T> dout,
                                     Matrix<const float> lse, Matrix<const float> delta, Matrix<const T> qkv,
                                     std::span<const int32_t> cu_seqlens, int64_t max_sequence_length,
-                                    const AttentionShape& shape) {
-    using Dq = AttentionDqTiles<T, kHeadDim>;
-    const BackwardTiles dq = first_that_fits<Dq>(device, {{128, 2}, {64, 2}, {64, 1}});
+                                    const AttentionShape& shape, int most_threads) {
+    constexpr int kRowBytes = kHeadDim * static_cast<int>(sizeof(T));
+    const BackwardTiles dq = first_that_fits(device, most_threads, kHeadDim, dq_shared_bytes,
+                                             {{128, kDqKeys, 2}, {64, kDqKeys, 2}, {64, kDqKeys, 1}});
     launch(device, "attention_backward_dq_tensor_core", attention_backward_dq_tensor_core<T, kHeadDim>,
            attention_grid(max_sequence_length, dq.threads, shape.n_heads, cu_seqlens), dq.threads,
-           Dq::shared_bytes(dq.threads, dq.stages), dqkv, dout, lse, delta, qkv, cu_seqlens.data(), shape, dq.stages);
+           dq_shared_bytes(dq, kRowBytes), dqkv, dout, lse, delta, qkv, cu_seqlens.data(), shape, dq.stages);
 
-    const auto launch_dkv = [&]<int kQueries>(BackwardTiles dkv) {
+    const auto launch_dkv = [&]<int kQueries>(const BackwardTiles& dkv) {
         launch(device, "attention_backward_dkv_tensor_core", attention_backward_dkv_tensor_core<T, kHeadDim, kQueries>,
                attention_grid(max_sequence_length, dkv.threads / 2, shape.n_kv_heads, cu_seqlens), dkv.threads,
-               AttentionDkvTiles<T, kHeadDim, kQueries>::shared_bytes(dkv.threads, dkv.stages), dqkv, dout, lse, delta,
-               qkv, cu_seqlens.data(), shape, dkv.stages);
+               dkv_shared_bytes(dkv, kRowBytes), dqkv, dout, lse, delta, qkv, cu_seqlens.data(), shape, dkv.stages);
     };
-    // 64 queries at a time where they fit into shared memory, and for head_dim 128 into registers, else 32.
-    if constexpr (kHeadDim < 128) {
-        using Dkv = AttentionDkvTiles<T, kHeadDim, 64>;
-        const BackwardTiles dkv = first_that_fits<Dkv>(device, {{256, 2}, {128, 2}});
-        if (Dkv::shared_bytes(dkv.threads, dkv.stages) <= device.shared_bytes_per_block)
-            return launch_dkv.template operator()<64>(dkv);
+    const auto choose_dkv = [&](std::initializer_list<BackwardTiles> choices) {
+        return first_that_fits(device, most_threads, kHeadDim, dkv_shared_bytes, choices);
+    };
+    // Of head_dim 128 the registers hold no more than 32 queries at a time.
+    if constexpr (kHeadDim == 128) {
+        launch_dkv.template operator()<32>(choose_dkv({{256, 32, 2}, {128, 32, 2}, {128, 32, 1}}));
+    } else {
+        const BackwardTiles dkv = choose_dkv({{256, 64, 2}, {256, 32, 2}, {128, 64, 2}, {128, 32, 2}, {128, 32, 1}});
+        if (dkv.moving == 64)
+            launch_dkv.template operator()<64>(dkv);
+        else
+            launch_dkv.template operator()<32>(dkv);
     }
-    launch_dkv.template operator()<32>(
-        first_that_fits<AttentionDkvTiles<T, kHeadDim, 32>>(device, {{256, 2}, {128, 2}, {128, 1}}));
 }
 
+// `most_threads`: of a block, for those who time smaller ones.
 template <class T>
 void attention_backward(const Device<T>& device, Matrix<T> dqkv, ConstMatrix<T> dout, ConstMatrix<T> out,
                         ConstMatrix<float> lse, ConstMatrix<T> qkv, std::span<const int32_t> cu_seqlens,
-                        int64_t max_sequence_length, const AttentionShape& shape, std::span<float> workspace) {
+                        int64_t max_sequence_length, const AttentionShape& shape, std::span<float> workspace,
+                        int most_threads = 256) {
     require_attention_shape(shape, cu_seqlens.size());
     const int64_t needed = attention_workspace(device, shape, out.rows);
     require(static_cast<int64_t>(workspace.size()) >= needed, "attention needs a workspace of ", needed,
@@ -192,7 +197,7 @@ void attention_backward(const Device<T>& device, Matrix<T> dqkv, ConstMatrix<T> 
     const bool aligned = rows_are_aligned(qkv) && rows_are_aligned(dqkv) && rows_are_aligned(dout);
     const auto tensor_core = [&]<int kHeadDim>() {
         attention_backward_tensor_core<kHeadDim, T>(device, dqkv, dout, lse, delta, qkv, cu_seqlens,
-                                                    max_sequence_length, shape);
+                                                    max_sequence_length, shape, most_threads);
     };
     if (on_tensor_cores<T>(shape.head_dim, aligned, tensor_core)) return;
     launch(device, "attention_backward_dq_generic", attention_backward_dq_generic<T>,

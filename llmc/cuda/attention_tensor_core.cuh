@@ -297,8 +297,17 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
 }
 
 // Backward: a block owns a pair of tiles (q and dout of some queries, or k and v of some keys) and walks along pairs of
-// tiles of the other side, of kMoving rows. `stages` of those are in shared memory: 2, of which one is on its way, or 1
-// where 2 do not fit (head_dim 128 in the 64 KiB of sm_75, which has no copies in the background anyway).
+// tiles of the other side, of `moving` rows. `stages` of those are in shared memory: 2, of which one is on its way, or
+// 1 where 2 do not fit (head_dim 128 in the 64 KiB of sm_75, which has no copies in the background anyway).
+struct BackwardTiles {
+    int threads, moving, stages;
+
+    // Of the pairs, where a block owns `owned` rows.
+    constexpr int64_t shared_bytes(int owned, int row_bytes) const {
+        return int64_t{2} * (owned + stages * moving) * row_bytes;
+    }
+};
+
 template <class T, int kHeadDim, int kMoving>
 struct MovingTiles {
     static constexpr int kElements = 2 * kMoving * kHeadDim;
@@ -326,21 +335,18 @@ struct MovingTiles {
 };
 
 // dq[i] = scale sum_j dS[i,j] k[j], with the block's queries as rows, as many as it has threads.
-template <class T, int kHeadDim>
-struct AttentionDqTiles {
-    static constexpr int kKeys = 32;
+constexpr int kDqKeys = 32;
 
-    static constexpr int64_t shared_bytes(int threads, int stages) {
-        return 2 * (threads + stages * kKeys) * kHeadDim * static_cast<int64_t>(sizeof(T));
-    }
-};
+constexpr int64_t dq_shared_bytes(BackwardTiles tiles, int row_bytes) {
+    return tiles.shared_bytes(tiles.threads, row_bytes);
+}
 
 template <class T, int kHeadDim>
 __global__ void __launch_bounds__(128, 2)
     attention_backward_dq_tensor_core(Matrix<T> dqkv, Matrix<const T> dout, Matrix<const float> lse,
                                       Matrix<const float> delta, Matrix<const T> qkv, const int32_t* cu_seqlens,
                                       AttentionShape shape, int stages) {
-    constexpr int kKeys = AttentionDqTiles<T, kHeadDim>::kKeys;
+    constexpr int kKeys = kDqKeys;
     const int queries = blockDim.x;
     const PackedSequence sequence(cu_seqlens, blockIdx.z);
     const int first_query = (gridDim.x - 1 - blockIdx.x) * queries;
@@ -406,14 +412,11 @@ __global__ void __launch_bounds__(128, 2)
 // that a pair of warps shares 32 keys: one of the first half of the block has S^T, P^T and dv, its partner in the
 // second half dP^T, dS^T and dk. P^T goes from the one to the other through shared memory. lse, which the one needs,
 // and delta, which the other does, belong to the columns and come along with q and dout.
-template <class T, int kHeadDim, int kQueries>
-struct AttentionDkvTiles {
-    static constexpr int64_t shared_bytes(int threads, int stages) {
-        const int keys = threads / 2;
-        return 2 * (keys + stages * kQueries) * kHeadDim * static_cast<int64_t>(sizeof(T)) +
-               (keys + 2 * stages) * kQueries * static_cast<int64_t>(sizeof(float));
-    }
-};
+constexpr int64_t dkv_shared_bytes(BackwardTiles tiles, int row_bytes) {
+    const int keys = tiles.threads / 2;
+    return tiles.shared_bytes(keys, row_bytes) +
+           int64_t{keys + 2 * tiles.stages} * tiles.moving * static_cast<int64_t>(sizeof(float));
+}
 
 template <class T, int kHeadDim, int kQueries>
 __global__ void __launch_bounds__(256, 1)
