@@ -8,20 +8,20 @@
 // backward, with delta[i] = dout[i] . out[i]:
 //   dP[i,j]  = dout[i] . v[j]                        dS = P (dP - delta)
 //   dq[i]    = scale sum_j dS[i,j] k[j]
-//   dk[j]    = scale sum_i dS[i,j] q[i]              dv[j] = sum_i P[i,j] dout[i]        summed over the heads that
-//   share j
+//   dk[j]    = scale sum_i dS[i,j] q[i]              dv[j] = sum_i P[i,j] dout[i]        over all heads that share j
 //
 // qkv [N, (heads + 2 kv_heads) head_dim]; out [N, heads head_dim]; lse [N, heads]. Outputs are written (=). The lengths
 // of the sequences go from the shape's first to its last in equal steps.
 //
 //   forward    kernel 1   a block has one query of one head and keeps its row of scores in shared memory: reads every
-//   key
-//                         once for every query, and takes up to some 12,000 tokens (48 KiB of scores)
-//              kernel 2   llmc/cuda/attention.cuh: tiles of queries against tiles of keys, online softmax, tensor cores
+//                         key once for every query, and takes up to some 12,000 tokens (48 KiB of scores)
+//              kernel 2   llmc/cuda/attention.cuh: tiles of queries against tiles of keys, online softmax, on tensor
+//                         cores; a warp has 32 queries, so that k and v come out of shared memory once for two products
 //   backward   kernel 1   a block has one query and writes dq; another kernel's has one key and writes dk and dv.
-//   Computes
-//                         S, dP and delta anew for every pair, twice
-//              kernel 2   llmc/cuda/attention.cuh: the same two, by tiles on tensor cores
+//                         Computes S, dP and delta anew for every pair, twice
+//              kernel 2   llmc/cuda/attention.cuh: the same two, by tiles on tensor cores. Pairs of warps have 32 keys,
+//                         one P and dv, the other dS and dk. By blocks of at most so many threads: 256, as the program
+//                         takes them, own 128 keys; 128 own 64, and a GPU of 228 KiB of shared memory holds two of them
 //
 // Operations are those under the mask: 2 products of pairs x head_dim forward, 5 backward.
 #include <cmath>
@@ -260,10 +260,10 @@ void backward(const Bench<T>& bench, const Shape& shape) {
                       }},
                      {2,
                       "llmc: tiles of queries, tiles of keys",
-                      {},
-                      [&](int) {
+                      {256, 128},
+                      [&](int block) {
                           cuda::attention_backward<T>(device, dqkv, dout, out, lse, qkv, bounds.span(), longest,
-                                                      attention, workspace.span());
+                                                      attention, workspace.span(), block);
                       }}},
     });
 }

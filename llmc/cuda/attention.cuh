@@ -109,77 +109,95 @@ void attention_forward(const Device<T>& device, Matrix<T> out, Matrix<float> lse
            generic_shared_bytes(shape.head_dim, 1), out, lse, qkv, cu_seqlens.data(), shape);
 }
 
-// delta[n, h] = dout[n, head h] . out[n, head h], by a warp.
+// delta[n, h] = dout[n, head h] . out[n, head h]: a block has a token, kDeltaLanes have a head at a time. `packed`: 16
+// bytes a load.
 constexpr int kDeltaThreads = 256;
+constexpr int kDeltaLanes = 16;
 
 template <class T>
 __global__ void __launch_bounds__(kDeltaThreads)
-    attention_delta(Matrix<float> delta, Matrix<const T> dout, Matrix<const T> out, int head_dim) {
-    const int64_t warp = (static_cast<int64_t>(blockIdx.x) * kDeltaThreads + threadIdx.x) / kWarpSize;
-    if (warp >= delta.size()) return;
-    const int64_t n = warp / delta.cols, h = warp % delta.cols;
-    float sum = 0;
-    for (int64_t d = h * head_dim + threadIdx.x % kWarpSize; d < (h + 1) * head_dim; d += kWarpSize)
-        sum += to_float(dout(n, d)) * to_float(out(n, d));
-    sum = warp_sum(sum);
-    if (threadIdx.x % kWarpSize == 0) delta(n, h) = sum;
+    attention_delta(Matrix<float> delta, Matrix<const T> dout, Matrix<const T> out, int head_dim, bool packed) {
+    constexpr int kOfLoad = Packed<T>::size;
+    const int64_t n = blockIdx.x;
+    const int heads = static_cast<int>(delta.cols), lane = threadIdx.x % kDeltaLanes;
+    for (int first = 0; first < heads; first += kDeltaThreads / kDeltaLanes) {
+        const int h = first + threadIdx.x / kDeltaLanes;
+        const int end = h < heads ? (h + 1) * head_dim : 0;
+        float sum = 0;
+        for (int d = h * head_dim + lane * kOfLoad; d < end; d += kDeltaLanes * kOfLoad) {
+            const auto a = load<kOfLoad>(dout.row(n), d, end, packed), b = load<kOfLoad>(out.row(n), d, end, packed);
+            for (int i = 0; i < kOfLoad; i++) sum += to_float(a[i]) * to_float(b[i]);
+        }
+        for (int distance = kDeltaLanes / 2; distance > 0; distance /= 2)
+            sum += __shfl_xor_sync(kFullMask, sum, distance);
+        if (h < heads && lane == 0) delta(n, h) = sum;
+    }
 }
 
-// A number of threads and of stages for a kernel of the backward.
-struct BackwardTiles {
-    int threads, stages;
-};
-
-// The first of `choices` whose shared memory a block can have, or else the last.
-template <class Tiles, class T>
-BackwardTiles fitting(const Device<T>& device, std::initializer_list<BackwardTiles> choices) {
-    for (const BackwardTiles& choice : choices)
-        if (Tiles::shared_bytes(choice.threads, choice.stages) <= device.shared_bytes_per_block) return choice;
+// The first of `choices` that has at most `most_threads` and whose shared memory a block can have, or else the last.
+template <class T, class SharedBytes>
+BackwardTiles first_that_fits(const Device<T>& device, int most_threads, int head_dim, const SharedBytes& shared_bytes,
+                              std::initializer_list<BackwardTiles> choices) {
+    for (const BackwardTiles& choice : choices) {
+        if (choice.threads <= most_threads &&
+            shared_bytes(choice, head_dim * static_cast<int>(sizeof(T))) <= device.shared_bytes_per_block)
+            return choice;
+    }
     return *(choices.end() - 1);
 }
 
 template <int kHeadDim, class T>
-void attention_backward_tensor_core(const Device<T>& device, Matrix<T> dqkv, ConstMatrix<T> dout,
-                                    ConstMatrix<float> lse, ConstMatrix<float> delta, ConstMatrix<T> qkv,
+void attention_backward_tensor_core(const Device<T>& device, Matrix<T> dqkv, Matrix<const T> dout,
+                                    Matrix<const float> lse, Matrix<const float> delta, Matrix<const T> qkv,
                                     std::span<const int32_t> cu_seqlens, int64_t max_sequence_length,
-                                    const AttentionShape& shape) {
-    using Dq = AttentionDqTiles<T, kHeadDim>;
-    const BackwardTiles dq = fitting<Dq>(device, {{128, 2}, {64, 2}, {64, 1}});
+                                    const AttentionShape& shape, int most_threads) {
+    constexpr int kRowBytes = kHeadDim * static_cast<int>(sizeof(T));
+    const BackwardTiles dq = first_that_fits(device, most_threads, kHeadDim, dq_shared_bytes,
+                                             {{128, kDqKeys, 2}, {64, kDqKeys, 2}, {64, kDqKeys, 1}});
     launch(device, "attention_backward_dq_tensor_core", attention_backward_dq_tensor_core<T, kHeadDim>,
            attention_grid(max_sequence_length, dq.threads, shape.n_heads, cu_seqlens), dq.threads,
-           Dq::shared_bytes(dq.threads, dq.stages), dqkv, dout, lse, delta, qkv, cu_seqlens.data(), shape, dq.stages);
+           dq_shared_bytes(dq, kRowBytes), dqkv, dout, lse, delta, qkv, cu_seqlens.data(), shape, dq.stages);
 
-    const auto launch_dkv = [&]<int kQueries>(std::initializer_list<BackwardTiles> choices, bool last) {
-        using Dkv = AttentionDkvTiles<T, kHeadDim, kQueries>;
-        const BackwardTiles dkv = fitting<Dkv>(device, choices);
-        const int64_t shared_bytes = Dkv::shared_bytes(dkv.threads, dkv.stages);
-        if (!last && shared_bytes > device.shared_bytes_per_block) return false;
+    const auto launch_dkv = [&]<int kQueries>(const BackwardTiles& dkv) {
         launch(device, "attention_backward_dkv_tensor_core", attention_backward_dkv_tensor_core<T, kHeadDim, kQueries>,
                attention_grid(max_sequence_length, dkv.threads / 2, shape.n_kv_heads, cu_seqlens), dkv.threads,
-               shared_bytes, dqkv, dout, lse, delta, qkv, cu_seqlens.data(), shape, dkv.stages);
-        return true;
+               dkv_shared_bytes(dkv, kRowBytes), dqkv, dout, lse, delta, qkv, cu_seqlens.data(), shape, dkv.stages);
     };
-    if (!launch_dkv.template operator()<64>({{256, 2}, {128, 2}}, false))
-        launch_dkv.template operator()<32>({{256, 2}, {128, 2}, {128, 1}}, true);
+    const auto choose_dkv = [&](std::initializer_list<BackwardTiles> choices) {
+        return first_that_fits(device, most_threads, kHeadDim, dkv_shared_bytes, choices);
+    };
+    // Of head_dim 128 the registers hold no more than 32 queries at a time.
+    if constexpr (kHeadDim == 128) {
+        launch_dkv.template operator()<32>(choose_dkv({{256, 32, 2}, {128, 32, 2}, {128, 32, 1}}));
+    } else {
+        const BackwardTiles dkv = choose_dkv({{256, 64, 2}, {256, 32, 2}, {128, 64, 2}, {128, 32, 2}, {128, 32, 1}});
+        if (dkv.moving == 64)
+            launch_dkv.template operator()<64>(dkv);
+        else
+            launch_dkv.template operator()<32>(dkv);
+    }
 }
 
+// `most_threads`: of a block, for those who time smaller ones.
 template <class T>
 void attention_backward(const Device<T>& device, Matrix<T> dqkv, ConstMatrix<T> dout, ConstMatrix<T> out,
                         ConstMatrix<float> lse, ConstMatrix<T> qkv, std::span<const int32_t> cu_seqlens,
-                        int64_t max_sequence_length, const AttentionShape& shape, std::span<float> workspace) {
+                        int64_t max_sequence_length, const AttentionShape& shape, std::span<float> workspace,
+                        int most_threads = 256) {
     require_attention_shape(shape, cu_seqlens.size());
     const int64_t needed = attention_workspace(device, shape, out.rows);
     require(static_cast<int64_t>(workspace.size()) >= needed, "attention needs a workspace of ", needed,
             " elements and got ", workspace.size());
     const Matrix<float> delta(workspace.data(), out.rows, shape.n_heads);
-    launch(device, "attention_delta", attention_delta<T>,
-           static_cast<unsigned>(ceil_div(delta.size() * kWarpSize, kDeltaThreads)), kDeltaThreads, 0, delta, dout, out,
-           shape.head_dim);
+    constexpr int kOfLoad = Packed<T>::size;
+    const bool packed = shape.head_dim % kOfLoad == 0 && can_pack<kOfLoad>(dout) && can_pack<kOfLoad>(out);
+    launch(device, "attention_delta", attention_delta<T>, static_cast<unsigned>(delta.rows), kDeltaThreads, 0, delta,
+           dout, out, shape.head_dim, packed);
 
     const bool aligned = rows_are_aligned(qkv) && rows_are_aligned(dqkv) && rows_are_aligned(dout);
     const auto tensor_core = [&]<int kHeadDim>() {
-        attention_backward_tensor_core<kHeadDim>(device, dqkv, dout, lse, delta, qkv, cu_seqlens, max_sequence_length,
-                                                 shape);
+        attention_backward_tensor_core<kHeadDim, T>(device, dqkv, dout, lse, delta, qkv, cu_seqlens,
+                                                    max_sequence_length, shape, most_threads);
     };
     if (on_tensor_cores<T>(shape.head_dim, aligned, tensor_core)) return;
     launch(device, "attention_backward_dq_generic", attention_backward_dq_generic<T>,

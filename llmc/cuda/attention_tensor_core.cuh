@@ -5,9 +5,9 @@
 // the band in tiles. A warp owns 32 of the rows in everything the block computes, so that scores, probabilities and
 // sums never leave its registers, and two kinds of product are all there is:
 //
-//   multiply_nt   C[32, n] += A[32, head_dim] B[n, head_dim]^T    both from shared memory: Q K^T, dO V^T, and
-//   transposed multiply_nn   C[32, head_dim] += P[32, n] B[n, head_dim]      P from registers:        P V, dS K, P^T
-//   dO, dS^T Q
+//   multiply_nt   C[32, n] += A[32, head_dim] B[n, head_dim]^T    both from shared memory: Q K^T, dO V^T, and both
+//                                                                 transposed
+//   multiply_nn   C[32, head_dim] += P[32, n] B[n, head_dim]      P from registers: P V, dS K, P^T dO, dS^T Q
 //
 // 32 rows are two of the mma: what ldmatrix brings of B serves both. With 16, shared memory could not keep up with the
 // tensor cores of sm_80 and sm_90.
@@ -119,29 +119,41 @@ __device__ inline void multiply_nt(Accumulator<kTiles>& c, HeadTile<T, kHeadDim>
     }
 }
 
-// c += p b, with p rounded to T
+// An accumulator rounded to T, in half the registers: two of its tiles are an A tile of the mma.
+template <int kTiles>
+struct Operand {
+    uint32_t value[2][kTiles / 2][4];
+};
+
+template <class T, int kTiles>
+__device__ inline Operand<kTiles> rounded(const Accumulator<kTiles>& c) {
+    Operand<kTiles> a;
+#pragma unroll
+    for (int m = 0; m < 2; m++) {
+#pragma unroll
+        for (int t = 0; t < kTiles; t++) {
+#pragma unroll
+            for (int r = 0; r < 2; r++)
+                a.value[m][t / 2][t % 2 * 2 + r] = pack<T>(c.value[m][t][2 * r], c.value[m][t][2 * r + 1]);
+        }
+    }
+    return a;
+}
+
+// c += a b
 template <int kTiles, class T, int kHeadDim>
-__device__ inline void multiply_nn(Accumulator<kHeadDim / 8>& c, const Accumulator<kTiles>& p,
-                                   HeadTile<T, kHeadDim> b) {
+__device__ inline void multiply_nn(Accumulator<kHeadDim / 8>& c, const Operand<kTiles>& a, HeadTile<T, kHeadDim> b) {
     const int lane = threadIdx.x % 32;
 #pragma unroll
-    for (int k = 0; k < kTiles; k += 2) {
-        uint32_t a_registers[2][4], b_registers[4];
-#pragma unroll
-        for (int m = 0; m < 2; m++) {
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                const float* const pair = p.value[m][k + i / 2] + i % 2 * 2;
-                a_registers[m][i] = pack<T>(pair[0], pair[1]);
-            }
-        }
+    for (int k = 0; k < kTiles / 2; k++) {
 #pragma unroll
         for (int t = 0; t < kHeadDim / 8; t += 2) {
-            ldmatrix_x4_trans(b_registers, b.chunk(8 * k + lane % 16, t, lane / 16));
+            uint32_t b_registers[4];
+            ldmatrix_x4_trans(b_registers, b.chunk(16 * k + lane % 16, t, lane / 16));
 #pragma unroll
             for (int m = 0; m < 2; m++) {
-                mma_m16n8k16<T>(c.value[m][t], a_registers[m], b_registers[0], b_registers[1]);
-                mma_m16n8k16<T>(c.value[m][t + 1], a_registers[m], b_registers[2], b_registers[3]);
+                mma_m16n8k16<T>(c.value[m][t], a.value[m][k], b_registers[0], b_registers[1]);
+                mma_m16n8k16<T>(c.value[m][t + 1], a.value[m][k], b_registers[2], b_registers[3]);
             }
         }
     }
@@ -220,8 +232,9 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
         cp_async_commit();
 
         const bool seen = band.sees(warp_query, kWarpRows, first_key, kKeys);
-        Accumulator<kKeys / 8> p;
+        Operand<kKeys / 8> p_rounded;
         if (seen) {
+            Accumulator<kKeys / 8> p;
             multiply_nt(p, q_tile, warp_row, k_tile);
             if (!band.covers(warp_query, kWarpRows, first_key, kKeys))
                 mask(p, warp_query - first_key + 1 - band.diagonals(), band.diagonals());
@@ -260,30 +273,41 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
                     }
                 }
             }
+            p_rounded = rounded<T>(p);
         }
 
         cp_async_wait<0>();
         __syncthreads();  // v is there; k is read
         if (first_key + kKeys < end) k_tile.load(in.k, first_key + kKeys, kKeys);
         cp_async_commit();
-        if (seen) multiply_nn(sum, p, v_tile);
+        if (seen) multiply_nn(sum, p_rounded, v_tile);
     }
 
+    // Read again: in the loop every register counts.
+    const PackedSequence rows(cu_seqlens, blockIdx.z);
     float inverse[4];
 #pragma unroll
     for (int r = 0; r < 4; r++) {
         const float total = quad_sum(row_sums[r]);
         inverse[r] = 1.0f / total;
         const int query = warp_query + lane_row() + 8 * r;
-        if (query < sequence.length && lane_column() == 0)
-            lse(sequence.begin + query, head) = offset[r] / kLog2e + logf(total);
+        if (query < rows.length && lane_column() == 0) lse(rows.begin + query, head) = offset[r] / kLog2e + logf(total);
     }
-    store_rows(sequence.head_of(out, shape, head), warp_query, sum, inverse);
+    store_rows(rows.head_of(out, shape, head), warp_query, sum, inverse);
 }
 
 // Backward: a block owns a pair of tiles (q and dout of some queries, or k and v of some keys) and walks along pairs of
-// tiles of the other side, of kMoving rows. `stages` of those are in shared memory: 2, of which one is on its way, or 1
-// where 2 do not fit (head_dim 128 in the 64 KiB of sm_75, which has no copies in the background anyway).
+// tiles of the other side, of `moving` rows. `stages` of those are in shared memory: 2, of which one is on its way, or
+// 1 where 2 do not fit (head_dim 128 in the 64 KiB of sm_75, which has no copies in the background anyway).
+struct BackwardTiles {
+    int threads, moving, stages;
+
+    // Of the pairs, where a block owns `owned` rows.
+    constexpr int64_t shared_bytes(int owned, int row_bytes) const {
+        return int64_t{2} * (owned + stages * moving) * row_bytes;
+    }
+};
+
 template <class T, int kHeadDim, int kMoving>
 struct MovingTiles {
     static constexpr int kElements = 2 * kMoving * kHeadDim;
@@ -311,21 +335,18 @@ struct MovingTiles {
 };
 
 // dq[i] = scale sum_j dS[i,j] k[j], with the block's queries as rows, as many as it has threads.
-template <class T, int kHeadDim>
-struct AttentionDqTiles {
-    static constexpr int kKeys = 32;
+constexpr int kDqKeys = 32;
 
-    static constexpr int64_t shared_bytes(int threads, int stages) {
-        return 2 * (threads + stages * kKeys) * kHeadDim * static_cast<int64_t>(sizeof(T));
-    }
-};
+constexpr int64_t dq_shared_bytes(BackwardTiles tiles, int row_bytes) {
+    return tiles.shared_bytes(tiles.threads, row_bytes);
+}
 
 template <class T, int kHeadDim>
 __global__ void __launch_bounds__(128, 2)
     attention_backward_dq_tensor_core(Matrix<T> dqkv, Matrix<const T> dout, Matrix<const float> lse,
                                       Matrix<const float> delta, Matrix<const T> qkv, const int32_t* cu_seqlens,
                                       AttentionShape shape, int stages) {
-    constexpr int kKeys = AttentionDqTiles<T, kHeadDim>::kKeys;
+    constexpr int kKeys = kDqKeys;
     const int queries = blockDim.x;
     const PackedSequence sequence(cu_seqlens, blockIdx.z);
     const int first_query = (gridDim.x - 1 - blockIdx.x) * queries;
@@ -380,9 +401,9 @@ __global__ void __launch_bounds__(128, 2)
                         exp2_approximate(exponent_scale * p(r, t, i) - row_lse[r]) * (ds(r, t, i) - row_delta[r]);
             }
         }
-        multiply_nn(dq, ds, tiles(step, 0));
+        multiply_nn(dq, rounded<T>(ds), tiles(step, 0));
     }
-    store_rows(AttentionHead<T>(dqkv, sequence, shape, head).q, warp_query, dq,
+    store_rows(PackedSequence(cu_seqlens, blockIdx.z).head_of(dqkv, shape, head), warp_query, dq,
                {shape.scale, shape.scale, shape.scale, shape.scale});
 }
 
@@ -391,14 +412,11 @@ __global__ void __launch_bounds__(128, 2)
 // that a pair of warps shares 32 keys: one of the first half of the block has S^T, P^T and dv, its partner in the
 // second half dP^T, dS^T and dk. P^T goes from the one to the other through shared memory. lse, which the one needs,
 // and delta, which the other does, belong to the columns and come along with q and dout.
-template <class T, int kHeadDim, int kQueries>
-struct AttentionDkvTiles {
-    static constexpr int64_t shared_bytes(int threads, int stages) {
-        const int keys = threads / 2;
-        return 2 * (keys + stages * kQueries) * kHeadDim * static_cast<int64_t>(sizeof(T)) +
-               (keys + 2 * stages) * kQueries * static_cast<int64_t>(sizeof(float));
-    }
-};
+constexpr int64_t dkv_shared_bytes(BackwardTiles tiles, int row_bytes) {
+    const int keys = tiles.threads / 2;
+    return tiles.shared_bytes(keys, row_bytes) +
+           int64_t{keys + 2 * tiles.stages} * tiles.moving * static_cast<int64_t>(sizeof(float));
+}
 
 template <class T, int kHeadDim, int kQueries>
 __global__ void __launch_bounds__(256, 1)
@@ -494,7 +512,7 @@ __global__ void __launch_bounds__(256, 1)
                     }
                 }
             }
-            multiply_nn(gradient, p, tiles(step, 1 - which));
+            multiply_nn(gradient, rounded<T>(p), tiles(step, 1 - which));
         }
         first_query += kQueries;
         if (first_query >= end_query) first_query = first_key;
