@@ -159,7 +159,7 @@ __global__ void __launch_bounds__(HopperTiling::kThreads, 1)
         const float own_row_scale = own_row < y.rows ? row_scale[own_row] : 0.0f;
         const float own_col_scale = col_scale != nullptr && own_col < y.cols ? col_scale[own_col] : 1.0f;
 
-        int32_t sums[kWgmmaSums] = {};
+        int32_t sums[kWgmmaSums] = {};  // integers, and then the bits of floats
         for (int slab = 0; slab < integer_slabs; slab++)
             multiply_next([&](const int8_t* a, const int8_t* b) { wgmma_m64n256<int8_t>(sums, a, b); });
         wgmma_wait<0>();
@@ -169,21 +169,21 @@ __global__ void __launch_bounds__(HopperTiling::kThreads, 1)
         addends[threadIdx.x] = bias != nullptr && own_col < y.cols ? to_float(bias[own_col]) : 0.0f;
         __syncthreads();  // all rows' and columns' are there
         const float scale[2] = {row_factors[thread_row], row_factors[thread_row + 8]};
-        float values[kWgmmaSums];
 #pragma unroll
         for (int eight = 0; eight < kEights; eight++) {
             const int col = 32 * eight + lane % 4 * 8;
+            if (origin.col + col >= y.cols) break;
             const auto factor = *reinterpret_cast<const Eight<float>*>(col_factors + col),
                        addend = *reinterpret_cast<const Eight<float>*>(addends + col);
 #pragma unroll
             for (int i = 0; i < 16; i++) {
                 const int half = i / 8, k = i % 8, sum = sum_of_eight(eight, half, k);
-                values[sum] = scale[half] * factor[k] * static_cast<float>(sums[sum]) + addend[k];
+                sums[sum] = __float_as_int(scale[half] * factor[k] * static_cast<float>(sums[sum]) + addend[k]);
             }
         }
         if constexpr (!std::is_same_v<T, float>) {
             for (int slab = integer_slabs; slab < slabs; slab++)
-                multiply_next([&](const int8_t* a, const int8_t* b) { wgmma_m64n256<T>(values, a, b); });
+                multiply_next([&](const int8_t* a, const int8_t* b) { wgmma_m64n256<T>(sums, a, b); });
             wgmma_wait<0>();
         }
 #pragma unroll
@@ -194,8 +194,10 @@ __global__ void __launch_bounds__(HopperTiling::kThreads, 1)
             for (int eight = 0; eight < kEights; eight++) {
                 Eight<T> rounded;
 #pragma unroll
-                for (int k = 0; k < 8; k++) rounded[k] = from_float<T>(values[sum_of_eight(eight, half, k)]);
+                for (int k = 0; k < 8; k++)
+                    rounded[k] = from_float<T>(__int_as_float(sums[sum_of_eight(eight, half, k)]));
                 const int64_t col = first_col + 32 * eight;
+                if (col >= y.cols) break;
                 if (packed && col + 8 <= y.cols)
                     *reinterpret_cast<Eight<T>*>(y.row(row) + col) = rounded;
                 else

@@ -7,6 +7,8 @@
 //
 //   d[4 t], d[4 t + 1] = D[16 w + g, 8 t + 2 c .. + 1]          d[4 t + 2], d[4 t + 3] = D[16 w + g + 8, the same]
 //
+// fp32 sums are in d as their bits, so that registers that held integers can go on as floats where they are.
+//
 // The product is computed in the background. wgmma_fence() comes between any other access to d and the first of a
 // series, wgmma_commit() closes a group of products, wgmma_wait<N> waits until all but the newest N groups of the
 // warpgroup are done: until then neither d nor the shared memory that is read may be touched. What other instructions
@@ -55,40 +57,22 @@ __device__ __forceinline__ uint64_t wgmma_descriptor(const void* address) {
     "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
     "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 
-#define LLMC_WGMMA_4(c, i) c(d[i]), c(d[i + 1]), c(d[i + 2]), c(d[i + 3])
-#define LLMC_WGMMA_16(c, i) LLMC_WGMMA_4(c, i), LLMC_WGMMA_4(c, i + 4), LLMC_WGMMA_4(c, i + 8), LLMC_WGMMA_4(c, i + 12)
-#define LLMC_WGMMA_64(c, i) \
-    LLMC_WGMMA_16(c, i), LLMC_WGMMA_16(c, i + 16), LLMC_WGMMA_16(c, i + 32), LLMC_WGMMA_16(c, i + 48)
-#define LLMC_WGMMA_SUMS(constraint) LLMC_WGMMA_64(constraint, 0), LLMC_WGMMA_64(constraint, 64)
+#define LLMC_WGMMA_4(i) "+r"(d[i]), "+r"(d[i + 1]), "+r"(d[i + 2]), "+r"(d[i + 3])
+#define LLMC_WGMMA_16(i) LLMC_WGMMA_4(i), LLMC_WGMMA_4(i + 4), LLMC_WGMMA_4(i + 8), LLMC_WGMMA_4(i + 12)
+#define LLMC_WGMMA_64(i) LLMC_WGMMA_16(i), LLMC_WGMMA_16(i + 16), LLMC_WGMMA_16(i + 32), LLMC_WGMMA_16(i + 48)
+#define LLMC_WGMMA_SUMS LLMC_WGMMA_64(0), LLMC_WGMMA_64(64)
+
+#define LLMC_WGMMA_PRODUCT(what, immediates)                                                                \
+    LLMC_WGMMA(asm volatile("{ .reg .pred adds; setp.ne.b32 adds, 1, 0; wgmma.mma_async.sync.aligned." what \
+                            " {" LLMC_WGMMA_REGISTERS "}, %128, %129, adds" immediates "; }"                \
+                            : LLMC_WGMMA_SUMS                                                               \
+                            : "l"(wgmma_descriptor(a)), "l"(wgmma_descriptor(b))))
 
 template <class T>
 __device__ __forceinline__ void wgmma_m64n256(int32_t (&d)[kWgmmaSums], const void* a, const void* b) {
-    static_assert(std::is_same_v<T, int8_t>);
-    LLMC_WGMMA(
-        asm volatile("{ .reg .pred adds; setp.ne.b32 adds, 1, 0;"
-                     "wgmma.mma_async.sync.aligned.m64n256k32.s32.s8.s8 {" LLMC_WGMMA_REGISTERS "}, %128, %129, adds; }"
-                     : LLMC_WGMMA_SUMS("+r")
-                     : "l"(wgmma_descriptor(a)), "l"(wgmma_descriptor(b))));
-}
-
-template <class T>
-__device__ __forceinline__ void wgmma_m64n256(float (&d)[kWgmmaSums], const void* a, const void* b) {
-    static_assert(std::is_same_v<T, bf16> || std::is_same_v<T, fp16>);
-    if constexpr (std::is_same_v<T, bf16>) {
-        LLMC_WGMMA(
-            asm volatile("{ .reg .pred adds; setp.ne.b32 adds, 1, 0;"
-                         "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {" LLMC_WGMMA_REGISTERS
-                         "}, %128, %129, adds, 1, 1, 0, 0; }"
-                         : LLMC_WGMMA_SUMS("+f")
-                         : "l"(wgmma_descriptor(a)), "l"(wgmma_descriptor(b))));
-    } else {
-        LLMC_WGMMA(
-            asm volatile("{ .reg .pred adds; setp.ne.b32 adds, 1, 0;"
-                         "wgmma.mma_async.sync.aligned.m64n256k16.f32.f16.f16 {" LLMC_WGMMA_REGISTERS
-                         "}, %128, %129, adds, 1, 1, 0, 0; }"
-                         : LLMC_WGMMA_SUMS("+f")
-                         : "l"(wgmma_descriptor(a)), "l"(wgmma_descriptor(b))));
-    }
+    if constexpr (std::is_same_v<T, int8_t>) LLMC_WGMMA_PRODUCT("m64n256k32.s32.s8.s8", "");
+    if constexpr (std::is_same_v<T, bf16>) LLMC_WGMMA_PRODUCT("m64n256k16.f32.bf16.bf16", ", 1, 1, 0, 0");
+    if constexpr (std::is_same_v<T, fp16>) LLMC_WGMMA_PRODUCT("m64n256k16.f32.f16.f16", ", 1, 1, 0, 0");
 }
 
 __device__ __forceinline__ void wgmma_fence() {
@@ -111,14 +95,15 @@ __device__ __forceinline__ void publish_to_wgmma() {
 #undef LLMC_WGMMA_16
 #undef LLMC_WGMMA_64
 #undef LLMC_WGMMA_SUMS
+#undef LLMC_WGMMA_PRODUCT
 
 #else  // LLMC_EMULATED
 
 namespace emulated {
 
 struct WarpgroupProduct {
-    void (*compute)(void* d, uintptr_t a, uintptr_t b, int thread);
-    void* d;
+    void (*compute)(int32_t* d, uintptr_t a, uintptr_t b, int thread);
+    int32_t* d;
     uintptr_t a, b;
 };
 
@@ -148,10 +133,10 @@ auto swizzled_element(uintptr_t base, int row, int index) {
         return to_float(*reinterpret_cast<const T*>(address));
 }
 
-template <class T, class Sum>
-void wgmma(void* sums, uintptr_t a, uintptr_t b, int thread) {
+template <class T>
+void wgmma(int32_t* d, uintptr_t a, uintptr_t b, int thread) {
+    using Sum = std::conditional_t<std::is_same_v<T, int8_t>, int32_t, float>;
     constexpr int kDepth = kWgmmaBytes / sizeof(T);
-    Sum* d = static_cast<Sum*>(sums);
     const int first_row = thread % kWarpgroupThreads / 32 * 16 + thread % 32 / 4, first_column = thread % 4 * 2;
     Sum rows[2][kDepth], column[kDepth];
     for (int k = 0; k < kDepth; k++) {
@@ -159,19 +144,20 @@ void wgmma(void* sums, uintptr_t a, uintptr_t b, int thread) {
     }
     for (int i = 0; i < kWgmmaSums; i += i % 2 == 0 ? 1 : 3) {  // the first of the two rows' sums of a column
         for (int k = 0; k < kDepth; k++) column[k] = swizzled_element<T>(b, i / 4 * 8 + first_column + i % 2, k);
-        for (int k = 0; k < kDepth; k++) {
-            d[i] += rows[0][k] * column[k];
-            d[i + 2] += rows[1][k] * column[k];
+        for (int half = 0; half < 2; half++) {
+            Sum sum = std::bit_cast<Sum>(d[i + 2 * half]);
+            for (int k = 0; k < kDepth; k++) sum += rows[half][k] * column[k];
+            d[i + 2 * half] = std::bit_cast<int32_t>(sum);
         }
     }
 }
 
 }  // namespace emulated
 
-template <class T, class Sum>
-void wgmma_m64n256(Sum (&d)[kWgmmaSums], const void* a, const void* b) {
+template <class T>
+void wgmma_m64n256(int32_t (&d)[kWgmmaSums], const void* a, const void* b) {
     emulated::warpgroup_products().open.push_back(
-        {emulated::wgmma<T, Sum>, d, reinterpret_cast<uintptr_t>(a), reinterpret_cast<uintptr_t>(b)});
+        {emulated::wgmma<T>, d, reinterpret_cast<uintptr_t>(a), reinterpret_cast<uintptr_t>(b)});
 }
 
 inline void wgmma_fence() {}

@@ -274,7 +274,7 @@ TEMPLATE_TEST_CASE("Hopper's int8 GEMM is exact, and rounds what it adds to it o
     const auto [n, out, in, k] =
         GENERATE(table<int, int, int, int>({{1, 1, 1, 0}, {300, 530, 20, 8}, {131, 260, 700, 0}, {131, 70, 300, 208}}));
     const bool vectors = GENERATE(true, false);  // whether rows of y begin at multiples of 16 bytes
-    const HopperIfEmulated hopper;
+    [[maybe_unused]] const HopperIfEmulated hopper;
     BlasDevice<T> gpu;
     if (gpu.device.sm != 90) return;  // another GPU's tests are those above
     gpu.device.multiprocessors = 2;
