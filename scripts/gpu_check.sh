@@ -76,13 +76,13 @@ check "build" 240 make BUILD="$build" "$build/train_quaff" "$build/test_gpu" "$b
 check "registers" 10 make BUILD="$build" resources
 check "tests" 60 "$build/test_gpu"
 
-# trains DEVICE DTYPE METHOD: the demo. Its loss on held-out instructions tells the methods apart (the README's table):
-# 0.043 for quaff and fp, 0.058 for int8 without outlier channels.
+# trains DEVICE DTYPE METHOD: the demo, whose accuracy on held-out instructions goes from 9% to 92 to 98% with any of
+# the methods, types and seeds.
 # shellcheck disable=SC2317  # check calls it
 trains() {
     "$build/train_quaff" --device "$1" --dtype "$2" --method "$3" --quiet --json --out "$build/demo_$1_$2_$3" \
         >"$logs/demo.json" &&
-        awk -v loss="$(sed -E 's/.*"eval_after":\{"loss":([0-9.e-]+).*/\1/' "$logs/demo.json")" 'BEGIN { exit !(loss < 0.052) }'
+        awk -v matched="$(number exact_match "$logs/demo.json")" 'BEGIN { exit !(matched > 0.88) }'
 }
 demo() {
     check "demo $*" 90 trains "$@" &&
@@ -132,8 +132,10 @@ if check "random Phi-3-mini" 60 "$build/random_model" dev/configs/phi3_mini "$ph
     fi
 fi
 if command -v compute-sanitizer >/dev/null; then
-    check "memcheck" 60 compute-sanitizer --error-exitcode 9 --tool memcheck "$build/test_gpu" "[rmsnorm],[quantize],[int8_gemm]"
-    check "racecheck" 60 compute-sanitizer --error-exitcode 9 --tool racecheck "$build/test_gpu" "[rmsnorm],[quantize]"
+    # Tests make calls fail on purpose: an error that CUDA reports is none of memory.
+    check "memcheck" 90 compute-sanitizer --report-api-errors no --error-exitcode 9 --tool memcheck "$build/test_gpu"
+    check "racecheck" 90 compute-sanitizer --error-exitcode 9 --tool racecheck "$build/test_gpu" \
+        "[attention],[int8_gemm],[lora_down],[quantize],[rmsnorm]"
 fi
 
 for benchmark in "${shown[@]}"; do

@@ -8,7 +8,8 @@
 // and x itself with p = 0; those with p = 0.1 are called ..._dropout.
 //
 //   kernel 1   a thread an element of the result, which draws the mask for each of its terms
-//   kernel 2   llmc/lora_down.h: dropout and cuBLASLt, with D(x), and dz a, in memory between them
+//   kernel 2   llmc/lora_down.h: dropout and cuBLASLt, with D(x), and dz a, in memory between them; what the program
+//              runs where nothing is dropped
 //   kernel 3   llmc/cuda/lora_down.cuh: tensor cores, fed straight from memory. The large matrix is read once, and the
 //              mask drawn for what a lane has just loaded
 //
@@ -22,6 +23,7 @@ namespace {
 using namespace benchmark;
 using cuda::from_float, cuda::to_float, cuda::kWarpSize;
 
+constexpr float kProbability = 0.1f;
 constexpr DropoutStream kStream{.seed = 42, .micro_batch = 7, .layer_id = 3};
 
 // mask / (1-p) of one element.
@@ -73,10 +75,10 @@ void products(const Bench<T>& bench, const Shape& shape, const Dropout& dropout,
     const int64_t n = shape[0], in = shape[1], rank = shape[2];
     const Tensor<T> x(n, in, 1), a(rank, in, 2), dz(n, rank, 3), dx_before(n, in, 4), dx(n, in), z(n, rank);
     const Tensor<float> da_before(rank, in, 5), da(rank, in);
-    // Of the operators and of the kernels.
+    // Of the operators and of the kernels, which are timed without dropout, too, where the program has the operators.
     const Tensor<T> workspace(1, std::max<int64_t>({1, lora_down_workspace_of_operators(n, in, dropout.p),
-                                                    cuda::lora_down_workspace(device, n, in, rank, dropout.p)}));
-    const bool fuses = cuda::lora_down_fuses<T>(x, a);
+                                                    cuda::lora_down_workspace(device, n, in, rank, kProbability)}));
+    const bool drops = dropout.p > 0, fuses = cuda::lora_down_fuses<T>(x, a, kProbability);
     HostMatrix<double> expected_z(n, rank), expected_dx(n, in), expected_da(rank, in);
 
     const auto dropped_on_host = [&] {
@@ -93,7 +95,7 @@ void products(const Bench<T>& bench, const Shape& shape, const Dropout& dropout,
                                    cuda::launch(device, "lora_down_kernel1", lora_down_kernel1<T>,
                                                 blocks(z.view().size(), block), block, 0, z, x, a, dropout);
                                }},
-                              {2, "dropout, cuBLASLt", {}, [&](int) {
+                              {2, drops ? "dropout, cuBLASLt" : "llmc: cuBLASLt", {}, [&](int) {
                                    lora_down_of_operators<T>(device, z, x, a, dropout, workspace.span());
                                }}};
     std::vector<Version> of_dx{{1,
@@ -103,7 +105,7 @@ void products(const Bench<T>& bench, const Shape& shape, const Dropout& dropout,
                                     cuda::launch(device, "lora_down_dx_kernel1", lora_down_dx_kernel1<T>,
                                                  blocks(dx.view().size(), block), block, 0, dx, dz, a, dropout);
                                 }},
-                               {2, "cuBLASLt, dropout", {}, [&](int) {
+                               {2, drops ? "cuBLASLt, dropout" : "llmc: cuBLASLt", {}, [&](int) {
                                     lora_down_dx_of_operators<T>(device, dx, dz, a, dropout, workspace.span());
                                 }}};
     std::vector<Version> of_da{{1,
@@ -113,12 +115,12 @@ void products(const Bench<T>& bench, const Shape& shape, const Dropout& dropout,
                                     cuda::launch(device, "lora_down_da_kernel1", lora_down_da_kernel1<T>,
                                                  blocks(da.view().size(), block), block, 0, da, dz, x, dropout);
                                 }},
-                               {2, "dropout, cuBLASLt", {}, [&](int) {
+                               {2, drops ? "dropout, cuBLASLt" : "llmc: cuBLASLt", {}, [&](int) {
                                     lora_down_da_of_operators<T>(device, da.view(), dz, x, dropout, workspace.span());
                                 }}};
     if constexpr (sizeof(T) == 2) {
         down.push_back({3,
-                        "llmc: one kernel",
+                        drops ? "llmc: one kernel" : "one kernel",
                         {256, 64, 128},
                         [&](int block) {
                             require_block(block, cuda::kLoraDownThreads);
@@ -126,7 +128,7 @@ void products(const Bench<T>& bench, const Shape& shape, const Dropout& dropout,
                         },
                         fuses});
         of_dx.push_back({3,
-                         "llmc: one kernel",
+                         drops ? "llmc: one kernel" : "one kernel",
                          {128, 64},
                          [&](int block) {
                              require_block(block, cuda::kLoraDownDxThreads);
@@ -134,9 +136,12 @@ void products(const Bench<T>& bench, const Shape& shape, const Dropout& dropout,
                          },
                          fuses});
         of_da.push_back({3,
-                         "llmc: one kernel and its sums",
+                         drops ? "llmc: one kernel and its sums" : "one kernel and its sums",
                          {},
-                         [&](int) { cuda::lora_down_da<T>(device, da, dz, x, dropout, workspace.span()); },
+                         [&](int) {
+                             cuda::launch_lora_down_da<T>(device, da, dz, x, dropout,
+                                                          reinterpret_cast<float*>(workspace.data()));
+                         },
                          fuses});
     }
 
@@ -189,6 +194,7 @@ const Program kProgram{
 int main(int argc, char** argv) {
     return run(argc, argv, kProgram, []<class T>(const Bench<T>& bench, const Shape& shape) {
         products(bench, shape, {0, kStream}, {"lora_down", "lora_down_dx", "lora_down_da"});
-        products(bench, shape, {0.1f, kStream}, {"lora_down_dropout", "lora_down_dx_dropout", "lora_down_da_dropout"});
+        products(bench, shape, {kProbability, kStream},
+                 {"lora_down_dropout", "lora_down_dx_dropout", "lora_down_da_dropout"});
     });
 }

@@ -12,7 +12,7 @@
 // make what a lane holds (mma.cuh) the Eights it can load, draw for, and store.
 //
 // 16-bit types with rows at multiples of 16 bytes, and a rank that leaves the sums in registers; all else goes by
-// dropout.cuh and gemm.cuh.
+// dropout.cuh and gemm.cuh. So does what has no dropout: cuBLASLt reads its operands once, too, and is the faster.
 #pragma once
 
 #include <algorithm>
@@ -30,8 +30,8 @@ namespace cuda {
 constexpr int64_t kMostFusedRank = 64;  // of a layer's adapters together
 
 template <class T>
-bool lora_down_fuses(const Matrix<const T>& x, const Matrix<const T>& a) {
-    return sizeof(T) == 2 && a.rows <= kMostFusedRank && can_pack<8>(x) && can_pack<8>(a);
+bool lora_down_fuses(const Matrix<const T>& x, const Matrix<const T>& a, float p) {
+    return sizeof(T) == 2 && p > 0 && a.rows <= kMostFusedRank && can_pack<8>(x) && can_pack<8>(a);
 }
 
 // ---- what the kernels share
@@ -398,7 +398,7 @@ void launch_lora_down_da(const Device<T>& device, Matrix<float> da, ConstMatrix<
 // multiple of 8 features: the partial sums of lora_down_da, or dropout(x).
 template <class T>
 int64_t lora_down_workspace(const Device<T>& device, int64_t tokens, int64_t in_features, int64_t rank, float p) {
-    if (sizeof(T) == 2 && rank <= kMostFusedRank && in_features % 8 == 0)
+    if (sizeof(T) == 2 && p > 0 && rank <= kMostFusedRank && in_features % 8 == 0)
         return lora_down_da_slices(device, tokens, in_features, rank) * rank * in_features *
                static_cast<int64_t>(sizeof(float) / sizeof(T));
     return lora_down_workspace_of_operators(tokens, in_features, p);
@@ -408,7 +408,7 @@ template <class T>
 void lora_down(const Device<T>& device, Matrix<T> z, ConstMatrix<T> x, ConstMatrix<T> a, const Dropout& dropout,
                std::type_identity_t<std::span<T>> scratch) {
     if constexpr (sizeof(T) == 2) {
-        if (lora_down_fuses(x, a)) {
+        if (lora_down_fuses(x, a, dropout.p)) {
             launch_lora_down<T>(device, kLoraDownThreads, z, x, a, dropout);
             return;
         }
@@ -420,7 +420,7 @@ template <class T>
 void lora_down_dx(const Device<T>& device, Matrix<T> dx, ConstMatrix<T> dz, ConstMatrix<T> a, const Dropout& dropout,
                   std::type_identity_t<std::span<T>> scratch) {
     if constexpr (sizeof(T) == 2) {
-        if (lora_down_fuses<T>(dx, a)) {
+        if (lora_down_fuses<T>(dx, a, dropout.p)) {
             launch_lora_down_dx<T>(device, kLoraDownDxThreads, dx, dz, a, dropout);
             return;
         }
@@ -432,7 +432,7 @@ template <class T>
 void lora_down_da(const Device<T>& device, Matrix<float> da, ConstMatrix<T> dz, ConstMatrix<T> x,
                   const Dropout& dropout, std::type_identity_t<std::span<T>> scratch) {
     if constexpr (sizeof(T) == 2) {
-        if (da.rows <= kMostFusedRank && can_pack<8>(x)) {
+        if (dropout.p > 0 && da.rows <= kMostFusedRank && can_pack<8>(x)) {
             require_lora_down_workspace(lora_down_workspace(device, x.rows, x.cols, da.rows, dropout.p),
                                         scratch.size());
             launch_lora_down_da<T>(device, da, dz, x, dropout, reinterpret_cast<float*>(scratch.data()));

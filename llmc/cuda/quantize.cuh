@@ -43,8 +43,8 @@ __device__ inline float scale_from_magnitude(int bits) {
     return scale == 0.0f ? 1.0f : scale;
 }
 
-// Divides by a row's scale, once for all of its elements: by the reciprocal, and then by what that leaves of the
-// dividend. A division of its own for each element is some ten instructions, a third of the time of quantize_rows.
+// Divides the elements of a row by its scale: multiplies by the reciprocal, and again with what that leaves of the
+// dividend. The quotient is that of a division, which is three times as many instructions.
 class Quantizer {
   public:
     __device__ explicit Quantizer(float scale) : scale_(scale), reciprocal_(1.0f / scale) {}
