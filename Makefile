@@ -73,12 +73,12 @@ KNOWN_ARCHS  := $(filter 75 80 86 87 88 89 90 100 103 110 120 121,$(patsubst com
 GPUS_HERE    := $(filter $(KNOWN_ARCHS),$(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u))
 GPU_ARCHS    ?= $(or $(GPUS_HERE),$(filter $(KNOWN_ARCHS),75 80 86 89 90 100 120))
 # Hopper's warpgroup instructions are in sm_90a alone, which every GPU of compute capability 9.0 runs.
-ifneq ($(filter 90,$(GPU_ARCHS)),)
+ifneq ($(filter 90 90a,$(GPU_ARCHS)),)
 CUDA_FLAGS   += -DLLMC_HOPPER
 endif
 NVCCFLAGS     = -std=c++20 --expt-relaxed-constexpr -Werror all-warnings -ccbin $(lastword $(CXX)) -O3 -I. $(filter -D%,$(CUDA_FLAGS)) -MMD -MP \
                 $(foreach arch,$(patsubst 90,90a,$(GPU_ARCHS)),-gencode arch=compute_$(arch),code=sm_$(arch)) \
-                -gencode arch=compute_$(lastword $(GPU_ARCHS)),code=compute_$(lastword $(GPU_ARCHS)) \
+                -gencode arch=compute_$(patsubst %a,%,$(lastword $(GPU_ARCHS))),code=compute_$(patsubst %a,%,$(lastword $(GPU_ARCHS))) \
                 -Xcompiler -fopenmp,-Wall,-Wextra,-Werror,-march=$(ARCH)
 endif
 ALL_CXXFLAGS += $(CUDA_FLAGS) $(MPI_FLAGS)
@@ -165,7 +165,7 @@ $(LIB): $(LIB_OBJECTS)
 
 # What ptxas says of each kernel goes beside the object, for `make resources`; all else nvcc says is shown.
 NVCC_AND_TELL = $(RUN_NVCC) -Xptxas -v -c $< -o $@ 2>$(@:.o=.ptxas) || { cat $(@:.o=.ptxas) >&2; exit 1; }; \
-                grep -vE '^ptxas info|bytes stack frame' $(@:.o=.ptxas) >&2 || true
+                grep -E 'serialized' $(@:.o=.ptxas) >&2 || grep -vE '^ptxas info|bytes stack frame' $(@:.o=.ptxas) >&2 || true
 
 # The entry point and the kernels are .cu files: nvcc compiles the kernels, and the C++ compiler all else.
 $(BUILD)/train_quaff.o: train_quaff.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked

@@ -125,10 +125,16 @@ void Model<Device>::layout(Arena<Device>& arena) {
 template <class Device>
 void Model<Device>::layout_adapters(Arena<Device>& arena) {
     const int64_t r = options_.lora.r;
+    // Rounded copies begin at multiples of 16 bytes, which is what fast products of 16-bit matrices want.
+    const auto room = [](int64_t rows, int64_t cols) {
+        constexpr int64_t kMultiple = std::is_same_v<T, float> ? 1 : 8;
+        return (rows * cols + kMultiple - 1) / kMultiple * kMultiple;
+    };
     int64_t size = 0;
     for (Block<Device>& block : blocks_) {
         for (QuantizedLinear<Device>& linear : block.linears) {
-            for (const LoraAdapter& adapter : linear.adapters) size += r * (linear.in_features + adapter.b.rows);
+            size += room(r * static_cast<int64_t>(linear.adapters.size()), linear.in_features);
+            for (const LoraAdapter& adapter : linear.adapters) size += room(adapter.b.rows, r);
         }
     }
     parameters_ = arena.template vector<float>(MemoryKind::adapters, "parameters", size);
@@ -146,7 +152,7 @@ void Model<Device>::layout_adapters(Arena<Device>& arena) {
         value = {parameters_.empty() ? nullptr : parameters_.data() + next, rows, cols};
         gradient = {gradients_.empty() ? nullptr : gradients_.data() + next, rows, cols};
         compute = {compute_parameters_.empty() ? nullptr : compute_parameters_.data() + next, rows, cols};
-        next += rows * cols;
+        next += room(rows, cols);
     };
     std::vector<int64_t> begins;
     for (Block<Device>& block : blocks_) {

@@ -137,7 +137,7 @@ class QuantizedLinear {
 
     // Set by calibration only: told of every input.
     ChannelStatistics* statistics = nullptr;
-    std::vector<float>* observed = nullptr;  // where an input lies that has to be copied to the host
+    std::vector<float>* observed = nullptr;  // with it: where an input lies that has to be copied to the host
 
     // What training moves.
     std::span<float> s;  // [n]

@@ -96,6 +96,12 @@ demo cuda "$dtype" fp
 [ "$dtype" = fp16 ] || demo cuda fp16 quaff
 demo cuda fp32 quaff
 
+# Two processes that share the GPU and sum their gradients in the host's memory.
+if command -v mpirun >/dev/null; then
+    check "two ranks" 60 mpirun --allow-run-as-root --oversubscribe --bind-to none -np 2 "$build/train_quaff" \
+        --device cuda --comm mpi --max-steps 60 --eval-steps 0 --save-steps 0 --quiet --out "$build/demo_ranks"
+fi
+
 check "kernels" 120 dev/cuda/run_all.sh --quick --from "$build" && shown+=("kernels")
 
 # A step of Phi-3-mini: random weights, 4 packed sequences of 2,048 tokens, r = 16 on every linear.

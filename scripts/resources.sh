@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Registers, stack and spills of every kernel in one table, from what ptxas said when they were compiled (-Xptxas -v).
-# `make resources` calls it. Fails where a kernel spills registers to local memory or keeps an array there.
+# `make resources` calls it. Fails where a kernel spills registers to local memory or keeps an array there, and where
+# ptxas could not leave warpgroup products in the background.
 #
 #   scripts/resources.sh build/quaff/cuda_model_*.ptxas
 set -euo pipefail
@@ -14,7 +15,7 @@ done | awk '
         if (!count++)
             printf "%-6s %-5s %9s %6s %7s %6s  %s\n", "arch", "type", "registers", "stack", "stores", "loads", "kernel"
         printf "%-6s %-5s %9d %6d %7d %6d  %s\n", arch, type, registers, stack, stores, loads, kernel
-        if (stack + stores + loads > 0) bad[++n] = arch " " type " " kernel
+        if (stack + stores + loads > 0) bad[++n] = "local memory: " arch " " type " " kernel
         kernel = ""
         stack = stores = loads = 0
     }
@@ -23,13 +24,14 @@ done | awk '
     / Function properties for / && !named++ { kernel = $0; sub(/.* for (void )?(cuda::)?/, "", kernel) }
     / bytes stack frame,/ { stack += $2; stores += $6; loads += $10 }
     / Used [0-9]+ registers/ { registers = $3 }
+    / serialized / { bad[++n] = $0 }
     END {
         tell()
         if (!count) {
             print "resources: ptxas has told nothing; is this a build with nvcc?" > "/dev/stderr"
             exit 1
         }
-        printf "%d kernels, %d of them with local memory\n", count, n
-        for (i = 1; i <= n; i++) print "local memory: " bad[i] > "/dev/stderr"
+        printf "%d kernels, %d complaints\n", count, n
+        for (i = 1; i <= n; i++) print "resources: " bad[i] > "/dev/stderr"
         exit n > 0
     }'

@@ -233,9 +233,6 @@ int run(int argc, char** argv, const Program& program, const Body& body) {
     return exit_status([&] {
         Options options;
         if (!parse(argc, argv, program, options)) return 0;
-#ifdef LLMC_EMULATED
-        emu::machine().major = 9;  // for which there is code that no other GPU runs
-#endif
         const std::string no_gpu = cuda::why_no_gpu();
         require(no_gpu.empty(), argv[0], " needs a GPU: ", no_gpu);
 

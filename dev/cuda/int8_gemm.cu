@@ -13,8 +13,7 @@
 //   kernel 3   tensor cores: a block has 128 x 128 elements, a warp 64 x 64 or 64 x 32 of them in registers; operands
 //              arrive by cp.async two slabs ahead; the sums are dequantised where they are and never go to memory
 //   kernel 4   llmc/cuda/int8_gemm.cuh: cuBLASLt, whose sums go to L2 and are dequantised from there
-//   kernel 5   llmc/cuda/int8_gemm_hopper.cuh, sm_90 alone: as kernel 3 with the products of whole warpgroups, which
-//   read
+//   kernel 5   llmc/cuda/int8_gemm_hopper.cuh, for sm_90 alone: as kernel 3, by products of whole warpgroups. They read
 //              shared memory themselves and leave the threads free to load
 //
 // Tensor cores and dp4a sum along rows of both operands. Backward, kernels 2 to 5 turn the weight round first; that is
@@ -402,6 +401,9 @@ const Program kProgram{
 }  // namespace
 
 int main(int argc, char** argv) {
+#ifdef LLMC_EMULATED
+    emu::machine().major = 9;  // which runs all of the versions
+#endif
     return run(argc, argv, kProgram, []<class T>(const Bench<T>& bench, const Shape& shape) {
         forward(bench, shape);
         backward(bench, shape);

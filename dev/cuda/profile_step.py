@@ -24,7 +24,8 @@ def profile(command, csv_file):
     steps = ["--max-steps", "2", "--eval-steps", "0", "--eval-split", "0", "--save-steps", "0", "--quiet"]
     with tempfile.TemporaryDirectory() as out:
         subprocess.run(
-            ["ncu", "--clock-control", "none", "--target-processes", "all", "--metrics", METRIC, "--csv", "--page", "raw"]
+            ["ncu", "--clock-control", "none", "--target-processes", "all", "--metrics", METRIC]
+            + ["--csv", "--page", "raw", "--print-units", "base"]
             + ["--log-file", str(csv_file), *command, *steps, "--out", out],
             check=True,
         )
@@ -33,10 +34,12 @@ def profile(command, csv_file):
 def kernels_of_last_step(csv_file):
     """(name, microseconds) of each launch, in order."""
     lines = [line for line in csv_file.read_text().splitlines() if line.startswith('"')]
-    # The second line holds the units.
+    rows = list(csv.DictReader(lines))
+    if not rows or rows[0][METRIC] not in ("ns", "nsecond"):  # the line below the headings holds the units
+        sys.exit(f"{csv_file}: has no {METRIC} in nanoseconds; was it written by this program?")
     launches = [
         (re.sub(r"^void |\(.*", "", row["Kernel Name"]), float(row[METRIC].replace(",", "")) / 1000)
-        for row in csv.DictReader(lines)
+        for row in rows
         if row["ID"].strip()
     ]
     ends = [i for i, (name, _) in enumerate(launches) if LAST_OF_STEP in name]

@@ -6,8 +6,8 @@
 //   the same, dy as it is:  dequantized_gemm_nn   y[n,i] = sum_o dy[n,o] col_scale[o] wq[o,i]
 //
 // y is written (=); bias may be null. z and wz may have no columns ({}); their product is added while y is dequantised.
-// On Hopper all of it is one kernel (int8_gemm_hopper.cuh). Elsewhere the integers are multiplied by cuBLASLt, and
-// dequantize_joint.cuh does the rest.
+// On Hopper all of it is one kernel (int8_gemm_hopper.cuh), unless z has a number of columns that is no multiple of 8.
+// Elsewhere the integers are multiplied by cuBLASLt, and dequantize_joint.cuh does the rest.
 //
 // cuBLASLt's int8 has three wants. It multiplies rows with rows only (its A transposed, its B not), so that the forward
 // pass takes Wq as it lies and the backward pass turns it into a scratch matrix just before use. It answers in int32
@@ -123,7 +123,7 @@ template <class T>
 void int8_gemm(const Device<T>& device, Matrix<T> y, Matrix<const int8_t> a, const float* row_scale,
                Matrix<const int8_t> b, const float* col_scale, const T* bias, ConstMatrix<T> z, ConstMatrix<T> wz,
                int64_t features, std::span<int32_t> workspace) {
-    if (int8_gemm_hopper_takes(device, z, wz))
+    if (features > 0 && int8_gemm_hopper_takes(device, z, wz))
         int8_gemm_hopper(device, y, a, row_scale, b, col_scale, bias, features, z, wz);
     else
         int8_gemm_cublaslt(device, y, a, row_scale, b, col_scale, bias, z, wz, features, workspace);
@@ -137,6 +137,8 @@ void int8_gemm_nt(const Device<T>& device, Matrix<T> y, Matrix<const int8_t> xq,
     const int64_t features = padded_features(device, xq.cols);
     require_padded("xq", xq, padded_tokens(device, y.rows), features);
     require_padded("wq", wq, padded_features(device, y.cols), features);
+    require(z.cols == wz.cols && (z.cols == 0 || (z.rows >= y.rows && wz.rows >= y.cols)), "the int8 GEMM adds z [",
+            y.rows, ",K] by wz [", y.cols, ",K], and got [", z.rows, ",", z.cols, "] by [", wz.rows, ",", wz.cols, "]");
     require_workspace(int8_gemm_workspace(device), workspace.size());
     int8_gemm(device, y, xq, row_scale, wq, col_scale, bias, z, wz, features, workspace);
 }

@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(HopperTiling::kThreads, 1)
         if (loading_tile < order.tiles()) {
             if (loading == 0 || loading == integer_slabs) {
                 const TileOrder::Origin origin = order.origin(loading_tile);
-                const SummedRows sum = loading == 0 ? integers : joint;
+                const SummedRows sum = loading < integer_slabs ? integers : joint;
                 a_rows.begin(sum.a, origin.row);
                 b_rows.begin(sum.b, origin.col);
                 bytes_left = sum.bytes - 16 * chunk;
@@ -132,20 +132,20 @@ __global__ void __launch_bounds__(HopperTiling::kThreads, 1)
         cp_async_commit();  // a group for every slab, so that waiting for all but so many finds the right one
     };
     int stage = 0;
-    // Starts the products of the slab that is due with multiply(a, b, depth), waits for those of the slab before it,
-    // and has its place filled again.
-    const auto multiply_next = [&](const auto& multiply) {
+    // Starts to add the products of the slab that is due, whose rows are of Elements, waits for those of the slab
+    // before it, and has the place of the one before that filled again.
+    const auto multiply_next = [&]<class Element>(int32_t(&sums)[kWgmmaSums]) {
         cp_async_wait<kStages - 3>();
         publish_to_wgmma();
         __syncthreads();  // the slab is there; the products of the last but one are done in all threads
-        wgmma_fence();
+        wgmma_fence(sums);
         const int8_t* const a = a_slab(stage).data + group_row * Tiling::kDepth;
         const int8_t* const b = b_slab(stage).data;
 #pragma unroll
-        for (int k = 0; k < kProducts; k++) multiply(a + k * kWgmmaBytes, b + k * kWgmmaBytes);
+        for (int k = 0; k < kProducts; k++) wgmma_m64n256<Element>(sums, a + k * kWgmmaBytes, b + k * kWgmmaBytes);
         wgmma_commit();
         load_next();
-        wgmma_wait<1>();
+        wgmma_wait<1>(sums);
         stage = (stage + 1) % kStages;
     };
 
@@ -160,9 +160,8 @@ __global__ void __launch_bounds__(HopperTiling::kThreads, 1)
         const float own_col_scale = col_scale != nullptr && own_col < y.cols ? col_scale[own_col] : 1.0f;
 
         int32_t sums[kWgmmaSums] = {};  // integers, and then the bits of floats
-        for (int slab = 0; slab < integer_slabs; slab++)
-            multiply_next([&](const int8_t* a, const int8_t* b) { wgmma_m64n256<int8_t>(sums, a, b); });
-        wgmma_wait<0>();
+        for (int slab = 0; slab < integer_slabs; slab++) multiply_next.template operator()<int8_t>(sums);
+        wgmma_wait<0>(sums);
 
         if (threadIdx.x < Tiling::kRows) row_factors[threadIdx.x] = own_row_scale;
         col_factors[threadIdx.x] = own_col_scale;
@@ -182,9 +181,8 @@ __global__ void __launch_bounds__(HopperTiling::kThreads, 1)
             }
         }
         if constexpr (!std::is_same_v<T, float>) {
-            for (int slab = integer_slabs; slab < slabs; slab++)
-                multiply_next([&](const int8_t* a, const int8_t* b) { wgmma_m64n256<T>(sums, a, b); });
-            wgmma_wait<0>();
+            for (int slab = integer_slabs; slab < slabs; slab++) multiply_next.template operator()<T>(sums);
+            wgmma_wait<0>(sums);
         }
 #pragma unroll
         for (int half = 0; half < 2; half++) {

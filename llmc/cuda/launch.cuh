@@ -32,9 +32,9 @@ void launch(const Device<T>& device, const char* name, void (*kernel)(Parameters
              ", compute capability ", device.sm / 10, '.', device.sm % 10, ") failed: ", cudaGetErrorString(error),
              advice(error));
     };
-    // More shared memory than 48 KiB has to be asked for; what a kernel has of fixed size counts too, and is below 1
+    // More shared memory than 48 KiB has to be asked for; what a kernel has of fixed size counts too, and is below 4
     // KiB.
-    constexpr size_t kGranted = 47 << 10;
+    constexpr size_t kGranted = 44 << 10;
     if (shared_bytes > kGranted)
         check_launch(
             cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)));

@@ -9,8 +9,8 @@
 //
 // fp32 sums are in d as their bits, so that registers that held integers can go on as floats where they are.
 //
-// The product is computed in the background. wgmma_fence() comes between any other access to d and the first of a
-// series, wgmma_commit() closes a group of products, wgmma_wait<N> waits until all but the newest N groups of the
+// The product is computed in the background. wgmma_fence(d) comes between any other access to d and the first of a
+// series, wgmma_commit() closes a group of products, wgmma_wait<N>(d) waits until all but the newest N groups of the
 // warpgroup are done: until then neither d nor the shared memory that is read may be touched. What other instructions
 // have written to shared memory, cp.async among them, is seen by the products after publish_to_wgmma() in the threads
 // that wrote, and a barrier.
@@ -75,15 +75,23 @@ __device__ __forceinline__ void wgmma_m64n256(int32_t (&d)[kWgmmaSums], const vo
     if constexpr (std::is_same_v<T, fp16>) LLMC_WGMMA_PRODUCT("m64n256k16.f32.f16.f16", ", 1, 1, 0, 0");
 }
 
-__device__ __forceinline__ void wgmma_fence() {
+// For the compiler, to which registers are not memory: what it does with d stays on its side of this.
+__device__ __forceinline__ void pin_registers(int32_t (&d)[kWgmmaSums]) {
+#pragma unroll
+    for (int i = 0; i < kWgmmaSums; i++) asm volatile("" : "+r"(d[i])::"memory");
+}
+
+__device__ __forceinline__ void wgmma_fence(int32_t (&d)[kWgmmaSums]) {
+    pin_registers(d);
     LLMC_WGMMA(asm volatile("wgmma.fence.sync.aligned;" ::: "memory"));
 }
 __device__ __forceinline__ void wgmma_commit() {
     LLMC_WGMMA(asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"));
 }
 template <int kNewestGroups>
-__device__ __forceinline__ void wgmma_wait() {
+__device__ __forceinline__ void wgmma_wait(int32_t (&d)[kWgmmaSums]) {
     LLMC_WGMMA(asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kNewestGroups) : "memory"));
+    pin_registers(d);
 }
 __device__ __forceinline__ void publish_to_wgmma() {
     LLMC_WGMMA(asm volatile("fence.proxy.async.shared::cta;" ::: "memory"));
@@ -160,7 +168,7 @@ void wgmma_m64n256(int32_t (&d)[kWgmmaSums], const void* a, const void* b) {
         {emulated::wgmma<T>, d, reinterpret_cast<uintptr_t>(a), reinterpret_cast<uintptr_t>(b)});
 }
 
-inline void wgmma_fence() {}
+inline void wgmma_fence(int32_t (&/*d*/)[kWgmmaSums]) {}
 
 inline void wgmma_commit() {
     emulated::WarpgroupProducts& products = emulated::warpgroup_products();
@@ -169,7 +177,7 @@ inline void wgmma_commit() {
 }
 
 template <int kNewestGroups>
-void wgmma_wait() {
+void wgmma_wait(int32_t (&/*d*/)[kWgmmaSums]) {
     auto& groups = emulated::warpgroup_products().groups;
     for (; groups.size() > kNewestGroups; groups.pop_front()) {
         for (const emulated::WarpgroupProduct& product : groups.front())
