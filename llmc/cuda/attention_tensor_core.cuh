@@ -27,7 +27,13 @@ constexpr int kForwardThreads = 128;
 
 template <class T, int kHeadDim>
 struct AttentionForwardTiles {
+    // Of head_dim 128 the registers hold no more than 32 where copies pass through them, too. (The host allots shared
+    // memory for 64.)
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+    static constexpr int kKeys = kHeadDim == 128 ? 32 : 64;
+#else
     static constexpr int kKeys = 64;
+#endif
     static constexpr size_t kSharedBytes = (kForwardThreads + 2 * kKeys) * kHeadDim * sizeof(T);
 };
 
@@ -131,7 +137,7 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
         const int query = warp_query + lane_row() + 8 * r;
         if (query < rows.length && lane_column() == 0) lse(rows.begin + query, head) = offset[r] / kLog2e + logf(total);
     }
-    store_rows(rows.head_of(out, shape, head), warp_query, sum, inverse);
+    store_rows(rows.head_of(out, shape, anew(head)), anew(warp_query), sum, inverse);
 }
 
 // Backward: a block owns a pair of tiles (q and dout of some queries, or k and v of some keys) and walks along pairs of
@@ -250,7 +256,8 @@ __global__ void __launch_bounds__(128, 2)
     }
     // Read again, as in the forward.
     const PackedSequence rows(cu_seqlens, blockIdx.z);
-    store_rows(rows.head_of(dqkv, shape, head), warp_query, dq, {shape.scale, shape.scale, shape.scale, shape.scale});
+    store_rows(rows.head_of(dqkv, shape, anew(head)), anew(warp_query), dq,
+               {shape.scale, shape.scale, shape.scale, shape.scale});
 }
 
 // dk[j] = scale sum_i dS[i,j] q[i] and dv[j] = sum_i P[i,j] dout[i] over the queries of all heads of the group. The
@@ -279,8 +286,9 @@ __global__ void __launch_bounds__(256, 1)
     const HeadTile<T, kHeadDim> owned{k_tile.after(which * keys)};
     const MovingTiles<T, kHeadDim, kQueries> tiles{v_tile.after(keys), stages};
     float* const moving_statistics = reinterpret_cast<float*>(tiles.memory + stages * tiles.kElements);
-    // Four of a lane's elements at a time.
-    float4* const p_of_pair = reinterpret_cast<float4*>(moving_statistics + stages * 2 * kQueries) + pair_thread;
+    // Four of a lane's elements at a time; those of the next lane follow.
+    float4* const p_of_pair = reinterpret_cast<float4*>(moving_statistics + stages * 2 * kQueries) +
+                              warp_row * kQueries / 4 + pair_thread % 32;
 
     // A step is a tile of queries of one head; first_key is a multiple of kQueries.
     const int end_query = band.end_query(first_key, keys);
@@ -330,7 +338,7 @@ __global__ void __launch_bounds__(256, 1)
                             p(r, t, i) = exp2_approximate(exponent_scale * p(r, t, i) - offset[i]);
 #pragma unroll
                     for (int m = 0; m < 2; m++)
-                        p_of_pair[(2 * t + m) * keys] =
+                        p_of_pair[(2 * t + m) * 32] =
                             make_float4(p.value[m][t][0], p.value[m][t][1], p.value[m][t][2], p.value[m][t][3]);
                 }
             }
@@ -343,7 +351,7 @@ __global__ void __launch_bounds__(256, 1)
                     const float2 column = *reinterpret_cast<const float2*>(statistics + 8 * t + lane_column());
 #pragma unroll
                     for (int m = 0; m < 2; m++) {
-                        const float4 of_pair = p_of_pair[(2 * t + m) * keys];
+                        const float4 of_pair = p_of_pair[(2 * t + m) * 32];
                         float(&ds)[4] = p.value[m][t];
                         ds[0] = of_pair.x * (ds[0] - column.x);
                         ds[1] = of_pair.y * (ds[1] - column.y);
@@ -357,9 +365,11 @@ __global__ void __launch_bounds__(256, 1)
         first_query += kQueries;
         if (first_query >= end_query) first_query = first_key;
     }
-    const int column_of_head = shape.n_heads + kv_head + (which == 0 ? shape.n_kv_heads : 0);
+    // Read again, as in the forward.
+    const PackedSequence rows(cu_seqlens, anew(blockIdx.z));
+    const int column_of_head = shape.n_heads + anew(kv_head) + (which == 0 ? shape.n_kv_heads : 0);
     const float factor = which == 0 ? 1.0f : shape.scale;
-    store_rows(sequence.head_of(dqkv, shape, column_of_head), warp_key, gradient, {factor, factor, factor, factor});
+    store_rows(rows.head_of(dqkv, shape, column_of_head), anew(warp_key), gradient, {factor, factor, factor, factor});
 }
 
 }  // namespace cuda

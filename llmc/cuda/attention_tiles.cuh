@@ -30,6 +30,14 @@ __device__ inline float exp2_approximate(float x) {
 #endif
 }
 
+// x, as if nothing were known of it: what follows from it is computed where it is used, not long before and kept.
+__device__ inline int anew(int x) {
+#ifdef __CUDA_ARCH__
+    asm volatile("" : "+r"(x));
+#endif
+    return x;
+}
+
 // Rows of one head in shared memory.
 template <class T, int kHeadDim>
 struct HeadTile : SharedTile<T, kHeadDim> {
@@ -152,11 +160,12 @@ __device__ inline void multiply_nn(Accumulator<kHeadDim / 8>& c, const Operand<k
 template <class T, int kTiles>
 __device__ inline void store_rows(const Matrix<T>& head, int first_row, const Accumulator<kTiles>& c,
                                   const float (&factor)[4]) {
+    const int lane = anew(threadIdx.x) % 32;
 #pragma unroll
     for (int r = 0; r < 4; r++) {
-        const int row = first_row + lane_row() + 8 * r;
+        const int row = first_row + lane / 4 + 8 * r;
         if (row >= head.rows) continue;
-        uint32_t* const to = reinterpret_cast<uint32_t*>(head.row(row) + lane_column());
+        uint32_t* const to = reinterpret_cast<uint32_t*>(head.row(row) + lane % 4 * 2);
 #pragma unroll
         for (int t = 0; t < kTiles; t++) to[4 * t] = pack<T>(factor[r] * c(r, t, 0), factor[r] * c(r, t, 1));
     }
