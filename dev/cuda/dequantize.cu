@@ -145,7 +145,7 @@ void joint(const Bench<T>& bench, const Shape& shape) {
         .outputs = {written("y", y, expected, allowed)},
         .versions = {{1,
                       "a thread an element",
-                      {256, 128},
+                      {128, 256},
                       [&](int block) {
                           cuda::launch(device, "dequantize_joint_kernel1", dequantize_joint_kernel1<T>,
                                        blocks(n * outputs, block), block, 0, y, sums, row_scale.data(),
@@ -160,7 +160,7 @@ void joint(const Bench<T>& bench, const Shape& shape) {
                       }},
                      {3,
                       "llmc: one pass, tensor cores",
-                      {256, 128},
+                      {128, 256},
                       [&](int block) {
                           require(block == 128 || block == 256,
                                   "dequantize_joint kernel 3 has blocks of 128 or 256 threads, not ", block);

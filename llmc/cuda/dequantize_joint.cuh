@@ -169,7 +169,7 @@ void dequantize_joint(const Device<T>& device, Matrix<T> y, Matrix<const int32_t
                       ConstMatrix<T> wz) {
     if constexpr (sizeof(T) == 2) {
         if (z.cols > 0 && joins_in_registers(sums, z, wz)) {
-            launch_dequantize_joint<256>(device, y, sums, row_scale, col_scale, bias, z, wz);
+            launch_dequantize_joint<128>(device, y, sums, row_scale, col_scale, bias, z, wz);
             return;
         }
     }
