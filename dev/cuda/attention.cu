@@ -263,7 +263,14 @@ void backward(const Bench<T>& bench, const Shape& shape) {
                       {256, 128},
                       [&](int block) {
                           cuda::attention_backward<T>(device, dqkv, dout, out, lse, qkv, bounds.span(), longest,
-                                                      attention, workspace.span(), block);
+                                                      attention, workspace.span(), {.threads = block});
+                      }},
+                     {3,
+                      "the same, dk and dv in step",
+                      {256, 128},
+                      [&](int block) {
+                          cuda::attention_backward<T>(device, dqkv, dout, out, lse, qkv, bounds.span(), longest,
+                                                      attention, workspace.span(), {.threads = block, .stages = 2});
                       }}},
     });
 }

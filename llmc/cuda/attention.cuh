@@ -134,12 +134,17 @@ __global__ void __launch_bounds__(kDeltaThreads)
     }
 }
 
-// The first of `choices` that has at most `most_threads` and whose shared memory a block can have, or else the last.
+// What those who time smaller blocks and fewer stages ask for.
+struct BackwardLimits {
+    int threads = 256, stages = 3;
+};
+
+// The first of `choices` that is within the limits and whose shared memory a block can have, or else the last.
 template <class T, class SharedBytes>
-BackwardTiles first_that_fits(const Device<T>& device, int most_threads, int head_dim, const SharedBytes& shared_bytes,
-                              std::initializer_list<BackwardTiles> choices) {
+BackwardTiles first_that_fits(const Device<T>& device, BackwardLimits limits, int head_dim,
+                              const SharedBytes& shared_bytes, std::initializer_list<BackwardTiles> choices) {
     for (const BackwardTiles& choice : choices) {
-        if (choice.threads <= most_threads &&
+        if (choice.threads <= limits.threads && choice.stages <= limits.stages &&
             shared_bytes(choice, head_dim * static_cast<int>(sizeof(T))) <= device.shared_bytes_per_block)
             return choice;
     }
@@ -150,9 +155,9 @@ template <int kHeadDim, class T>
 void attention_backward_tensor_core(const Device<T>& device, Matrix<T> dqkv, Matrix<const T> dout,
                                     Matrix<const float> lse, Matrix<const float> delta, Matrix<const T> qkv,
                                     std::span<const int32_t> cu_seqlens, int64_t max_sequence_length,
-                                    const AttentionShape& shape, int most_threads) {
+                                    const AttentionShape& shape, BackwardLimits limits) {
     constexpr int kRowBytes = kHeadDim * static_cast<int>(sizeof(T));
-    const BackwardTiles dq = first_that_fits(device, most_threads, kHeadDim, dq_shared_bytes,
+    const BackwardTiles dq = first_that_fits(device, limits, kHeadDim, dq_shared_bytes,
                                              {{128, kDqKeys, 2}, {64, kDqKeys, 2}, {64, kDqKeys, 1}});
     launch(device, "attention_backward_dq_tensor_core", attention_backward_dq_tensor_core<T, kHeadDim>,
            attention_grid(max_sequence_length, dq.threads, shape.n_heads, cu_seqlens), dq.threads,
@@ -164,13 +169,21 @@ void attention_backward_tensor_core(const Device<T>& device, Matrix<T> dqkv, Mat
                dkv_shared_bytes(dkv, kRowBytes), dqkv, dout, lse, delta, qkv, cu_seqlens.data(), shape, dkv.stages);
     };
     const auto choose_dkv = [&](std::initializer_list<BackwardTiles> choices) {
-        return first_that_fits(device, most_threads, kHeadDim, dkv_shared_bytes, choices);
+        return first_that_fits(device, limits, kHeadDim, dkv_shared_bytes, choices);
     };
     // Of head_dim 128 the registers hold no more than 32 queries at a time.
     if constexpr (kHeadDim == 128) {
-        launch_dkv.template operator()<32>(choose_dkv({{256, 32, 2}, {128, 32, 2}, {128, 32, 1}}));
+        launch_dkv.template operator()<32>(
+            choose_dkv({{256, 32, 3}, {256, 32, 2}, {128, 32, 3}, {128, 32, 2}, {128, 32, 1}}));
     } else {
-        const BackwardTiles dkv = choose_dkv({{256, 64, 2}, {256, 32, 2}, {128, 64, 2}, {128, 32, 2}, {128, 32, 1}});
+        const BackwardTiles dkv = choose_dkv({{256, 64, 3},
+                                              {256, 64, 2},
+                                              {256, 32, 3},
+                                              {256, 32, 2},
+                                              {128, 64, 2},
+                                              {128, 32, 3},
+                                              {128, 32, 2},
+                                              {128, 32, 1}});
         if (dkv.moving == 64)
             launch_dkv.template operator()<64>(dkv);
         else
@@ -178,12 +191,11 @@ void attention_backward_tensor_core(const Device<T>& device, Matrix<T> dqkv, Mat
     }
 }
 
-// `most_threads`: of a block, for those who time smaller ones.
 template <class T>
 void attention_backward(const Device<T>& device, Matrix<T> dqkv, ConstMatrix<T> dout, ConstMatrix<T> out,
                         ConstMatrix<float> lse, ConstMatrix<T> qkv, std::span<const int32_t> cu_seqlens,
                         int64_t max_sequence_length, const AttentionShape& shape, std::span<float> workspace,
-                        int most_threads = 256) {
+                        BackwardLimits limits = {}) {
     require_attention_shape(shape, cu_seqlens.size());
     const int64_t needed = attention_workspace(device, shape, out.rows);
     require(static_cast<int64_t>(workspace.size()) >= needed, "attention needs a workspace of ", needed,
@@ -197,7 +209,7 @@ void attention_backward(const Device<T>& device, Matrix<T> dqkv, ConstMatrix<T> 
     const bool aligned = rows_are_aligned(qkv) && rows_are_aligned(dqkv) && rows_are_aligned(dout);
     const auto tensor_core = [&]<int kHeadDim>() {
         attention_backward_tensor_core<kHeadDim, T>(device, dqkv, dout, lse, delta, qkv, cu_seqlens,
-                                                    max_sequence_length, shape, most_threads);
+                                                    max_sequence_length, shape, limits);
     };
     if (on_tensor_cores<T>(shape.head_dim, aligned, tensor_core)) return;
     launch(device, "attention_backward_dq_generic", attention_backward_dq_generic<T>,

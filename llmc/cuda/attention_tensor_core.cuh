@@ -142,7 +142,8 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
 
 // Backward: a block owns a pair of tiles (q and dout of some queries, or k and v of some keys) and walks along pairs of
 // tiles of the other side, of `moving` rows. `stages` of those are in shared memory: 2, of which one is on its way, or
-// 1 where 2 do not fit (head_dim 128 in the 64 KiB of sm_75, which has no copies in the background anyway).
+// 1 where 2 do not fit (head_dim 128 in the 64 KiB of sm_75, which has no copies in the background anyway). With 3 the
+// warps of dk are a step behind those of dv.
 struct BackwardTiles {
     int threads, moving, stages;
 
@@ -158,11 +159,12 @@ constexpr int64_t dq_shared_bytes(BackwardTiles tiles, int row_bytes) {
     return tiles.shared_bytes(tiles.threads, row_bytes);
 }
 
-// With lse and delta of the moving queries, and P on its way from warp to warp.
+// With lse and delta of the moving queries, and P on its way from warp to warp, of two steps where those are a step
+// apart.
 constexpr int64_t dkv_shared_bytes(BackwardTiles tiles, int row_bytes) {
-    const int keys = tiles.threads / 2;
+    const int keys = tiles.threads / 2, of_p = tiles.stages == 3 ? 2 : 1;
     return tiles.shared_bytes(keys, row_bytes) +
-           int64_t{keys + 2 * tiles.stages} * tiles.moving * static_cast<int64_t>(sizeof(float));
+           int64_t{of_p * keys + 2 * tiles.stages} * tiles.moving * static_cast<int64_t>(sizeof(float));
 }
 
 template <class T, int kHeadDim, int kMoving>
@@ -172,13 +174,14 @@ struct MovingTiles {
     T* memory;
     int stages;
 
-    __device__ int slot(int step) const { return step & (stages - 1); }
+    __device__ int slot(int step) const { return stages == 3 ? step % 3 : step & (stages - 1); }
     // The first, or second, tile of a pair.
     __device__ HeadTile<T, kHeadDim> operator()(int step, int which) const {
         return {memory + slot(step) * kElements + which * kMoving * kHeadDim};
     }
 
-    // Waits for a step's tiles and, with two stages, starts the next's. start_load(step) starts to load a step's pair.
+    // Waits for a step's tiles and, with more than one stage, starts the next's. start_load(step) starts to load a
+    // step's pair.
     template <class StartLoad>
     __device__ void arrive(int step, int steps, const StartLoad& start_load) const {
         if (stages == 1) {
@@ -186,8 +189,8 @@ struct MovingTiles {
             start_load(step);
         }
         cp_async_wait<0>();
-        __syncthreads();  // this step's tiles are there; those of the step before are read
-        if (stages == 2 && step + 1 < steps) start_load(step + 1);
+        __syncthreads();  // this step's tiles are there; those of the step that leaves are read
+        if (stages > 1 && step + 1 < steps) start_load(step + 1);
     }
 };
 
@@ -263,8 +266,10 @@ __global__ void __launch_bounds__(128, 2)
 // dk[j] = scale sum_i dS[i,j] q[i] and dv[j] = sum_i P[i,j] dout[i] over the queries of all heads of the group. The
 // block's keys are the rows, so that what a warp computes is transposed. Registers hold the sums of one of the two, so
 // that a pair of warps shares 32 keys: one of the first half of the block has S^T, P^T and dv, its partner in the
-// second half dP^T, dS^T and dk. P^T goes from the one to the other through shared memory. lse, which the one needs,
-// and delta, which the other does, belong to the columns and come along with q and dout.
+// second half dP^T, dS^T and dk. P^T goes from the one to the other through shared memory: within a step, which has the
+// partner wait for it, or, where shared memory has room for three stages, to a partner who is a step behind and
+// multiplies meanwhile. lse, which the one needs, and delta, which the other does, belong to the columns and come along
+// with q and dout.
 template <class T, int kHeadDim, int kQueries>
 __global__ void __launch_bounds__(256, 1)
     attention_backward_dkv_tensor_core(Matrix<T> dqkv, Matrix<const T> dout, Matrix<const float> lse,
@@ -313,14 +318,18 @@ __global__ void __launch_bounds__(256, 1)
 
     k_tile.load(first_head.k, first_key, keys);
     v_tile.load(first_head.v, first_key, keys);
-    if (stages == 2) start_load(0);
+    if (stages > 1) start_load(0);
 
     const float exponent_scale = shape.scale * kLog2e;
     Accumulator<kHeadDim / 8> gradient;  // dv or dk
-    for (int step = 0, first_query = first_key; step < steps; step++) {
-        tiles.arrive(step, steps, start_load);
+    const bool apart = stages == 3;
+    for (int round = 0, first_query = first_key; round < steps + apart; round++) {
+        tiles.arrive(round, steps, start_load);  // and P of the round before is there
+        const int step = apart ? round - which : round;
+        if (step < 0) continue;
+        float4* const p_of_step = p_of_pair + (apart ? step % 2 * keys * kQueries / 4 : 0);
         const float* const statistics = moving_statistics + (tiles.slot(step) * 2 + which) * kQueries;
-        const bool seen = band.sees(first_query, kQueries, warp_key, kWarpRows);
+        const bool seen = step < steps && band.sees(first_query, kQueries, warp_key, kWarpRows);
         Accumulator<kQueries / 8> p;  // S, then P; dP, then dS
         if (seen) {
             multiply_nt(p, owned, warp_row, tiles(step, which));
@@ -338,12 +347,12 @@ __global__ void __launch_bounds__(256, 1)
                             p(r, t, i) = exp2_approximate(exponent_scale * p(r, t, i) - offset[i]);
 #pragma unroll
                     for (int m = 0; m < 2; m++)
-                        p_of_pair[(2 * t + m) * 32] =
+                        p_of_step[(2 * t + m) * 32] =
                             make_float4(p.value[m][t][0], p.value[m][t][1], p.value[m][t][2], p.value[m][t][3]);
                 }
             }
         }
-        __syncthreads();  // P is there
+        if (!apart) __syncthreads();  // P is there
         if (seen) {
             if (which == 1) {
 #pragma unroll
@@ -351,7 +360,7 @@ __global__ void __launch_bounds__(256, 1)
                     const float2 column = *reinterpret_cast<const float2*>(statistics + 8 * t + lane_column());
 #pragma unroll
                     for (int m = 0; m < 2; m++) {
-                        const float4 of_pair = p_of_pair[(2 * t + m) * 32];
+                        const float4 of_pair = p_of_step[(2 * t + m) * 32];
                         float(&ds)[4] = p.value[m][t];
                         ds[0] = of_pair.x * (ds[0] - column.x);
                         ds[1] = of_pair.y * (ds[1] - column.y);
