@@ -26,7 +26,7 @@ class TileOrder {
     __host__ __device__ int tiles() const { return down_ * across_; }
 
     // Where tile `index` begins.
-    __device__ Origin origin(int index) const {
+    __host__ __device__ Origin origin(int index) const {
         constexpr int kBand = 16;
         const int first = index / (kBand * across_) * kBand;
         const int in_band = index - first * across_, height = min(kBand, down_ - first);

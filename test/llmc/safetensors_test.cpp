@@ -182,3 +182,38 @@ TEST_CASE("a weight that is not finite is named with its place", "[safetensors]"
     CHECK(out == std::vector<float>{2, 3, 4});
     CHECK(error_of(directory, [&] { file.tensor("x"); }) == "a.safetensors: has no tensor x");
 }
+
+// 2^16 elements are what one thread converts at a time.
+TEST_CASE("a weight longer than one thread's share is read to its last element, from an odd byte on", "[safetensors]") {
+    const DType type = GENERATE(DType::f32, DType::f16, DType::bf16);
+    CAPTURE(name_of(type));
+    const int64_t skipped = 5, size = (1 << 16) + 3 + skipped;
+    const std::vector<int64_t> shape = {24, size / 24};
+    REQUIRE(shape[0] * shape[1] == size);
+    // Integers that all three types hold. No two pieces are alike: 251 is no divisor of 2^16.
+    const auto value = [](int64_t i) { return static_cast<float>(37 * i % 251 - 125); };
+    const auto write = [&](const TempDir& directory, float last) {
+        std::vector<float> values(static_cast<size_t>(size));
+        for (int64_t i = 0; i < size; ++i) values[i] = value(i);
+        values.back() = last;
+        std::vector<std::byte> stored(static_cast<size_t>(size * size_of(type)));
+        from_float(type, values.data(), stored.data(), size);
+        SafetensorsWriter writer(directory / "a.safetensors", {{"byte", "U8", {1}}, {"w", name_of(type), shape}});
+        writer.write("byte", std::as_bytes(std::span("x", 1)));
+        writer.write("w", stored);
+        writer.finish();
+    };
+    const TempDir directory;
+    std::vector<float> out(static_cast<size_t>(size - skipped));
+    write(directory, value(size - 1));
+    const SafetensorsFile file(directory / "a.safetensors");
+    REQUIRE(reinterpret_cast<uintptr_t>(file.tensor("w").bytes.data()) % 2 == 1);
+    file.read_part("w", skipped, out);
+    int64_t wrong = 0;
+    for (size_t i = 0; i < out.size(); ++i) wrong += out[i] != value(skipped + static_cast<int64_t>(i));
+    CHECK(wrong == 0);
+
+    write(directory, std::nanf(""));
+    CHECK(error_of(directory, [&] { SafetensorsFile(directory / "a.safetensors").read_part("w", skipped, out); }) ==
+          "a.safetensors: tensor w holds NaN at [23, 2730]; the file is damaged, fetch it again");
+}

@@ -1,5 +1,6 @@
 #include "llmc/cuda/int8_gemm.cuh"
 
+#include <algorithm>
 #include <tuple>
 
 #include "llmc/cpu/int8_gemm.h"
@@ -28,6 +29,19 @@ class HopperIfEmulated {
     HopperIfEmulated(const HopperIfEmulated&) = delete;
     HopperIfEmulated& operator=(const HopperIfEmulated&) = delete;
 };
+
+// Why the GPU at hand has no use for Hopper's kernel; null where it has.
+const char* without_hopper(int sm) {
+    if (sm != 90) return "not a GPU of compute capability 9.0, which alone has the instructions of Hopper's int8 GEMM";
+    if (!cuda::kHasHopperCode) return "the program has no code for GPUs of compute capability 9.0: GPU_ARCHS lacks 90";
+    return nullptr;
+}
+
+// Whether the first so many elements still are poison: cuBLASLt's product puts its sums there, Hopper's nothing.
+bool untouched(const DeviceVector<int32_t>& workspace, int64_t elements) {
+    const std::vector<int32_t> held = workspace.download();
+    return std::all_of(held.begin(), held.begin() + elements, [](int32_t element) { return element == -1; });
+}
 
 // An operand of the int8 GEMM as it is planned: more rows and longer ones. What may hold anything holds 99.
 class PaddedInt8 {
@@ -73,16 +87,38 @@ Buffer<double> widened(const Buffer<float>& from) {
 // products and a sum round by 2^-24 each, here and on the CPU.
 constexpr double kUnit = 1e5 * 5e-7;
 
-}  // namespace
+// y, and the largest that the magnitudes of what an element sums up come to together.
+struct Sums {
+    Buffer<double> y;
+    double largest = 0;
+};
 
-TEMPLATE_TEST_CASE("the forward int8 GEMM on the GPU is the CPU's", "[cuda][int8_gemm]", float, bf16, fp16) {
-    using T = TestType;
-    const auto [n, out, in] = GENERATE(
-        table<int, int, int>({{1, 1, 1}, {33, 70, 50}, {5, 16, 32}, {31, 1, 600}, {270, 300, 65}, {300, 130, 16}}));
-    const bool has_bias = GENERATE(false, true);
-    BlasDevice<T> gpu;
-    gpu.device.l2_bytes = GENERATE(0, 4 << 20);  // of 0: the smallest tiles
-    CAPTURE(n, out, in, has_bias, gpu.device.l2_bytes);
+// y[n,o] = row_scale[n] col_scale[o] sum_i xq[n,i] wq[o,i] + bias[o] + sum_k z[n,k] wz[o,k]
+Sums sums_in_double(const Buffer<int8_t>& xq, const std::vector<float>& row_scale, const Buffer<int8_t>& wq,
+                    const std::vector<float>& col_scale, const std::vector<float>& bias, const Buffer<double>& z,
+                    const Buffer<double>& wz) {
+    Sums sums{Buffer<double>(xq.rows(), wq.rows())};
+    for (int64_t i = 0; i < xq.rows(); i++) {
+        for (int64_t o = 0; o < wq.rows(); o++) {
+            int32_t sum = 0;
+            for (int64_t c = 0; c < xq.cols(); c++) sum += xq(i, c) * wq(o, c);
+            const double scaled = double{row_scale[i]} * double{col_scale[o]} * sum, addend = double{bias[o]};
+            double value = scaled + addend, magnitude = std::abs(scaled) + std::abs(addend);
+            for (int64_t c = 0; c < z.cols(); c++) {
+                value += z(i, c) * wz(o, c);
+                magnitude += std::abs(z(i, c) * wz(o, c));
+            }
+            sums.y(i, o) = value;
+            sums.largest = std::max(sums.largest, magnitude);
+        }
+    }
+    return sums;
+}
+
+// The three that follow hold the products of a GPU against the CPU's, or against sums in double where z wz^T is in
+// them, and that they are made where int8_gemm_hopper_takes says.
+template <class T>
+void check_forward(const BlasDevice<T>& gpu, int n, int out, int in, bool has_bias) {
     const cpu::Device cpu{1};
     const auto xq = random_int8(n, in, 1), wq = random_int8(out, in, 2);
     const auto row_scale = random_vector<float>(n, 3, 0.1), col_scale = random_vector<float>(out, 4, 0.1);
@@ -102,54 +138,28 @@ TEMPLATE_TEST_CASE("the forward int8 GEMM on the GPU is the CPU's", "[cuda][int8
         cuda::int8_gemm_nt(gpu.device, y.view(), xq_gpu.view(), row_scale_gpu.data(), wq_gpu.view(),
                            col_scale_gpu.data(), has_bias ? bias_gpu.data() : nullptr, {}, {}, workspace.span());
         CHECK(y.error(widened(expected), kUnit) <= 1);
+        CHECK(untouched(workspace, cuda::int8_gemm_workspace(gpu.device)) ==
+              cuda::int8_gemm_hopper_takes<T>(gpu.device, {}, {}));
         if (first.empty()) first = y.bits();
         CHECK(same_bits(first, y.bits()));
     });
 }
 
-TEMPLATE_TEST_CASE("the forward int8 GEMM on the GPU adds z wz^T before y is rounded", "[cuda][int8_gemm]", float, bf16,
-                   fp16) {
-    using T = TestType;
-    // Of no and of one term; of less, of more and of just what a slab or a step of the product takes.
-    const auto [n, out, in, k] = GENERATE(table<int, int, int, int>({{40, 33, 20, 0},
-                                                                     {5, 16, 32, 1},
-                                                                     {1, 1, 1, 16},
-                                                                     {31, 1, 60, 37},
-                                                                     {33, 70, 50, 24},
-                                                                     {270, 300, 65, 80},
-                                                                     {300, 130, 16, 208}}));
-    const bool aligned = GENERATE(true, false);  // z and wz; else two passes
-    const bool vectors = GENERATE(true, false);  // whether rows of y begin at multiples of 16 bytes
-    BlasDevice<T> gpu;
-    gpu.device.l2_bytes = GENERATE(0, 4 << 20);  // of 0: the smallest tiles
-    CAPTURE(n, out, in, k, aligned, vectors, gpu.device.l2_bytes);
+// aligned: z and wz, which else take two passes. vectors: whether rows of y begin at multiples of 16 bytes.
+template <class T>
+void check_joint(const BlasDevice<T>& gpu, int n, int out, int in, int k, bool aligned, bool vectors) {
     const auto to_eights = [](int64_t cols) { return cuda::round_up(cols, 8) - cols; };
     const auto xq = random_int8(n, in, 1), wq = random_int8(out, in, 2);
     const auto row_scale = random_vector<float>(n, 3, 0.01), col_scale = random_vector<float>(out, 4, 0.01);
     const std::vector<T> bias = narrow<T>(random_vector<float>(out, 5));
     const auto z = rounded<T>(random_buffer<double>(n, k, 6)), wz = rounded<T>(random_buffer<double>(out, k, 7, 0.1));
 
-    Buffer<double> expected(n, out);
-    double largest = 0;  // of the magnitudes of what an element sums up, together
-    for (int64_t i = 0; i < n; i++) {
-        for (int64_t o = 0; o < out; o++) {
-            int32_t sum = 0;
-            for (int64_t c = 0; c < in; c++) sum += xq(i, c) * wq(o, c);
-            const double scaled = double{row_scale[i]} * double{col_scale[o]} * sum, addend = double{widen(bias[o])};
-            double value = scaled + addend, magnitude = std::abs(scaled) + std::abs(addend);
-            for (int64_t c = 0; c < k; c++) {
-                value += z(i, c) * wz(o, c);
-                magnitude += std::abs(z(i, c) * wz(o, c));
-            }
-            expected(i, o) = value;
-            largest = std::max(largest, magnitude);
-        }
-    }
+    const Sums sums = sums_in_double(xq, row_scale, wq, col_scale, widen(bias), z, wz);
     // A product, two of scales, a conversion and a sum for each term, which tensor cores cut off where others round:
     // 2^-23 of the magnitude each. error() allows for one rounding to T. Two passes round the dequantised sum and the
     // product, too, each of at most that magnitude.
-    double unit = 0x1p-23 * (k + 4) * largest;
-    if (!aligned) unit += 2 * double{unit_roundoff<T>()} * largest;
+    double unit = 0x1p-23 * (k + 4) * sums.largest;
+    if (!aligned) unit += 2 * double{unit_roundoff<T>()} * sums.largest;
 
     const PaddedInt8 xq_gpu = tokens(gpu.device, xq), wq_gpu = weight(gpu.device, wq);
     const DeviceVector<float> row_scale_gpu(row_scale), col_scale_gpu(col_scale);
@@ -161,19 +171,16 @@ TEMPLATE_TEST_CASE("the forward int8 GEMM on the GPU adds z wz^T before y is rou
         const DeviceMatrix<T> y(random_buffer<double>(n, out, 8), vectors ? to_eights(out) : to_eights(out) + 1);
         cuda::int8_gemm_nt(gpu.device, y.view(), xq_gpu.view(), row_scale_gpu.data(), wq_gpu.view(),
                            col_scale_gpu.data(), bias_gpu.data(), z_gpu.view(), wz_gpu.view(), workspace.span());
-        CHECK(y.error(expected, unit) <= 1);
+        CHECK(y.error(sums.y, unit) <= 1);
+        CHECK(untouched(workspace, cuda::int8_gemm_workspace(gpu.device)) ==
+              cuda::int8_gemm_hopper_takes<T>(gpu.device, z_gpu.view(), wz_gpu.view()));
         if (first.empty()) first = y.bits();
         CHECK(same_bits(first, y.bits()));
     });
 }
 
-TEMPLATE_TEST_CASE("the backward int8 GEMM on the GPU is the CPU's", "[cuda][int8_gemm]", float, bf16, fp16) {
-    using T = TestType;
-    const auto [n, out, in] =
-        GENERATE(table<int, int, int>({{1, 1, 1}, {1, 70, 200}, {33, 20, 1}, {5, 32, 16}, {270, 65, 300}}));
-    BlasDevice<T> gpu;
-    gpu.device.l2_bytes = GENERATE(0, 4 << 20);
-    CAPTURE(n, out, in, gpu.device.l2_bytes);
+template <class T>
+void check_backward(const BlasDevice<T>& gpu, int n, int out, int in) {
     const cpu::Device cpu{1};
     const auto gq = random_int8(n, out, 1), wq = random_int8(out, in, 2);
     const auto row_scale = random_vector<float>(n, 3, 0.01);
@@ -188,7 +195,50 @@ TEMPLATE_TEST_CASE("the backward int8 GEMM on the GPU is the CPU's", "[cuda][int
         const DeviceMatrix<T> y(random_buffer<double>(n, in, 6));
         cuda::int8_gemm_nn(gpu.device, y.view(), gq_gpu.view(), row_scale_gpu.data(), wq_gpu.view(), workspace.span());
         CHECK(y.error(widened(expected), kUnit) <= 1);
+        CHECK(untouched(workspace, cuda::int8_gemm_workspace(gpu.device)) ==
+              cuda::int8_gemm_hopper_takes<T>(gpu.device, {}, {}));
     });
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("the forward int8 GEMM on the GPU is the CPU's", "[cuda][int8_gemm]", float, bf16, fp16) {
+    using T = TestType;
+    const auto [n, out, in] = GENERATE(
+        table<int, int, int>({{1, 1, 1}, {33, 70, 50}, {5, 16, 32}, {31, 1, 600}, {270, 300, 65}, {300, 130, 16}}));
+    const bool has_bias = GENERATE(false, true);
+    BlasDevice<T> gpu;
+    gpu.device.l2_bytes = GENERATE(0, 4 << 20);  // of 0: the smallest tiles
+    CAPTURE(n, out, in, has_bias, gpu.device.l2_bytes);
+    check_forward(gpu, n, out, in, has_bias);
+}
+
+TEMPLATE_TEST_CASE("the forward int8 GEMM on the GPU adds z wz^T before y is rounded", "[cuda][int8_gemm]", float, bf16,
+                   fp16) {
+    using T = TestType;
+    // Of no and of one term; of less, of more and of just what a slab or a step of the product takes.
+    const auto [n, out, in, k] = GENERATE(table<int, int, int, int>({{40, 33, 20, 0},
+                                                                     {5, 16, 32, 1},
+                                                                     {1, 1, 1, 16},
+                                                                     {31, 1, 60, 37},
+                                                                     {33, 70, 50, 24},
+                                                                     {270, 300, 65, 80},
+                                                                     {300, 130, 16, 208}}));
+    const bool aligned = GENERATE(true, false), vectors = GENERATE(true, false);
+    BlasDevice<T> gpu;
+    gpu.device.l2_bytes = GENERATE(0, 4 << 20);  // of 0: the smallest tiles
+    CAPTURE(n, out, in, k, aligned, vectors, gpu.device.l2_bytes);
+    check_joint(gpu, n, out, in, k, aligned, vectors);
+}
+
+TEMPLATE_TEST_CASE("the backward int8 GEMM on the GPU is the CPU's", "[cuda][int8_gemm]", float, bf16, fp16) {
+    using T = TestType;
+    const auto [n, out, in] =
+        GENERATE(table<int, int, int>({{1, 1, 1}, {1, 70, 200}, {33, 20, 1}, {5, 32, 16}, {270, 65, 300}}));
+    BlasDevice<T> gpu;
+    gpu.device.l2_bytes = GENERATE(0, 4 << 20);
+    CAPTURE(n, out, in, gpu.device.l2_bytes);
+    check_backward(gpu, n, out, in);
 }
 
 TEMPLATE_TEST_CASE("the dequantised GEMM on the GPU is dy times the weight rounded to T", "[cuda][int8_gemm]", float,
@@ -276,7 +326,10 @@ TEMPLATE_TEST_CASE("Hopper's int8 GEMM is exact, and rounds what it adds to it o
     const bool vectors = GENERATE(true, false);  // whether rows of y begin at multiples of 16 bytes
     [[maybe_unused]] const HopperIfEmulated hopper;
     BlasDevice<T> gpu;
-    if (gpu.device.sm != 90) return;  // another GPU's tests are those above
+    if (const char* why = without_hopper(gpu.device.sm)) {
+        SUCCEED(why);
+        return;
+    }
     gpu.device.multiprocessors = 2;
     const int64_t terms = sizeof(T) == 2 ? k : 0;
     CAPTURE(n, out, in, terms, vectors);
@@ -288,22 +341,8 @@ TEMPLATE_TEST_CASE("Hopper's int8 GEMM is exact, and rounds what it adds to it o
     for (int64_t o = 0; o < out; o++) col_scale[o] = std::ldexp(1.0f, static_cast<int>(o % 3) - 4);
     const auto z = rounded<T>(random_buffer<double>(n, terms, 6)),
                wz = rounded<T>(random_buffer<double>(out, terms, 7));
-    Buffer<double> expected(n, out);
-    double largest = 0;  // of the magnitudes of what an element sums up, together
-    for (int64_t i = 0; i < n; i++) {
-        for (int64_t o = 0; o < out; o++) {
-            int32_t sum = 0;
-            for (int64_t c = 0; c < in; c++) sum += xq(i, c) * wq(o, c);
-            double value = double{row_scale[i]} * double{col_scale[o]} * sum, magnitude = std::abs(value);
-            for (int64_t c = 0; c < terms; c++) {
-                value += z(i, c) * wz(o, c);
-                magnitude += std::abs(z(i, c) * wz(o, c));
-            }
-            expected(i, o) = value;
-            largest = std::max(largest, magnitude);
-        }
-    }
-    const double unit = terms > 0 ? 0x1p-23 * static_cast<double>(terms + 1) * largest : 1e-9;
+    const Sums sums = sums_in_double(xq, row_scale, wq, col_scale, std::vector<float>(out), z, wz);
+    const double unit = terms > 0 ? 0x1p-23 * static_cast<double>(terms + 1) * sums.largest : 1e-9;
 
     const PaddedInt8 xq_gpu = tokens(gpu.device, xq), wq_gpu = weight(gpu.device, wq);
     const DeviceVector<float> row_scale_gpu(row_scale), col_scale_gpu(col_scale);
@@ -315,8 +354,37 @@ TEMPLATE_TEST_CASE("Hopper's int8 GEMM is exact, and rounds what it adds to it o
         cuda::int8_gemm_hopper<T>(gpu.device, y.view(), xq_gpu.view(), row_scale_gpu.data(), wq_gpu.view(),
                                   col_scale_gpu.data(), nullptr, cuda::padded_features(gpu.device, in), z_gpu.view(),
                                   wz_gpu.view());
-        CHECK(y.error(expected, unit) <= 1);
+        CHECK(y.error(sums.y, unit) <= 1);
         if (first.empty()) first = y.bits();
         CHECK(same_bits(first, y.bits()));
     });
+}
+
+// Two tiles and a part of a slab; the sums of z wz^T go another way where they are fp32 or lie anyhow.
+TEMPLATE_TEST_CASE("int8 GEMMs on Hopper are the CPU's, by its own kernel wherever that can", "[cuda][int8_gemm]",
+                   float, bf16, fp16) {
+    using T = TestType;
+    [[maybe_unused]] const HopperIfEmulated hopper;
+    BlasDevice<T> gpu;
+    if (const char* why = without_hopper(gpu.device.sm)) {
+        SUCCEED(why);
+        return;
+    }
+    gpu.device.l2_bytes = 0;  // the smallest workspace
+    const DeviceMatrix<T> aligned(Buffer<double>(16, 16), 8), displaced(Buffer<double>(16, 16), 8, 1);
+    CHECK(cuda::int8_gemm_hopper_takes<T>(gpu.device, {}, {}));
+    CHECK(cuda::int8_gemm_hopper_takes<T>(gpu.device, aligned.view(), aligned.view()) == (sizeof(T) == 2));
+    CHECK_FALSE(cuda::int8_gemm_hopper_takes<T>(gpu.device, displaced.view(), aligned.view()));
+    CHECK_FALSE(cuda::int8_gemm_hopper_takes<T>(gpu.device, aligned.view(), displaced.view()));
+    SECTION("forward, with a bias and without") {
+        check_forward(gpu, 20, 270, 50, true);
+        check_forward(gpu, 130, 20, 33, false);
+    }
+    SECTION("backward, without a column's scale") {
+        check_backward(gpu, 20, 50, 270);
+    }
+    SECTION("forward, with z wz^T and a bias") {
+        check_joint(gpu, 20, 70, 50, 24, true, true);
+        check_joint(gpu, 20, 70, 50, 24, false, false);
+    }
 }

@@ -104,6 +104,31 @@ TEST_CASE("a weight quantised on the GPU is the CPU's, bit for bit", "[cuda][qua
     CHECK(Quantized{q.download(), scale.download(), Buffer<float>(35, 0)} == reference(w));
 }
 
+// A scale just below a power of two has the reciprocal that is furthest off, so that a product with it is on the wrong
+// side of many a half. Scales beyond 2^-96 and 2^96 are divided by, and below 2^-128 there is no reciprocal at all.
+TEST_CASE("halves between two integers go to the even one on the GPU, whatever the row's scale", "[cuda][quantize]") {
+    const cuda::Device<float> device;
+    const std::vector<int> exponents{-130, -126, -97, -96, -95, -20, 0, 95, 96, 97, 120};
+    const std::vector<float> fractions{1, 1 - 0x1p-24f, 1 - 0x5p-24f, 1 - 0x1p-10f};
+    const auto rows = static_cast<int64_t>(exponents.size() * fractions.size());
+    const int64_t cols = 1 + 2 * 127, stride = up_to_16(cols);
+    Buffer<float> x(rows, cols);
+    for (int64_t n = 0; n < rows; n++) {
+        const float scale = std::ldexp(fractions[n % fractions.size()], exponents[n / fractions.size()]);
+        x(n, 0) = 127 * scale;
+        for (int64_t k = 0; k < 127; k++) {
+            x(n, 1 + 2 * k) = (static_cast<float>(k) + 0.5f) * scale;
+            x(n, 2 + 2 * k) = -x(n, 1 + 2 * k);
+        }
+    }
+    const DeviceMatrix<float> device_x(x), outliers(rows, 0);
+    const DeviceVector<int8_t> q(up_to_16(rows) * stride);
+    const DeviceVector<float> row_scale(rows);
+    cuda::quantize_rows<float>(device, q.matrix(up_to_16(rows), cols, stride), row_scale.data(), outliers.view(),
+                               device_x.view(), {}, nullptr);
+    CHECK(Quantized{q.download(), row_scale.download(), Buffer<float>(rows, 0)} == reference(x));
+}
+
 TEST_CASE("zero rows, denormal rows, infinities and NaN are what they are on the CPU", "[cuda][quantize]") {
     const cuda::Device<float> device;
     Buffer<float> x(5, 40);
