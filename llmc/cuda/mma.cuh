@@ -47,6 +47,7 @@
 #include <bit>
 #include <deque>
 #include <source_location>
+#include <unordered_map>
 #include <vector>
 #endif
 
@@ -296,13 +297,37 @@ struct AsyncCopies {
     std::deque<std::vector<AsyncCopy>> groups;
 };
 
+inline unsigned thread_of_block() {
+    return threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
+}
+
 inline AsyncCopies& async_copies() {
     static thread_local std::array<AsyncCopies, 1024> of_thread;
-    AsyncCopies& copies = of_thread[threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)];
+    AsyncCopies& copies = of_thread[thread_of_block()];
     // What a block before never waited for has nowhere to land any more.
     const uint64_t block = emu::Scheduler::of_this_os_thread().blocks_begun();
     if (copies.block != block) copies = {.block = block, .open = {}, .groups = {}};
     return copies;
+}
+
+// When the copies of a block landed, and when its threads last published theirs (wgmma.cuh). Time goes on from block to
+// block.
+struct Landings {
+    struct Landing {
+        unsigned thread;
+        uint64_t time;
+    };
+    uint64_t block = 0, time = 0;
+    std::unordered_map<uintptr_t, Landing> last;  // on each 16 bytes, by their number
+    std::array<uint64_t, 1024> published{};       // of each thread
+};
+
+inline Landings& landings() {
+    static thread_local Landings of_block;
+    const uint64_t block = emu::Scheduler::of_this_os_thread().blocks_begun();
+    if (of_block.block != block) of_block.last.clear();
+    of_block.block = block;
+    return of_block;
 }
 
 inline void cp_async(void* shared, const void* global, int bytes, int present) {
@@ -359,10 +384,12 @@ inline void cp_async_commit() {
 template <int kNewestGroups>
 void cp_async_wait() {
     auto& groups = emulated::async_copies().groups;
+    emulated::Landings& landings = emulated::landings();
     for (; groups.size() > kNewestGroups; groups.pop_front()) {
         for (const emulated::AsyncCopy& copy : groups.front()) {
             std::memset(copy.to, 0, copy.bytes);
             std::memcpy(copy.to, copy.from, copy.present);
+            landings.last[reinterpret_cast<uintptr_t>(copy.to) / 16] = {emulated::thread_of_block(), ++landings.time};
         }
     }
 }

@@ -16,7 +16,8 @@
 // that wrote, and a barrier.
 //
 // PTX ISA 8.7, "Asynchronous Warpgroup Level Matrix Instructions". Under LLMC_EMULATED a product is computed when it is
-// waited for, from what shared memory holds then, so that memory that was given away too early is found out.
+// waited for, from what shared memory holds then, so that memory that was given away too early is found out; and one
+// that is started on what cp.async brought and its thread has not published is an error.
 #pragma once
 
 #include <cstdint>
@@ -129,16 +130,35 @@ inline WarpgroupProducts& warpgroup_products() {
     return products;
 }
 
-// Element `index` of the 32 bytes of a row: the bits of an address that count rows are xored into those that count
+// Where byte `index` of the 32 of a row lies: the bits of an address that count rows are xored into those that count
 // chunks of 16 bytes.
+inline uintptr_t swizzled(uintptr_t base, int row, int index) {
+    const uintptr_t address = base + row * 128 + index;
+    return address ^ (address >> 7 & 7) << 4;
+}
+
 template <class T>
 auto swizzled_element(uintptr_t base, int row, int index) {
-    uintptr_t address = base + row * 128 + index * sizeof(T);
-    address ^= (address >> 7 & 7) << 4;
+    const uintptr_t address = swizzled(base, row, index * static_cast<int>(sizeof(T)));
     if constexpr (std::is_same_v<T, int8_t>)
         return int32_t{*reinterpret_cast<const int8_t*>(address)};
     else
         return to_float(*reinterpret_cast<const T*>(address));
+}
+
+// Of an operand's rows, whose chunks the threads of the warpgroup share out.
+inline void require_published(const char* operand, const void* base, int rows) {
+    const Landings& landings = emulated::landings();
+    for (int i = static_cast<int>(threadIdx.x) % kWarpgroupThreads; i < 2 * rows; i += kWarpgroupThreads) {
+        const auto found = landings.last.find(swizzled(reinterpret_cast<uintptr_t>(base), i / 2, i % 2 * 16) / 16);
+        if (found == landings.last.end()) continue;
+        const auto [thread, time] = found->second;
+        if (time > landings.published[thread]) {
+            emu::Scheduler::of_this_os_thread().fail(concat("a warpgroup product reads row ", i / 2, " of ", operand,
+                                                            " from what cp.async brought for thread ", thread,
+                                                            ", which has not called publish_to_wgmma() since"));
+        }
+    }
 }
 
 template <class T>
@@ -164,6 +184,8 @@ void wgmma(int32_t* d, uintptr_t a, uintptr_t b, int thread) {
 
 template <class T>
 void wgmma_m64n256(int32_t (&d)[kWgmmaSums], const void* a, const void* b) {
+    emulated::require_published("a", a, kWgmmaRows);
+    emulated::require_published("b", b, kWgmmaColumns);
     emulated::warpgroup_products().open.push_back(
         {emulated::wgmma<T>, d, reinterpret_cast<uintptr_t>(a), reinterpret_cast<uintptr_t>(b)});
 }
@@ -185,7 +207,10 @@ void wgmma_wait(int32_t (&/*d*/)[kWgmmaSums]) {
     }
 }
 
-inline void publish_to_wgmma() {}
+inline void publish_to_wgmma() {
+    emulated::Landings& landings = emulated::landings();
+    landings.published[emulated::thread_of_block()] = landings.time;
+}
 
 #endif  // LLMC_EMULATED
 
