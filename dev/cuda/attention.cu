@@ -42,12 +42,12 @@ __device__ float dot(const Matrix<const T>& a, int i, const Matrix<const T>& b, 
     return sum;
 }
 
-// Grid: x queries, y heads, z sequences. Shared memory: a float for each key.
+// Grid: x heads, y queries, z sequences. Shared memory: a float for each key.
 template <class T>
 __global__ void attention_forward_kernel1(Matrix<T> out, Matrix<float> lse, Matrix<const T> qkv,
                                           const int32_t* cu_seqlens, AttentionShape shape) {
     const cuda::PackedSequence sequence(cu_seqlens, blockIdx.z);
-    const int query = blockIdx.x, head = blockIdx.y;
+    const int query = blockIdx.y, head = blockIdx.x;
     if (query >= sequence.length) return;
     const cuda::AttentionHead<const T> in(qkv, sequence, shape, head);
     const Matrix<T> out_rows = sequence.head_of(out, shape, head);
@@ -85,13 +85,13 @@ struct PairGradient {
           ds(p * (dot(dout, query, in.v, key) - dot(dout, query, out, query))) {}
 };
 
-// Grid: x queries, y heads, z sequences. Shared memory: a float for each key.
+// Grid: x heads, y queries, z sequences. Shared memory: a float for each key.
 template <class T>
 __global__ void attention_backward_dq_kernel1(Matrix<T> dqkv, Matrix<const T> dout, Matrix<const T> out,
                                               Matrix<const float> lse, Matrix<const T> qkv, const int32_t* cu_seqlens,
                                               AttentionShape shape) {
     const cuda::PackedSequence sequence(cu_seqlens, blockIdx.z);
-    const int query = blockIdx.x, head = blockIdx.y;
+    const int query = blockIdx.y, head = blockIdx.x;
     if (query >= sequence.length) return;
     const cuda::AttentionHead<const T> in(qkv, sequence, shape, head);
     const Matrix<const T> head_dout = sequence.head_of(dout, shape, head),
@@ -112,13 +112,13 @@ __global__ void attention_backward_dq_kernel1(Matrix<T> dqkv, Matrix<const T> do
     }
 }
 
-// Grid: x keys, y key heads, z sequences. Shared memory: two floats for each query.
+// Grid: x key heads, y keys, z sequences. Shared memory: two floats for each query.
 template <class T>
 __global__ void attention_backward_dkv_kernel1(Matrix<T> dqkv, Matrix<const T> dout, Matrix<const T> out,
                                                Matrix<const float> lse, Matrix<const T> qkv, const int32_t* cu_seqlens,
                                                AttentionShape shape) {
     const cuda::PackedSequence sequence(cu_seqlens, blockIdx.z);
-    const int key = blockIdx.x, first_head = blockIdx.y * shape.group();
+    const int key = blockIdx.y, first_head = blockIdx.x * shape.group();
     if (key >= sequence.length) return;
     const cuda::AttentionHead<T> gradient(dqkv, sequence, shape, first_head);
     float* p = cuda::shared_memory<float>();

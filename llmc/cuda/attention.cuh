@@ -85,10 +85,12 @@ bool on_tensor_cores(int head_dim, bool aligned, const Kernels& kernels) {
     return false;
 }
 
+// The tiles with the most pairs come first, of all heads, and the last to run are short: else the GPU would wait for a
+// few long ones at the end.
 inline dim3 attention_grid(int64_t max_sequence_length, int rows_of_block, int heads,
                            std::span<const int32_t> cu_seqlens) {
     const int64_t sequences = cu_seqlens.empty() ? 0 : static_cast<int64_t>(cu_seqlens.size()) - 1;
-    return dim3(static_cast<unsigned>(ceil_div(max_sequence_length, rows_of_block)), static_cast<unsigned>(heads),
+    return dim3(static_cast<unsigned>(heads), static_cast<unsigned>(ceil_div(max_sequence_length, rows_of_block)),
                 static_cast<unsigned>(sequences));
 }
 

@@ -87,10 +87,10 @@ __global__ void __launch_bounds__(kGenericThreads)
     attention_forward_generic(Matrix<T> out, Matrix<float> lse, Matrix<const T> qkv, const int32_t* cu_seqlens,
                               AttentionShape shape) {
     const PackedSequence sequence(cu_seqlens, blockIdx.z);
-    const int first_query = (gridDim.x - 1 - blockIdx.x) * kGenericRows;
+    const int first_query = (gridDim.y - 1 - blockIdx.y) * kGenericRows;
     if (first_query >= sequence.length) return;
     const AttentionBand band{shape.window, sequence.length};
-    const int head = blockIdx.y, warp = threadIdx.x / kWarpSize, lane = threadIdx.x % kWarpSize;
+    const int head = blockIdx.x, warp = threadIdx.x / kWarpSize, lane = threadIdx.x % kWarpSize;
     const int query = first_query + warp;
     const AttentionHead<const T> in(qkv, sequence, shape, head);
 
@@ -129,10 +129,10 @@ __global__ void __launch_bounds__(kGenericThreads)
                                   Matrix<const float> delta, Matrix<const T> qkv, const int32_t* cu_seqlens,
                                   AttentionShape shape) {
     const PackedSequence sequence(cu_seqlens, blockIdx.z);
-    const int first_query = (gridDim.x - 1 - blockIdx.x) * kGenericRows;
+    const int first_query = (gridDim.y - 1 - blockIdx.y) * kGenericRows;
     if (first_query >= sequence.length) return;
     const AttentionBand band{shape.window, sequence.length};
-    const int head = blockIdx.y, warp = threadIdx.x / kWarpSize, lane = threadIdx.x % kWarpSize;
+    const int head = blockIdx.x, warp = threadIdx.x / kWarpSize, lane = threadIdx.x % kWarpSize;
     const int query = first_query + warp;
     const AttentionHead<const T> in(qkv, sequence, shape, head);
 
@@ -170,10 +170,10 @@ __global__ void __launch_bounds__(kGenericThreads)
                                    Matrix<const float> delta, Matrix<const T> qkv, const int32_t* cu_seqlens,
                                    AttentionShape shape) {
     const PackedSequence sequence(cu_seqlens, blockIdx.z);
-    const int first_key = blockIdx.x * kGenericRows;
+    const int first_key = blockIdx.y * kGenericRows;
     if (first_key >= sequence.length) return;
     const AttentionBand band{shape.window, sequence.length};
-    const int kv_head = blockIdx.y, warp = threadIdx.x / kWarpSize, lane = threadIdx.x % kWarpSize;
+    const int kv_head = blockIdx.x, warp = threadIdx.x / kWarpSize, lane = threadIdx.x % kWarpSize;
     const int key = first_key + warp, first_head = kv_head * shape.group();
     const AttentionHead<const T> in(qkv, sequence, shape, first_head);
 

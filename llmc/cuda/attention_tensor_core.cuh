@@ -45,10 +45,10 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
     constexpr int kKeys = AttentionForwardTiles<T, kHeadDim>::kKeys, kQueries = kForwardThreads;
     const PackedSequence sequence(cu_seqlens, blockIdx.z);
     // Late queries see the most keys and come first.
-    const int first_query = (gridDim.x - 1 - blockIdx.x) * kQueries;
+    const int first_query = (gridDim.y - 1 - blockIdx.y) * kQueries;
     if (first_query >= sequence.length) return;
     const AttentionBand band{shape.window, sequence.length};
-    const int head = blockIdx.y, warp_row = threadIdx.x / 32 * kWarpRows, warp_query = first_query + warp_row;
+    const int head = blockIdx.x, warp_row = threadIdx.x / 32 * kWarpRows, warp_query = first_query + warp_row;
     const AttentionHead<const T> in(qkv, sequence, shape, head);
 
     const HeadTile<T, kHeadDim> q_tile{shared_memory<T>()};
@@ -128,7 +128,7 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
     }
 
     // Read again: in the loop every register counts.
-    const PackedSequence rows(cu_seqlens, blockIdx.z);
+    const PackedSequence rows(cu_seqlens, anew(blockIdx.z));
     float inverse[4];
 #pragma unroll
     for (int r = 0; r < 4; r++) {
@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
         const int query = warp_query + lane_row() + 8 * r;
         if (query < rows.length && lane_column() == 0) lse(rows.begin + query, head) = offset[r] / kLog2e + logf(total);
     }
-    store_rows(rows.head_of(out, shape, anew(head)), anew(warp_query), sum, inverse);
+    store_rows(rows.head_of(out, shape, anew(blockIdx.x)), anew(warp_query), sum, inverse);
 }
 
 // Backward: a block owns a pair of tiles (q and dout of some queries, or k and v of some keys) and walks along pairs of
@@ -167,14 +167,14 @@ constexpr int64_t dkv_shared_bytes(BackwardTiles tiles, int row_bytes) {
            int64_t{of_p * keys + 2 * tiles.stages} * tiles.moving * static_cast<int64_t>(sizeof(float));
 }
 
-template <class T, int kHeadDim, int kMoving>
+template <class T, int kHeadDim, int kMoving, int kMostStages>
 struct MovingTiles {
     static constexpr int kElements = 2 * kMoving * kHeadDim;
 
     T* memory;
     int stages;
 
-    __device__ int slot(int step) const { return stages == 3 ? step % 3 : step & (stages - 1); }
+    __device__ int slot(int step) const { return kMostStages == 3 && stages == 3 ? step % 3 : step & (stages - 1); }
     // The first, or second, tile of a pair.
     __device__ HeadTile<T, kHeadDim> operator()(int step, int which) const {
         return {memory + slot(step) * kElements + which * kMoving * kHeadDim};
@@ -183,14 +183,14 @@ struct MovingTiles {
     // Waits for a step's tiles and, with more than one stage, starts the next's. start_load(step) starts to load a
     // step's pair.
     template <class StartLoad>
-    __device__ void arrive(int step, int steps, const StartLoad& start_load) const {
+    __device__ void arrive(int step, int end_step, const StartLoad& start_load) const {
         if (stages == 1) {
             __syncthreads();  // the tiles before are read
             start_load(step);
         }
         cp_async_wait<0>();
         __syncthreads();  // this step's tiles are there; those of the step that leaves are read
-        if (stages > 1 && step + 1 < steps) start_load(step + 1);
+        if (stages > 1 && step + 1 < end_step) start_load(step + 1);
     }
 };
 
@@ -203,27 +203,28 @@ __global__ void __launch_bounds__(128, 2)
     constexpr int kKeys = kDqKeys;
     const int queries = blockDim.x;
     const PackedSequence sequence(cu_seqlens, blockIdx.z);
-    const int first_query = (gridDim.x - 1 - blockIdx.x) * queries;
+    const int first_query = (gridDim.y - 1 - blockIdx.y) * queries;
     if (first_query >= sequence.length) return;
     const AttentionBand band{shape.window, sequence.length};
-    const int head = blockIdx.y, warp_row = threadIdx.x / 32 * kWarpRows, warp_query = first_query + warp_row;
+    const int head = blockIdx.x, warp_row = threadIdx.x / 32 * kWarpRows, warp_query = first_query + warp_row;
     const AttentionHead<const T> in(qkv, sequence, shape, head);
 
     const HeadTile<T, kHeadDim> q_tile{shared_memory<T>()};
     const HeadTile<T, kHeadDim> dout_tile{q_tile.after(queries)};
-    const MovingTiles<T, kHeadDim, kKeys> tiles{dout_tile.after(queries), stages};
+    const MovingTiles<T, kHeadDim, kKeys, 2> tiles{dout_tile.after(queries), stages};
 
-    const int first_moving = band.first_key(first_query) / kKeys * kKeys;
-    const int steps = (band.end_key(first_query, queries) - first_moving + kKeys - 1) / kKeys;
+    // A step is a tile of keys, and has its number.
+    const int first_step = band.first_key(first_query) / kKeys;
+    const int end_step = (band.end_key(first_query, queries) + kKeys - 1) / kKeys;
     const auto start_load = [&](int step) {
-        tiles(step, 0).load(in.k, first_moving + step * kKeys, kKeys);
-        tiles(step, 1).load(in.v, first_moving + step * kKeys, kKeys);
+        tiles(step, 0).load(in.k, step * kKeys, kKeys);
+        tiles(step, 1).load(in.v, step * kKeys, kKeys);
         cp_async_commit();
     };
 
     q_tile.load(in.q, first_query, queries);
     dout_tile.load(sequence.head_of(dout, shape, head), first_query, queries);
-    if (stages == 2) start_load(0);
+    if (stages == 2) start_load(first_step);
 
     float row_lse[4], row_delta[4];  // lse in powers of two
 #pragma unroll
@@ -236,15 +237,17 @@ __global__ void __launch_bounds__(128, 2)
 
     const float exponent_scale = shape.scale * kLog2e;
     Accumulator<kHeadDim / 8> dq;
-    for (int step = 0; step < steps; step++) {
-        tiles.arrive(step, steps, start_load);
-        const int first_key = first_moving + step * kKeys;
-        if (!band.sees(warp_query, kWarpRows, first_key, kKeys)) continue;
+    for (int step = first_step; step < end_step; step++) {
+        tiles.arrive(step, end_step, start_load);
+        const int first_key = step * kKeys;
+        // Not kept from step to step: of head_dim 128 there is no register left.
+        const int row_of_step = kHeadDim == 128 ? first_query + anew(threadIdx.x) / 32 * kWarpRows : warp_query;
+        if (!band.sees(row_of_step, kWarpRows, first_key, kKeys)) continue;
         Accumulator<kKeys / 8> p, ds;  // the scores and dP at first
         multiply_nt(p, q_tile, warp_row, tiles(step, 0));
         multiply_nt(ds, dout_tile, warp_row, tiles(step, 1));
-        if (!band.covers(warp_query, kWarpRows, first_key, kKeys))
-            mask(p, warp_query - first_key + 1 - band.diagonals(), band.diagonals());
+        if (!band.covers(row_of_step, kWarpRows, first_key, kKeys))
+            mask(p, row_of_step - first_key + 1 - band.diagonals(), band.diagonals());
 #pragma unroll
         for (int r = 0; r < 4; r++) {
 #pragma unroll
@@ -259,7 +262,7 @@ __global__ void __launch_bounds__(128, 2)
     }
     // Read again, as in the forward.
     const PackedSequence rows(cu_seqlens, blockIdx.z);
-    store_rows(rows.head_of(dqkv, shape, anew(head)), anew(warp_query), dq,
+    store_rows(rows.head_of(dqkv, shape, anew(blockIdx.x)), anew(warp_query), dq,
                {shape.scale, shape.scale, shape.scale, shape.scale});
 }
 
@@ -277,10 +280,10 @@ __global__ void __launch_bounds__(256, 1)
                                        AttentionShape shape, int stages) {
     const int keys = blockDim.x / 2;
     const PackedSequence sequence(cu_seqlens, blockIdx.z);
-    const int first_key = blockIdx.x * keys;
+    const int first_key = blockIdx.y * keys;
     if (first_key >= sequence.length) return;
     const AttentionBand band{shape.window, sequence.length};
-    const int kv_head = blockIdx.y, group = shape.group();
+    const int kv_head = blockIdx.x, group = shape.group();
     const AttentionHead<const T> first_head(qkv, sequence, shape, kv_head * group);
     const int which = static_cast<int>(threadIdx.x) >= keys;  // 0: P and dv, 1: dS and dk
     const int pair_thread = threadIdx.x - which * keys;
@@ -289,7 +292,7 @@ __global__ void __launch_bounds__(256, 1)
     const HeadTile<T, kHeadDim> k_tile{shared_memory<T>()};
     const HeadTile<T, kHeadDim> v_tile{k_tile.after(keys)};
     const HeadTile<T, kHeadDim> owned{k_tile.after(which * keys)};
-    const MovingTiles<T, kHeadDim, kQueries> tiles{v_tile.after(keys), stages};
+    const MovingTiles<T, kHeadDim, kQueries, 3> tiles{v_tile.after(keys), stages};
     float* const moving_statistics = reinterpret_cast<float*>(tiles.memory + stages * tiles.kElements);
     // Four of a lane's elements at a time; those of the next lane follow.
     float4* const p_of_pair = reinterpret_cast<float4*>(moving_statistics + stages * 2 * kQueries) +
@@ -376,7 +379,7 @@ __global__ void __launch_bounds__(256, 1)
     }
     // Read again, as in the forward.
     const PackedSequence rows(cu_seqlens, anew(blockIdx.z));
-    const int column_of_head = shape.n_heads + anew(kv_head) + (which == 0 ? shape.n_kv_heads : 0);
+    const int column_of_head = shape.n_heads + anew(blockIdx.x) + (which == 0 ? shape.n_kv_heads : 0);
     const float factor = which == 0 ? 1.0f : shape.scale;
     store_rows(rows.head_of(dqkv, shape, column_of_head), anew(warp_key), gradient, {factor, factor, factor, factor});
 }

@@ -31,7 +31,8 @@ __device__ inline float exp2_approximate(float x) {
 }
 
 // x, as if nothing were known of it: what follows from it is computed where it is used, not long before and kept.
-__device__ inline int anew(int x) {
+template <class Integer>
+__device__ inline Integer anew(Integer x) {
 #ifdef __CUDA_ARCH__
     asm volatile("" : "+r"(x));
 #endif
