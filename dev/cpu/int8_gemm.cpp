@@ -1,6 +1,7 @@
 // Products of int8 matrices, dequantised on the way out; the integer sums are exact.
 //
 //   int8_gemm_nt         y[n,o] = row_scale[n] col_scale[o] sum_i xq[n,i] wq[o,i] + bias[o]
+//   int8_gemm_nt_z       the same + sum_k z[n,k] wz[o,k]                          adapters and outlier channels
 //   int8_gemm_nn         y[n,i] = row_scale[n] sum_o gq[n,o] wq[o,i]
 //   dequantized_gemm_nn  y[n,i] = sum_o dy[n,o] col_scale[o] wq[o,i]              --grad-bits 16
 //   dequantize           y[n,o] = row_scale[n] col_scale[o] sums[n,o] + bias[o]   the end of the first alone
@@ -13,6 +14,8 @@
 //   kernel 5   panels of w that are packed once, and sums that are dequantised in registers (int8_panels.h), in 16 bits
 //              with AVX2
 //   the last   llmc/cpu/int8_gemm.h, which takes the fastest there is here: with AVX-512 VNNI panels in 8 bits
+//
+// Of int8_gemm_nt_z there are the definition and llmc/cpu; its int8 operations alone are counted.
 //
 // VNNI multiplies unsigned by signed bytes. Kernel 3 therefore adds 128 to x, by turning the sign bit over, and takes
 // 128 sum_i wq[o,i] away again.
@@ -212,6 +215,42 @@ struct Forward : Operands {
     }
 };
 
+// ---- int8_gemm_nt_z ------------------------------------------------------------------------------------------------
+
+void int8_gemm_nt_z_kernel1(const Device& device, Matrix<float> y, Matrix<const int8_t> xq, const float* row_scale,
+                            Matrix<const int8_t> wq, const float* col_scale, const float* bias, Matrix<const float> z,
+                            Matrix<const float> wz, std::span<int32_t> workspace) {
+    int8_gemm_nt_kernel1(device, y, xq, row_scale, wq, col_scale, bias, workspace);
+    for (int64_t n = 0; n < y.rows; n++) {
+        for (int64_t o = 0; o < y.cols; o++) {
+            double sum = y(n, o);
+            for (int64_t k = 0; k < z.cols; k++) sum += static_cast<double>(z(n, k)) * wz(o, k);
+            y(n, o) = static_cast<float>(sum);
+        }
+    }
+}
+
+struct ForwardWithZ : Operands {
+    static constexpr const char* name = "int8_gemm_nt_z";
+    using Kernel = decltype(&cpu::int8_gemm_nt);
+    static std::vector<benchmark::Version<Kernel>> versions() {
+        return {{"loops, one thread", int8_gemm_nt_z_kernel1},
+                {"llmc/cpu/int8_gemm.h: the fastest here, then fp32", cpu::int8_gemm_nt}};
+    }
+
+    Tensor<float> z, wz;
+
+    // An adapter of rank 16 and 2% of the channels.
+    explicit ForwardWithZ(const benchmark::Shape& shape)
+        : Operands(shape[0], shape[2], shape[1], shape[2]),
+          z(benchmark::random<float>(shape[0], 16 + shape[1] / 50, 6)),
+          wz(benchmark::random<float>(shape[2], 16 + shape[1] / 50, 7)) {}
+    void call(Kernel kernel, const Device& device) {
+        kernel(device, y, a, row_scale.data, w, col_scale.data, bias.data, z, wz, workspace_of(device));
+    }
+    benchmark::Work work() const { return {benchmark::Unit::int8_operations, operations}; }
+};
+
 // ---- int8_gemm_nn --------------------------------------------------------------------------------------------------
 
 void int8_gemm_nn_kernel1(const Device&, Matrix<float> y, Matrix<const int8_t> gq, const float* row_scale,
@@ -340,9 +379,9 @@ struct Dequantize {
 }  // namespace
 
 int main(int argc, char** argv) {
-    return benchmark::run<Forward, Backward, DequantizedBackward, Dequantize>(
+    return benchmark::run<Forward, ForwardWithZ, Backward, DequantizedBackward, Dequantize>(
         argc, argv,
-        {.operators = "int8_gemm_nt, int8_gemm_nn, dequantized_gemm_nn, dequantize",
+        {.operators = "int8_gemm_nt, int8_gemm_nt_z, int8_gemm_nn, dequantized_gemm_nn, dequantize",
          .dimensions = "tokens x in_features x out_features",
          .odd = {{1, 1, 2}, {2, 7, 3}, {5, 33, 65}, {17, 576, 70}, {131, 101, 130}},
          .timed = {{512, 2048, 2560}}});

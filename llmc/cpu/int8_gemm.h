@@ -6,9 +6,10 @@
 //   the same, dy as it is:  dequantized_gemm_nn   y[n,i] = sum_o dy[n,o] col_scale[o] wq[o,i]
 //
 // y is written (=); bias may be null. z and wz may have no columns ({}); their product is a GEMM of its own, which adds
-// to y. The product of all of y as integers never exists: with the instructions there are kernels for, sums are
-// dequantised in registers (int8_panels.h); elsewhere the threads share out tiles of y, whose product is made in the
-// thread's part of the workspace and dequantised from there.
+// to y: added in the registers of the int8 kernels it took as long with AVX-512, and longer with AVX2. The product of
+// all of y as integers never exists: with the instructions there are kernels for, sums are dequantised in registers
+// (int8_panels.h); elsewhere the threads share out tiles of y, whose product is made in the thread's part of the
+// workspace and dequantised from there.
 #pragma once
 
 #include <algorithm>

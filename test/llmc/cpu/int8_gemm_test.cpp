@@ -152,6 +152,38 @@ TEST_CASE("the forward and the backward int8 GEMM take the weight as it lies", "
     CHECK(largest_difference(dx, expected_dx) < 1e-2);
 }
 
+TEST_CASE("the forward int8 GEMM adds the product of z and wz, whose rows may be longer", "[int8_gemm]") {
+    const auto [n, in, out, columns] =
+        GENERATE(table<int, int, int, int>({{1, 70, 67, 9}, {4, 20, 64, 16}, {33, 40, 135, 56}, {8, 0, 5, 8}}));
+    const cpu::Device device{2};
+    const auto xq = random_int8(n, in, 1), wq = random_int8(out, in, 2);
+    const auto row_scale = random_vector<float>(n, 3), col_scale = random_vector<float>(out, 4),
+               bias = random_vector<float>(out, 5);
+    const auto z = random_buffer<float>(n, columns + 3, 6), wz = random_buffer<float>(out, columns + 3, 7);
+    std::vector<int32_t> workspace(cpu::int8_gemm_workspace(device));
+    Buffer<float> y(n, out), expected(n, out);
+    y.fill(std::nanf(""));
+    cpu::int8_gemm_nt(device, y.view(), xq.view(), row_scale.data(), wq.view(), col_scale.data(), bias.data(),
+                      z.view().columns(0, columns), wz.view().columns(0, columns), workspace);
+    cpu::int8_gemm_nt(device, expected.view(), xq.view(), row_scale.data(), wq.view(), col_scale.data(), bias.data(),
+                      {}, {}, workspace);
+    double worst = 0;
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t o = 0; o < out; o++) {
+            double sum = expected(i, o), magnitude = std::abs(sum) + 1;
+            for (int64_t k = 0; k < columns; k++) {
+                const double term = static_cast<double>(z(i, k)) * static_cast<double>(wz(o, k));
+                sum += term;
+                magnitude += std::abs(term);
+            }
+            const double error = std::abs(static_cast<double>(y(i, o)) - sum) / magnitude;
+            if (!(error <= worst)) worst = error;
+        }
+    }
+    CHECK(worst < 57 * 0x1p-24);  // as many roundings, each of at most 2^-24
+    CHECK(y.padding_untouched());
+}
+
 TEST_CASE("int8 GEMMs do not depend on the number of threads", "[int8_gemm]") {
     // Four threads leave the last four rows to the way of few rows, one thread does not.
     const auto xq = random_int8(260, 64, 1), wq = random_int8(256, 64, 2);
