@@ -77,7 +77,7 @@ TEST_CASE("a new folder replaces an empty one and nothing else, however late it 
                                            fs::create_directory(out / "b");
                                            llmc::write_file_atomically(out / "b/precious", "theirs");
                                        }),
-                      Catch::Matchers::Contains("something has come to have that name meanwhile"));
+                      Catch::Matchers::ContainsSubstring("something has come to have that name meanwhile"));
     CHECK(llmc::read_file(out / "b/precious") == "theirs");
     CHECK(std::distance(fs::directory_iterator(out), {}) == 2);  // no temporary folder is left
 }

@@ -44,7 +44,7 @@ TEST_CASE("tensors come in fp32, from one file and from shards", "[checkpoint_re
     one.read_rows("model.embed_tokens.weight", 11, 7, {rows.data(), 3, 8});
     CHECK(rows == std::vector<float>(expected.begin() + 7 * 8, expected.begin() + 10 * 8));
     CHECK_THROWS_WITH(one.read_rows("model.embed_tokens.weight", 11, 9, {rows.data(), 3, 8}),
-                      Catch::Matchers::Contains("has 88 elements, 24 from 72 on were asked for"));
+                      Catch::Matchers::ContainsSubstring("has 88 elements, 24 from 72 on were asked for"));
     CHECK(one.dtype("model.embed_tokens.weight") == DType::bf16);
     CHECK(read(two, "model.norm.weight", 1, 8).size() == 8);
     CHECK(two.contains("lm_head.weight"));

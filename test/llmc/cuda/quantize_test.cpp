@@ -217,7 +217,7 @@ TEST_CASE("a row that outgrows the GPU's shared memory is an error that names th
     const DeviceVector<float> row_scale(1);
     CHECK_THROWS_WITH(
         cuda::quantize_rows<fp16>(device, q.matrix(1, 40000), row_scale.data(), outliers.view(), x.view(), {}, nullptr),
-        Catch::Matchers::Contains("quantize_rows") && Catch::Matchers::Contains("shared memory"));
+        Catch::Matchers::ContainsSubstring("quantize_rows") && Catch::Matchers::ContainsSubstring("shared memory"));
     emu::machine() = {};
 }
 #endif

@@ -98,7 +98,7 @@ TEST_CASE("EOS is appended once", "[data][examples]") {
     CHECK(only(read(R"({"input": "a</s>", "output": ""})")).input_ids == Ints{kBos, 'a', kEos, kEos});
     // An answer that never ends would teach the model never to stop.
     CHECK_THROWS_WITH(read(R"({"input": "a", "output": "c"})", {encode_bytes, kBos, -1, true}),
-                      Catch::Contains("end-of-sequence"));
+                      Catch::Matchers::ContainsSubstring("end-of-sequence"));
 }
 
 TEST_CASE("an empty source is fine", "[data][examples]") {

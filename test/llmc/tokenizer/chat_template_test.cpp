@@ -8,7 +8,7 @@
 #include "test/llmc/tokenizer/model_directory.h"
 
 using namespace llmc;
-using Catch::Matchers::Contains;
+using Catch::Matchers::ContainsSubstring;
 
 TEST_CASE("templates are known by name", "[chat_template]") {
     CHECK(ChatTemplate::named("none").prompt("2+2?") == "2+2?");
@@ -23,8 +23,8 @@ TEST_CASE("templates are known by name", "[chat_template]") {
     for (const std::string& name : ChatTemplate::names()) {
         const ChatTemplate t = ChatTemplate::named(name);
         CHECK(t.name() == name);
-        CHECK_THAT(t.prompt("2+2?"), Contains("2+2?"));
-        CHECK_THAT(t.prompt("2+2?", "Be brief."), Contains("Be brief."));
+        CHECK_THAT(t.prompt("2+2?"), ContainsSubstring("2+2?"));
+        CHECK_THAT(t.prompt("2+2?", "Be brief."), ContainsSubstring("Be brief."));
         CHECK(t.apply("2+2?", "4") == std::pair(t.prompt("2+2?"), "4" + t.end_of_turn()));
         const std::vector<Message> messages = {{"system", "Be brief."}, {"user", "2+2?"}, {"assistant", "4"}};
         const std::vector<Turn> turns = t.lay_out(messages);
@@ -33,13 +33,14 @@ TEST_CASE("templates are known by name", "[chat_template]") {
         CHECK(turns[0].target == "4" + t.end_of_turn());
     }
     CHECK_THROWS_AS(ChatTemplate::named("llama9"), UsageError);
-    CHECK_THROWS_WITH(ChatTemplate::named("llama9"), Contains("llama9") && Contains("chatml, llama2"));
+    CHECK_THROWS_WITH(ChatTemplate::named("llama9"),
+                      ContainsSubstring("llama9") && ContainsSubstring("chatml, llama2"));
 }
 
 TEST_CASE("a model's template is found in its files", "[chat_template]") {
     const std::string phi3 = "{{ '<|user|>' + message['content'] + '<|end|>' }}";
     ModelDirectory model;
-    CHECK_THROWS_WITH(ChatTemplate::of_model(model.path()), Contains("has no chat template"));
+    CHECK_THROWS_WITH(ChatTemplate::of_model(model.path()), ContainsSubstring("has no chat template"));
     model.write("tokenizer_config.json", {{"chat_template", phi3}});
     CHECK(ChatTemplate::of_model(model.path()).name() == "phi3");
     model.write("tokenizer_config.json",
@@ -47,15 +48,16 @@ TEST_CASE("a model's template is found in its files", "[chat_template]") {
                   {{{"name", "tool_use"}, {"template", "{{ tools }}"}}, {{"name", "default"}, {"template", phi3}}}}});
     CHECK(ChatTemplate::of_model(model.path()).name() == "phi3");
     model.write("tokenizer_config.json", {{"chat_template", {{{"name", "rag"}, {"template", phi3}}}}});
-    CHECK_THROWS_WITH(ChatTemplate::of_model(model.path()), Contains("\"default\""));
+    CHECK_THROWS_WITH(ChatTemplate::of_model(model.path()), ContainsSubstring("\"default\""));
     // The file of its own comes first.
     std::ofstream(model.path() / "chat_template.jinja") << "<|im_start|>";
     CHECK(ChatTemplate::of_model(model.path()).name() == "chatml");
     for (const char* unknown :
          {"{{ '<start_of_turn>user' }}", "<|im_start|>user<|im_sep|>", "", "[SYSTEM_PROMPT] [INST]"}) {
         std::ofstream(model.path() / "chat_template.jinja") << unknown;
-        CHECK_THROWS_WITH(ChatTemplate::of_model(model.path()),
-                          Contains("chat_template.jinja") && Contains("no known family") && Contains("--template"));
+        CHECK_THROWS_WITH(ChatTemplate::of_model(model.path()), ContainsSubstring("chat_template.jinja") &&
+                                                                    ContainsSubstring("no known family") &&
+                                                                    ContainsSubstring("--template"));
     }
 }
 
@@ -67,8 +69,8 @@ TEST_CASE("what a model's template does and the family's does not is told", "[ch
     CHECK(note("{{ strftime_now('%d %b %Y') }}") ==
           "here: the model's chat template goes by today's date (strftime_now), which the texts laid out here do not: "
           "they may differ from transformers'");
-    CHECK_THAT(note("{{ '<think>' }}"), Contains("goes by what the model thinks (<think>), which"));
+    CHECK_THAT(note("{{ '<think>' }}"), ContainsSubstring("goes by what the model thinks (<think>), which"));
     CHECK_THAT(note("{{ '<think>' + strftime_now() }}"),
-               Contains("goes by today's date (strftime_now) and what the model thinks (<think>), which"));
+               ContainsSubstring("goes by today's date (strftime_now) and what the model thinks (<think>), which"));
     for (const std::string& name : ChatTemplate::names()) CHECK(ChatTemplate::named(name).note().empty());
 }
