@@ -4,6 +4,7 @@
 #include <dnnl.h>
 #include <omp.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <string>

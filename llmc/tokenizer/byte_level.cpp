@@ -1,6 +1,7 @@
 #include "llmc/tokenizer/byte_level.h"
 
 #include <array>
+#include <cstdint>
 
 #include "llmc/tokenizer/utf8.h"
 

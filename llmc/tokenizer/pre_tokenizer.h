@@ -2,6 +2,7 @@
 // then encodes one by one. Read from tokenizer.json; kinds that the supported models do not use are refused by name.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>

@@ -2,6 +2,7 @@
 // UTF-8), this runs them through PCRE2. What the two read differently is rewritten, or refused by name.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>

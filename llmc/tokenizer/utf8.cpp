@@ -1,5 +1,7 @@
 #include "llmc/tokenizer/utf8.h"
 
+#include <cstdint>
+
 namespace llmc {
 
 namespace {

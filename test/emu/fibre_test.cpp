@@ -1,5 +1,6 @@
 #include "test/emu/fibre.h"
 
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <vector>
