@@ -4,12 +4,15 @@
 # on the CPU, and ends with compute-sanitizer. Writes one table to dev/results/. Needs nvcc, and the packages of
 # `make deps` or what scripts/bring_deps.sh made of them on another machine. A check that the time does not suffice for is told as such.
 #
-#   scripts/gpu_check.sh [SECONDS]  the table is dev/results/gpu_check_<GPU>.md, and on the terminal; 520 seconds
+#   scripts/gpu_check.sh [SECONDS]             the table is dev/results/gpu_check_<GPU>.md, and on the terminal; 520 seconds
+#   scripts/gpu_check.sh --no-build [SECONDS]  with the programs in build/gpu_check, which another machine has built
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 die() { echo "gpu_check: $*" >&2; exit 1; }
 command -v nvidia-smi >/dev/null || die "nvidia-smi is not here: this check needs a machine with an NVIDIA GPU"
+builds=true
+[ "${1:-}" != --no-build ] || { builds=false && shift; }
 gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1) || die "nvidia-smi does not answer: $gpu"
 command -v nvcc >/dev/null || PATH=$PATH:/usr/local/cuda/bin
 command -v nvcc >/dev/null || die "nvcc is not here; install the CUDA toolkit"
@@ -71,10 +74,14 @@ median() { sed -nE "s/.*\"step\":.*\"$1\":([0-9.e+-]+).*/\1/p" "$2" | tail -n +3
     echo "| --- | --- | --- |"
 } | tee "$table"
 
-check "build" 240 make BUILD="$build" "$build/train_quaff" "$build/random_model" benchmarks ||
-    die "the build failed; see $logs/build.log"
-check "registers" 10 make BUILD="$build" resources
-check "build of the tests" 120 make BUILD="$build" "$build/test_gpu" && check "tests" 60 "$build/test_gpu"
+if $builds; then
+    check "build" 240 make BUILD="$build" "$build/train_quaff" "$build/random_model" benchmarks ||
+        die "the build failed; see $logs/build.log"
+    check "registers" 10 make BUILD="$build" resources
+    check "build of the tests" 120 make BUILD="$build" "$build/test_gpu"
+fi
+[ -x "$build/train_quaff" ] || die "$build/train_quaff is not there; run this without --no-build"
+[ ! -x "$build/test_gpu" ] || check "tests" 60 "$build/test_gpu"
 
 # trains DEVICE DTYPE METHOD: the demo, whose accuracy on held-out instructions goes from 9% to 92 to 98% with any of
 # the methods, types and seeds.

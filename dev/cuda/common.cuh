@@ -145,14 +145,14 @@ template <class Each>
 void for_each_block(const Operation& operation, const Options& options, const Each& each) {
     for (const Version& version : operation.versions) {
         if (!version.applies || (options.version != 0 && options.version != version.number)) continue;
-        std::vector<int> blocks = version.blocks;
-        if (blocks.empty())
-            blocks = {0};
+        if (version.blocks.empty())
+            each(version, std::vector<int>(1, 0));
         else if (options.block != 0)
-            blocks = {options.block};
+            each(version, std::vector<int>(1, options.block));
         else if (options.quick)
-            blocks.resize(1);
-        each(version, blocks);
+            each(version, std::vector<int>(1, version.blocks.front()));
+        else
+            each(version, version.blocks);
     }
 }
 
