@@ -83,7 +83,7 @@ fi
 [ -x "$build/train_quaff" ] || die "$build/train_quaff is not there; run this without --no-build"
 [ ! -x "$build/test_gpu" ] || check "tests" 60 "$build/test_gpu"
 
-# trains DEVICE DTYPE METHOD: the demo, whose accuracy on held-out instructions goes from 9% to 92 to 98% with any of
+# trains DEVICE DTYPE METHOD: the demo, whose accuracy on held-out instructions goes from 9% to 91 to 98% with any of
 # the methods, types and seeds.
 # shellcheck disable=SC2317  # check calls it
 trains() {

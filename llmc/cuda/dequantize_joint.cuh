@@ -34,6 +34,13 @@ struct JointTiling {
     static constexpr int kStages = 3;  // slabs of each in shared memory: one in use, two on their way
     static constexpr size_t kSharedBytes = kStages * (kRows + kCols) * kDepth * sizeof(T);
 
+    // Blocks of a multiprocessor, for which registers are shared out: half as many where shared memory is small.
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ == 800 || (__CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1200)
+    static constexpr int kBlocks = 512 / kThreads;
+#else
+    static constexpr int kBlocks = 256 / kThreads;
+#endif
+
     using Slab = SharedTile<T, kDepth>;
 };
 
@@ -55,7 +62,7 @@ __device__ void load_joint_slab(SharedTile<T, kDepth> slab, const Matrix<const T
 
 // Grid: x columns of y, y rows. Rows of sums, z and wz begin at multiples of 16 bytes, and sums has whole Eights.
 template <class T, int kThreads>
-__global__ void __launch_bounds__(kThreads, 512 / kThreads)
+__global__ void __launch_bounds__(kThreads, (JointTiling<T, kThreads>::kBlocks))
     dequantize_joint_kernel(Matrix<T> y, Matrix<const int32_t> sums, const float* row_scale, const float* col_scale,
                             const T* bias, Matrix<const T> z, Matrix<const T> wz) {
     using Tiling = JointTiling<T, kThreads>;
