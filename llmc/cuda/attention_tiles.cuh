@@ -4,8 +4,8 @@
 //   multiply_nt   C[32, n] += A[32, head_dim] B[n, head_dim]^T    both from shared memory
 //   multiply_nn   C[32, head_dim] += A[32, n] B[n, head_dim]      A from registers, an earlier C rounded to T
 //
-// 32 rows are two of the mma: what ldmatrix brings of B serves both. With 16, shared memory could not keep up with the
-// tensor cores of sm_80 and sm_90.
+// 32 rows are two of the mma: what ldmatrix brings of B serves both, where 16 would have shared memory read twice for
+// as many products.
 #pragma once
 
 #include "llmc/cuda/device.cuh"
