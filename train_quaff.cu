@@ -16,6 +16,7 @@
 
 #include "llmc/comm.h"
 #include "llmc/cores.h"
+#include "llmc/cpu/bf16_gemm.h"
 #include "llmc/error.h"
 #include "llmc/mapped_file.h"
 #include "llmc/memory_limits.h"
@@ -30,12 +31,17 @@
 namespace {
 
 int run_on_cpu(const quaff::Options& options, llmc::Terminal& terminal, llmc::Comm& ranks) {
-    if (options.dtype != "auto" && options.dtype != "fp32")
-        throw llmc::UsageError("--dtype " + options.dtype + ": the CPU computes in fp32; take --dtype auto or fp32");
+    if (options.dtype == "fp16")
+        throw llmc::UsageError("--dtype fp16: the CPU computes in fp32, or with products in bf16; take one of these");
     if (options.comm == "nccl" && ranks.size() > 1)
         throw llmc::UsageError("--comm nccl: NCCL is for GPUs; processors talk by --comm mpi");
     cpu::Device device;
     device.comm = &ranks;
+    if (options.dtype == "bf16") {
+        device.products = cpu::Products::bf16;
+        if (!cpu::has_bf16_instructions())
+            terminal.warn("--dtype bf16: this processor has no instructions for it (AVX512_BF16); fp32 is faster");
+    }
     return quaff::run_verb(options, terminal, device);
 }
 

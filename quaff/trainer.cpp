@@ -299,7 +299,7 @@ void Trainer<Device>::prepare() {
     work_.emplace(setup_.config(), build, frozen_.outliers, model_->n_recomputed());
     const std::string computes = comm_.size() > 1 ? counted(comm_.size(), "rank") + " together" : device_.describe();
     terminal_.line(format("peak of %s, measured: %.0f int8 and %.0f %s GFLOP/s", computes.c_str(),
-                          peak_.int8_operations * 1e-9, peak_.float_operations * 1e-9, Device::compute_name));
+                          peak_.int8_operations * 1e-9, peak_.float_operations * 1e-9, device_.compute_name()));
     prepare_out();
     if (resumed_from_.empty()) return;
     terminal_.line("resumed from " + resumed_from_);

@@ -3,14 +3,14 @@
 //   make build/dev/cpu/bench_step build/random_model
 //   build/random_model dev/configs/tinyllama /tmp/tinyllama
 //   build/dev/cpu/bench_step /tmp/tinyllama [--sequences 1] [--tokens 512] [--rounds 5] [--threads N] [--json]
-//                                           [--lora-r 16] [--outlier-max-ratio 0.02] [--methods quaff]
+//                                           [--lora-r 16] [--outlier-max-ratio 0.02] [--methods quaff quaff-bf16]
 //
 // A micro-batch of `sequences` of `tokens` random ids, all labelled; adapters on every linear, dropout 0.1, as many
-// outlier channels as the ratio allows. Each method has a process of its own, so that its peak memory is
-// its own; they take their steps in turn, so that what else the machine does strikes both alike. Figures are medians
-// over the rounds after one that warms up. The parts' seconds are of all threads together (CPU time): other programs do
-// not lengthen them. % SOL is the time that the step's operations take at the measured peaks over the time it took
-// (quaff/speed_of_light.h).
+// outlier channels as the ratio allows; -bf16: with --dtype bf16. Each method has a process of its own, so that its
+// peak memory is its own; they take their steps in turn, so that what else the machine does strikes all alike. Figures
+// are medians over the rounds after one that warms up. The parts' seconds are of all threads together (CPU time): other
+// programs do not lengthen them. % SOL is the time that the step's operations take at the measured peaks over the time
+// it took (quaff/speed_of_light.h).
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -70,18 +70,20 @@ Value median(std::vector<Value> values) {
 // One method's model in this process.
 class Bench {
   public:
-    Bench(const Options& options, quaff::Method method)
-        : checkpoint_(options.model), batch_(random_batch(options, checkpoint_.config().vocab_size)) {
+    // method: as --methods has it.
+    Bench(const Options& options, const std::string& method)
+        : name_(method), checkpoint_(options.model), batch_(random_batch(options, checkpoint_.config().vocab_size)) {
         if (options.threads > 0) device_.threads = options.threads;
         device_.profile = &profile_;
         device_.vocab_size = checkpoint_.config().vocab_size;
-        build_.method = method;
+        if (method.ends_with("-bf16")) device_.products = cpu::Products::bf16;
+        build_.method = method.starts_with("fp") ? quaff::Method::fp : quaff::Method::quaff;
         build_.lora.dropout = 0.1f;
         build_.lora.r = options.lora_r;
         build_.max_tokens = batch_.n_tokens();
         build_.max_sequence_length = options.tokens;
         build_.max_labelled = batch_.n_labelled();
-        if (method == quaff::Method::quaff)
+        if (build_.method == quaff::Method::quaff)
             channels_ = quaff::most_outlier_channels(checkpoint_.config(), options.outlier_max_ratio);
         model_ = std::make_unique<quaff::Model<Device>>(device_, checkpoint_, channels_, build_);
     }
@@ -118,7 +120,7 @@ class Bench {
             work.int8_operations / peak.int8_operations + work.float_operations / peak.float_operations;
         json parts = json::object();
         for (const auto& [heading, seconds] : cpu_) parts[heading] = median(seconds);
-        return {{"method", quaff::name_of(build_.method)},
+        return {{"method", name_},
                 {"tokens", batch_.n_tokens()},
                 {"threads", device_.threads},
                 {"forward_seconds", median(forward_)},
@@ -137,6 +139,7 @@ class Bench {
     }
 
   private:
+    std::string name_;
     quaff::CheckpointReader checkpoint_;
     Batch batch_;
     Device device_;
@@ -152,7 +155,7 @@ class Bench {
 // A Bench in a child process, told what to do by one byte: 's' for a step, 'e' for the result and the end.
 class Child {
   public:
-    Child(const Options& options, quaff::Method method) {
+    Child(const Options& options, const std::string& method) {
         int orders[2], answers[2];
         require(pipe(orders) == 0 && pipe(answers) == 0, "no pipe to a child process");
         pid_ = fork();
@@ -187,7 +190,7 @@ class Child {
     }
 
   private:
-    [[noreturn]] static void serve(const Options& options, quaff::Method method, int orders, std::FILE* answers) {
+    [[noreturn]] static void serve(const Options& options, const std::string& method, int orders, std::FILE* answers) {
         try {
             Bench bench(options, method);
             char order = 0;
@@ -225,6 +228,8 @@ void print_table(const std::vector<json>& results) {
         row(name, [&](const json& r) { return number("%.3f", r[name]); });
     row("tokens a second", [&](const json& r) { return number("%.1f", r["tokens_per_second"]); });
     row("% SOL", [&](const json& r) { return number("%.1f", 100 * r["sol"].get<double>()); });
+    row("peak of floats, GFLOP/s", [&](const json& r) { return number("%.0f", 1e-9 * r["float_peak"].get<double>()); });
+    row("peak of int8, GOP/s", [&](const json& r) { return number("%.0f", 1e-9 * r["int8_peak"].get<double>()); });
     row("memory at most", [](const json& r) { return format_bytes(r["peak_bytes"]); });
     row("memory planned", [](const json& r) { return format_bytes(r["planned_bytes"]); });
     std::printf("\nseconds of all threads together, and their share of the step\n");
@@ -248,8 +253,7 @@ void print_table(const std::vector<json>& results) {
 
 void run(const Options& options) {
     std::vector<std::unique_ptr<Child>> children;
-    for (const std::string& name : options.methods)
-        children.push_back(std::make_unique<Child>(options, name == "fp" ? quaff::Method::fp : quaff::Method::quaff));
+    for (const std::string& name : options.methods) children.push_back(std::make_unique<Child>(options, name));
     for (int round = 0; round <= options.rounds; round++)
         for (const auto& child : children) child->ask('s');
     std::vector<json> results;
@@ -258,10 +262,9 @@ void run(const Options& options) {
         for (const json& result : results) std::printf("%s\n", result.dump().c_str());
         return;
     }
-    std::printf("%s, %lld x %lld tokens, %d threads; peaks %.0f GFLOP/s in fp32, %.0f GOP/s in int8\n\n",
-                options.model.c_str(), static_cast<long long>(options.sequences),
-                static_cast<long long>(options.tokens), results.back()["threads"].get<int>(),
-                1e-9 * results.back()["float_peak"].get<double>(), 1e-9 * results.back()["int8_peak"].get<double>());
+    std::printf("%s, %lld x %lld tokens, %d threads\n\n", options.model.c_str(),
+                static_cast<long long>(options.sequences), static_cast<long long>(options.tokens),
+                results.back()["threads"].get<int>());
     print_table(results);
 }
 
@@ -280,8 +283,8 @@ int main(int argc, char** argv) {
     app.add_option("--threads", options.threads, "all if it is not given")->check(CLI::PositiveNumber);
     app.add_option("--lora-r", options.lora_r, "rank of the adapters")->check(CLI::PositiveNumber);
     app.add_option("--outlier-max-ratio", options.outlier_max_ratio, "share of outlier channels");
-    app.add_option("--methods", options.methods, "fp, quaff or both, which take turns")
-        ->check(CLI::IsMember({"fp", "quaff"}));
+    app.add_option("--methods", options.methods, "those that take turns")
+        ->check(CLI::IsMember({"fp", "quaff", "fp-bf16", "quaff-bf16"}));
     app.add_flag("--json", options.json, "one JSON object a line");
     CLI11_PARSE(app, argc, argv);
     try {

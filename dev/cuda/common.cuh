@@ -158,7 +158,7 @@ void for_each_block(const Operation& operation, const Options& options, const Ea
 
 template <class T>
 Label label_of(const Operation& operation, const Version& version) {
-    return {operation.name, operation.type ? operation.type : cuda::Device<T>::compute_name, version.what,
+    return {operation.name, operation.type ? operation.type : cuda::Device<T>::compute_name(), version.what,
             version.number};
 }
 

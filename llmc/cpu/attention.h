@@ -159,9 +159,8 @@ void scale_row(T* row, int64_t count, T factor) {
 
 // One query tile against all the keys it sees.
 template <class T>
-void attention_forward_tile(const AttentionScratch<T>& scratch, Matrix<T> out, Matrix<T> lse,
+void attention_forward_tile(const Device& serial, const AttentionScratch<T>& scratch, Matrix<T> out, Matrix<T> lse,
                             const AttentionHead<const T>& head, const Range& queries, const AttentionShape& shape) {
-    const Device serial{1};
     const int64_t group = shape.group();
     const Matrix<T> q = stack_group(scratch.q, head.q, queries);
     const Matrix<T> acc = scratch.acc.first_rows(q.rows);
@@ -214,6 +213,7 @@ void attention_forward(const Device& device, Matrix<T> out, Matrix<T> lse, Const
     const int64_t sequences = static_cast<int64_t>(cu_seqlens.size()) - 1;
     const int64_t tiles = (max_sequence_length + tiling.queries - 1) / tiling.queries;
     const int64_t group = shape.group();
+    const Device serial = device.alone();
 #pragma omp parallel num_threads(device.threads)
     {
         const AttentionScratch<T> scratch(workspace, omp_get_thread_num(), shape);
@@ -227,7 +227,7 @@ void attention_forward(const Device& device, Matrix<T> out, Matrix<T> lse, Const
                     const Range queries = tiling.query_tile(tiles - from_last, length);
                     if (queries.size() <= 0) continue;
                     attention_forward_tile<T>(
-                        scratch,
+                        serial, scratch,
                         out.rows_at(begin, length).columns(kv_head * group * shape.head_dim, group * shape.head_dim),
                         lse.rows_at(begin, length).columns(kv_head * group, group),
                         {qkv, begin, length, kv_head, shape}, queries, shape);
@@ -260,10 +260,9 @@ struct AttentionBackwardHead {
 // Gradients from every pair of a query in `queries` and a key in `keys`: dq of those queries and dk, dv of those keys,
 // as asked for. Complete when the other range is the whole sequence.
 template <class T>
-void attention_backward_tiles(const AttentionScratch<T>& scratch, const AttentionBackwardHead<T>& head,
-                              const Range& queries, const Range& keys, bool want_dq, bool want_dkv,
-                              const AttentionShape& shape) {
-    const Device serial{1};
+void attention_backward_tiles(const Device& serial, const AttentionScratch<T>& scratch,
+                              const AttentionBackwardHead<T>& head, const Range& queries, const Range& keys,
+                              bool want_dq, bool want_dkv, const AttentionShape& shape) {
     const AttentionTiling tiling(shape);
     const int64_t group = shape.group();
     const T scale = static_cast<T>(shape.scale);
@@ -356,6 +355,7 @@ void attention_backward(const Device& device, Matrix<T> dqkv, ConstMatrix<T> dou
     // The tasks of a (sequence, key head), longest first: all of it, or each key tile from the first on, then each
     // query tile from the last on.
     const int64_t tasks = split ? key_tiles + query_tiles : 1;
+    const Device serial = device.alone();
 #pragma omp parallel num_threads(device.threads)
     {
         const AttentionScratch<T> scratch(workspace, omp_get_thread_num(), shape);
@@ -368,13 +368,13 @@ void attention_backward(const Device& device, Matrix<T> dqkv, ConstMatrix<T> dou
                     const AttentionBackwardHead<T> head(dqkv, dout, out, lse, qkv, begin, length, kv_head, shape);
                     const Range all{0, length};
                     if (!split) {
-                        attention_backward_tiles(scratch, head, all, all, true, true, shape);
+                        attention_backward_tiles(serial, scratch, head, all, all, true, true, shape);
                     } else if (task < key_tiles) {
-                        attention_backward_tiles(scratch, head, all, AttentionTiling::key_tile(task, length), false,
-                                                 true, shape);
+                        attention_backward_tiles(serial, scratch, head, all, AttentionTiling::key_tile(task, length),
+                                                 false, true, shape);
                     } else {
                         const Range queries = tiling.query_tile(tasks - 1 - task, length);
-                        attention_backward_tiles(scratch, head, queries, all, true, false, shape);
+                        attention_backward_tiles(serial, scratch, head, queries, all, true, false, shape);
                     }
                 }
             }

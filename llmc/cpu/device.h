@@ -18,18 +18,28 @@ using namespace llmc;
 
 class InputStaging;  // transfer.h
 
+// What floats are multiplied as: as they are, or rounded to bf16 (bf16_gemm.h). Sums and everything else are floats.
+enum class Products { fp32, bf16 };
+
 struct Device {
     using compute_t = float;  // activations, outlier rows, head
     using InputStaging = cpu::InputStaging;
     static constexpr const char* name = "cpu";
-    static constexpr const char* compute_name = "fp32";
     static constexpr bool scales_loss = false;        // loss_scale.h
     static constexpr bool rehearses = false;          // Trainer::rehearse
     static constexpr bool keeps_stored_types = true;  // quaff/table.h
 
     int threads = omp_get_max_threads();
     Comm* comm = &single_process();  // the ranks that train together
+    Products products = Products::fp32;
 
+    const char* compute_name() const { return products == Products::bf16 ? "bf16" : "fp32"; }
+    // The same with one thread, for what every thread of a parallel region calls by itself.
+    Device alone() const {
+        Device one = *this;
+        one.threads = 1;
+        return one;
+    }
     // Anonymous pages: zero, aligned, and resident only once they are touched. Null when there is no more.
     void* allocate(int64_t bytes) const {
         void* block =

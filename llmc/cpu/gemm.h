@@ -4,13 +4,15 @@
 //   gemm_nn   y[N,I] = x[N,O] w[O,I]          gradient of the input
 //   gemm_tn   y[A,B] = a[N,A]^T b[N,B]        gradient of a weight, contracted over tokens
 //
-// float goes to oneDNN's row-major C interface; double is three loops for the tests' central differences. With
-// device.threads == 1 they may be called by one thread of a parallel region, as attention does.
+// float goes to oneDNN's row-major C interface, or to bf16_gemm.h where the device's products are bf16; double is three
+// loops for the tests' central differences. With device.threads == 1 they may be called by one thread of a parallel
+// region, as attention does.
 #pragma once
 
 #include <cstdint>
 #include <type_traits>
 
+#include "llmc/cpu/bf16_gemm.h"
 #include "llmc/cpu/device.h"
 #include "llmc/cpu/onednn.h"
 
@@ -28,6 +30,8 @@ void gemm(const Device& device, char transpose_a, char transpose_b, Matrix<T> y,
     if (y.empty()) return;
     if constexpr (std::is_same_v<T, float>) {
         // oneDNN leaves an empty contraction undefined: |Oc| = 0 is legal here.
+        if (contraction > 0 && device.products == Products::bf16)
+            return bf16_gemm(device, transpose_a, transpose_b, y, a, b, contraction, alpha, beta);
         if (contraction > 0) {
             const OneDnnThreads threads(device.threads);
             check_onednn(dnnl_sgemm(transpose_a, transpose_b, y.rows, y.cols, contraction, alpha, a.data, a.stride,

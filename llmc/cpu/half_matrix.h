@@ -47,6 +47,8 @@ inline void half_embedding_forward(const Device& device, Matrix<float> out, cons
 // y = x op(w), where op transposes for 'T'.
 inline void half_gemm(const Device& device, char transpose_w, Matrix<float> y, Matrix<const float> x,
                       const HalfMatrix& w, std::span<float> workspace) {
+    if (device.products == Products::bf16 && w.dtype == DType::bf16)
+        return bf16_gemm(device, 'N', transpose_w, y, x, Matrix<const uint16_t>(w.bits), x.cols, 1, 0);
     const int64_t block = std::min(kWidenedTerms * kWidenedColumns, w.bits.size());
     require(static_cast<int64_t>(workspace.size()) >= device.threads * block, "a GEMM of 16-bit weights needs ",
             device.threads * block, " elements of workspace and got ", workspace.size());
@@ -54,8 +56,7 @@ inline void half_gemm(const Device& device, char transpose_w, Matrix<float> y, M
     const int64_t across = (y.cols + kWidenedColumns - 1) / kWidenedColumns;
     int64_t rows = y.rows;
     while (rows > 64 && across * ((y.rows + rows - 1) / rows) < 2 * device.threads) rows = (rows + 1) / 2;
-    Device alone = device;
-    alone.threads = 1;
+    const Device alone = device.alone();
 #pragma omp parallel num_threads(device.threads)
     {
         float* own = workspace.data() + omp_get_thread_num() * block;

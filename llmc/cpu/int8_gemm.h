@@ -5,11 +5,11 @@
 //   gradient of the input:  int8_gemm_nn          y[n,i] = row_scale[n] sum_o gq[n,o] wq[o,i]
 //   the same, dy as it is:  dequantized_gemm_nn   y[n,i] = sum_o dy[n,o] col_scale[o] wq[o,i]
 //
-// y is written (=); bias may be null. z and wz may have no columns ({}); their product is a GEMM of its own, which adds
-// to y: added in the registers of the int8 kernels it took as long with AVX-512, and longer with AVX2. The product of
-// all of y as integers never exists: with the instructions there are kernels for, sums are dequantised in registers
-// (int8_panels.h); elsewhere the threads share out tiles of y, whose product is made in the thread's part of the
-// workspace and dequantised from there.
+// y is written (=); bias may be null. z and wz may have no columns ({}). Their product is a GEMM of its own, which adds
+// to y; where it is of bf16 numbers it is added in the registers of the AVX-512 kernel, which in fp32 took as long. The
+// product of all of y as integers never exists: with the instructions there are kernels for, sums are dequantised in
+// registers (int8_panels.h); elsewhere the threads share out tiles of y, whose product is made in the thread's part of
+// the workspace and dequantised from there.
 #pragma once
 
 #include <algorithm>
@@ -77,7 +77,7 @@ inline void dequantize_row(float* y, const int32_t* sums, float scale, const flo
 // y = dequantised a op(b), by tiles.
 inline void int8_gemm_by_tiles(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<const int8_t> b,
                                bool transpose_b, const float* row_scale, const float* col_scale, const float* bias,
-                               std::span<int32_t> workspace) {
+                               const panels::Joint& /*joint*/, std::span<int32_t> workspace) {
     const Int8Product product = int8_product();
     const Int8Tiling tiling(device, y.rows, y.cols);
 #pragma omp parallel num_threads(device.threads)
@@ -106,13 +106,16 @@ inline void int8_gemm_by_tiles(const Device& device, Matrix<float> y, Matrix<con
 struct Int8Gemm {
     decltype(&int8_gemm_by_tiles) multiply = int8_gemm_by_tiles;
     int64_t workspace = Int8Tiling::kLargest * Int8Tiling::kLargest;
+    int64_t joint_terms = 0;  // of z wz^T that it adds: none, or up to so many, as bf16
 };
 
 // Those there are for this processor, the fastest first.
 inline std::vector<Int8Gemm> int8_gemms() {
     std::vector<Int8Gemm> all;
 #ifdef __x86_64__
-    if (Vnni::is_supported()) all.push_back({panels::gemm<Vnni>, panels::kWorkspace<Vnni>});
+    if (Vnni::is_supported())
+        all.push_back(
+            {panels::gemm<Vnni>, panels::kWorkspace<Vnni>, has_bf16_instructions() ? 2 * Vnni::kJointPairs : 0});
     // Where oneDNN's products are exact it has instructions that are better than AVX2's.
     if (Avx2::is_supported() && int8_product() == widening_int8_product)
         all.push_back({panels::gemm<Avx2>, panels::kWorkspace<Avx2>});
@@ -135,23 +138,27 @@ inline int64_t int8_gemm_nn_workspace(const Device& device, int64_t /*out_featur
 
 inline void int8_gemm(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<const int8_t> b,
                       bool transpose_b, const float* row_scale, const float* col_scale, const float* bias,
-                      std::span<int32_t> workspace) {
+                      const panels::Joint& joint, std::span<int32_t> workspace) {
     if (y.empty()) return;
     require(static_cast<int64_t>(workspace.size()) >= int8_gemm_workspace(device),
             "the int8 GEMM needs a workspace of ", int8_gemm_workspace(device), " elements and got ", workspace.size());
-    fastest_int8_gemm().multiply(device, y, a, b, transpose_b, row_scale, col_scale, bias, workspace);
+    const Int8Gemm& gemm = fastest_int8_gemm();
+    const bool at_once =
+        device.products == Products::bf16 && joint.z.cols <= gemm.joint_terms && y.rows > panels::kFewRows;
+    gemm.multiply(device, y, a, b, transpose_b, row_scale, col_scale, bias, at_once ? joint : panels::Joint{},
+                  workspace);
+    if (!at_once && joint.z.cols > 0) gemm_nt(device, y, joint.z, joint.wz, 1.0f, 1.0f);
 }
 
 inline void int8_gemm_nt(const Device& device, Matrix<float> y, Matrix<const int8_t> xq, const float* row_scale,
                          Matrix<const int8_t> wq, const float* col_scale, const float* bias, Matrix<const float> z,
                          Matrix<const float> wz, std::span<int32_t> workspace) {
-    int8_gemm(device, y, xq, wq, true, row_scale, col_scale, bias, workspace);
-    if (z.cols > 0) gemm_nt(device, y, z, wz, 1.0f, 1.0f);
+    int8_gemm(device, y, xq, wq, true, row_scale, col_scale, bias, {z, wz}, workspace);
 }
 
 inline void int8_gemm_nn(const Device& device, Matrix<float> y, Matrix<const int8_t> gq, const float* row_scale,
                          Matrix<const int8_t> wq, std::span<int32_t> workspace) {
-    int8_gemm(device, y, gq, wq, false, row_scale, nullptr, nullptr, workspace);
+    int8_gemm(device, y, gq, wq, false, row_scale, nullptr, nullptr, {}, workspace);
 }
 
 // Rows of W that are dequantised at a time: a contraction long enough for the GEMM's rate.

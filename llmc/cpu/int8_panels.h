@@ -17,6 +17,8 @@
 //                              R rows of a times a panel. The sums so far are in `sums` [R, kPanel] unless these are
 //                              the `first` terms; they go back there, or to `out` unless that is null
 //   multiply_few<M, C>(a, b, o, out)           y[0 .. M, o .. o + C] of the M rows of a and the rows o .. of b[n,k]
+//   kJointPairs                most pairs of terms of a joint product that multiply() adds in registers; 0: none
+//   pack_joint_rows(packed, joint, z), pack_joint_panel(packed, joint, wz)
 #pragma once
 
 #include <algorithm>
@@ -24,14 +26,9 @@
 #include <cstdint>
 #include <span>
 
+#include "llmc/cpu/bf16_kernel.h"
 #include "llmc/cpu/device.h"
-
-// Before a loop over an array of vectors, so that these are registers. nvcc does not know the pragma.
-#ifdef __CUDACC__
-#define LLMC_UNROLL
-#else
-#define LLMC_UNROLL _Pragma("GCC unroll 16")
-#endif
+#include "llmc/cpu/unroll.h"
 
 namespace cpu::panels {
 
@@ -41,24 +38,43 @@ constexpr int64_t kFewRows = 4;          // that are multiplied without packing 
 constexpr int64_t kColumns = 4;          // of y that these are multiplied for at a time
 constexpr int64_t kLongestSum = 131071;  // beyond it 128 * 128 * k would not fit 32 bits
 
-// Where sums end: y = row_scale col_scale sums + bias, of `cols` columns. Null: 1 and 0.
+// y += z wz^T, z [N,K] and wz [O,K] rounded to bf16, or nothing where there are no columns.
+struct Joint {
+    Matrix<const float> z, wz;
+};
+
+// A part of it in pairs (bf16_kernel.h): pair p of row m at z[m * stride + p], of column n at wz[(n/32 * stride + p) *
+// 32 + n%32].
+struct PackedJoint {
+    const uint32_t *z = nullptr, *wz = nullptr;
+    int64_t pairs = 0;
+
+    int64_t stride() const { return (pairs + 15) / 16 * 16; }
+};
+
+// Where sums end: y = row_scale col_scale sums + bias + joint, of `cols` columns. Null: 1 and 0.
 struct Output {
     float* y;
     int64_t stride, cols;
     const float *row_scale, *col_scale, *bias;
     const int32_t* row_sums;
+    PackedJoint joint;
 
     Output rows_from(int64_t row) const {
-        return {y + row * stride, stride, cols, row_scale + row, col_scale, bias, row_sums + row};
+        Output rows = *this;
+        rows.y += row * stride;
+        rows.row_scale += row;
+        rows.row_sums += row;
+        rows.joint.z += row * joint.stride();
+        return rows;
     }
     Output panel(int64_t col) const {
-        return {y + col,
-                stride,
-                std::min(kPanel, cols - col),
-                row_scale,
-                col_scale ? col_scale + col : nullptr,
-                bias ? bias + col : nullptr,
-                row_sums};
+        Output columns = *this;
+        columns.y += col;
+        columns.cols = std::min(kPanel, cols - col);
+        if (col_scale != nullptr) columns.col_scale += col;
+        if (bias != nullptr) columns.bias += col;
+        return columns;
     }
     // For a kernel that has come to a single sum.
     void set(int64_t row, int64_t col, int32_t sum) const {
@@ -68,9 +84,11 @@ struct Output {
     }
 };
 
-// Integers of a thread's workspace: the panel, and the sums of a chunk where there are more than kDepth terms.
+// Integers of a thread's workspace: the panel, the sums of a chunk where there are more than kDepth terms, and a packed
+// joint product.
 template <class Kernel>
-constexpr int64_t kWorkspace = Kernel::kDepth* kPanel* Kernel::kPackedBytes / 4 + kChunk* kPanel;
+constexpr int64_t kWorkspace = Kernel::kDepth* kPanel* Kernel::kPackedBytes / 4 + kChunk* kPanel +
+                               Kernel::kJointPairs*(kChunk + kPanel);
 
 // All rows of `a` times a panel; the rest of a division by R goes to smaller blocks.
 template <class Kernel, int R = Kernel::kRows>
@@ -115,10 +133,12 @@ void multiply_few(Matrix<const int8_t> a, Matrix<const int8_t> b, int64_t o, con
     Kernel::template multiply_few<4, C>(a, b, o, out);
 }
 
-// y = dequantised a op(b). The workspace has kWorkspace<Kernel> integers for each of the device's threads.
+// y = dequantised a op(b) + joint, of which the Kernel adds up to 2 kJointPairs terms. The workspace has
+// kWorkspace<Kernel> integers for each of the device's threads.
 template <class Kernel>
 void gemm(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<const int8_t> b, bool transpose_b,
-          const float* row_scale, const float* col_scale, const float* bias, std::span<int32_t> workspace) {
+          const float* row_scale, const float* col_scale, const float* bias, const Joint& joint,
+          std::span<int32_t> workspace) {
     require(a.cols <= kLongestSum, "an int8 product of ", a.cols, " terms, more than ", kLongestSum,
             ", may overflow; for a gradient --grad-bits 16 does without it");
     // As many panels as keep every thread busy.
@@ -132,8 +152,8 @@ void gemm(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<
         for (int64_t row = 0; row < y.rows; row += chunk) {
             const Matrix<const int8_t> rows = a.rows_at(row, std::min(chunk, y.rows - row));
             Kernel::sum_rows(row_sums, rows);
-            const Output out{y.row(row), y.stride, y.cols, row_scale + row, col_scale, bias, row_sums};
-            if (transpose_b && rows.rows <= kFewRows) {
+            Output out{y.row(row), y.stride, y.cols, row_scale + row, col_scale, bias, row_sums, {}};
+            if (transpose_b && rows.rows <= kFewRows && joint.z.cols == 0) {
 #pragma omp for schedule(static) nowait
                 for (int64_t o = 0; o < y.cols / kColumns; o++)
                     multiply_few<Kernel, kColumns>(rows, b, o * kColumns, out);
@@ -141,9 +161,16 @@ void gemm(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<
                 for (int64_t o = y.cols / kColumns * kColumns; o < y.cols; o++)
                     multiply_few<Kernel, 1>(rows, b, o, out);
             } else {
+                uint32_t* z = reinterpret_cast<uint32_t*>(own + kWorkspace<Kernel>) - Kernel::kJointPairs * kChunk;
+                uint32_t* wz = z - Kernel::kJointPairs * kPanel;
+                out.joint = {z, wz, (joint.z.cols + 1) / 2};
+                if (joint.z.cols > 0) Kernel::pack_joint_rows(z, out.joint, joint.z.rows_at(row, rows.rows));
 #pragma omp for schedule(dynamic) nowait
-                for (int64_t col = 0; col < y.cols; col += kPanel)
-                    multiply_panel<Kernel>(rows, b, transpose_b, col, out.panel(col), own);
+                for (int64_t col = 0; col < y.cols; col += kPanel) {
+                    const Output panel = out.panel(col);
+                    if (joint.z.cols > 0) Kernel::pack_joint_panel(wz, out.joint, joint.wz.rows_at(col, panel.cols));
+                    multiply_panel<Kernel>(rows, b, transpose_b, col, panel, own);
+                }
             }
         }
     }

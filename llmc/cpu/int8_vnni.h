@@ -5,7 +5,8 @@
 //
 //   sum_k a[m,k] b[k,n] = sum_k a[m,k] (b[k,n] + 128) - 128 sum_k a[m,k]
 //
-// 12 x 32 sums fill 24 of the 32 registers. A panel lies in two halves of 32 columns, quadruple k/4 of column n at
+// 12 x 32 sums fill 24 of the 32 registers. On their way out they are dequantised, and, with AVX512_BF16, the joint
+// product is added. A panel lies in two halves of 32 columns, quadruple k/4 of column n at
 // half[(k/4 * 32 + n) * 4].
 #pragma once
 
@@ -15,10 +16,12 @@
 
 #include <cstring>
 
+#include "llmc/cpu/bf16_avx512.h"
 #include "llmc/cpu/int8_panels.h"
 #include "llmc/cpu/onednn.h"
+#include "llmc/cpu/transpose_avx512.h"
 
-#define LLMC_VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
+#define LLMC_VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16")))
 #define LLMC_VNNI_INLINE LLMC_VNNI __attribute__((always_inline)) inline
 
 namespace cpu {
@@ -27,7 +30,7 @@ namespace cpu {
 // takes for a mistake (GCC bug 105593). Loops over arrays of vectors are unrolled so that these are registers.
 struct Vnni {
     static constexpr int kRows = 12;
-    static constexpr int64_t kDepth = 4096, kPackedBytes = 1;
+    static constexpr int64_t kDepth = 4096, kPackedBytes = 1, kJointPairs = 128;
 
     // With AMX, too, oneDNN is the faster one.
     static bool is_supported() {
@@ -82,6 +85,15 @@ struct Vnni {
             _mm512_storeu_si512(right, _mm512_maskz_shuffle_i32x4(0xffff, t[0], t[1], 0xdd));
             _mm512_storeu_si512(right + 64, _mm512_maskz_shuffle_i32x4(0xffff, t[2], t[3], 0xdd));
         }
+    }
+
+    static void pack_joint_rows(uint32_t* packed, const panels::PackedJoint& joint, Matrix<const float> z) {
+        bf16::Avx512::pack_along_k(packed, joint.stride(), {z.data, z.stride, true}, z.rows, z.cols);
+    }
+    static void pack_joint_panel(uint32_t* packed, const panels::PackedJoint& joint, Matrix<const float> wz) {
+        for (int64_t n = 0; n < wz.rows; n += kHalf)
+            bf16::Avx512::pack_panel<float>(packed + n * joint.stride(), {wz.row(n), wz.stride, true},
+                                            std::min(kHalf, wz.rows - n), wz.cols);
     }
 
     template <int R>
@@ -141,37 +153,15 @@ struct Vnni {
 
     // 16 rows of 16 quadruples, transposed; of b[n,k] there are `cols` rows with `depth` bytes.
     LLMC_VNNI static void transpose(uint8_t* packed, const int8_t* b, int64_t stride, int64_t cols, int64_t depth) {
-        __m512i x[16], t[16];
+        __m512i x[16];
         LLMC_UNROLL
         for (int i = 0; i < 16; i++) {
             x[i] = _mm512_setzero_si512();
             if (i < cols) x[i] = load_unsigned(b + i * stride, first_bytes(depth));
         }
+        transpose_16x16(x);
         LLMC_UNROLL
-        for (int i = 0; i < 16; i += 2) {
-            t[i] = _mm512_maskz_unpacklo_epi32(0xffff, x[i], x[i + 1]);
-            t[i + 1] = _mm512_maskz_unpackhi_epi32(0xffff, x[i], x[i + 1]);
-        }
-        LLMC_UNROLL
-        for (int i = 0; i < 16; i += 4) {
-            x[i] = _mm512_maskz_unpacklo_epi64(0xff, t[i], t[i + 2]);
-            x[i + 1] = _mm512_maskz_unpackhi_epi64(0xff, t[i], t[i + 2]);
-            x[i + 2] = _mm512_maskz_unpacklo_epi64(0xff, t[i + 1], t[i + 3]);
-            x[i + 3] = _mm512_maskz_unpackhi_epi64(0xff, t[i + 1], t[i + 3]);
-        }
-        LLMC_UNROLL
-        for (int i = 0; i < 16; i += 8) {
-            LLMC_UNROLL
-            for (int j = 0; j < 4; j++) {
-                t[i + j] = _mm512_maskz_shuffle_i32x4(0xffff, x[i + j], x[i + j + 4], 0x88);
-                t[i + j + 4] = _mm512_maskz_shuffle_i32x4(0xffff, x[i + j], x[i + j + 4], 0xdd);
-            }
-        }
-        LLMC_UNROLL
-        for (int j = 0; j < 8; j++) {
-            _mm512_storeu_si512(packed + j * 4 * kHalf, _mm512_maskz_shuffle_i32x4(0xffff, t[j], t[j + 8], 0x88));
-            _mm512_storeu_si512(packed + (j + 8) * 4 * kHalf, _mm512_maskz_shuffle_i32x4(0xffff, t[j], t[j + 8], 0xdd));
-        }
+        for (int i = 0; i < 16; i++) _mm512_storeu_si512(packed + i * 4 * kHalf, x[i]);
     }
 
     template <int R>
@@ -192,11 +182,38 @@ struct Vnni {
         LLMC_UNROLL
         for (int m = 0; m < R; m++) {
             LLMC_UNROLL
+            for (int j = 0; j < 2; j++)
+                if (out == nullptr) _mm512_storeu_si512(sums + m * panels::kPanel + col + 16 * j, acc[m][j]);
+        }
+        if (out != nullptr) finish<R>(acc, col, *out);
+    }
+
+    template <int R>
+    LLMC_VNNI_INLINE static void finish(const __m512i (&acc)[R][2], int64_t col, const panels::Output& out) {
+        __m512 y[R][2];
+        LLMC_UNROLL
+        for (int m = 0; m < R; m++) {
+            LLMC_UNROLL
+            for (int j = 0; j < 2; j++) y[m][j] = dequantized(out, m, col + 16 * j, acc[m][j]);
+        }
+        const uint32_t* wz = out.joint.wz + col * out.joint.stride();
+        for (int64_t p = 0; p < out.joint.pairs; p++) {
+            const auto left = reinterpret_cast<__m512bh>(_mm512_loadu_si512(wz + p * kHalf));
+            const auto right = reinterpret_cast<__m512bh>(_mm512_loadu_si512(wz + p * kHalf + 16));
+            LLMC_UNROLL
+            for (int m = 0; m < R; m++) {
+                const auto pair = static_cast<int32_t>(out.joint.z[m * out.joint.stride() + p]);
+                const auto z = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+                y[m][0] = _mm512_dpbf16_ps(y[m][0], left, z);
+                y[m][1] = _mm512_dpbf16_ps(y[m][1], right, z);
+            }
+        }
+        LLMC_UNROLL
+        for (int m = 0; m < R; m++) {
+            LLMC_UNROLL
             for (int j = 0; j < 2; j++) {
-                if (out == nullptr)
-                    _mm512_storeu_si512(sums + m * panels::kPanel + col + 16 * j, acc[m][j]);
-                else
-                    dequantize(*out, m, col + 16 * j, acc[m][j]);
+                const auto mask = static_cast<uint16_t>(first_bytes(out.cols - col - 16 * j));
+                _mm512_mask_storeu_ps(out.y + m * out.stride + col + 16 * j, mask, y[m][j]);
             }
         }
     }
@@ -216,17 +233,14 @@ struct Vnni {
         }
     }
 
-    LLMC_VNNI_INLINE static void dequantize(const panels::Output& out, int64_t row, int64_t col, __m512i sums) {
+    LLMC_VNNI_INLINE static __m512 dequantized(const panels::Output& out, int64_t row, int64_t col, __m512i sums) {
         const auto mask = static_cast<uint16_t>(first_bytes(out.cols - col));
         const __m512i excess = _mm512_set1_epi32(static_cast<int32_t>(surplus(out, row)));
         __m512 scale = _mm512_set1_ps(out.row_scale[row]);
         if (out.col_scale != nullptr) scale = _mm512_mul_ps(scale, _mm512_maskz_loadu_ps(mask, out.col_scale + col));
-        __m512 value = _mm512_maskz_cvtepi32_ps(0xffff, _mm512_sub_epi32(sums, excess));
-        if (out.bias != nullptr)
-            value = _mm512_fmadd_ps(scale, value, _mm512_maskz_loadu_ps(mask, out.bias + col));
-        else
-            value = _mm512_mul_ps(scale, value);
-        _mm512_mask_storeu_ps(out.y + row * out.stride + col, mask, value);
+        const __m512 value = _mm512_maskz_cvtepi32_ps(0xffff, _mm512_sub_epi32(sums, excess));
+        if (out.bias != nullptr) return _mm512_fmadd_ps(scale, value, _mm512_maskz_loadu_ps(mask, out.bias + col));
+        return _mm512_mul_ps(scale, value);
     }
 };
 

@@ -45,6 +45,22 @@ double best_rate(const Device& device, double operations, const Product& product
     return best;
 }
 
+// Of packed operands.
+inline double bf16_rate(const Device& device) {
+    static constexpr int64_t kPairs = bf16::kDepth / 2;
+    return best_rate(device, 4.0 * bf16::kRows * bf16::kPanel * kPairs, [] {
+        thread_local std::vector<uint32_t> a(bf16::kRows * bf16::kPairStride, 0x3f803f80),
+            b(bf16::kPanel * kPairs, 0x3f803f80);
+        thread_local std::vector<float> y(bf16::kRows * bf16::kPanel);
+        const bf16::Output out{y.data(), bf16::kPanel, bf16::kPanel, 1, 0};
+#ifdef __x86_64__
+        if (has_bf16_instructions())
+            return bf16::multiply_rows<bf16::Avx512, true>(a.data(), bf16::kRows, b.data(), kPairs, out);
+#endif
+        bf16::multiply_rows<bf16::Portable, true>(a.data(), bf16::kRows, b.data(), kPairs, out);
+    });
+}
+
 }  // namespace detail
 
 // Takes about 0.4 s.
@@ -65,7 +81,7 @@ inline Peak measure_peak(const Device& device) {
             thread_local std::vector<int8_t> a(kM * kK, 3);
             thread_local std::vector<uint8_t> panel(Kernel::kDepth * panels::kPanel * Kernel::kPackedBytes, 5);
             thread_local std::vector<int32_t> sums(kM * panels::kPanel);
-            const panels::Output nowhere{nullptr, 0, panels::kPanel, nullptr, nullptr, nullptr, nullptr};
+            const panels::Output nowhere{nullptr, 0, panels::kPanel, nullptr, nullptr, nullptr, nullptr, {}};
             panels::multiply_rows<Kernel>({a.data(), kM, kK}, panel.data(), sums.data(), true, false, nowhere);
         });
         peak.int8_operations = std::max(peak.int8_operations, rate);
@@ -73,6 +89,10 @@ inline Peak measure_peak(const Device& device) {
     try_kernel(Vnni{});
     try_kernel(Avx2{});
 #endif
+    if (device.products == Products::bf16) {
+        peak.float_operations = detail::bf16_rate(device);
+        return peak;
+    }
     peak.float_operations = detail::best_rate(device, 2.0 * kM * kN * kK, [] {
         thread_local std::vector<float> a(kM * kK, 0.5f), b(kN * kK, 0.25f), c(kM * kN);
         check_onednn(dnnl_sgemm('N', 'T', kM, kN, kK, 1.0f, a.data(), kK, b.data(), kK, 0.0f, c.data(), kN),

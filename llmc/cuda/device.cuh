@@ -47,13 +47,13 @@ struct Device {
     using compute_t = T;
     using InputStaging = cuda::InputStaging;
     static constexpr const char* name = "cuda";
-    static constexpr const char* compute_name = std::is_same_v<T, bf16>   ? "bf16"
-                                                : std::is_same_v<T, fp16> ? "fp16"
-                                                                          : "fp32";
-
     static constexpr bool scales_loss = std::is_same_v<T, fp16>;  // loss_scale.h
     static constexpr bool rehearses = true;                       // Trainer::rehearse
     static constexpr bool keeps_stored_types = false;             // quaff/table.h
+
+    static constexpr const char* compute_name() {
+        return std::is_same_v<T, bf16> ? "bf16" : std::is_same_v<T, fp16> ? "fp16" : "fp32";
+    }
 
     int index = 0;
     cudaStream_t stream = nullptr;       // the work of all operators, in order

@@ -36,6 +36,13 @@ inline cpu::Device one_thread() {
     return device;
 }
 
+// The same with --dtype bf16.
+inline cpu::Device one_thread_in_bf16() {
+    cpu::Device device = one_thread();
+    device.products = cpu::Products::bf16;
+    return device;
+}
+
 inline std::vector<float> read_tensor(const SafetensorsFile& file, const std::string& name) {
     std::vector<float> values(file.tensor(name).size());
     file.read(name, values);

@@ -82,6 +82,25 @@ TEST_CASE("quaff training follows the reference as closely as the reference foll
     }
 }
 
+// The bound of bf16 on CUDA (test/quaff/cuda/model_test.cpp): what is rounded near a boundary of int8 becomes a step of
+// 1/127 of the row's maximum.
+TEST_CASE("with products in bf16, quaff training stays near the reference", "[golden]") {
+    for (const std::string name : kCases) {
+        CAPTURE(name);
+        const QuaffCase test(name);
+        const json& expected = test.numbers["train"];
+        const auto model = test.build(one_thread_in_bf16());
+        const std::vector<Batch> batches = make_batches(expected["batches"]);
+        for (size_t i = 0; i < batches.size(); i++) {
+            const int64_t step = static_cast<int64_t>(i) + 1;
+            CAPTURE(step);
+            const StepResult result =
+                train_step(*model, batches[i], adamw_options(test.numbers), test.numbers["max_grad_norm"], step);
+            CHECK(result.loss == Approx(expected["losses"][i].get<double>()).epsilon(0.02));
+        }
+    }
+}
+
 // The goldens are made on batches where no rank or count hangs on fp32 noise, so the channels must be the very same.
 TEST_CASE("calibration finds the reference's channels with every strategy", "[golden]") {
     for (const std::string name : kCases) {

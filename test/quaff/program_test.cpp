@@ -31,7 +31,7 @@ TEST_CASE("the exit status is 0 when done, 1 when failed, 2 for wrong usage", "[
     CHECK(mentions(desk.run({"evla"}).err, "did you mean eval?"));
     CHECK(desk.run({"evla"}).status == 2);
     CHECK(desk.run("eval", {"--batch-size", "0"}).status == 2);
-    CHECK(desk.run("eval", {"--device", "cpu", "--dtype", "bf16"}).status == 2);
+    CHECK(desk.run("eval", {"--device", "cpu", "--dtype", "fp16"}).status == 2);
 
     const Ending lost = desk.run({"eval", "--model", desk.model, "--data", desk.folder / "no_such.jsonl", "--json"});
     CHECK(lost.status == 1);

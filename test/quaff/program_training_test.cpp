@@ -39,6 +39,31 @@ TEST_CASE("train takes the golden step and says what it did", "[program][golden]
     CHECK(again["loss"].get<double>() == Approx(after).epsilon(1e-6));
 }
 
+// Products of operands rounded by up to 2^-9 of themselves, independently, and some ten of them a layer: the first loss
+// is off by less than half of that, as the later ones are, which AdamW moves as 1e-3 a step lets it.
+TEST_CASE("--dtype bf16 trains on the CPU, near the losses of fp32", "[program][golden]") {
+    const Desk desk;
+    const auto train = [&](const char* dtype) {
+        const Ending ending =
+            desk.run("train", {"--device",    "cpu",        "--dtype",         dtype,   "--method",     "fp",
+                               "--adapter",   desk.adapter, "--lora-dropout",  "0",     "--batch-size", "3",
+                               "--max-steps", "4",          "--learning-rate", "0.001", "--eval-data",  desk.data,
+                               "--out",       desk.out});
+        INFO(ending.err);
+        REQUIRE(ending.status == 0);
+        CHECK(mentions(ending.err, std::string(dtype) + " GFLOP/s"));  // the peak it measured
+        CHECK(mentions(ending.err, "no instructions for it") ==
+              (std::string(dtype) == "bf16" && !cpu::has_bf16_instructions()));
+        return ending.object();
+    };
+    const json exact = train("fp32"), rounded = train("bf16");
+    for (const char* when : {"eval_before", "eval_after"}) {
+        const double expected = exact[when]["loss"], loss = rounded[when]["loss"];
+        CHECK(loss == Approx(expected).epsilon(0.002));
+        CHECK(loss != expected);
+    }
+}
+
 TEST_CASE("--show-tokens leaves one JSON object too", "[program]") {
     const Desk desk;
     const Ending ending = desk.run("train", {"--show-tokens", "5"});

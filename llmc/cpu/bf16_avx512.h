@@ -1,0 +1,146 @@
+// bf16 products with AVX512_BF16: a Kernel of bf16_gemm.h.
+//
+// VDPBF16PS adds two products of bf16 numbers to each of 16 floats, twice as many as a fused multiply-add has. 12 x 32
+// sums fill 24 of the 32 registers; of a panel with at most 16 columns only half is packed and multiplied.
+#pragma once
+
+#ifdef __x86_64__
+
+#include <immintrin.h>
+
+#include "llmc/cpu/bf16_kernel.h"
+#include "llmc/cpu/onednn.h"
+#include "llmc/cpu/transpose_avx512.h"
+
+#define LLMC_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
+#define LLMC_BF16_INLINE LLMC_BF16 __attribute__((always_inline)) inline
+
+namespace cpu::bf16 {
+
+struct Avx512 {
+    static constexpr int kBlockRows = 12;
+
+    static bool is_supported() { return onednn_has(dnnl_cpu_isa_avx512_core_bf16); }
+
+    template <class T>
+    LLMC_BF16 static void pack_panel(uint32_t* out, const Operand<T>& b, int64_t cols, int64_t depth) {
+        if (!b.along_k) return interleave(out, kPanel, b, cols, depth);
+        for (int64_t n = 0; n < cols; n += 16)
+            for (int64_t k = 0; k < depth; k += 32)
+                transpose(out + k / 2 * kPanel + n, b.at(n, k), cols - n, depth - k);
+    }
+
+    // Pair k/2 of row m at [m * stride + k/2]; the stride is a multiple of 16.
+    LLMC_BF16 static void pack_along_k(uint32_t* out, int64_t stride, const Operand<float>& a, int64_t rows,
+                                       int64_t depth) {
+        for (int64_t m = 0; m < rows; m++)
+            for (int64_t k = 0; k < depth; k += 32)
+                _mm512_storeu_si512(out + m * stride + k / 2, load(a.at(m, k).data, depth - k));
+    }
+
+    template <class T>
+    LLMC_BF16 static void pack_rows(uint32_t* out, const Operand<T>& a, int64_t rows, int64_t depth) {
+        if (a.along_k) {
+            pack_along_k(out, kPairStride, a, rows, depth);
+        } else {
+            for (int64_t m = 0; m < rows; m += 32) interleave(out + m, kRows, a.at(m, 0), rows - m, depth);
+        }
+    }
+
+    template <int R, bool kAlongK>
+    static void multiply(const uint32_t* a, const uint32_t* b, int64_t pairs, const Output& out) {
+        if (out.cols > 16)
+            multiply_columns<R, 2, kAlongK>(a, b, pairs, out);
+        else
+            multiply_columns<R, 1, kAlongK>(a, b, pairs, out);
+    }
+
+  private:
+    static uint32_t first(int64_t count) {
+        return count >= 32 ? ~uint32_t{0} : (uint32_t{1} << std::max<int64_t>(count, 0)) - 1;
+    }
+
+    // 32 numbers, of which `count` are there; zero beyond.
+    LLMC_BF16_INLINE static __m512i load(const float* in, int64_t count) {
+        const uint32_t mask = first(count);
+        const __m512 low = _mm512_maskz_loadu_ps(static_cast<uint16_t>(mask), in);
+        const __m512 high = _mm512_maskz_loadu_ps(static_cast<uint16_t>(mask >> 16), in + 16);
+        return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
+    }
+    LLMC_BF16_INLINE static __m512i load(const uint16_t* in, int64_t count) {
+        return _mm512_maskz_loadu_epi16(first(count), in);
+    }
+
+    // Pairs from two rows of 16 or 32 columns, of which `cols` are there; out[k/2 * width + column].
+    template <class T>
+    LLMC_BF16 static void interleave(uint32_t* out, int64_t width, const Operand<T>& in, int64_t cols, int64_t depth) {
+        // Element i of `even` beside element i of `odd`, which counts from 32.
+        alignas(64) uint16_t order[64];
+        for (int i = 0; i < 32; i++) {
+            order[2 * i] = static_cast<uint16_t>(i);
+            order[2 * i + 1] = static_cast<uint16_t>(32 + i);
+        }
+        const __m512i left = _mm512_load_si512(order), right = _mm512_load_si512(order + 32);
+        for (int64_t k = 0; k < depth; k += 2) {
+            const __m512i even = load(in.at(0, k).data, cols);
+            const __m512i odd = k + 1 < depth ? load(in.at(0, k + 1).data, cols) : _mm512_setzero_si512();
+            _mm512_storeu_si512(out + k / 2 * width, _mm512_permutex2var_epi16(even, left, odd));
+            if (cols > 16) _mm512_storeu_si512(out + k / 2 * width + 16, _mm512_permutex2var_epi16(even, right, odd));
+        }
+    }
+
+    // 16 rows of 16 pairs, transposed, of which `cols` rows and `depth` numbers are there.
+    template <class T>
+    LLMC_BF16 static void transpose(uint32_t* out, const Operand<T>& b, int64_t cols, int64_t depth) {
+        __m512i x[16];
+        LLMC_UNROLL
+        for (int i = 0; i < 16; i++) {
+            x[i] = _mm512_setzero_si512();
+            if (i < cols) x[i] = load(b.data + i * b.stride, depth);
+        }
+        transpose_16x16(x);
+        LLMC_UNROLL
+        for (int i = 0; i < 16; i++) _mm512_storeu_si512(out + i * kPanel, x[i]);
+    }
+
+    template <int R, int V, bool kAlongK>
+    LLMC_BF16 static void multiply_columns(const uint32_t* a, const uint32_t* b, int64_t pairs, const Output& out) {
+        __m512 sums[R][V];
+        LLMC_UNROLL
+        for (int m = 0; m < R; m++) {
+            LLMC_UNROLL
+            for (int v = 0; v < V; v++) sums[m][v] = _mm512_setzero_ps();
+        }
+        for (int64_t p = 0; p < pairs; p++) {
+            __m512bh panel[V];
+            LLMC_UNROLL
+            for (int v = 0; v < V; v++)
+                panel[v] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(b + p * kPanel + 16 * v));
+            LLMC_UNROLL
+            for (int m = 0; m < R; m++) {
+                const uint32_t pair = kAlongK ? a[m * kPairStride + p] : a[p * kRows + m];
+                const auto row = reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int32_t>(pair)));
+                LLMC_UNROLL
+                for (int v = 0; v < V; v++) sums[m][v] = _mm512_dpbf16_ps(sums[m][v], panel[v], row);
+            }
+        }
+        const __m512 alpha = _mm512_set1_ps(out.alpha), beta = _mm512_set1_ps(out.beta);
+        LLMC_UNROLL
+        for (int m = 0; m < R; m++) {
+            LLMC_UNROLL
+            for (int v = 0; v < V; v++) {
+                float* y = out.y + m * out.stride + 16 * v;
+                const auto mask = static_cast<uint16_t>(first(out.cols - 16 * v));
+                __m512 value = _mm512_mul_ps(alpha, sums[m][v]);
+                if (out.beta != 0) value = _mm512_fmadd_ps(beta, _mm512_maskz_loadu_ps(mask, y), value);
+                _mm512_mask_storeu_ps(y, mask, value);
+            }
+        }
+    }
+};
+
+}  // namespace cpu::bf16
+
+#undef LLMC_BF16
+#undef LLMC_BF16_INLINE
+#endif

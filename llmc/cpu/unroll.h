@@ -1,0 +1,8 @@
+// LLMC_UNROLL: before a loop over an array of vectors, so that these are registers. nvcc does not know the pragma.
+#pragma once
+
+#ifdef __CUDACC__
+#define LLMC_UNROLL
+#else
+#define LLMC_UNROLL _Pragma("GCC unroll 16")
+#endif
