@@ -17,6 +17,11 @@
 
 namespace cpu::bf16 {
 
+// The same bits; nvcc takes no other cast.
+LLMC_BF16_INLINE __m512bh as_bf16(__m512i pairs) {
+    return (__m512bh)pairs;
+}
+
 struct Avx512 {
     static constexpr int kBlockRows = 12;
 
@@ -65,7 +70,7 @@ struct Avx512 {
         const uint32_t mask = first(count);
         const __m512 low = _mm512_maskz_loadu_ps(static_cast<uint16_t>(mask), in);
         const __m512 high = _mm512_maskz_loadu_ps(static_cast<uint16_t>(mask >> 16), in + 16);
-        return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
+        return (__m512i)_mm512_cvtne2ps_pbh(high, low);
     }
     LLMC_BF16_INLINE static __m512i load(const uint16_t* in, int64_t count) {
         return _mm512_maskz_loadu_epi16(first(count), in);
@@ -114,12 +119,11 @@ struct Avx512 {
         for (int64_t p = 0; p < pairs; p++) {
             __m512bh panel[V];
             LLMC_UNROLL
-            for (int v = 0; v < V; v++)
-                panel[v] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(b + p * kPanel + 16 * v));
+            for (int v = 0; v < V; v++) panel[v] = as_bf16(_mm512_loadu_si512(b + p * kPanel + 16 * v));
             LLMC_UNROLL
             for (int m = 0; m < R; m++) {
                 const uint32_t pair = kAlongK ? a[m * kPairStride + p] : a[p * kRows + m];
-                const auto row = reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int32_t>(pair)));
+                const auto row = as_bf16(_mm512_set1_epi32(static_cast<int32_t>(pair)));
                 LLMC_UNROLL
                 for (int v = 0; v < V; v++) sums[m][v] = _mm512_dpbf16_ps(sums[m][v], panel[v], row);
             }

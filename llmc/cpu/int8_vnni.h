@@ -198,12 +198,12 @@ struct Vnni {
         }
         const uint32_t* wz = out.joint.wz + col * out.joint.stride();
         for (int64_t p = 0; p < out.joint.pairs; p++) {
-            const auto left = reinterpret_cast<__m512bh>(_mm512_loadu_si512(wz + p * kHalf));
-            const auto right = reinterpret_cast<__m512bh>(_mm512_loadu_si512(wz + p * kHalf + 16));
+            const auto left = bf16::as_bf16(_mm512_loadu_si512(wz + p * kHalf));
+            const auto right = bf16::as_bf16(_mm512_loadu_si512(wz + p * kHalf + 16));
             LLMC_UNROLL
             for (int m = 0; m < R; m++) {
                 const auto pair = static_cast<int32_t>(out.joint.z[m * out.joint.stride() + p]);
-                const auto z = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+                const auto z = bf16::as_bf16(_mm512_set1_epi32(pair));
                 y[m][0] = _mm512_dpbf16_ps(y[m][0], left, z);
                 y[m][1] = _mm512_dpbf16_ps(y[m][1], right, z);
             }
