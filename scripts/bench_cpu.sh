@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# A training step on this processor beside PyTorch's: full precision and quaff (build/dev/cpu/bench_step) and
-# transformers + PEFT in fp32 and bf16 (dev/reference/time_peft.py), in turn, one sequence of 512 tokens, all labelled,
-# r = 16 on every linear; and ours as they are on a processor with AVX2 alone, built for that and with oneDNN held to
-# it. Writes dev/results/cpu_step_<CPU>.md.
+# A training step on this processor beside PyTorch's: full precision and quaff, each in fp32 and, where there are
+# instructions for it, with --dtype bf16 (build/dev/cpu/bench_step), and transformers + PEFT in fp32 and bf16
+# (dev/reference/time_peft.py), in turn, one sequence of 512 tokens, all labelled, r = 16 on every linear; and ours as
+# they are on a processor with AVX2 alone, built for that and with oneDNN held to it. Writes
+# dev/results/cpu_step_<CPU>.md.
 #
 #   scripts/bench_cpu.sh [--model DIR] [--python PROGRAM] [--rounds N]
 #
@@ -32,14 +33,17 @@ if [ -z "$model" ]; then
     [ -e "$model/data.jsonl" ] || $build/random_model dev/configs/tinyllama "$model" 16 512
 fi
 
+methods=(fp quaff)
+if grep -qw avx512_bf16 /proc/cpuinfo; then methods+=(fp-bf16 quaff-bf16); fi
+
 lines=$(mktemp)
 trap 'rm -f "$lines"' EXIT
 field() { sed -nE "s/.*\"$1\": ?\"?([A-Za-z0-9.+-]+).*/\1/p" <<<"$2"; }
 # told NAME LINE: one method's line of JSON becomes a line of the table's data.
 told() { echo "$1;$(field step_seconds "$2");$(field tokens_per_second "$2");$(field "$3" "$2");$(field sol "$2")" | tee -a "$lines"; }
 for ((round = 0; round < rounds; round++)); do
-    while read -r line; do told "$(field method "$line")" "$line" peak_bytes; done \
-        < <($build/dev/cpu/bench_step "$model" --rounds 3 --json)
+    while read -r line; do told "$(field method "$line" | sed "s/-bf16/, bf16/")" "$line" peak_bytes; done \
+        < <($build/dev/cpu/bench_step "$model" --rounds 3 --methods "${methods[@]}" --json)
     while read -r line; do told "$(field method "$line"), AVX2" "$line" peak_bytes; done \
         < <(ONEDNN_MAX_CPU_ISA=AVX2 $avx2/dev/cpu/bench_step "$model" --rounds 3 --json)
     for dtype in float32 bfloat16; do
@@ -75,7 +79,7 @@ mkdir -p dev/results
     echo "## Part by part"
     echo
     echo '```'
-    $build/dev/cpu/bench_step "$model" --rounds 3
+    $build/dev/cpu/bench_step "$model" --rounds 3 --methods "${methods[@]}"
     echo '```'
 } >"$table"
 cat "$table"

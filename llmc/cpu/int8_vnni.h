@@ -176,6 +176,14 @@ struct Vnni {
                 if (!first) acc[m][j] = _mm512_loadu_si512(sums + m * panels::kPanel + col + 16 * j);
             }
         }
+        // Lines of y are on their way from memory while there is something to multiply.
+        if (out != nullptr) {
+            LLMC_UNROLL
+            for (int m = 0; m < R; m++) {
+                __builtin_prefetch(out->y + m * out->stride + col, 1);
+                __builtin_prefetch(out->y + m * out->stride + col + 16, 1);
+            }
+        }
         int64_t k = 0;
         for (; k + 4 <= depth; k += 4) add<R>(acc, packed + k * kHalf, a + k, stride, 4);
         if (k < depth) add<R>(acc, packed + k * kHalf, a + k, stride, depth - k);
