@@ -87,7 +87,7 @@ endif
 ALL_CXXFLAGS += $(CUDA_FLAGS) $(MPI_FLAGS)
 LIB_OBJECTS  := $(patsubst %.cpp,$(BUILD)/%.o,$(LIB_SOURCES:%.cu=%.cpp))
 
-$(BUILD)/quaff/model.o $(BUILD)/quaff/calibrate.o $(BUILD)/dev/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O3)
+$(BUILD)/quaff/model.o $(BUILD)/quaff/calibrate.o $(BUILD)/llmc/cpu/%.o $(BUILD)/dev/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O3)
 $(BUILD)/test/%.o: private OPTIMIZE = $(if $(SANITIZE),-O0,-O1)
 $(BUILD)/test/main.o: private OPTIMIZE = -O0
 # Undefined behaviour is looked for in the code under test. (private: not for the flags stamp, which all objects share.)

@@ -61,10 +61,13 @@ mkdir -p dev/results
     echo
     echo "\`scripts/bench_cpu.sh\`, commit $(git rev-parse --short HEAD), $(date -u +%F), $(nproc) cores, load average" \
         "$(cut -d ' ' -f 1 /proc/loadavg) (the step's own threads included), instruction sets" \
-        "$(grep -owE 'avx2|avx512f|avx512_vnni|avx512_bf16|amx_int8' /proc/cpuinfo | sort -u | tr '\n' ' ')"
+        "$(grep -owE 'avx2|avx512f|avx512_vnni|avx512_bf16|amx_int8' /proc/cpuinfo | sort -u | paste -sd ' ')"
     echo
     echo "One sequence of 512 tokens, all labelled; $(basename "$model"), random weights; r = 16 on every linear, dropout 0.1." \
-        "Medians of three steps; each round's figure, in the order they were taken."
+        "Medians of three steps; each round's figure, in the order they were taken." \
+        "$([ -z "$python" ] || "$python" -c 'import torch, transformers as t, peft
+print(f"transformers {t.__version__}, PEFT {peft.__version__}, torch {torch.__version__}.")')"
+    echo "\"bf16\": --dtype bf16. \"AVX2\": as on a processor with AVX2 alone, built by ARCH=x86-64-v3, oneDNN and our kernels held to it."
     echo
     echo "| | seconds a step | tokens/s | memory at most | of its speed of light |"
     echo "| --- | --- | --- | --- | --- |"
@@ -75,6 +78,14 @@ mkdir -p dev/results
           memory[$1] = sprintf("%.2f GiB", $4 / 1073741824)
           sol[$1] = $5 == "" ? "" : sol[$1] (sol[$1] ? ", " : "") sprintf("%.0f%%", 100 * $5) }
         END { for (k = 1; k <= n; k++) printf "| %s | %s | %s | %s | %s |\n", order[k], seconds[order[k]], speed[order[k]], memory[order[k]], sol[order[k]] }' "$lines"
+    echo
+    echo "In tokens/s, all rounds together:"
+    echo
+    awk -F ';' '
+        { sum[$1] += $3; n[$1]++ }
+        END { split("quaff;quaff, bf16", ours, ";"); split("fp;fp, bf16;PEFT float32;PEFT bfloat16", others, ";")
+              for (i = 1; i <= 2; i++) for (k = 1; k <= 4; k++) if (n[ours[i]] && n[others[k]])
+                  printf "- %s: %.2f times %s\n", ours[i], sum[ours[i]] / n[ours[i]] / (sum[others[k]] / n[others[k]]), others[k] }' "$lines"
     echo
     echo "## Part by part"
     echo

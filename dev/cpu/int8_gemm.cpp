@@ -26,6 +26,7 @@
 #include <numeric>
 
 #include "dev/cpu/common.h"
+#include "llmc/cpu/int8_ways.h"
 
 #ifdef __AVX512VNNI__
 #include <immintrin.h>
@@ -136,14 +137,14 @@ void int8_gemm_nt_kernel3(const Device& device, Matrix<float> y, Matrix<const in
 void int8_gemm_nt_kernel4(const Device& device, Matrix<float> y, Matrix<const int8_t> xq, const float* row_scale,
                           Matrix<const int8_t> wq, const float* col_scale, const float* bias,
                           std::span<int32_t> workspace) {
-    cpu::int8_gemm_by_tiles(device, y, xq, wq, true, row_scale, col_scale, bias, workspace);
+    cpu::int8_gemm_by_tiles(device, y, xq, wq, true, row_scale, col_scale, bias, {}, workspace);
 }
 
 #ifdef __x86_64__
 void int8_gemm_nt_kernel5(const Device& device, Matrix<float> y, Matrix<const int8_t> xq, const float* row_scale,
                           Matrix<const int8_t> wq, const float* col_scale, const float* bias,
                           std::span<int32_t> workspace) {
-    cpu::panels::gemm<cpu::Avx2>(device, y, xq, wq, true, row_scale, col_scale, bias, workspace);
+    cpu::panels::gemm<cpu::Avx2>(device, y, xq, wq, true, row_scale, col_scale, bias, {}, workspace);
 }
 #endif
 
@@ -271,13 +272,13 @@ void int8_gemm_nn_kernel2(const Device& device, Matrix<float> y, Matrix<const in
 
 void int8_gemm_nn_kernel3(const Device& device, Matrix<float> y, Matrix<const int8_t> gq, const float* row_scale,
                           Matrix<const int8_t> wq, std::span<int32_t> workspace) {
-    cpu::int8_gemm_by_tiles(device, y, gq, wq, false, row_scale, nullptr, nullptr, workspace);
+    cpu::int8_gemm_by_tiles(device, y, gq, wq, false, row_scale, nullptr, nullptr, {}, workspace);
 }
 
 #ifdef __x86_64__
 void int8_gemm_nn_kernel4(const Device& device, Matrix<float> y, Matrix<const int8_t> gq, const float* row_scale,
                           Matrix<const int8_t> wq, std::span<int32_t> workspace) {
-    cpu::panels::gemm<cpu::Avx2>(device, y, gq, wq, false, row_scale, nullptr, nullptr, workspace);
+    cpu::panels::gemm<cpu::Avx2>(device, y, gq, wq, false, row_scale, nullptr, nullptr, {}, workspace);
 }
 #endif
 

@@ -3,119 +3,23 @@
 //
 //   y[M,N] = alpha op(a)[M,K] op(b)[K,N] + beta y        with beta = 0 the old y is not read
 //
-// op transposes for 'T'. Operands are floats, or the bits of bf16 numbers; no rounded copy of a whole one ever exists.
-// The threads share out tiles of y. For each, kDepth terms at a time, a thread packs its columns of op(b) in panels,
-// then some rows of op(a), and multiplies them: what is packed stays in its caches. Each sum runs over k in the same
-// order whatever the tiles and the number of threads. Goto and van de Geijn 2008, Anatomy of High-Performance Matrix
-// Multiplication.
+// op transposes for 'T'. b may be the bits of bf16 numbers already. No rounded copy of a whole operand ever exists
+// (bf16_tiles.h). Rounding is to nearest, ties to even.
 #pragma once
 
-#include <omp.h>
-
-#include <algorithm>
 #include <cstdint>
 
-#include "llmc/cpu/bf16_avx512.h"
-#include "llmc/cpu/bf16_kernel.h"
 #include "llmc/cpu/device.h"
 
 namespace cpu {
-namespace bf16 {
 
-constexpr int64_t kColumns = 256;  // most of a tile: 256 KiB of op(b), packed
+// Whether this processor multiplies bf16 numbers faster than floats, and oneDNN may.
+bool has_bf16_instructions();
 
-// The packed operands of a tile, on the stack of the thread.
-struct Packed {
-    alignas(64) uint32_t a[kRows * kPairStride];
-    alignas(64) uint32_t b[kColumns * kDepth / 2];
-};
-
-// All packed rows times a panel; the rest of a division by R goes to smaller blocks.
-template <class Kernel, bool kAlongK, int R = Kernel::kBlockRows>
-void multiply_rows(const uint32_t* a, int64_t rows, const uint32_t* b, int64_t pairs, const Output& out,
-                   int64_t row = 0) {
-    for (; row + R <= rows; row += R) {
-        const Output here{out.y + row * out.stride, out.stride, out.cols, out.alpha, out.beta};
-        Kernel::template multiply<R, kAlongK>(a + row * (kAlongK ? kPairStride : 1), b, pairs, here);
-    }
-    constexpr int kSmaller = R == 12 ? 8 : R / 2;
-    if constexpr (kSmaller > 0) multiply_rows<Kernel, kAlongK, kSmaller>(a, rows, b, pairs, out, row);
-}
-
-// One tile of y, at most kColumns wide.
-template <class Kernel, class A, class B>
-void multiply_tile(Matrix<float> y, const Operand<A>& a, const Operand<B>& b, int64_t contraction, float alpha,
-                   float beta) {
-    Packed packed;
-    for (int64_t k = 0; k < contraction; k += kDepth) {
-        const int64_t depth = std::min(kDepth, contraction - k), pairs = (depth + 1) / 2;
-        for (int64_t col = 0; col < y.cols; col += kPanel)
-            Kernel::pack_panel(packed.b + col * (kDepth / 2), b.at(col, k), std::min(kPanel, y.cols - col), depth);
-        for (int64_t row = 0; row < y.rows; row += kRows) {
-            const int64_t rows = std::min(kRows, y.rows - row);
-            Kernel::pack_rows(packed.a, a.at(row, k), rows, depth);
-            for (int64_t col = 0; col < y.cols; col += kPanel) {
-                const uint32_t* panel = packed.b + col * (kDepth / 2);
-                const Output out{y.row(row) + col, y.stride, std::min(kPanel, y.cols - col), alpha,
-                                 k == 0 ? beta : 1.0f};
-                if (a.along_k)
-                    multiply_rows<Kernel, true>(packed.a, rows, panel, pairs, out);
-                else
-                    multiply_rows<Kernel, false>(packed.a, rows, panel, pairs, out);
-            }
-        }
-    }
-}
-
-template <class Kernel, class A, class B>
-void gemm(const Device& device, Matrix<float> y, const Operand<A>& a, const Operand<B>& b, int64_t contraction,
-          float alpha, float beta) {
-    if (device.threads == 1) {  // of a parallel region, perhaps
-        for (int64_t col = 0; col < y.cols; col += kColumns)
-            multiply_tile<Kernel>(y.columns(col, std::min(kColumns, y.cols - col)), a, b.at(col, 0), contraction, alpha,
-                                  beta);
-        return;
-    }
-    // As many tiles as keep every thread busy.
-    int64_t rows = y.rows, cols = std::min(kColumns, y.cols);
-    const auto tiles = [&] { return (y.rows + rows - 1) / rows * ((y.cols + cols - 1) / cols); };
-    while (tiles() < 4 * device.threads && (rows > kRows || cols > 2 * kPanel)) {
-        if (rows > kRows)
-            rows = (rows / 2 + kRows - 1) / kRows * kRows;
-        else
-            cols /= 2;
-    }
-#pragma omp parallel for num_threads(device.threads) collapse(2) schedule(dynamic)
-    for (int64_t col = 0; col < y.cols; col += cols) {
-        for (int64_t row = 0; row < y.rows; row += rows) {
-            const int64_t m = std::min(rows, y.rows - row), n = std::min(cols, y.cols - col);
-            multiply_tile<Kernel>(y.rows_at(row, m).columns(col, n), a.at(row, 0), b.at(col, 0), contraction, alpha,
-                                  beta);
-        }
-    }
-}
-
-}  // namespace bf16
-
-// Whether this processor multiplies bf16 numbers faster than floats.
-inline bool has_bf16_instructions() {
-#ifdef __x86_64__
-    static const bool has = bf16::Avx512::is_supported();
-    return has;
-#else
-    return false;
-#endif
-}
-
-template <class A, class B>
-void bf16_gemm(const Device& device, char transpose_a, char transpose_b, Matrix<float> y, Matrix<const A> a,
-               Matrix<const B> b, int64_t contraction, float alpha, float beta) {
-    const bf16::Operand<A> left{a.data, a.stride, transpose_a != 'T'};
-    const bf16::Operand<B> right{b.data, b.stride, transpose_b == 'T'};
-#ifdef __x86_64__
-    if (has_bf16_instructions()) return bf16::gemm<bf16::Avx512>(device, y, left, right, contraction, alpha, beta);
-#endif
-    bf16::gemm<bf16::Portable>(device, y, left, right, contraction, alpha, beta);
-}
+// K > 0.
+void bf16_gemm(const Device& device, char transpose_a, char transpose_b, Matrix<float> y, Matrix<const float> a,
+               Matrix<const float> b, int64_t contraction, float alpha, float beta);
+void bf16_gemm(const Device& device, char transpose_a, char transpose_b, Matrix<float> y, Matrix<const float> a,
+               Matrix<const uint16_t> b, int64_t contraction, float alpha, float beta);
 
 }  // namespace cpu

@@ -1,5 +1,5 @@
-// Kernels of bf16_gemm.h: how pairs of bf16 numbers are packed and multiplied. Portable here, for every processor;
-// bf16_avx512.h is the other.
+// Kernels of the bf16 GEMMs (bf16_tiles.h): how pairs of bf16 numbers are packed and multiplied. Portable here, for
+// every processor; bf16_avx512.h is the other.
 //
 // Neighbours in k are packed as a pair, the lower k in the lower half of 32 bits, and 0 where there is no second:
 //

@@ -1,104 +1,12 @@
-// How fast this processor multiplies matrices (peak.h), all threads together.
-//
-// Every thread multiplies tiles of its own that stay in its L2, so that neither memory nor a barrier takes part; the
-// best of several short rounds counts, because other programs only ever make a round slower.
+// How fast this processor multiplies matrices: int8, and floats as the device does, all threads together.
 #pragma once
 
-#include <algorithm>
-#include <chrono>
-#include <cstdint>
-#include <vector>
-
-#include "llmc/cpu/gemm.h"
-#include "llmc/cpu/int8_gemm.h"
+#include "llmc/cpu/device.h"
 #include "llmc/peak.h"
 
 namespace cpu {
 
-namespace detail {
-
-// Operations a second of `product`, which every thread calls on its own; `operations` each.
-template <class Product>
-double best_rate(const Device& device, double operations, const Product& product) {
-    constexpr int kRounds = 4;
-    constexpr double kRoundSeconds = 0.02;
-    using Clock = std::chrono::steady_clock;
-    double best = 0;
-    for (int round = 0; round < kRounds; round++) {
-        double rate = 0;  // of this round
-#pragma omp parallel num_threads(device.threads) reduction(+ : rate)
-        {
-            product();  // warm: code, tiles and clock
-#pragma omp barrier
-            const auto begin = Clock::now();
-            double seconds = 0;
-            int64_t count = 0;
-            do {
-                product();
-                count++;
-                seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-            } while (seconds < kRoundSeconds);
-            rate = operations * static_cast<double>(count) / seconds;
-        }
-        best = std::max(best, rate);
-    }
-    return best;
-}
-
-// Of packed operands.
-inline double bf16_rate(const Device& device) {
-    static constexpr int64_t kPairs = bf16::kDepth / 2;
-    return best_rate(device, 4.0 * bf16::kRows * bf16::kPanel * kPairs, [] {
-        thread_local std::vector<uint32_t> a(bf16::kRows * bf16::kPairStride, 0x3f803f80),
-            b(bf16::kPanel * kPairs, 0x3f803f80);
-        thread_local std::vector<float> y(bf16::kRows * bf16::kPanel);
-        const bf16::Output out{y.data(), bf16::kPanel, bf16::kPanel, 1, 0};
-#ifdef __x86_64__
-        if (has_bf16_instructions())
-            return bf16::multiply_rows<bf16::Avx512, true>(a.data(), bf16::kRows, b.data(), kPairs, out);
-#endif
-        bf16::multiply_rows<bf16::Portable, true>(a.data(), bf16::kRows, b.data(), kPairs, out);
-    });
-}
-
-}  // namespace detail
-
 // Takes about 0.4 s.
-inline Peak measure_peak(const Device& device) {
-    static constexpr int64_t kM = 192, kN = 192, kK = 768;
-    const OneDnnThreads one(1);
-    Peak peak;
-    peak.int8_operations = detail::best_rate(device, 2.0 * kM * kN * kK, [] {
-        thread_local std::vector<int8_t> a(kM * kK, 3), b(kN * kK, -5);
-        thread_local std::vector<int32_t> c(kM * kN);
-        int8_product()({c.data(), kM, kN}, {a.data(), kM, kK}, {b.data(), kN, kK}, /*transpose_b=*/true);
-    });
-#ifdef __x86_64__
-    const auto try_kernel = [&](auto kernel) {
-        using Kernel = decltype(kernel);
-        if (!Kernel::is_supported()) return;
-        const double rate = detail::best_rate(device, 2.0 * kM * panels::kPanel * kK, [] {
-            thread_local std::vector<int8_t> a(kM * kK, 3);
-            thread_local std::vector<uint8_t> panel(Kernel::kDepth * panels::kPanel * Kernel::kPackedBytes, 5);
-            thread_local std::vector<int32_t> sums(kM * panels::kPanel);
-            const panels::Output nowhere{nullptr, 0, panels::kPanel, nullptr, nullptr, nullptr, nullptr, {}};
-            panels::multiply_rows<Kernel>({a.data(), kM, kK}, panel.data(), sums.data(), true, false, nowhere);
-        });
-        peak.int8_operations = std::max(peak.int8_operations, rate);
-    };
-    try_kernel(Vnni{});
-    try_kernel(Avx2{});
-#endif
-    if (device.products == Products::bf16) {
-        peak.float_operations = detail::bf16_rate(device);
-        return peak;
-    }
-    peak.float_operations = detail::best_rate(device, 2.0 * kM * kN * kK, [] {
-        thread_local std::vector<float> a(kM * kK, 0.5f), b(kN * kK, 0.25f), c(kM * kN);
-        check_onednn(dnnl_sgemm('N', 'T', kM, kN, kK, 1.0f, a.data(), kK, b.data(), kK, 0.0f, c.data(), kN),
-                     "dnnl_sgemm", kM, kN, kK);
-    });
-    return peak;
-}
+Peak measure_peak(const Device& device);
 
 }  // namespace cpu

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "llmc/cpu/bf16_avx512.h"
+#include "llmc/cpu/bf16_tiles.h"
 #include "llmc/cpu/half_matrix.h"
 #include "test/catch.h"
 #include "test/llmc/cpu/operator_testing.h"

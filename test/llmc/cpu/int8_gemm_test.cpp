@@ -2,6 +2,7 @@
 
 #include <tuple>
 
+#include "llmc/cpu/int8_ways.h"
 #include "test/catch.h"
 #include "test/llmc/cpu/operator_testing.h"
 
