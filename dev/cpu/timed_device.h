@@ -70,9 +70,8 @@ inline const cpu::Device& untimed(const Device& device) {
         return cpu::name<Types...>(untimed(device), std::forward<Arguments>(arguments)...); \
     }
 
-TIMED("int8 GEMM", int8_gemm_nt)
-TIMED("int8 GEMM", int8_gemm_nn)
-TIMED("int8 GEMM", dequantized_gemm_nn)
+TIMED("int8 GEMM (bf16: and joint)", int8_gemm_nn)
+TIMED("int8 GEMM (bf16: and joint)", dequantized_gemm_nn)
 TIMED("GEMM, head", half_gemm_nt)
 TIMED("GEMM, head", half_gemm_nn)
 TIMED("rows moved", half_embedding_forward)
@@ -133,6 +132,20 @@ template <class T, class Y, class A, class B>
 void gemm_tn(const Device& device, const Y& y, const A& a, const B& b, T alpha, T beta) {
     const Stopwatch stopwatch(device, heading_of(device, y.rows, y.cols));
     cpu::gemm_tn<T>(untimed(device), y, a, b, alpha, beta);
+}
+
+// In fp32 it is two products, each under its heading; in bf16 one.
+inline void int8_gemm_nt(const Device& device, Matrix<float> y, Matrix<const int8_t> xq, const float* row_scale,
+                         Matrix<const int8_t> wq, const float* col_scale, const float* bias, Matrix<const float> z,
+                         Matrix<const float> wz, std::span<int32_t> workspace) {
+    const bool separate = device.products == cpu::Products::fp32 && z.cols > 0;
+    {
+        const Stopwatch stopwatch(device, "int8 GEMM (bf16: and joint)");
+        const Matrix<const float> none;
+        cpu::int8_gemm_nt(untimed(device), y, xq, row_scale, wq, col_scale, bias, separate ? none : z,
+                          separate ? none : wz, workspace);
+    }
+    if (separate) gemm_nt<float>(device, y, z, wz, 1.0f, 1.0f);
 }
 
 // Of other operators, each under its own heading.

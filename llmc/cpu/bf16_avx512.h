@@ -1,4 +1,4 @@
-// bf16 products with AVX512_BF16: a Kernel of bf16_gemm.h.
+// bf16 products with AVX512_BF16: a Kernel (bf16_kernel.h).
 //
 // VDPBF16PS adds two products of bf16 numbers to each of 16 floats, twice as many as a fused multiply-add has. 12 x 32
 // sums fill 24 of the 32 registers; of a panel with at most 16 columns only half is packed and multiplied.
@@ -11,6 +11,7 @@
 #include "llmc/cpu/bf16_kernel.h"
 #include "llmc/cpu/onednn.h"
 #include "llmc/cpu/transpose_avx512.h"
+#include "llmc/cpu/unroll.h"
 
 #define LLMC_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
 #define LLMC_BF16_INLINE LLMC_BF16 __attribute__((always_inline)) inline
@@ -43,8 +44,7 @@ struct Avx512 {
                 _mm512_storeu_si512(out + m * stride + k / 2, load(a.at(m, k).data, depth - k));
     }
 
-    template <class T>
-    LLMC_BF16 static void pack_rows(uint32_t* out, const Operand<T>& a, int64_t rows, int64_t depth) {
+    LLMC_BF16 static void pack_rows(uint32_t* out, const Operand<float>& a, int64_t rows, int64_t depth) {
         if (a.along_k) {
             pack_along_k(out, kPairStride, a, rows, depth);
         } else {
@@ -61,9 +61,7 @@ struct Avx512 {
     }
 
   private:
-    static uint32_t first(int64_t count) {
-        return count >= 32 ? ~uint32_t{0} : (uint32_t{1} << std::max<int64_t>(count, 0)) - 1;
-    }
+    static uint32_t first(int64_t count) { return count >= 32 ? ~uint32_t{0} : (uint32_t{1} << count) - 1; }
 
     // 32 numbers, of which `count` are there; zero beyond.
     LLMC_BF16_INLINE static __m512i load(const float* in, int64_t count) {

@@ -9,22 +9,21 @@
 // A Kernel has, all static:
 //
 //   kBlockRows                                 most rows that multiply() takes
-//   pack_panel(out, b, cols, depth)            `cols` columns of op(b); of the others what stands there is undefined
+//   pack_panel(out, b, cols, depth)            `cols` columns of op(b), and 0 for the rest of what multiply() reads
 //   pack_rows(out, a, rows, depth)
 //   multiply<R, kAlongK>(a, b, pairs, out)     y = alpha (R rows of op(a) times a panel) + beta y
 //
-// Numbers are rounded to nearest, ties to even.
+// Numbers are rounded to nearest, ties to even. Sums of a kernel do not depend on where a panel begins; those of two
+// kernels differ by their order, and by subnormal numbers (below 2^-126), which AVX512_BF16 takes for 0.
 #pragma once
 
-#include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstdint>
 
 #include "llmc/dtype.h"
 
-namespace cpu {
-
-namespace bf16 {
+namespace cpu::bf16 {
 
 constexpr int64_t kDepth = 512;                   // terms of a sum that are packed at a time
 constexpr int64_t kPanel = 32;                    // columns of b
@@ -77,10 +76,11 @@ struct Portable {
     template <class T>
     static void pack_panel(uint32_t* out, const Operand<T>& b, int64_t cols, int64_t depth) {
         pack(out, 1, kPanel, b, cols, depth);
+        for (int64_t n = cols; n < kPanel; n++)
+            for (int64_t p = 0; p < (depth + 1) / 2; p++) out[p * kPanel + n] = 0;
     }
 
-    template <class T>
-    static void pack_rows(uint32_t* out, const Operand<T>& a, int64_t rows, int64_t depth) {
+    static void pack_rows(uint32_t* out, const Operand<float>& a, int64_t rows, int64_t depth) {
         pack(out, a.along_k ? kPairStride : 1, a.along_k ? 1 : kRows, a, rows, depth);
     }
 
@@ -102,11 +102,12 @@ struct Portable {
         }
         for (int m = 0; m < R; m++) {
             float* y = out.y + m * out.stride;
-            for (int64_t n = 0; n < out.cols; n++)
-                y[n] = out.alpha * sums[m][n] + (out.beta == 0 ? 0.0f : out.beta * y[n]);
+            for (int64_t n = 0; n < out.cols; n++) {
+                const float product = out.alpha * sums[m][n];
+                y[n] = out.beta == 0 ? product : std::fma(out.beta, y[n], product);
+            }
         }
     }
 };
 
-}  // namespace bf16
-}  // namespace cpu
+}  // namespace cpu::bf16

@@ -18,7 +18,8 @@ namespace cpu::bf16 {
 
 constexpr int64_t kColumns = 256;  // most of a tile: 256 KiB of op(b), packed
 
-// The packed operands of a tile, on the stack of the thread.
+// The packed operands of a tile: 308 KiB on the stack of the thread, which has megabytes unless OMP_STACKSIZE says
+// less.
 struct Packed {
     alignas(64) uint32_t a[kRows * kPairStride];
     alignas(64) uint32_t b[kColumns * kDepth / 2];
@@ -37,8 +38,8 @@ void multiply_rows(const uint32_t* a, int64_t rows, const uint32_t* b, int64_t p
 }
 
 // One tile of y, at most kColumns wide.
-template <class Kernel, class A, class B>
-void multiply_tile(Matrix<float> y, const Operand<A>& a, const Operand<B>& b, int64_t contraction, float alpha,
+template <class Kernel, class B>
+void multiply_tile(Matrix<float> y, const Operand<float>& a, const Operand<B>& b, int64_t contraction, float alpha,
                    float beta) {
     Packed packed;
     for (int64_t k = 0; k < contraction; k += kDepth) {
@@ -61,9 +62,11 @@ void multiply_tile(Matrix<float> y, const Operand<A>& a, const Operand<B>& b, in
     }
 }
 
-template <class Kernel, class A, class B>
-void gemm(const Device& device, Matrix<float> y, const Operand<A>& a, const Operand<B>& b, int64_t contraction,
+// y = alpha op(a) op(b) + beta y, contracted over more than no terms.
+template <class Kernel, class B>
+void gemm(const Device& device, Matrix<float> y, const Operand<float>& a, const Operand<B>& b, int64_t contraction,
           float alpha, float beta) {
+    if (y.empty()) return;
     if (device.threads == 1) {  // of a parallel region, perhaps
         for (int64_t col = 0; col < y.cols; col += kColumns)
             multiply_tile<Kernel>(y.columns(col, std::min(kColumns, y.cols - col)), a, b.at(col, 0), contraction, alpha,
@@ -77,7 +80,7 @@ void gemm(const Device& device, Matrix<float> y, const Operand<A>& a, const Oper
         if (rows > kRows)
             rows = (rows / 2 + kRows - 1) / kRows * kRows;
         else
-            cols /= 2;
+            cols = (cols / 2 + kPanel - 1) / kPanel * kPanel;
     }
 #pragma omp parallel for num_threads(device.threads) collapse(2) schedule(dynamic)
     for (int64_t col = 0; col < y.cols; col += cols) {

@@ -4,9 +4,9 @@
 //   gemm_nn   y[N,I] = x[N,O] w[O,I]          gradient of the input
 //   gemm_tn   y[A,B] = a[N,A]^T b[N,B]        gradient of a weight, contracted over tokens
 //
-// float goes to oneDNN's row-major C interface, or to bf16_gemm.h where the device's products are bf16; double is three
-// loops for the tests' central differences. With device.threads == 1 they may be called by one thread of a parallel
-// region, as attention does.
+// float goes to oneDNN's row-major C interface, or, of more than kFloatRows rows, to bf16_gemm.h where the device's
+// products are bf16; double is three loops for the tests' central differences. With device.threads == 1 they may be
+// called by one thread of a parallel region, as attention does.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +23,9 @@ inline int64_t padded_contraction(const Device&, int64_t k) {
     return k;
 }
 
+// So few rows, as generation has, take as long as reading the other operand does, which packing it only adds to.
+constexpr int64_t kFloatRows = 2;
+
 // y[M,N] = alpha op(a) op(b) + beta y, where op transposes for 'T' and contracts over K.
 template <class T>
 void gemm(const Device& device, char transpose_a, char transpose_b, Matrix<T> y, ConstMatrix<T> a, ConstMatrix<T> b,
@@ -30,7 +33,7 @@ void gemm(const Device& device, char transpose_a, char transpose_b, Matrix<T> y,
     if (y.empty()) return;
     if constexpr (std::is_same_v<T, float>) {
         // oneDNN leaves an empty contraction undefined: |Oc| = 0 is legal here.
-        if (contraction > 0 && device.products == Products::bf16)
+        if (contraction > 0 && device.products == Products::bf16 && y.rows > kFloatRows)
             return bf16_gemm(device, transpose_a, transpose_b, y, a, b, contraction, alpha, beta);
         if (contraction > 0) {
             const OneDnnThreads threads(device.threads);

@@ -5,7 +5,8 @@
 //   half_gemm_nt             y[N,O]   = x[N,I] w[O,I]^T
 //   half_gemm_nn             y[N,I]   = x[N,O] w[O,I]
 //
-// All write (=). A thread widens a block of w at a time into its part of `workspace` and multiplies it by itself.
+// All write (=). A thread widens a block of w at a time into its part of `workspace` and multiplies it by itself. Where
+// the device's products are bf16, BF16 weights are multiplied as they are, and F16 ones are rounded after all.
 #pragma once
 
 #include <algorithm>

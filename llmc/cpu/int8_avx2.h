@@ -14,6 +14,7 @@
 
 #include "llmc/cpu/int8_panels.h"
 #include "llmc/cpu/onednn.h"
+#include "llmc/cpu/unroll.h"
 
 #define LLMC_AVX2 __attribute__((target("avx2,fma")))
 
@@ -26,8 +27,6 @@ struct Avx2 {
     static bool is_supported() { return onednn_has(dnnl_cpu_isa_avx2) && __builtin_cpu_supports("fma"); }
 
     static void sum_rows(int32_t*, Matrix<const int8_t>) {}
-    static void pack_joint_rows(uint32_t*, const panels::PackedJoint&, Matrix<const float>) {}
-    static void pack_joint_panel(uint32_t*, const panels::PackedJoint&, Matrix<const float>) {}
 
     LLMC_AVX2 static void pack_nt(uint8_t* packed, const int8_t* b, int64_t stride, int64_t cols, int64_t depth) {
         for (int64_t n = 0; n < panels::kPanel; n += 8) {

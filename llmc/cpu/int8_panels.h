@@ -17,7 +17,8 @@
 //                              R rows of a times a panel. The sums so far are in `sums` [R, kPanel] unless these are
 //                              the `first` terms; they go back there, or to `out` unless that is null
 //   multiply_few<M, C>(a, b, o, out)           y[0 .. M, o .. o + C] of the M rows of a and the rows o .. of b[n,k]
-//   kJointPairs                most pairs of terms of a joint product that multiply() adds in registers; 0: none
+//   kJointPairs                most pairs of terms of a joint product that multiply() adds in registers, on processors
+//                              with AVX512_BF16; 0: none, and no functions to pack them
 //   pack_joint_rows(packed, joint, z), pack_joint_panel(packed, joint, wz)
 #pragma once
 
@@ -26,9 +27,7 @@
 #include <cstdint>
 #include <span>
 
-#include "llmc/cpu/bf16_kernel.h"
 #include "llmc/cpu/device.h"
-#include "llmc/cpu/unroll.h"
 
 namespace cpu::panels {
 
@@ -43,8 +42,8 @@ struct Joint {
     Matrix<const float> z, wz;
 };
 
-// A part of it in pairs (bf16_kernel.h): pair p of row m at z[m * stride + p], of column n at wz[(n/32 * stride + p) *
-// 32 + n%32].
+// A part of it, packed in pairs as in bf16_kernel.h: pair p of row m at z[m * stride + p], of column n at wz[(n/32 *
+// stride + p) * 32 + n%32].
 struct PackedJoint {
     const uint32_t *z = nullptr, *wz = nullptr;
     int64_t pairs = 0;
@@ -141,6 +140,8 @@ void gemm(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<
           std::span<int32_t> workspace) {
     require(a.cols <= kLongestSum, "an int8 product of ", a.cols, " terms, more than ", kLongestSum,
             ", may overflow; for a gradient --grad-bits 16 does without it");
+    require(joint.z.cols <= 2 * Kernel::kJointPairs, "a joint product of ", joint.z.cols, " terms, more than ",
+            2 * Kernel::kJointPairs, ", is not added in registers");
     // As many panels as keep every thread busy.
     const int64_t panels = (y.cols + kPanel - 1) / kPanel;
     int64_t chunk = kChunk;
@@ -164,11 +165,16 @@ void gemm(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<
                 uint32_t* z = reinterpret_cast<uint32_t*>(own + kWorkspace<Kernel>) - Kernel::kJointPairs * kChunk;
                 uint32_t* wz = z - Kernel::kJointPairs * kPanel;
                 out.joint = {z, wz, (joint.z.cols + 1) / 2};
-                if (joint.z.cols > 0) Kernel::pack_joint_rows(z, out.joint, joint.z.rows_at(row, rows.rows));
+                if constexpr (Kernel::kJointPairs > 0) {
+                    if (joint.z.cols > 0) Kernel::pack_joint_rows(z, out.joint, joint.z.rows_at(row, rows.rows));
+                }
 #pragma omp for schedule(dynamic) nowait
                 for (int64_t col = 0; col < y.cols; col += kPanel) {
                     const Output panel = out.panel(col);
-                    if (joint.z.cols > 0) Kernel::pack_joint_panel(wz, out.joint, joint.wz.rows_at(col, panel.cols));
+                    if constexpr (Kernel::kJointPairs > 0) {
+                        if (joint.z.cols > 0)
+                            Kernel::pack_joint_panel(wz, out.joint, joint.wz.rows_at(col, panel.cols));
+                    }
                     multiply_panel<Kernel>(rows, b, transpose_b, col, panel, own);
                 }
             }

@@ -20,6 +20,7 @@
 #include "llmc/cpu/int8_panels.h"
 #include "llmc/cpu/onednn.h"
 #include "llmc/cpu/transpose_avx512.h"
+#include "llmc/cpu/unroll.h"
 
 #define LLMC_VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16")))
 #define LLMC_VNNI_INLINE LLMC_VNNI __attribute__((always_inline)) inline

@@ -61,7 +61,8 @@ inline void dequantize_row(float* y, const int32_t* sums, float scale, const flo
 // y = dequantised a op(b), by tiles.
 inline void int8_gemm_by_tiles(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<const int8_t> b,
                                bool transpose_b, const float* row_scale, const float* col_scale, const float* bias,
-                               const panels::Joint& /*joint*/, std::span<int32_t> workspace) {
+                               const panels::Joint& joint, std::span<int32_t> workspace) {
+    require(joint.z.cols == 0, "an int8 GEMM by tiles adds no joint product");
     const Int8Product product = int8_product();
     const Int8Tiling tiling(device, y.rows, y.cols);
 #pragma omp parallel num_threads(device.threads)

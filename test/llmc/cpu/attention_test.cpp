@@ -134,6 +134,29 @@ TEST_CASE("attention backward is the same however the work is divided", "[attent
     CHECK(largest_difference(tiled, whole) < 1e-5);  // sums of up to 411 terms in another order
 }
 
+TEST_CASE("attention multiplies in bf16 where the device's products are bf16", "[attention][bf16_gemm]") {
+    const AttentionShape shape = shape_of(8, 2, 64, GENERATE(0, 150));
+    const std::vector<int32_t> cu_seqlens{0, 10, 331};
+    const auto qkv = random_buffer<float>(331, shape.qkv_width(), 4);
+    const auto dout = random_buffer<float>(331, shape.n_heads * shape.head_dim, 5);
+    cpu::Device exact{GENERATE(1, 8)}, device = exact;  // with 8 threads the backward is divided by tiles
+    device.products = cpu::Products::bf16;
+    Buffer<float> out(331, dout.cols()), lse(331, shape.n_heads), dqkv(331, shape.qkv_width());
+    Buffer<float> exact_out = out, exact_lse = lse, exact_dqkv = dqkv;
+    forward(device, out, lse, qkv, cu_seqlens, shape);
+    forward(exact, exact_out, exact_lse, qkv, cu_seqlens, shape);
+    backward(device, dqkv, dout, qkv, cu_seqlens, shape);
+    backward(exact, exact_dqkv, dout, qkv, cu_seqlens, shape);
+    // A score of 64 products near 1, scaled by 1/8, is off by some 2^-9, and the weights of values by that of
+    // themselves; the largest of 2e5 such errors by five times as much.
+    for (const double error : {largest_difference(out, exact_out), largest_difference(lse, exact_lse)}) {
+        CHECK(error > 1e-4);
+        CHECK(error < 0.02);
+    }
+    CHECK(largest_difference(dqkv, exact_dqkv) > 1e-4);
+    CHECK(largest_difference(dqkv, exact_dqkv) < 0.05);  // sums over as many queries as see a key
+}
+
 TEST_CASE("attention forward does not depend on the number of threads", "[attention]") {
     const AttentionShape shape = shape_of(6, 3, 16, 0);
     const std::vector<int32_t> cu_seqlens{0, 200, 290};

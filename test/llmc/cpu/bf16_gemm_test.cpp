@@ -1,6 +1,8 @@
 #include "llmc/cpu/bf16_gemm.h"
 
 #include <cmath>
+#include <tuple>
+#include <type_traits>
 
 #include "llmc/cpu/bf16_avx512.h"
 #include "llmc/cpu/bf16_tiles.h"
@@ -67,7 +69,10 @@ using Kernels = std::tuple<cpu::bf16::Portable>;
 template <class Kernel>
 bool runs_here() {
 #ifdef __x86_64__
-    if constexpr (std::is_same_v<Kernel, cpu::bf16::Avx512>) return cpu::has_bf16_instructions();
+    if constexpr (std::is_same_v<Kernel, cpu::bf16::Avx512>) {
+        if (!cpu::has_bf16_instructions()) WARN("skipped: this processor has no AVX512_BF16");
+        return cpu::has_bf16_instructions();
+    }
 #endif
     return true;
 }
@@ -76,7 +81,7 @@ bool runs_here() {
 
 TEMPLATE_LIST_TEST_CASE("bf16 GEMMs are the product of their rounded operands in every layout", "[bf16_gemm]",
                         Kernels) {
-    if (!runs_here<TestType>()) return;  // and Portable does what the program does here
+    if (!runs_here<TestType>()) return;
     const bool transpose_a = GENERATE(false, true), transpose_b = GENERATE(false, true);
     const auto [alpha, beta] = GENERATE(table<float, float>({{1.0f, 0.0f}, {0.5f, 1.0f}, {-2.0f, 0.25f}}));
     const cpu::Device device{GENERATE(1, 3)};
@@ -96,30 +101,35 @@ TEMPLATE_LIST_TEST_CASE("bf16 GEMMs are the product of their rounded operands in
         CHECK(rounding_errors(y, before, widened(a_bits), transpose_a, widened(b_bits), transpose_b, k, alpha, beta) <
               1);
         CHECK(y.padding_untouched());
-        CHECK((y == y_of_bits) == true);
+        CHECK(y == y_of_bits);
     }
 }
 
 TEMPLATE_LIST_TEST_CASE("bf16 GEMMs do not depend on the number of threads, and let NaN through", "[bf16_gemm]",
                         Kernels) {
     if (!runs_here<TestType>()) return;
-    auto a = random_buffer<float>(130, 700, 1);
-    const auto b = random_buffer<float>(700, 90, 2);
-    a(77, 650) = std::nanf("");
+    auto a = random_buffer<float>(130, 130, 1);
+    const auto b = random_buffer<float>(130, 130, 2);
+    a(77, 65) = std::nanf("");
+    // Tiles of 130 columns end where panels do not, in other places with other numbers of threads.
+    const bool along_k = GENERATE(true, false);
     const auto multiply = [&](int threads) {
-        Buffer<float> y(130, 90);
-        cpu::bf16::gemm<TestType>(cpu::Device{threads}, y.view(), Operand<float>{a.view().data, a.view().stride, true},
-                                  Operand<float>{b.view().data, b.view().stride, false}, 700, 1, 0);
+        Buffer<float> y = random_buffer<float>(130, 130, 3);
+        const Operand<float> left{a.view().data, a.view().stride, along_k},
+            right{b.view().data, b.view().stride, !along_k};
+        cpu::bf16::gemm<TestType>(cpu::Device{threads}, y.view(), left, right, 130, 0.7f, 0.27f);
         return y;
     };
     const Buffer<float> one = multiply(1), seven = multiply(7);
-    int64_t wrong = 0;
+    int64_t wrong = 0, nan = 0;
     for (int64_t i = 0; i < one.rows(); i++) {
         for (int64_t j = 0; j < one.cols(); j++) {
-            wrong += std::isnan(one(i, j)) != (i == 77) || std::isnan(seven(i, j)) != (i == 77);
-            wrong += i != 77 && one(i, j) != seven(i, j);
+            nan += std::isnan(one(i, j));
+            wrong += std::isnan(one(i, j)) != std::isnan(seven(i, j)) ||
+                     (!std::isnan(one(i, j)) && one(i, j) != seven(i, j));
         }
     }
+    CHECK(nan == 130);  // a row
     CHECK(wrong == 0);
 }
 
@@ -166,6 +176,16 @@ TEST_CASE("a device's products are bf16 in every GEMM of floats and of 16-bit we
     CHECK(rounding_errors(y, nothing, x, false, w, true, 70, 1, 0) < 1);
     CHECK(rounding_errors(y, nothing, x16, false, w16, true, 70, 1, 0) > 100);
 
+    // The other two layouts, with a sum to add to.
+    const auto dy = random_buffer<float>(33, 50, 3);
+    const Buffer<float> dy16 = widened(rounded(dy));
+    const Buffer<float> dx_before = random_buffer<float>(33, 70, 4), dw_before = random_buffer<float>(50, 70, 5);
+    Buffer<float> dx = dx_before, dw = dw_before;
+    cpu::gemm_nn(device, dx.view(), dy.view(), w.view(), 0.3f, 0.7f);
+    cpu::gemm_tn(device, dw.view(), dy.view(), x.view(), -2.0f, 1.0f);
+    CHECK(rounding_errors(dx, dx_before, dy16, false, w16, false, 50, double{0.3f}, double{0.7f}) < 1);
+    CHECK(rounding_errors(dw, dw_before, dy16, true, x16, false, 33, -2, 1) < 1);
+
     // f16 weights are rounded once more; bf16 ones are taken as they are.
     for (const DType dtype : {DType::bf16, DType::f16}) {
         CAPTURE(name_of(dtype));
@@ -178,6 +198,8 @@ TEST_CASE("a device's products are bf16 in every GEMM of floats and of 16-bit we
         std::vector<float> workspace(static_cast<size_t>(cpu::half_gemm_workspace(device, 50, 70)));
         cpu::half_gemm_nt(device, y.view(), x.view(), half, workspace);
         CHECK(rounding_errors(y, nothing, x16, false, widened(rounded(stored)), true, 70, 1, 0) < 1);
+        cpu::half_gemm_nn(device, dx.view(), dy.view(), half, workspace);
+        CHECK(rounding_errors(dx, dx_before, dy16, false, widened(rounded(stored)), false, 50, 1, 0) < 1);
         cpu::half_gemm_nt(exact, y.view(), x.view(), half, workspace);
         CHECK(rounding_errors(y, nothing, x, false, stored, true, 70, 1, 0) < 1);
     }
@@ -191,4 +213,17 @@ TEST_CASE("a bf16 GEMM of no terms scales what it adds to", "[bf16_gemm]") {
     cpu::gemm_nt(device, y.view(), Buffer<float>(3, 0).view(), Buffer<float>(4, 0).view(), 1.0f, 0.5f);
     for (int64_t i = 0; i < 3; i++)
         for (int64_t j = 0; j < 4; j++) CHECK(y(i, j) == 0.5f * before(i, j));
+}
+
+TEST_CASE("a bf16 GEMM of nothing does nothing, and so few rows as generation has are multiplied as floats",
+          "[bf16_gemm]") {
+    cpu::Device device{2};
+    device.products = cpu::Products::bf16;
+    Buffer<float> none(0, 4), no_columns(3, 0);
+    const auto a = random_buffer<float>(3, 5, 1), w = random_buffer<float>(4, 5, 2);
+    cpu::bf16_gemm(device, 'N', 'T', none.view(), Buffer<float>(0, 5).view(), w.view(), 5, 1, 0);
+    cpu::bf16_gemm(device, 'N', 'T', no_columns.view(), a.view(), Buffer<float>(0, 5).view(), 5, 1, 0);
+    Buffer<float> two(2, 4);
+    cpu::gemm_nt(device, two.view(), a.view().first_rows(2), w.view(), 1.0f, 0.0f);
+    CHECK(rounding_errors(two, two, a, false, w, true, 5, 1, 0) < 1);
 }

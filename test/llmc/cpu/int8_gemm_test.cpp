@@ -2,6 +2,7 @@
 
 #include <tuple>
 
+#include "llmc/cpu/gemm.h"
 #include "llmc/cpu/int8_ways.h"
 #include "test/catch.h"
 #include "test/llmc/cpu/operator_testing.h"
@@ -165,9 +166,8 @@ TEST_CASE("the forward int8 GEMM adds the product of z and wz, whose rows may be
                                                                            {516, 33, 70, 21}}));
     cpu::Device device{2};
     device.products = GENERATE(cpu::Products::fp32, cpu::Products::bf16);
-    const auto operand = [&](float value) {
-        return double{device.products == cpu::Products::bf16 ? bf16_to_float(float_to_bf16(value)) : value};
-    };
+    const bool rounds = device.products == cpu::Products::bf16 && n > cpu::kFloatRows;
+    const auto operand = [&](float value) { return double{rounds ? bf16_to_float(float_to_bf16(value)) : value}; };
     const auto xq = random_int8(n, in, 1), wq = random_int8(out, in, 2);
     const auto row_scale = random_vector<float>(n, 3), col_scale = random_vector<float>(out, 4),
                bias = random_vector<float>(out, 5);
