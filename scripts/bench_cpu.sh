@@ -92,5 +92,7 @@ print(f"transformers {t.__version__}, PEFT {peft.__version__}, torch {torch.__ve
     echo '```'
     $build/dev/cpu/bench_step "$model" --rounds 3 --methods "${methods[@]}"
     echo '```'
+    echo
+    echo "The peaks of int8 and bf16 are of packed operands, that of fp32 is oneDNN's with its packing."
 } >"$table"
 cat "$table"
