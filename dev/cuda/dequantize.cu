@@ -19,6 +19,7 @@
 //
 // Bytes: sums read, y written; z and wz read.
 #include "dev/cuda/common.cuh"
+#include "llmc/cpu/gemm.h"
 #include "llmc/cpu/int8_ways.h"
 #include "llmc/cuda/dequantize_joint.cuh"
 

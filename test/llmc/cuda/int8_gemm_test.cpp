@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "llmc/cpu/gemm.h"
 #include "llmc/cpu/int8_gemm.h"
 #include "test/llmc/cuda/blas.h"
 
