@@ -22,7 +22,7 @@ struct Shape {
 // Beside the edges of the sums in registers (12 x 32, or 16), of panels of 32 columns, tiles of 256, blocks of 48 rows
 // and 512 terms, and of pairs and vectors of them.
 const Shape kShapes[] = {{1, 1, 1},    {1, 300, 64},  {2, 16, 3},    {13, 17, 31},  {48, 32, 33},
-                         {50, 33, 64}, {97, 70, 513}, {12, 257, 65}, {300, 5, 514}, {49, 600, 1100}};
+                         {50, 33, 64}, {97, 70, 513}, {12, 257, 65}, {300, 5, 514}, {49, 270, 520}};
 
 Buffer<uint16_t> rounded(const Buffer<float>& values) {
     Buffer<uint16_t> bits(values.rows(), values.cols());
