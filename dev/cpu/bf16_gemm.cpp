@@ -101,19 +101,19 @@ struct Product {
 };
 
 struct Layer : Product {
-    static constexpr const char* name = "gemm_nt, layer";
+    static constexpr const char* name = "bf16_gemm_nt, layer";
     explicit Layer(const benchmark::Shape& shape) : Product("NT", shape[0], shape[2], shape[1], 0) {}
 };
 struct LayerGradient : Product {
-    static constexpr const char* name = "gemm_nn, dX = dY W";
+    static constexpr const char* name = "bf16_gemm_nn, dX = dY W";
     explicit LayerGradient(const benchmark::Shape& shape) : Product("NN", shape[0], shape[1], shape[2], 0) {}
 };
 struct AdapterInner : Product {
-    static constexpr const char* name = "gemm_nt, Z = X A^T";
+    static constexpr const char* name = "bf16_gemm_nt, Z = X A^T";
     explicit AdapterInner(const benchmark::Shape& shape) : Product("NT", shape[0], shape[3], shape[1], 0) {}
 };
 struct AdapterGradient : Product {
-    static constexpr const char* name = "gemm_tn, dA += dZ^T X";
+    static constexpr const char* name = "bf16_gemm_tn, dA += dZ^T X";
     explicit AdapterGradient(const benchmark::Shape& shape) : Product("TN", shape[3], shape[1], shape[0], 1) {}
 };
 
@@ -122,7 +122,8 @@ struct AdapterGradient : Product {
 int main(int argc, char** argv) {
     return benchmark::run<Layer, LayerGradient, AdapterInner, AdapterGradient>(
         argc, argv,
-        {.operators = "gemm_nt, layer, gemm_nn, dX = dY W, gemm_nt, Z = X A^T, gemm_tn, dA += dZ^T X",
+        {.operators =
+             "bf16_gemm_nt, layer, bf16_gemm_nn, dX = dY W, bf16_gemm_nt, Z = X A^T, bf16_gemm_tn, dA += dZ^T X",
          .dimensions = "tokens x in_features x out_features x rank",
          .odd = {{1, 1, 1, 1}, {2, 7, 3, 5}, {5, 33, 65, 4}, {17, 576, 70, 16}, {49, 101, 130, 61}},
          .timed = {{512, 3072, 1024, 48}}});
