@@ -32,8 +32,9 @@ class Table {
         if constexpr (Device::keeps_stored_types) {
             if (stored != DType::f32) {
                 half_ = {stored, arena.template matrix<uint16_t>(MemoryKind::embeddings, name, rows, cols)};
-                widened_ = arena.template vector<float>(MemoryKind::workspace, name + ", widened rows",
-                                                        multiplied ? half_gemm_workspace(device, rows, cols) : 0);
+                widened_ =
+                    arena.template vector<float>(MemoryKind::workspace, name + ", widened rows",
+                                                 multiplied ? half_gemm_workspace(device, stored, rows, cols) : 0);
                 is_half_ = true;
                 return;
             }

@@ -8,6 +8,8 @@
 
 #include <immintrin.h>
 
+#include <array>
+
 #include "llmc/cpu/bf16_kernel.h"
 #include "llmc/cpu/onednn.h"
 #include "llmc/cpu/transpose_avx512.h"
@@ -61,6 +63,13 @@ struct Avx512 {
     }
 
   private:
+    // Element i of one vector beside element i of another, whose elements count from 32.
+    alignas(64) static constexpr std::array<uint16_t, 64> kBeside = [] {
+        std::array<uint16_t, 64> order{};
+        for (uint16_t i = 0; i < 64; i++) order[i] = static_cast<uint16_t>(i / 2 + i % 2 * 32);
+        return order;
+    }();
+
     static uint32_t first(int64_t count) { return count >= 32 ? ~uint32_t{0} : (uint32_t{1} << count) - 1; }
 
     // 32 numbers, of which `count` are there; zero beyond.
@@ -77,13 +86,7 @@ struct Avx512 {
     // Pairs from two rows of 16 or 32 columns, of which `cols` are there; out[k/2 * width + column].
     template <class T>
     LLMC_BF16 static void interleave(uint32_t* out, int64_t width, const Operand<T>& in, int64_t cols, int64_t depth) {
-        // Element i of `even` beside element i of `odd`, which counts from 32.
-        alignas(64) uint16_t order[64];
-        for (int i = 0; i < 32; i++) {
-            order[2 * i] = static_cast<uint16_t>(i);
-            order[2 * i + 1] = static_cast<uint16_t>(32 + i);
-        }
-        const __m512i left = _mm512_load_si512(order), right = _mm512_load_si512(order + 32);
+        const __m512i left = _mm512_load_si512(kBeside.data()), right = _mm512_load_si512(kBeside.data() + 32);
         for (int64_t k = 0; k < depth; k += 2) {
             const __m512i even = load(in.at(0, k).data, cols);
             const __m512i odd = k + 1 < depth ? load(in.at(0, k + 1).data, cols) : _mm512_setzero_si512();

@@ -31,10 +31,17 @@ struct HalfMatrix {
     }
 };
 
+// Whether bf16_gemm.h takes the weights as they are.
+inline bool multiplies_as_stored(const Device& device, DType dtype) {
+    return device.products == Products::bf16 && dtype == DType::bf16;
+}
+
 // A block of w that a thread widens: long in the contraction, 1 MiB in all.
 constexpr int64_t kWidenedTerms = 1024, kWidenedColumns = 256;
 
-inline int64_t half_gemm_workspace(const Device& device, int64_t rows, int64_t cols) {
+// Of weights of `dtype` [rows, cols].
+inline int64_t half_gemm_workspace(const Device& device, DType dtype, int64_t rows, int64_t cols) {
+    if (multiplies_as_stored(device, dtype)) return 0;
     return device.threads * std::min(kWidenedTerms * kWidenedColumns, rows * cols);
 }
 
@@ -48,7 +55,7 @@ inline void half_embedding_forward(const Device& device, Matrix<float> out, cons
 // y = x op(w), where op transposes for 'T'.
 inline void half_gemm(const Device& device, char transpose_w, Matrix<float> y, Matrix<const float> x,
                       const HalfMatrix& w, std::span<float> workspace) {
-    if (device.products == Products::bf16 && w.dtype == DType::bf16)
+    if (multiplies_as_stored(device, w.dtype))
         return bf16_gemm(device, 'N', transpose_w, y, x, Matrix<const uint16_t>(w.bits), x.cols, 1, 0);
     const int64_t block = std::min(kWidenedTerms * kWidenedColumns, w.bits.size());
     require(static_cast<int64_t>(workspace.size()) >= device.threads * block, "a GEMM of 16-bit weights needs ",

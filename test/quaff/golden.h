@@ -219,6 +219,17 @@ StepResult train_step(quaff::Model<Device>& model, const Batch& batch, const Ada
     return {sums.loss / static_cast<double>(sums.labelled), norm};
 }
 
+// A step on each batch; on all of them again until there are `steps`.
+template <class Device>
+std::vector<StepResult> train(quaff::Model<Device>& model, const json& golden, const std::vector<Batch>& batches,
+                              size_t steps) {
+    std::vector<StepResult> results;
+    for (size_t step = 0; step < steps; step++)
+        results.push_back(train_step(model, batches[step % batches.size()], adamw_options(golden),
+                                     golden["max_grad_norm"], static_cast<int64_t>(step) + 1));
+    return results;
+}
+
 inline double mean_loss(const quaff::LossSums& sums) {
     return sums.loss / static_cast<double>(sums.labelled);
 }

@@ -69,14 +69,11 @@ TEST_CASE("losses of ten AdamW steps and the adapter after them equal PEFT's", "
         CAPTURE(name);
         const FullPrecisionCase test(name);
         const auto model = test.build();
-        const AdamWOptions adamw = adamw_options(test.numbers);
-        const int64_t steps = test.numbers["steps"];
-        for (int64_t step = 0; step < steps; step++) {
+        const std::vector<StepResult> results = train(*model, test.numbers, test.batches, test.numbers["steps"]);
+        for (size_t step = 0; step < results.size(); step++) {
             CAPTURE(step);
-            const Batch& batch = test.batches[static_cast<size_t>(step) % test.batches.size()];
-            const StepResult result = train_step(*model, batch, adamw, test.numbers["max_grad_norm"], step + 1);
-            CHECK(result.loss == Approx(test.numbers["losses"][step].get<double>()).epsilon(1e-5));
-            CHECK(result.gradient_norm == Approx(test.numbers["grad_norms"][step].get<double>()).epsilon(1e-4));
+            CHECK(results[step].loss == Approx(test.numbers["losses"][step].get<double>()).epsilon(1e-5));
+            CHECK(results[step].gradient_norm == Approx(test.numbers["grad_norms"][step].get<double>()).epsilon(1e-4));
         }
         CHECK(adapter_distance(*model, test.tensors, "final.") < 1e-4);
     }
@@ -89,15 +86,12 @@ TEST_CASE("with products in bf16, losses of ten AdamW steps stay near PEFT's", "
         CAPTURE(name);
         const FullPrecisionCase test(name);
         const auto model = test.build(one_thread_in_bf16());
-        const int64_t steps = test.numbers["steps"];
-        for (int64_t step = 0; step < steps; step++) {
+        const std::vector<StepResult> results = train(*model, test.numbers, test.batches, test.numbers["steps"]);
+        for (size_t step = 0; step < results.size(); step++) {
             CAPTURE(step);
-            const Batch& batch = test.batches[static_cast<size_t>(step) % test.batches.size()];
-            const StepResult result =
-                train_step(*model, batch, adamw_options(test.numbers), test.numbers["max_grad_norm"], step + 1);
             const double expected = test.numbers["losses"][step];
-            CHECK(result.loss == Approx(expected).epsilon(step == 0 ? 0.004 : 0.01));
-            CHECK(result.loss != Approx(expected).epsilon(1e-6));
+            CHECK(results[step].loss == Approx(expected).epsilon(step == 0 ? 0.004 : 0.01));
+            CHECK(results[step].loss != Approx(expected).epsilon(1e-6));
         }
     }
 }

@@ -91,13 +91,11 @@ TEST_CASE("with products in bf16, quaff training stays near the reference", "[go
         const json& expected = test.numbers["train"];
         const auto model = test.build(one_thread_in_bf16());
         const std::vector<Batch> batches = make_batches(expected["batches"]);
-        for (size_t i = 0; i < batches.size(); i++) {
-            const int64_t step = static_cast<int64_t>(i) + 1;
-            CAPTURE(step);
-            const StepResult result =
-                train_step(*model, batches[i], adamw_options(test.numbers), test.numbers["max_grad_norm"], step);
-            CHECK(result.loss == Approx(expected["losses"][i].get<double>()).epsilon(0.02));
-            CHECK(result.loss != Approx(expected["losses"][i].get<double>()).epsilon(1e-6));
+        const std::vector<StepResult> results = train(*model, test.numbers, batches, batches.size());
+        for (size_t i = 0; i < results.size(); i++) {
+            CAPTURE(i);
+            CHECK(results[i].loss == Approx(expected["losses"][i].get<double>()).epsilon(0.02));
+            CHECK(results[i].loss != Approx(expected["losses"][i].get<double>()).epsilon(1e-6));
         }
     }
 }

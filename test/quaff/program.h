@@ -120,6 +120,15 @@ struct Desk {
         return run(arguments);
     }
 
+    // Trains the golden adapter at full precision on the golden batch, without dropout.
+    Ending train_golden(const std::vector<std::string>& more) const {
+        std::vector<std::string> arguments = {"--method",        "fp",   "--adapter",   adapter, "--lora-dropout", "0",
+                                              "--batch-size",    "3",    "--eval-data", data,    "--out",          out,
+                                              "--learning-rate", "0.001"};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        return run("train", arguments);
+    }
+
     std::set<std::string> files() const {
         std::set<std::string> names;
         for (const auto& entry : fs::recursive_directory_iterator(folder.path())) names.insert(entry.path());

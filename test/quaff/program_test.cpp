@@ -229,11 +229,7 @@ TEST_CASE("--device cuda trains the golden step on the GPU, in every type", "[pr
     const double golden_loss = desk.numbers["losses"][0];
     for (const auto& [dtype, bound] : {std::pair("fp32", 1e-5), std::pair("bf16", 0.01), std::pair("fp16", 0.001)}) {
         CAPTURE(dtype);
-        const Ending ending =
-            desk.run("train", {"--device",    "cuda",       "--dtype",         dtype,   "--method",     "fp",
-                               "--adapter",   desk.adapter, "--lora-dropout",  "0",     "--batch-size", "3",
-                               "--max-steps", "2",          "--learning-rate", "0.001", "--eval-data",  desk.data,
-                               "--out",       desk.out});
+        const Ending ending = desk.train_golden({"--device", "cuda", "--dtype", dtype, "--max-steps", "2"});
         INFO(ending.err);
         REQUIRE(ending.status == 0);
         const json result = ending.object();

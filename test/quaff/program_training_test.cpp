@@ -7,9 +7,7 @@ using namespace program;
 
 TEST_CASE("train takes the golden step and says what it did", "[program][golden]") {
     const Desk desk;
-    const Ending ending = desk.run(
-        "train", {"--method", "fp", "--adapter", desk.adapter, "--lora-dropout", "0", "--batch-size", "3",
-                  "--max-steps", "4", "--learning-rate", "0.001", "--eval-data", desk.data, "--out", desk.out});
+    const Ending ending = desk.train_golden({"--max-steps", "4"});
     INFO(ending.err);
     REQUIRE(ending.status == 0);
     const json result = ending.object();
@@ -44,11 +42,7 @@ TEST_CASE("train takes the golden step and says what it did", "[program][golden]
 TEST_CASE("--dtype bf16 trains on the CPU, near the losses of fp32", "[program][golden]") {
     const Desk desk;
     const auto train = [&](const char* dtype) {
-        const Ending ending =
-            desk.run("train", {"--device",    "cpu",        "--dtype",         dtype,   "--method",     "fp",
-                               "--adapter",   desk.adapter, "--lora-dropout",  "0",     "--batch-size", "3",
-                               "--max-steps", "4",          "--learning-rate", "0.001", "--eval-data",  desk.data,
-                               "--out",       desk.out});
+        const Ending ending = desk.train_golden({"--device", "cpu", "--dtype", dtype, "--max-steps", "4"});
         INFO(ending.err);
         REQUIRE(ending.status == 0);
         CHECK(mentions(ending.err, std::string(dtype) + " GFLOP/s"));  // the peak it measured

@@ -195,7 +195,8 @@ TEST_CASE("a device's products are bf16 in every GEMM of floats and of 16-bit we
         Buffer<float> stored(50, 70);
         const cpu::HalfMatrix half{dtype, bits.view()};
         for (int64_t i = 0; i < 50; i++) half.widen(i, 0, stored.view().row(i), 70);
-        std::vector<float> workspace(static_cast<size_t>(cpu::half_gemm_workspace(device, 50, 70)));
+        std::vector<float> workspace(static_cast<size_t>(cpu::half_gemm_workspace(exact, dtype, 50, 70)));
+        CHECK((cpu::half_gemm_workspace(device, dtype, 50, 70) == 0) == (dtype == DType::bf16));
         cpu::half_gemm_nt(device, y.view(), x.view(), half, workspace);
         CHECK(rounding_errors(y, nothing, x16, false, widened(rounded(stored)), true, 70, 1, 0) < 1);
         cpu::half_gemm_nn(device, dx.view(), dy.view(), half, workspace);

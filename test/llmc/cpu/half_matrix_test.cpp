@@ -31,7 +31,7 @@ TEST_CASE("16-bit weights are looked up and multiplied as what they stand for", 
     const cpu::Device device{threads};
     Stored stored(dtype, out, in);
     const cpu::HalfMatrix w{dtype, stored.bits.view()};
-    std::vector<float> workspace(static_cast<size_t>(cpu::half_gemm_workspace(device, out, in)));
+    std::vector<float> workspace(static_cast<size_t>(cpu::half_gemm_workspace(device, dtype, out, in)));
 
     const auto x = random_buffer<float>(n, in, 2), dy = random_buffer<float>(n, out, 3);
     Buffer<float> y(n, out), dx(n, in), expected_y(n, out), expected_dx(n, in);

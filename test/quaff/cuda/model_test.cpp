@@ -47,17 +47,6 @@ struct Case {
     std::unique_ptr<CudaModel<T>> model;
 };
 
-// Ten steps of training; their losses and gradient norms.
-template <class Device>
-std::vector<StepResult> train(quaff::Model<Device>& model, const json& numbers, const std::vector<Batch>& batches) {
-    std::vector<StepResult> results;
-    const int64_t steps = numbers["steps"];
-    for (int64_t step = 0; step < steps; step++)
-        results.push_back(train_step(model, batches[static_cast<size_t>(step) % batches.size()], adamw_options(numbers),
-                                     numbers["max_grad_norm"], step + 1));
-    return results;
-}
-
 }  // namespace
 
 // The bounds of golden_fp_test.cpp: the same arithmetic in fp32, summed in another order.
@@ -78,7 +67,7 @@ TEST_CASE("on CUDA in fp32, logits, gradients and ten steps equal those of trans
         test.model->backward(batch);
         CHECK(adapter_distance(*test.model, test.tensors, "grad.") < 1e-4);
 
-        const std::vector<StepResult> steps = train(*test.model, test.numbers, test.batches);
+        const std::vector<StepResult> steps = train(*test.model, test.numbers, test.batches, test.numbers["steps"]);
         for (size_t i = 0; i < steps.size(); i++) {
             CAPTURE(i);
             CHECK(steps[i].loss == Approx(test.numbers["losses"][i].get<double>()).epsilon(1e-5));
@@ -127,7 +116,7 @@ TEMPLATE_TEST_CASE("on CUDA in 16 bits, losses stay near those in fp32", "[cuda]
     for (const std::string name : kQuaffCases) {
         CAPTURE(name);
         Case<TestType> full(name);
-        for (const auto& [i, step] : enumerate(train(*full.model, full.numbers, full.batches))) {
+        for (const auto& [i, step] : enumerate(train(*full.model, full.numbers, full.batches, full.numbers["steps"]))) {
             CAPTURE(i);
             const double bound = i == 0 ? kFirstLoss : kLaterLosses;
             CHECK(step.loss == Approx(full.numbers["losses"][i].template get<double>()).epsilon(bound));
@@ -135,10 +124,9 @@ TEMPLATE_TEST_CASE("on CUDA in 16 bits, losses stay near those in fp32", "[cuda]
         const QuaffCase test(name);
         const auto model = test.build(full.gpu.device);
         const json& expected = test.numbers["train"];
-        for (const auto& [i, batch] : enumerate(make_batches(expected["batches"]))) {
+        const std::vector<Batch> batches = make_batches(expected["batches"]);
+        for (const auto& [i, step] : enumerate(train(*model, test.numbers, batches, batches.size()))) {
             CAPTURE(i);
-            const StepResult step = train_step(*model, batch, adamw_options(test.numbers),
-                                               test.numbers["max_grad_norm"], static_cast<int64_t>(i) + 1);
             CHECK(step.loss == Approx(expected["losses"][i].template get<double>()).epsilon(kBf16 ? 0.02 : 0.01));
         }
     }
