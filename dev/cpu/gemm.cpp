@@ -1,4 +1,4 @@
-// The fp32 products of a layer with LoRA adapters: Y = alpha (product) + beta Y.
+// The products of floats of a layer with LoRA adapters: Y = alpha (product) + beta Y.
 //
 //   gemm_nt   y[N,O] = x[N,I] w[O,I]^T           a frozen layer at full precision, or the head
 //             z[N,R] = x[N,I] a[R,I]^T           skinny: the adapters' inner products
@@ -9,11 +9,18 @@
 //   kernel 1   the definition: three loops, one thread, sums in double
 //   kernel 2   all threads; a block of 4 x 64 results at a time, the same 64 columns of the second operand for 4 rows
 //   kernel 3   llmc/cpu/gemm.h: oneDNN
+//   kernel 4   operands rounded to bf16, pairs of them packed in panels; vectors of floats, any processor
+//   kernel 5   llmc/cpu/gemm.h with --dtype bf16: the same with AVX512_BF16, which has twice the rate of floats, the
+//              ceiling here
+//
+// Operands are bf16 numbers, so that all versions multiply the same.
 //
 //   make -C dev/cpu && build/dev/cpu/gemm [version] [--shape ...]
 #include "llmc/cpu/gemm.h"
 
 #include "dev/cpu/common.h"
+#include "llmc/cpu/bf16_tiles.h"
+#include "llmc/dtype.h"
 
 namespace {
 
@@ -106,12 +113,37 @@ void gemm_kernel3(const Device& device, Matrix<float> y, Matrix<const float> a, 
 }
 
 template <Layout kLayout>
+void gemm_kernel4(const Device& device, Matrix<float> y, Matrix<const float> a, Matrix<const float> b, float alpha,
+                  float beta) {
+    using cpu::bf16::Operand;
+    cpu::bf16::gemm<cpu::bf16::Portable>(device, y, Operand<float>{a.data, a.stride, kLayout != Layout::tn},
+                                         Operand<float>{b.data, b.stride, kLayout == Layout::nt},
+                                         kLayout == Layout::tn ? a.rows : a.cols, alpha, beta);
+}
+
+template <Layout kLayout>
+void gemm_kernel5(const Device& device, Matrix<float> y, Matrix<const float> a, Matrix<const float> b, float alpha,
+                  float beta) {
+    Device rounding = device;
+    rounding.products = cpu::Products::bf16;
+    gemm_kernel3<kLayout>(rounding, y, a, b, alpha, beta);
+}
+
+Tensor<float> random_bf16(int64_t rows, int64_t cols, uint32_t seed) {
+    Tensor<float> values = benchmark::random<float>(rows, cols, seed);
+    for (float& value : values.span()) value = bf16_to_float(float_to_bf16(value));
+    return values;
+}
+
+template <Layout kLayout>
 struct Product {
     using Kernel = decltype(&gemm_kernel1<kLayout>);
     static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"three loops, one thread", gemm_kernel1<kLayout>},
                 {"blocks of 4 x 64, vectors, threads", gemm_kernel2<kLayout>},
-                {"llmc/cpu/gemm.h: oneDNN", gemm_kernel3<kLayout>}};
+                {"llmc/cpu/gemm.h: oneDNN", gemm_kernel3<kLayout>},
+                {"bf16 pairs, panels, threads", gemm_kernel4<kLayout>},
+                {"llmc/cpu/gemm.h with --dtype bf16", gemm_kernel5<kLayout>}};
     }
 
     int64_t depth;
@@ -121,10 +153,8 @@ struct Product {
     Product(int64_t rows, int64_t cols, int64_t depth, float beta)
         : depth(depth),
           beta(beta),
-          a(kLayout == Layout::tn ? benchmark::random<float>(depth, rows, 1)
-                                  : benchmark::random<float>(rows, depth, 1)),
-          b(kLayout == Layout::nt ? benchmark::random<float>(cols, depth, 2)
-                                  : benchmark::random<float>(depth, cols, 2)),
+          a(kLayout == Layout::tn ? random_bf16(depth, rows, 1) : random_bf16(rows, depth, 1)),
+          b(kLayout == Layout::nt ? random_bf16(cols, depth, 2) : random_bf16(depth, cols, 2)),
           y(beta == 0 ? benchmark::unwritten<float>(rows, cols) : benchmark::random<float>(rows, cols, 3)) {}
 
     void call(Kernel kernel, const Device& device) { kernel(device, y, a, b, 0.5f, beta); }
