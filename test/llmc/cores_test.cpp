@@ -1,6 +1,11 @@
 #include "llmc/cores.h"
 
+#include <omp.h>
+
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <string>
 
 #include "test/catch.h"
 #include "test/files.h"
@@ -35,4 +40,19 @@ TEST_CASE("CPUs of which nothing is told are cores of their own", "[cores]") {
 
 TEST_CASE("this process may use a core", "[cores]") {
     CHECK(!usable_cores().empty());
+}
+
+// Run by the case below, as a program of its own: its first thread is held to one of OpenMP's places.
+TEST_CASE("a thread that is held to its place may still use the others", "[.held]") {
+    REQUIRE(omp_get_proc_bind() != omp_proc_bind_false);
+    const char* cpus = std::getenv("USABLE_CPUS");
+    REQUIRE(cpus != nullptr);
+    CHECK(std::to_string(usable_cpus().size()) == cpus);
+}
+
+TEST_CASE("OMP_PROC_BIND leaves every core in use, also to the program that starts itself again", "[cores]") {
+    const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
+    const std::string command = "env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT OMP_PROC_BIND=true USABLE_CPUS=" +
+                                std::to_string(usable_cpus().size()) + " '" + self + "' '[.held]' > /dev/null";
+    CHECK(std::system(command.c_str()) == 0);
 }
