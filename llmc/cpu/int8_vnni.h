@@ -199,30 +199,55 @@ struct Vnni {
 
     template <int R>
     LLMC_VNNI_INLINE static void finish(const __m512i (&acc)[R][2], int64_t col, const panels::Output& out) {
+        // Of its own, because what is stored could be part of `out`, for all the compiler knows.
+        float* const to = out.y + col;
+        const int64_t stride = out.stride;
+        const uint16_t mask[2] = {static_cast<uint16_t>(first_bytes(out.cols - col)),
+                                  static_cast<uint16_t>(first_bytes(out.cols - col - 16))};
         __m512 y[R][2];
-        LLMC_UNROLL
-        for (int m = 0; m < R; m++) {
-            LLMC_UNROLL
-            for (int j = 0; j < 2; j++) y[m][j] = dequantized(out, m, col + 16 * j, acc[m][j]);
-        }
-        const uint32_t* wz = out.joint.wz + col * out.joint.stride();
+        if (out.bias != nullptr)
+            dequantize<R, true>(y, acc, col, out, mask);
+        else
+            dequantize<R, false>(y, acc, col, out, mask);
+        const uint32_t *z = out.joint.z, *wz = out.joint.wz + col * out.joint.stride();
         for (int64_t p = 0; p < out.joint.pairs; p++) {
             const auto left = bf16::as_bf16(_mm512_loadu_si512(wz + p * kHalf));
             const auto right = bf16::as_bf16(_mm512_loadu_si512(wz + p * kHalf + 16));
             LLMC_UNROLL
             for (int m = 0; m < R; m++) {
-                const auto pair = static_cast<int32_t>(out.joint.z[m * out.joint.stride() + p]);
-                const auto z = bf16::as_bf16(_mm512_set1_epi32(pair));
-                y[m][0] = _mm512_dpbf16_ps(y[m][0], left, z);
-                y[m][1] = _mm512_dpbf16_ps(y[m][1], right, z);
+                const auto pair = static_cast<int32_t>(z[m * out.joint.stride() + p]);
+                const auto row = bf16::as_bf16(_mm512_set1_epi32(pair));
+                y[m][0] = _mm512_dpbf16_ps(y[m][0], left, row);
+                y[m][1] = _mm512_dpbf16_ps(y[m][1], right, row);
             }
         }
         LLMC_UNROLL
         for (int m = 0; m < R; m++) {
             LLMC_UNROLL
+            for (int j = 0; j < 2; j++) _mm512_mask_storeu_ps(to + m * stride + 16 * j, mask[j], y[m][j]);
+        }
+    }
+
+    // y = row_scale col_scale sums + bias, of 32 columns.
+    template <int R, bool kBias>
+    LLMC_VNNI_INLINE static void dequantize(__m512 (&y)[R][2], const __m512i (&acc)[R][2], int64_t col,
+                                            const panels::Output& out, const uint16_t (&mask)[2]) {
+        __m512 col_scale[2], bias[2];
+        LLMC_UNROLL
+        for (int j = 0; j < 2; j++) {
+            col_scale[j] = _mm512_set1_ps(1);
+            if (out.col_scale != nullptr) col_scale[j] = _mm512_maskz_loadu_ps(mask[j], out.col_scale + col + 16 * j);
+            if (kBias) bias[j] = _mm512_maskz_loadu_ps(mask[j], out.bias + col + 16 * j);
+        }
+        LLMC_UNROLL
+        for (int m = 0; m < R; m++) {
+            const __m512i excess = _mm512_set1_epi32(static_cast<int32_t>(surplus(out, m)));
+            const __m512 row_scale = _mm512_set1_ps(out.row_scale[m]);
+            LLMC_UNROLL
             for (int j = 0; j < 2; j++) {
-                const auto mask = static_cast<uint16_t>(first_bytes(out.cols - col - 16 * j));
-                _mm512_mask_storeu_ps(out.y + m * out.stride + col + 16 * j, mask, y[m][j]);
+                const __m512 scale = _mm512_mul_ps(row_scale, col_scale[j]);
+                const __m512 sum = _mm512_maskz_cvtepi32_ps(0xffff, _mm512_sub_epi32(acc[m][j], excess));
+                y[m][j] = kBias ? _mm512_fmadd_ps(scale, sum, bias[j]) : _mm512_mul_ps(scale, sum);
             }
         }
     }
@@ -240,16 +265,6 @@ struct Vnni {
             acc[m][0] = _mm512_dpbusd_epi32(acc[m][0], left, x);
             acc[m][1] = _mm512_dpbusd_epi32(acc[m][1], right, x);
         }
-    }
-
-    LLMC_VNNI_INLINE static __m512 dequantized(const panels::Output& out, int64_t row, int64_t col, __m512i sums) {
-        const auto mask = static_cast<uint16_t>(first_bytes(out.cols - col));
-        const __m512i excess = _mm512_set1_epi32(static_cast<int32_t>(surplus(out, row)));
-        __m512 scale = _mm512_set1_ps(out.row_scale[row]);
-        if (out.col_scale != nullptr) scale = _mm512_mul_ps(scale, _mm512_maskz_loadu_ps(mask, out.col_scale + col));
-        const __m512 value = _mm512_maskz_cvtepi32_ps(0xffff, _mm512_sub_epi32(sums, excess));
-        if (out.bias != nullptr) return _mm512_fmadd_ps(scale, value, _mm512_maskz_loadu_ps(mask, out.bias + col));
-        return _mm512_mul_ps(scale, value);
     }
 };
 
