@@ -129,16 +129,30 @@ struct Avx512 {
                 for (int v = 0; v < V; v++) sums[m][v] = _mm512_dpbf16_ps(sums[m][v], panel[v], row);
             }
         }
+        if (out.beta == 0)
+            store<R, V, false>(sums, out);
+        else
+            store<R, V, true>(sums, out);
+    }
+
+    // y = alpha sums + beta y
+    template <int R, int V, bool kAdds>
+    LLMC_BF16_INLINE static void store(const __m512 (&sums)[R][V], const Output& out) {
+        // Of its own, because what is stored could be part of `out`, for all the compiler knows.
+        float* const to = out.y;
+        const int64_t stride = out.stride;
         const __m512 alpha = _mm512_set1_ps(out.alpha), beta = _mm512_set1_ps(out.beta);
+        uint16_t mask[V];
+        LLMC_UNROLL
+        for (int v = 0; v < V; v++) mask[v] = static_cast<uint16_t>(first(out.cols - 16 * v));
         LLMC_UNROLL
         for (int m = 0; m < R; m++) {
             LLMC_UNROLL
             for (int v = 0; v < V; v++) {
-                float* y = out.y + m * out.stride + 16 * v;
-                const auto mask = static_cast<uint16_t>(first(out.cols - 16 * v));
+                float* y = to + m * stride + 16 * v;
                 __m512 value = _mm512_mul_ps(alpha, sums[m][v]);
-                if (out.beta != 0) value = _mm512_fmadd_ps(beta, _mm512_maskz_loadu_ps(mask, y), value);
-                _mm512_mask_storeu_ps(y, mask, value);
+                if (kAdds) value = _mm512_fmadd_ps(beta, _mm512_maskz_loadu_ps(mask[v], y), value);
+                _mm512_mask_storeu_ps(y, mask[v], value);
             }
         }
     }
