@@ -14,9 +14,10 @@
 //
 // qkv[N, (H + 2 KV) D]: q heads, k heads, v heads of a token side by side. max_sequence_length: no sequence of
 // cu_seqlens is longer. `out`, `lse`, `dqkv` are written (=).
-// The H/KV query heads that share a key head are stacked as the rows of one tile: (queries x group) x keys, each
-// product one small GEMM. The softmax is computed online over key tiles: Milakov and Gimelshein 2018, arXiv 1805.02867;
-// Dao 2023, FlashAttention-2, arXiv 2307.08691.
+// The H/KV query heads that share a key head are stacked as the rows of one tile: queries x group. Scores are kept
+// transposed, keys x rows, so that a vector holds one key's scores for many rows and the softmax over the keys needs no
+// sum across a vector; each product is one small GEMM. The softmax is computed online over key tiles: Milakov and
+// Gimelshein 2018, arXiv 1805.02867; Dao 2023, FlashAttention-2, arXiv 2307.08691.
 //
 // Work is shared out in tasks that own what they write, so that results do not depend on who computes what: the forward
 // by (sequence, key head, query tile); the backward by (sequence, key head), or, where those are too few for the
@@ -63,32 +64,35 @@ struct AttentionTiling {
 // One thread's buffers, cut from the workspace.
 template <class T>
 struct AttentionScratch {
-    Matrix<T> q, p;          // [rows, head_dim], [rows, keys]
-    Matrix<T> acc;           // forward: out; backward: dq
-    Matrix<T> dout, ds;      // backward
-    T *row_max, *row_sum;    // forward: of the online softmax
-    T *row_lse, *row_delta;  // backward: the same two buffers
+    Matrix<T> q, p;                   // [rows, head_dim], [keys, rows]
+    Matrix<T> acc;                    // [rows, head_dim]; forward: out; backward: dq
+    Matrix<T> dout, ds;               // backward: [rows, head_dim], [keys, rows]
+    T *row_max, *row_sum;             // forward: of the online softmax
+    T *row_old_max, *row_correction;  // forward: of a key tile
+    T *row_lse, *row_delta;           // backward: the first two buffers
 
     static int64_t elements(const AttentionShape& shape) {
         const int64_t rows = AttentionTiling(shape).rows;
-        return rows * (3 * shape.head_dim + 2 * AttentionTiling::kKeys + 2);
+        return rows * (3 * shape.head_dim + 2 * AttentionTiling::kKeys + 4);
     }
 
     AttentionScratch(std::span<T> workspace, int thread, const AttentionShape& shape) {
         const int64_t rows = AttentionTiling(shape).rows;
         T* next = workspace.data() + thread * elements(shape);
-        const auto take = [&](int64_t cols) {
-            const Matrix<T> taken(next, rows, cols);
+        const auto take = [&](int64_t taken_rows, int64_t cols) {
+            const Matrix<T> taken(next, taken_rows, cols);
             next += taken.size();
             return taken;
         };
-        q = take(shape.head_dim);
-        acc = take(shape.head_dim);
-        dout = take(shape.head_dim);
-        p = take(AttentionTiling::kKeys);
-        ds = take(AttentionTiling::kKeys);
-        row_max = row_lse = take(1).data;
-        row_sum = row_delta = take(1).data;
+        q = take(rows, shape.head_dim);
+        acc = take(rows, shape.head_dim);
+        dout = take(rows, shape.head_dim);
+        p = take(AttentionTiling::kKeys, rows);
+        ds = take(AttentionTiling::kKeys, rows);
+        row_max = row_lse = take(1, rows).data;
+        row_sum = row_delta = take(1, rows).data;
+        row_old_max = take(1, rows).data;
+        row_correction = take(1, rows).data;
     }
 };
 
@@ -129,15 +133,16 @@ inline int64_t first_visible(int64_t query, const AttentionShape& shape) {
     return shape.window > 0 ? std::max<int64_t>(query - shape.window + 1, 0) : 0;
 }
 
-// What `query` sees of the keys of a tile, counted from the tile's first.
-inline Range visible(int64_t query, const Range& keys, const AttentionShape& shape) {
-    const int64_t begin = std::clamp<int64_t>(first_visible(query, shape) - keys.begin, 0, keys.size());
-    return {begin, std::clamp<int64_t>(query + 1 - keys.begin, begin, keys.size())};
+// The rows of a query tile that see a key.
+inline Range rows_that_see(int64_t key, const Range& queries, const AttentionShape& shape) {
+    const int64_t begin = std::clamp(key, queries.begin, queries.end);
+    const int64_t end = shape.window > 0 ? std::clamp(key + shape.window, begin, queries.end) : queries.end;
+    return {(begin - queries.begin) * shape.group(), (end - queries.begin) * shape.group()};
 }
 
-// The columns a query does not see hold scores that must not reach the next product.
+// The rows that do not see a key hold scores that must not reach the next product.
 template <class T>
-void clear_invisible(T* row, const Range& seen, int64_t count) {
+void clear_unseen(T* row, const Range& seen, int64_t count) {
     std::fill(row, row + seen.begin, T{0});
     std::fill(row + seen.end, row + count, T{0});
 }
@@ -157,6 +162,39 @@ void scale_row(T* row, int64_t count, T factor) {
     for (int64_t i = 0; i < count; i++) row[i] *= factor;
 }
 
+// The online softmax's step: from the scores of a key tile, p [keys, rows], to e^(score - maximum so far). row_max and
+// row_sum move on; row_correction is what sums made with the old maxima are worth now.
+template <class T>
+void exponentiate(const AttentionScratch<T>& scratch, Matrix<T> p, const Range& keys, const Range& queries,
+                  const AttentionShape& shape) {
+    T *const largest = scratch.row_max, *const before = scratch.row_old_max, *const correction = scratch.row_correction,
+             *const sum = scratch.row_sum;
+    std::copy_n(largest, p.cols, before);
+    for (int64_t j = 0; j < p.rows; j++) {
+        const Range seen = rows_that_see(keys.begin + j, queries, shape);
+        const T* scores = p.row(j);
+#pragma omp simd
+        for (int64_t row = seen.begin; row < seen.end; row++)
+            largest[row] = scores[row] > largest[row] ? scores[row] : largest[row];
+    }
+#pragma omp simd
+    for (int64_t row = 0; row < p.cols; row++) {
+        // A row that has seen no key yet has nothing to correct, and no difference of infinities to make it from.
+        correction[row] = before[row] == largest[row] ? T{1} : simd_exp(before[row] - largest[row]);
+        sum[row] *= correction[row];
+    }
+    for (int64_t j = 0; j < p.rows; j++) {
+        const Range seen = rows_that_see(keys.begin + j, queries, shape);
+        T* scores = p.row(j);
+        clear_unseen(scores, seen, p.cols);
+#pragma omp simd
+        for (int64_t row = seen.begin; row < seen.end; row++) {
+            scores[row] = simd_exp(scores[row] - largest[row]);
+            sum[row] += scores[row];
+        }
+    }
+}
+
 // One query tile against all the keys it sees.
 template <class T>
 void attention_forward_tile(const Device& serial, const AttentionScratch<T>& scratch, Matrix<T> out, Matrix<T> lse,
@@ -170,29 +208,12 @@ void attention_forward_tile(const Device& serial, const AttentionScratch<T>& scr
     const int64_t first_tile = first_visible(queries.begin, shape) / AttentionTiling::kKeys;
     for (int64_t tile = first_tile; tile * AttentionTiling::kKeys < queries.end; tile++) {
         const Range keys = AttentionTiling::key_tile(tile, queries.end);
-        const Matrix<T> p = scratch.p.first_rows(q.rows).columns(0, keys.size());
-        gemm_nt(serial, p, q, head.k.rows_at(keys.begin, keys.size()), static_cast<T>(shape.scale), T{0});
-        for (int64_t row = 0; row < q.rows; row++) {
-            const Range seen = visible(queries.begin + row / group, keys, shape);
-            T* p_row = p.row(row);
-            clear_invisible(p_row, seen, p.cols);
-            if (seen.size() == 0) continue;
-            T largest = scratch.row_max[row];
-#pragma omp simd reduction(max : largest)
-            for (int64_t j = seen.begin; j < seen.end; j++) largest = p_row[j] > largest ? p_row[j] : largest;
-            T sum = 0;
-#pragma omp simd reduction(+ : sum)
-            for (int64_t j = seen.begin; j < seen.end; j++) {
-                p_row[j] = simd_exp(p_row[j] - largest);
-                sum += p_row[j];
-            }
-            // What was summed so far was relative to the old maximum.
-            const T correction = simd_exp(scratch.row_max[row] - largest);
-            scratch.row_sum[row] = scratch.row_sum[row] * correction + sum;
-            scratch.row_max[row] = largest;
-            if (tile > first_tile) scale_row(acc.row(row), acc.cols, correction);
-        }
-        gemm_nn(serial, acc, p, head.v.rows_at(keys.begin, keys.size()), T{1}, tile > first_tile ? T{1} : T{0});
+        const Matrix<T> p = scratch.p.first_rows(keys.size()).columns(0, q.rows);
+        gemm_nt(serial, p, head.k.rows_at(keys.begin, keys.size()), q, static_cast<T>(shape.scale), T{0});
+        exponentiate(scratch, p, keys, queries, shape);
+        if (tile > first_tile)
+            for (int64_t row = 0; row < q.rows; row++) scale_row(acc.row(row), acc.cols, scratch.row_correction[row]);
+        gemm_tn(serial, acc, p, head.v.rows_at(keys.begin, keys.size()), T{1}, tile > first_tile ? T{1} : T{0});
     }
     for (int64_t row = 0; row < q.rows; row++) {
         const int64_t i = queries.begin + row / group;
@@ -297,28 +318,26 @@ void attention_backward_tiles(const Device& serial, const AttentionScratch<T>& s
             const Range key_tile = AttentionTiling::key_tile(tile, band.end);
             const Matrix<const T> k = head.in.k.rows_at(key_tile.begin, key_tile.size());
             const Matrix<const T> v = head.in.v.rows_at(key_tile.begin, key_tile.size());
-            const Matrix<T> p = scratch.p.first_rows(q.rows).columns(0, key_tile.size());
-            const Matrix<T> ds = scratch.ds.first_rows(q.rows).columns(0, key_tile.size());
-            gemm_nt(serial, p, q, k, scale, T{0});
-            gemm_nt(serial, ds, dout, v, T{1}, T{0});
-            for (int64_t row = 0; row < q.rows; row++) {
-                const Range seen = visible(query_tile.begin + row / group, key_tile, shape);
-                const T row_lse = scratch.row_lse[row];
-                const T row_delta = scratch.row_delta[row];
-                T* p_row = p.row(row);
-                T* ds_row = ds.row(row);
-                clear_invisible(p_row, seen, p.cols);
-                clear_invisible(ds_row, seen, ds.cols);
+            const Matrix<T> p = scratch.p.first_rows(key_tile.size()).columns(0, q.rows);
+            const Matrix<T> ds = scratch.ds.first_rows(key_tile.size()).columns(0, q.rows);
+            gemm_nt(serial, p, k, q, scale, T{0});
+            gemm_nt(serial, ds, v, dout, T{1}, T{0});
+            for (int64_t j = 0; j < p.rows; j++) {
+                const Range seen = rows_that_see(key_tile.begin + j, query_tile, shape);
+                const T *lse = scratch.row_lse, *delta = scratch.row_delta;
+                T *p_row = p.row(j), *ds_row = ds.row(j);
+                clear_unseen(p_row, seen, p.cols);
+                clear_unseen(ds_row, seen, ds.cols);
 #pragma omp simd
-                for (int64_t j = seen.begin; j < seen.end; j++) {
-                    p_row[j] = simd_exp(p_row[j] - row_lse);
-                    ds_row[j] = p_row[j] * (ds_row[j] - row_delta);
+                for (int64_t row = seen.begin; row < seen.end; row++) {
+                    p_row[row] = simd_exp(p_row[row] - lse[row]);
+                    ds_row[row] = p_row[row] * (ds_row[row] - delta[row]);
                 }
             }
-            if (want_dq) gemm_nn(serial, dq, ds, k, scale, T{1});
+            if (want_dq) gemm_tn(serial, dq, ds, k, scale, T{1});
             if (want_dkv) {
-                gemm_tn(serial, head.grad.k.rows_at(key_tile.begin, key_tile.size()), ds, q, scale, T{1});
-                gemm_tn(serial, head.grad.v.rows_at(key_tile.begin, key_tile.size()), p, dout, T{1}, T{1});
+                gemm_nn(serial, head.grad.k.rows_at(key_tile.begin, key_tile.size()), ds, q, scale, T{1});
+                gemm_nn(serial, head.grad.v.rows_at(key_tile.begin, key_tile.size()), p, dout, T{1}, T{1});
             }
         }
         if (want_dq) {
