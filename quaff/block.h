@@ -88,9 +88,10 @@ class Block {
     int64_t query_width() const { return int64_t{shape.n_heads} * shape.head_dim; }
     int64_t key_width() const { return int64_t{shape.n_kv_heads} * shape.head_dim; }
 
-    // Names and shapes of layer `index`; `channels` in the order of linear_specs, empty lists for --method fp.
+    // Names and shapes of layer `index`; `channels` in the order of linear_specs, empty lists for --method fp, `stored`
+    // in the same order (stored_types()).
     void configure(const ModelConfig& config, int64_t index, Method method,
-                   const std::vector<std::vector<int32_t>>& channels);
+                   const std::vector<std::vector<int32_t>>& channels, const std::vector<DType>& stored);
     void layout_weights(Arena<Device>& arena, const Device& device);
     // Reads the layer's tensors from the checkpoint, quantising each as soon as it is read.
     void load(const Device& device, const CheckpointReader& checkpoint, int64_t index, std::vector<float>& staging);

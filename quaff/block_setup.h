@@ -2,13 +2,29 @@
 // Included where Block is instantiated; block.h holds the passes.
 #pragma once
 
+#include <set>
+
 #include "quaff/block.h"
 
 namespace quaff {
 
+// The format that the model's file has each linear in, in the order of linear_specs: F32 where its parts, or those of
+// two blocks, differ.
+inline std::vector<DType> stored_types(const CheckpointReader& checkpoint) {
+    std::vector<DType> types;
+    for (const LinearSpec& spec : linear_specs(checkpoint.config())) {
+        std::set<DType> found;
+        for (int64_t layer = 0; layer < checkpoint.config().num_hidden_layers; layer++)
+            for (const LinearPart& part : spec.parts)
+                found.insert(checkpoint.dtype(concat("model.layers.", layer, ".", part.module, ".weight")));
+        types.push_back(found.size() == 1 ? *found.begin() : DType::f32);
+    }
+    return types;
+}
+
 template <class Device>
 void Block<Device>::configure(const ModelConfig& config, int64_t index, Method method,
-                              const std::vector<std::vector<int32_t>>& channels) {
+                              const std::vector<std::vector<int32_t>>& channels, const std::vector<DType>& stored) {
     hidden_size = config.hidden_size;
     intermediate_size = config.intermediate_size;
     eps = static_cast<float>(config.rms_norm_eps);
@@ -24,6 +40,7 @@ void Block<Device>::configure(const ModelConfig& config, int64_t index, Method m
         linear.out_features = specs[k].out_features();
         linear.id = static_cast<uint32_t>(index * kLayersPerBlock + k);
         linear.method = method;
+        linear.stored = stored[k];
         linear.has_bias = specs[k].bias;
         linear.channels = channels[k];
     }

@@ -8,7 +8,6 @@
 #include "quaff/block_setup.h"
 #include "quaff/calibrate.h"
 #include "quaff/rope_table.h"
-#include "quaff/table.h"
 
 namespace quaff {
 
@@ -28,16 +27,22 @@ struct CalibrationLayer {
     std::span<int32_t> cu_seqlens, rope_rows;
     std::vector<float> staging;  // of what is copied to the host
 
-    CalibrationLayer(const Device& device, const ModelConfig& config, int64_t max_tokens, int64_t max_sequence_length)
-        : device(device), arena(device), rope(config, max_sequence_length) {
-        block.configure(config, 0, Method::fp, std::vector<std::vector<int32_t>>(kLayersPerBlock));
+    CalibrationLayer(const Device& device, const CheckpointReader& checkpoint, int64_t max_tokens,
+                     int64_t max_sequence_length)
+        : device(device), arena(device), rope(checkpoint.config(), max_sequence_length) {
+        const ModelConfig& config = checkpoint.config();
+        block.configure(config, 0, Method::fp, std::vector<std::vector<int32_t>>(kLayersPerBlock),
+                        stored_types(checkpoint));
+        LinearWorkspaceSizes sizes;
+        for (const QuantizedLinear<Device>& linear : block.linears)
+            linear.size_workspace(device, sizes, max_tokens, false, 0, 8);
         const auto layout = [&] {
             const MemoryKind kind = MemoryKind::activations;
             block.layout_weights(arena, device);
             block.layout_activations(arena, activations, "calibration", max_tokens);
             block.layout_input(arena, activations, "calibration", max_tokens);
             block.layout_workspace(arena, device, workspace, max_tokens, false);
-            workspace.linear.layout(arena, {});
+            workspace.linear.layout(arena, sizes);
             stream = arena.template matrix<T>(kind, "calibration.stream", max_tokens, config.hidden_size);
             cu_seqlens = arena.template vector<int32_t>(kind, "cu_seqlens", max_tokens + 1);
             rope_rows = arena.template vector<int32_t>(kind, "rope rows", max_tokens);
@@ -105,7 +110,7 @@ OutlierChannels calibrate(const Device& device, const CheckpointReader& checkpoi
             largest_weight = std::max(largest_weight, part.out_features * spec.in_features);
     const int64_t hidden_bytes =
         std::max(max_tokens * row_bytes, std::min(n_tokens * row_bytes, options.hidden_state_limit));
-    CalibrationLayer<Device> layer(device, config, max_tokens, max_sequence_length);
+    CalibrationLayer<Device> layer(device, checkpoint, max_tokens, max_sequence_length);
     layer.require_memory("the host",
                          hidden_bytes + config.vocab_size * width * size_of(checkpoint.dtype(kEmbedding)) +
                              largest_weight * static_cast<int64_t>(sizeof(float)),
@@ -127,10 +132,10 @@ OutlierChannels calibrate(const Device& device, const CheckpointReader& checkpoi
         const Matrix<float> stream(hidden.data(), tokens, width);
         {
             Arena<cpu::Device> arena(host_of(device));
-            Table<cpu::Device> table;
+            FrozenMatrix<cpu::Device> table;
             const auto layout = [&] {
-                table.layout(arena, host_of(device), "model.embed_tokens", config.vocab_size, width,
-                             checkpoint.dtype(kEmbedding), /*multiplied=*/false);
+                table.layout(arena, MemoryKind::embeddings, "model.embed_tokens", config.vocab_size, width,
+                             checkpoint.dtype(kEmbedding));
             };
             layout();
             arena.commit();

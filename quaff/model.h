@@ -19,7 +19,6 @@
 #include "quaff/block.h"
 #include "quaff/outliers.h"
 #include "quaff/rope_table.h"
-#include "quaff/table.h"
 
 namespace quaff {
 
@@ -143,7 +142,7 @@ class Model {
   private:
     friend class Generator<Device>;
 
-    void configure(const OutlierChannels& outliers);
+    void configure(const CheckpointReader& checkpoint, const OutlierChannels& outliers);
     void choose_recompute();
     // Everything the model holds, asked for by name; run dry, then for real (arena.h).
     void layout(Arena<Device>& arena);
@@ -176,7 +175,7 @@ class Model {
     int64_t n_recomputed_ = 0;  // blocks 0 .. n-1 keep only their input
 
     // Weights.
-    Table<Device> embedding_, head_;  // [V,C]; the same memory where the embeddings are tied
+    FrozenMatrix<Device> embedding_, head_;  // [V,C]; the same memory where the embeddings are tied
     DType embedding_type_, head_type_;
     std::span<T> final_norm_;
     std::vector<Block<Device>> blocks_;

@@ -96,13 +96,14 @@ void Model<Device>::run_head(const Batch& batch, Matrix<const T> x, Matrix<const
         const int64_t count = std::min(logits_.rows, labelled - begin);
         const Matrix<T> logits = logits_.first_rows(count), h = normed.rows_at(begin, count);
         const std::span<const int32_t> labels = label_ids_.subspan(begin, count);
-        head_.multiply(device_, logits, h);
+        head_.multiply(device_, logits, h, 0, workspace_.linear.widened);
         if (grad_scale == 0) {
             cross_entropy_forward<T>(device_, losses_.data() + begin, correct_.data() + begin, logits, labels);
         } else {
             cross_entropy_forward_backward<T>(device_, losses_.data() + begin, correct_.data() + begin, logits, labels,
                                               grad_scale);
-            head_.multiply_back(device_, h, logits);  // h has been used: its gradient takes its place
+            head_.multiply_back(device_, h, logits,
+                                workspace_.linear.widened);  // h has been used: its gradient takes its place
         }
     }
     if (grad_scale != 0) {
@@ -205,8 +206,8 @@ void Model<Device>::rehearse(const Batch& batch) {
     // The last chunk of labelled rows may be of any length: one of each three leading bits.
     for (int64_t rows = 1; rows <= logits_.rows; rows += std::max<int64_t>(1, std::bit_floor<uint64_t>(rows) / 4)) {
         const Matrix<T> logits = logits_.first_rows(rows), h = head_normed_.first_rows(rows);
-        head_.multiply(device_, logits, h);
-        head_.multiply_back(device_, h, logits);
+        head_.multiply(device_, logits, h, 0, workspace_.linear.widened);
+        head_.multiply_back(device_, h, logits, workspace_.linear.widened);
     }
 }
 
@@ -222,7 +223,7 @@ std::vector<float> Model<Device>::logits(const Batch& batch) {
         const Matrix<T> h = head_normed_.first_rows(rows), chunk = logits_.first_rows(rows);
         rmsnorm_forward<T>(device_, h, head_residual_.first_rows(rows), head_rstd_.data(), x.rows_at(begin, rows),
                            delta.rows_at(begin, rows), final_norm_.data(), static_cast<float>(config_.rms_norm_eps));
-        head_.multiply(device_, chunk, h);
+        head_.multiply(device_, chunk, h, 0, workspace_.linear.widened);
         const Matrix<const float> made = host_view(device_, chunk, staging);
         out.insert(out.end(), made.data, made.data + made.size());
     }
@@ -418,7 +419,7 @@ std::span<const float> Generator<Device>::run(std::span<const int32_t> ids) {
     gather_rows<T>(model_.device_, addend, delta, model_.label_rows_);
     rmsnorm_forward<T>(model_.device_, normed, residual, model_.head_rstd_.data(), residual, addend,
                        model_.final_norm_.data(), static_cast<float>(model_.config_.rms_norm_eps));
-    model_.head_.multiply(model_.device_, logits, normed);
+    model_.head_.multiply(model_.device_, logits, normed, 0, model_.workspace_.linear.widened);
     const Matrix<const float> host = host_view(model_.device_, logits, host_logits_);
     return {host.data, static_cast<size_t>(host.cols)};
 }

@@ -26,7 +26,7 @@ Model<Device>::Model(const Device& device, const CheckpointReader& checkpoint, c
       embedding_type_(checkpoint.dtype(kEmbedding)),
       head_type_(config_.tie_word_embeddings ? embedding_type_ : checkpoint.dtype(kHead)) {
     require(options_.max_tokens > 0 && options_.max_sequence_length > 0, "a model needs room for at least one token");
-    configure(outliers);
+    configure(checkpoint, outliers);
     choose_recompute();
     layout(arena_);
     if (plan_only) return;
@@ -57,8 +57,9 @@ inline void check_target_modules(const LoraOptions& lora, const std::vector<Line
 }
 
 template <class Device>
-void Model<Device>::configure(const OutlierChannels& outliers) {
+void Model<Device>::configure(const CheckpointReader& checkpoint, const OutlierChannels& outliers) {
     const std::vector<LinearSpec> specs = linear_specs(config_);
+    const std::vector<DType> stored = stored_types(checkpoint);
     blocks_.resize(config_.num_hidden_layers);
     for (int64_t layer = 0; layer < config_.num_hidden_layers; layer++) {
         std::vector<std::vector<int32_t>> channels(specs.size());
@@ -70,7 +71,7 @@ void Model<Device>::configure(const OutlierChannels& outliers) {
                         specs[k].module, " in layer ", layer, " is outside 0 .. ", specs[k].in_features - 1,
                         "; the outlier file belongs to another model");
         }
-        blocks_[layer].configure(config_, layer, options_.method, channels);
+        blocks_[layer].configure(config_, layer, options_.method, channels, stored);
     }
     if (!options_.adapters) return;
     check_target_modules(options_.lora, specs);
@@ -108,12 +109,12 @@ void Model<Device>::layout(Arena<Device>& arena) {
     for (Block<Device>& block : blocks_) block.layout_weights(arena, device_);
     final_norm_ = arena.template vector<T>(MemoryKind::weights, "model.norm", config_.hidden_size);
     const bool tied = config_.tie_word_embeddings;
-    embedding_.layout(arena, device_, "model.embed_tokens", config_.vocab_size, config_.hidden_size, embedding_type_,
-                      tied);
+    embedding_.layout(arena, MemoryKind::embeddings, "model.embed_tokens", config_.vocab_size, config_.hidden_size,
+                      embedding_type_);
     if (tied)
         head_ = embedding_;
     else
-        head_.layout(arena, device_, "lm_head", config_.vocab_size, config_.hidden_size, head_type_, true);
+        head_.layout(arena, MemoryKind::embeddings, "lm_head", config_.vocab_size, config_.hidden_size, head_type_);
     cos_ = arena.template matrix<float>(MemoryKind::weights, "rope.cos", rope_.rows(), rope_.columns());
     sin_ = arena.template matrix<float>(MemoryKind::weights, "rope.sin", rope_.rows(), rope_.columns());
     if (options_.adapters) layout_adapters(arena);
@@ -201,6 +202,7 @@ void Model<Device>::layout_activations(Arena<Device>& arena) {
     }
 
     LinearWorkspaceSizes sizes;
+    sizes.widened = head_.workspace(device_, config_.vocab_size, config_.hidden_size, head_type_);
     for (const Block<Device>& block : blocks_)
         for (const QuantizedLinear<Device>& linear : block.linears)
             linear.size_workspace(device_, sizes, n, training, options_.lora.dropout, options_.grad_bits);

@@ -28,6 +28,7 @@
 #include "llmc/cpu/rows.h"
 #include "llmc/operator_options.h"
 #include "quaff/channel_statistics.h"
+#include "quaff/frozen_matrix.h"
 #include "quaff/linear_input.h"
 #include "quaff/lora.h"
 #include "quaff/scales.h"
@@ -77,7 +78,8 @@ struct PassInfo {
 
 // Elements of each buffer of a LinearWorkspace: the largest need of any layer.
 struct LinearWorkspaceSizes {
-    int64_t quantized = 0, row_scale = 0, lora = 0, z = 0, joint_weight = 0, xmax = 0, tile = 0, dequantized = 0;
+    int64_t quantized = 0, row_scale = 0, lora = 0, z = 0, joint_weight = 0, xmax = 0, tile = 0, dequantized = 0,
+            widened = 0;
 };
 
 // Scratch of one linear at a time, shared by all of them. N: tokens of the longest micro-batch.
@@ -92,6 +94,7 @@ struct LinearWorkspace {
     std::span<float> xmax;        // [n]
     std::span<int32_t> tile;      // of the int8 GEMM
     std::span<T> dequantized;     // a block of rows of W, --grad-bits 16
+    std::span<T> widened;         // blocks of 16-bit weights, of the head, too
 
     void layout(Arena<Device>& arena, const LinearWorkspaceSizes& sizes) {
         const MemoryKind kind = MemoryKind::workspace;
@@ -103,6 +106,7 @@ struct LinearWorkspace {
         xmax = arena.template vector<float>(kind, "outlier maxima", sizes.xmax);
         tile = arena.template vector<int32_t>(kind, "int32 tile", sizes.tile);
         dequantized = arena.template vector<T>(kind, "dequantized rows", sizes.dequantized);
+        widened = arena.template vector<T>(kind, "widened weights", sizes.widened);
     }
 };
 
@@ -122,12 +126,13 @@ class QuantizedLinear {
     int64_t in_features = 0, out_features = 0;
     uint32_t id = 0;  // distinct in the model: names the layer's dropout stream
     Method method = Method::quaff;
+    DType stored = DType::f32;  // what the model's file has the weights in
     bool has_bias = false;
 
     // Frozen.
     Matrix<int8_t> weight_q;           // Wq [O,I], padded by rows and stride as the device's int8 GEMM wants
     std::span<float> weight_scale;     // dW [O]
-    Matrix<T> weight;                  // W [O,I], --method fp only
+    FrozenMatrix<Device> weight;       // W [O,I], --method fp only
     std::span<T> bias;                 // [O], or empty
     std::vector<int32_t> channels;     // Oc, ascending
     std::span<int32_t> channel_index;  // the same, on the device [n]
@@ -168,7 +173,7 @@ class QuantizedLinear {
             weight_q.cols = in_features;
             weight_scale = arena.template vector<float>(MemoryKind::weights, module + ".weight_scale", out_features);
         } else {
-            weight = arena.template matrix<T>(MemoryKind::weights, module + ".weight", out_features, in_features);
+            weight.layout(arena, MemoryKind::weights, module + ".weight", out_features, in_features, stored);
         }
         bias = arena.template vector<T>(MemoryKind::weights, module + ".bias", has_bias ? out_features : 0);
         outlier_weight =
@@ -187,7 +192,8 @@ class QuantizedLinear {
         raise(sizes.joint_weight, out_features * z_stride());
         if (training && rank() > 0)
             raise(sizes.lora, lora_down_workspace(device, n_tokens, in_features, rank(), dropout));
-        if (method == Method::fp) return;
+        if (method == Method::fp)
+            return raise(sizes.widened, weight.workspace(device, out_features, in_features, stored));
         const bool int8_backward = training && grad_bits == 8;
         const int64_t in_stride = padded_features(device, in_features),
                       out_stride = padded_features(device, out_features);
@@ -204,11 +210,7 @@ class QuantizedLinear {
     // Takes rows out_begin .. of W from `w` [rows, I], in host memory; the rows of all parts together cover [0, O)
     // once, in order, before the first pass. s becomes 1 everywhere.
     void load_rows(const Device& device, int64_t out_begin, Matrix<const float> w) {
-        if (method == Method::fp) {
-            fill_from_host(device, weight.rows_at(out_begin, w.rows),
-                           [&](Matrix<float> host) { cpu::copy<float>(host_of(device), host, w); });
-            return;
-        }
+        if (method == Method::fp) return weight.load_rows(device, out_begin, w);
         const Matrix<float> scales(weight_scale.data() + out_begin, 1, w.rows);
         fill_from_host(device, weight_q.rows_at(out_begin, w.rows), [&](Matrix<int8_t> q) {
             fill_from_host(device, scales,
@@ -296,7 +298,7 @@ class QuantizedLinear {
                          has_bias ? bias.data() : nullptr, z, wz, workspace.tile);
         } else {
             if (has_bias) fill_rows<T>(device, y, bias.data());
-            gemm_nt<T>(device, y, x, weight, 1, has_bias ? 1 : 0);
+            weight.multiply(device, y, x, has_bias ? 1 : 0, workspace.widened);
             if (columns > 0) gemm_nt<T>(device, y, z, wz, 1, 1);
         }
     }
@@ -307,7 +309,7 @@ class QuantizedLinear {
                   const PassInfo& pass, LinearWorkspace<Device>& workspace) {
         const bool wants_dx = dx.data != nullptr;
         if (wants_dx && method == Method::fp) {
-            gemm_nn<T>(device, dx, dy, weight, 1, 0);
+            weight.multiply_back(device, dx, dy, workspace.widened);
         } else if (wants_dx && pass.grad_bits == 16) {
             dequantized_gemm_nn(device, dx, dy, weight_q, weight_scale.data(), workspace.dequantized);
         } else if (wants_dx) {

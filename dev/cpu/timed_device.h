@@ -72,8 +72,6 @@ inline const cpu::Device& untimed(const Device& device) {
 
 TIMED("int8 GEMM (bf16: and joint)", int8_gemm_nn)
 TIMED("int8 GEMM (bf16: and joint)", dequantized_gemm_nn)
-TIMED("GEMM, head", half_gemm_nt)
-TIMED("GEMM, head", half_gemm_nn)
 TIMED("rows moved", half_embedding_forward)
 TIMED("quantise", quantize_rows)
 TIMED("quantise", quantize_gradient_rows)
@@ -132,6 +130,17 @@ template <class T, class Y, class A, class B>
 void gemm_tn(const Device& device, const Y& y, const A& a, const B& b, T alpha, T beta) {
     const Stopwatch stopwatch(device, heading_of(device, y.rows, y.cols));
     cpu::gemm_tn<T>(untimed(device), y, a, b, alpha, beta);
+}
+
+inline void half_gemm_nt(const Device& device, Matrix<float> y, Matrix<const float> x, const cpu::HalfMatrix& w,
+                         float beta, std::span<float> workspace) {
+    const Stopwatch stopwatch(device, heading_of(device, y.cols, x.cols));
+    cpu::half_gemm_nt(untimed(device), y, x, w, beta, workspace);
+}
+inline void half_gemm_nn(const Device& device, Matrix<float> y, Matrix<const float> x, const cpu::HalfMatrix& w,
+                         std::span<float> workspace) {
+    const Stopwatch stopwatch(device, heading_of(device, y.cols, x.cols));
+    cpu::half_gemm_nn(untimed(device), y, x, w, workspace);
 }
 
 // In fp32 it is two products, each under its heading; in bf16 one.

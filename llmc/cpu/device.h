@@ -27,7 +27,7 @@ struct Device {
     static constexpr const char* name = "cpu";
     static constexpr bool scales_loss = false;        // loss_scale.h
     static constexpr bool rehearses = false;          // Trainer::rehearse
-    static constexpr bool keeps_stored_types = true;  // quaff/table.h
+    static constexpr bool keeps_stored_types = true;  // quaff/frozen_matrix.h
 
     int threads = omp_get_max_threads();
     Comm* comm = &single_process();  // the ranks that train together

@@ -49,7 +49,7 @@ struct Device {
     static constexpr const char* name = "cuda";
     static constexpr bool scales_loss = std::is_same_v<T, fp16>;  // loss_scale.h
     static constexpr bool rehearses = true;                       // Trainer::rehearse
-    static constexpr bool keeps_stored_types = false;             // quaff/table.h
+    static constexpr bool keeps_stored_types = false;             // quaff/frozen_matrix.h
 
     static constexpr const char* compute_name() {
         return std::is_same_v<T, bf16> ? "bf16" : std::is_same_v<T, fp16> ? "fp16" : "fp32";

@@ -197,11 +197,11 @@ TEST_CASE("a device's products are bf16 in every GEMM of floats and of 16-bit we
         for (int64_t i = 0; i < 50; i++) half.widen(i, 0, stored.view().row(i), 70);
         std::vector<float> workspace(static_cast<size_t>(cpu::half_gemm_workspace(exact, dtype, 50, 70)));
         CHECK((cpu::half_gemm_workspace(device, dtype, 50, 70) == 0) == (dtype == DType::bf16));
-        cpu::half_gemm_nt(device, y.view(), x.view(), half, workspace);
+        cpu::half_gemm_nt(device, y.view(), x.view(), half, 0, workspace);
         CHECK(rounding_errors(y, nothing, x16, false, widened(rounded(stored)), true, 70, 1, 0) < 1);
         cpu::half_gemm_nn(device, dx.view(), dy.view(), half, workspace);
         CHECK(rounding_errors(dx, dx_before, dy16, false, widened(rounded(stored)), false, 50, 1, 0) < 1);
-        cpu::half_gemm_nt(exact, y.view(), x.view(), half, workspace);
+        cpu::half_gemm_nt(exact, y.view(), x.view(), half, 0, workspace);
         CHECK(rounding_errors(y, nothing, x, false, stored, true, 70, 1, 0) < 1);
     }
 }

@@ -37,7 +37,7 @@ TEST_CASE("16-bit weights are looked up and multiplied as what they stand for", 
     Buffer<float> y(n, out), dx(n, in), expected_y(n, out), expected_dx(n, in);
     y.fill(std::nanf(""));
     dx.fill(std::nanf(""));
-    cpu::half_gemm_nt(device, y.view(), x.view(), w, workspace);
+    cpu::half_gemm_nt(device, y.view(), x.view(), w, 0, workspace);
     cpu::half_gemm_nn(device, dx.view(), dy.view(), w, workspace);
     for (int64_t i = 0; i < n; i++) {
         for (int64_t o = 0; o < out; o++) {
@@ -55,6 +55,10 @@ TEST_CASE("16-bit weights are looked up and multiplied as what they stand for", 
     CHECK(largest_difference(y, expected_y) < 2e-4);
     CHECK(largest_difference(dx, expected_dx) < 2e-4);
     CHECK(y.padding_untouched());
+    cpu::half_gemm_nt(device, y.view(), x.view(), w, 0.5f, workspace);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t o = 0; o < out; o++) expected_y(i, o) *= 1.5f;
+    CHECK(largest_difference(y, expected_y) < 3e-4);
     CHECK(dx.padding_untouched());
 
     const std::vector<int32_t> ids = {out - 1, 0, out / 2};
@@ -70,8 +74,8 @@ TEST_CASE("16-bit weights are looked up and multiplied as what they stand for", 
 
 TEST_CASE("products of 16-bit weights refuse too small a workspace", "[half_matrix]") {
     Stored stored(DType::bf16, 5, 4);
-    Buffer<float> y(2, 5);
-    CHECK_THROWS_WITH(cpu::half_gemm_nt(cpu::Device{2}, y.view(), random_buffer<float>(2, 4, 1).view(),
-                                        {DType::bf16, stored.bits.view()}, {}),
+    Buffer<float> y(5, 5);
+    CHECK_THROWS_WITH(cpu::half_gemm_nt(cpu::Device{2}, y.view(), random_buffer<float>(5, 4, 1).view(),
+                                        {DType::bf16, stored.bits.view()}, 0, {}),
                       Catch::Matchers::ContainsSubstring("workspace"));
 }

@@ -1,4 +1,4 @@
-#include "quaff/table.h"
+#include "quaff/frozen_matrix.h"
 
 #include "llmc/cpu/operators.h"
 #include "test/catch.h"
@@ -7,7 +7,7 @@
 
 using namespace quaff;
 
-TEST_CASE("a table is read, looked up and multiplied in whatever format the file has", "[table]") {
+TEST_CASE("a frozen matrix is read, looked up and multiplied in whatever format the file has", "[frozen_matrix]") {
     const std::string dtype = GENERATE("F32", "F16", "BF16");
     const int64_t rows = 1030, cols = 8;  // more rows than are read at a time
     const test::TempDir folder;
@@ -20,8 +20,9 @@ TEST_CASE("a table is read, looked up and multiplied in whatever format the file
 
     const cpu::Device device{2};
     Arena<cpu::Device> arena(device);
-    Table<cpu::Device> table;
-    const auto layout = [&] { table.layout(arena, device, "table", rows, cols, checkpoint.dtype(kEmbedding), true); };
+    FrozenMatrix<cpu::Device> table;
+    const DType stored = checkpoint.dtype(kEmbedding);
+    const auto layout = [&] { table.layout(arena, MemoryKind::embeddings, "table", rows, cols, stored); };
     layout();
     CHECK(arena.plan().total(MemoryKind::embeddings) >= rows * cols * (dtype == "F32" ? 4 : 2));
     CHECK(arena.plan().total(MemoryKind::embeddings) < rows * cols * (dtype == "F32" ? 4 : 2) + 256);
@@ -39,8 +40,10 @@ TEST_CASE("a table is read, looked up and multiplied in whatever format the file
     std::vector<float> unit(cols), column(static_cast<size_t>(rows)), one(static_cast<size_t>(rows)), row(cols);
     unit[3] = 1;
     one[1025] = 1;
-    table.multiply(device, {column.data(), 1, rows}, Matrix<const float>(unit.data(), 1, cols));
-    table.multiply_back(device, {row.data(), 1, cols}, Matrix<const float>(one.data(), 1, rows));
+    std::vector<float> workspace(static_cast<size_t>(table.workspace(device, rows, cols, stored)));
+    CHECK(workspace.empty() == (dtype == "F32"));
+    table.multiply(device, {column.data(), 1, rows}, Matrix<const float>(unit.data(), 1, cols), 0, workspace);
+    table.multiply_back(device, {row.data(), 1, cols}, Matrix<const float>(one.data(), 1, rows), workspace);
     int64_t wrong = 0;
     for (int64_t v = 0; v < rows; v++) wrong += column[v] != expected[v * cols + 3];
     for (int64_t c = 0; c < cols; c++) wrong += row[c] != expected[1025 * cols + c];
