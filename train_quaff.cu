@@ -91,6 +91,8 @@ void set_threads(int64_t asked_for, llmc::Terminal& terminal, llmc::Comm& ranks)
     if (asked_for > cores)
         terminal.warn(llmc::concat("--threads ", asked_for, ": this process may use ", llmc::counted(cores, "core"),
                                    ", and takes as many threads"));
+    if (ranks.size() > 1 && omp_get_proc_bind() != omp_proc_bind_false)
+        terminal.warn("OMP_PROC_BIND holds the threads of every rank to the same first cores; unset it");
     if (asked_for > 0) {
         omp_set_num_threads(static_cast<int>(std::min<int64_t>(asked_for, cores)));
     } else if (ranks.size() > 1) {

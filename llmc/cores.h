@@ -12,8 +12,8 @@ namespace llmc {
 std::vector<int> cores_of(const std::vector<int>& cpus,
                           const std::filesystem::path& topology = "/sys/devices/system/cpu");
 
-// The CPUs that this process is allowed on: those of all OpenMP's places where OMP_PROC_BIND holds each thread, the
-// first one already, to a place of its own. Throws Error where the system does not say.
+// The CPUs that this process is allowed on: those of all OpenMP's places where OMP_PROC_BIND holds threads, the
+// first one already, to theirs. Throws Error where the system does not say.
 std::vector<int> usable_cpus();
 
 // Their cores. Throws as usable_cpus() does.

@@ -11,6 +11,10 @@ namespace llmc {
 
 // Catches the signals while it lives and puts back what was there before. One at a time. Under nohup, which has the
 // program begin with SIGHUP ignored, that one stays ignored.
+//
+// The handler has a stack of its own, in the thread that makes this object; OpenMP's other threads are never
+// interrupted. oneDNN's kernels keep their stack pointer in the middle of the heap, and what the kernel of the system
+// puts below it for a handler would go over other allocations.
 class StopSignals {
   public:
     StopSignals();
@@ -23,6 +27,7 @@ class StopSignals {
   private:
     static constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
     std::array<struct sigaction, kSignals.size()> previous_{};
+    stack_t previous_stack_{};
 };
 
 // A pipe whose reader has gone is a failed write, which the writer may notice, and no reason to end.

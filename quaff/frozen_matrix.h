@@ -1,8 +1,8 @@
 // Matrices [rows, cols] that are read and never trained: the table of embeddings, the head, and with --method fp the
 // weights of the linears.
 //
-// On the CPU they keep the 16 bits of the model's file (llmc/cpu/half_matrix.h); elsewhere they are in the compute
-// type, which has 16 bits anyway.
+// On the CPU what the model's file has in 16 bits stays in these (llmc/cpu/half_matrix.h); all else is in the compute
+// type, which on a GPU has 16 bits anyway.
 #pragma once
 
 #include <algorithm>
@@ -53,6 +53,7 @@ class FrozenMatrix {
     void load_rows(const Device& device, int64_t begin, Matrix<const float> rows) {
         if constexpr (Device::keeps_stored_types) {
             if (is_half_) {
+#pragma omp parallel for num_threads(device.threads) schedule(static)
                 for (int64_t i = 0; i < rows.rows; i++)
                     from_float(half_.dtype, rows.row(i), reinterpret_cast<std::byte*>(half_.bits.row(begin + i)),
                                rows.cols);

@@ -59,7 +59,8 @@ inline void check_target_modules(const LoraOptions& lora, const std::vector<Line
 template <class Device>
 void Model<Device>::configure(const CheckpointReader& checkpoint, const OutlierChannels& outliers) {
     const std::vector<LinearSpec> specs = linear_specs(config_);
-    const std::vector<DType> stored = stored_types(checkpoint);
+    const std::vector<DType> stored =
+        options_.method == Method::fp ? stored_types(checkpoint) : std::vector<DType>(specs.size(), DType::f32);
     blocks_.resize(config_.num_hidden_layers);
     for (int64_t layer = 0; layer < config_.num_hidden_layers; layer++) {
         std::vector<std::vector<int32_t>> channels(specs.size());

@@ -182,7 +182,8 @@ std::vector<Row> option_table(Options& o) {
                                    "where --outliers or --cal-data is given, else fp]"},
               {"device", Choice{&o.device, {"auto", "cpu", "cuda"}}, kRuns, free, "what to compute on"},
               {"dtype", Choice{&o.dtype, {"auto", "fp32", "bf16", "fp16"}}, kRuns, fixed,
-               "compute type; auto: fp32 on the CPU, bf16 or (sm_75) fp16 on CUDA; on the CPU bf16 is for products alone"},
+               "compute type; auto: fp32 on the CPU, bf16 or (sm_75) fp16 on CUDA; on the CPU bf16 is for products "
+               "alone"},
               {"recompute", Choice{&o.recompute, {"auto", "none", "block"}}, kFits, free,
                "recompute blocks in the backward pass; auto: when the memory asks for it"},
               {"seed", Whole{&o.seed, at_least(0)}, kRuns, fixed,

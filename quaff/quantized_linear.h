@@ -94,7 +94,7 @@ struct LinearWorkspace {
     std::span<float> xmax;        // [n]
     std::span<int32_t> tile;      // of the int8 GEMM
     std::span<T> dequantized;     // a block of rows of W, --grad-bits 16
-    std::span<T> widened;         // blocks of 16-bit weights, of the head, too
+    std::span<T> widened;         // blocks of 16-bit weights; the head's products use it, too
 
     void layout(Arena<Device>& arena, const LinearWorkspaceSizes& sizes) {
         const MemoryKind kind = MemoryKind::workspace;

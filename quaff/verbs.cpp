@@ -95,6 +95,7 @@ int calibrate_verb(const Options& options, Terminal& terminal, const Device& dev
     Options calibration = options;
     calibration.method = "quaff";
     calibration.outliers.clear();  // for this verb it names the file to write
+    if (!options.outliers.empty()) require_no_other_file(options.outliers);
     const std::string& data = options.cal_data.empty() ? options.data : options.cal_data;
     calibration.data = data;
     calibration.cal_data.clear();

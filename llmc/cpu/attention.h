@@ -140,11 +140,11 @@ inline Range rows_that_see(int64_t key, const Range& queries, const AttentionSha
     return {(begin - queries.begin) * shape.group(), (end - queries.begin) * shape.group()};
 }
 
-// The rows that do not see a key hold scores that must not reach the next product.
+// A key's scores with rows that do not see it must not reach the next product.
 template <class T>
-void clear_unseen(T* row, const Range& seen, int64_t count) {
-    std::fill(row, row + seen.begin, T{0});
-    std::fill(row + seen.end, row + count, T{0});
+void clear_unseen(T* scores, const Range& seen, int64_t count) {
+    std::fill(scores, scores + seen.begin, T{0});
+    std::fill(scores + seen.end, scores + count, T{0});
 }
 
 // Rows of a [length, group * head_dim] view, stacked as [queries * group, head_dim].
@@ -325,13 +325,13 @@ void attention_backward_tiles(const Device& serial, const AttentionScratch<T>& s
             for (int64_t j = 0; j < p.rows; j++) {
                 const Range seen = rows_that_see(key_tile.begin + j, query_tile, shape);
                 const T *lse = scratch.row_lse, *delta = scratch.row_delta;
-                T *p_row = p.row(j), *ds_row = ds.row(j);
-                clear_unseen(p_row, seen, p.cols);
-                clear_unseen(ds_row, seen, ds.cols);
+                T *p_key = p.row(j), *ds_key = ds.row(j);
+                clear_unseen(p_key, seen, p.cols);
+                clear_unseen(ds_key, seen, ds.cols);
 #pragma omp simd
                 for (int64_t row = seen.begin; row < seen.end; row++) {
-                    p_row[row] = simd_exp(p_row[row] - lse[row]);
-                    ds_row[row] = p_row[row] * (ds_row[row] - delta[row]);
+                    p_key[row] = simd_exp(p_key[row] - lse[row]);
+                    ds_key[row] = p_key[row] * (ds_key[row] - delta[row]);
                 }
             }
             if (want_dq) gemm_tn(serial, dq, ds, k, scale, T{1});

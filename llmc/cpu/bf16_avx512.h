@@ -138,7 +138,7 @@ struct Avx512 {
     // y = alpha sums + beta y
     template <int R, int V, bool kAdds>
     LLMC_BF16_INLINE static void store(const __m512 (&sums)[R][V], const Output& out) {
-        // Of its own, because what is stored could be part of `out`, for all the compiler knows.
+        // Copies: for all the compiler knows, the stores below change `out`.
         float* const to = out.y;
         const int64_t stride = out.stride;
         const __m512 alpha = _mm512_set1_ps(out.alpha), beta = _mm512_set1_ps(out.beta);

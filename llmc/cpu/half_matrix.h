@@ -5,10 +5,10 @@
 //   half_gemm_nt             y[N,O]   = x[N,I] w[O,I]^T + beta y
 //   half_gemm_nn             y[N,I]   = x[N,O] w[O,I]
 //
-// All write (=); with beta = 0 the old y is not read. A thread widens a block of w at a time into its part of
-// `workspace` and multiplies it by itself. Where the device's products are bf16, BF16 weights are multiplied as they
-// are, and F16 ones are rounded after all. Up to kFewHalfRows rows, as generation has, are multiplied with rows of w as
-// these are read, in floats.
+// y is written (=), and not read where beta is 0. A thread widens a block of w at a time into its part of `workspace`
+// and multiplies it by itself. Where the device's products are bf16, BF16 weights are multiplied as they are, and F16
+// ones are rounded after all. One or two rows of y = x w^T, as generation has, are sums of floats in either case (two
+// are not where BF16 weights are multiplied as they are): reading w takes as long as they do.
 #pragma once
 
 #include <algorithm>
@@ -42,8 +42,6 @@ inline bool multiplies_as_stored(const Device& device, DType dtype) {
 // A block of w that a thread widens: long in the contraction, 1 MiB in all.
 constexpr int64_t kWidenedTerms = 1024, kWidenedColumns = 256;
 
-constexpr int64_t kFewHalfRows = 4;  // that are multiplied without a block of w
-
 // Of weights of `dtype` [rows, cols].
 inline int64_t half_gemm_workspace(const Device& device, DType dtype, int64_t rows, int64_t cols) {
     if (multiplies_as_stored(device, dtype)) return 0;
@@ -57,36 +55,24 @@ inline void half_embedding_forward(const Device& device, Matrix<float> out, cons
     for (int64_t n = 0; n < out.rows; n++) table.widen(ids[n], 0, out.row(n), out.cols);
 }
 
-// y = x w^T + beta y, of at most kFewHalfRows rows; four columns at a time, so that four sums run side by side.
-inline void half_gemm_nt_few(const Device& device, Matrix<float> y, Matrix<const float> x, const HalfMatrix& w,
-                             float beta) {
-    constexpr int64_t kColumns = 4, kTerms = 512;
+// y = x w^T + beta y of R rows, each element of w widened in a register, once for all of them.
+template <int R, float (*kWiden)(uint16_t)>
+void half_gemm_nt_few(const Device& device, Matrix<float> y, Matrix<const float> x, Matrix<const uint16_t> w,
+                      float beta) {
+    static_assert(R == 1 || R == 2);
+    const float *first = x.row(0), *second = x.row(R - 1);
 #pragma omp parallel for num_threads(device.threads) schedule(static)
-    for (int64_t o = 0; o < y.cols; o += kColumns) {
-        const int64_t columns = std::min(kColumns, y.cols - o);
-        float sums[kFewHalfRows][kColumns] = {}, part[kColumns][kTerms] = {};
-        for (int64_t k = 0; k < x.cols; k += kTerms) {
-            const int64_t terms = std::min(kTerms, x.cols - k);
-            for (int64_t c = 0; c < columns; c++) w.widen(o + c, k, part[c], terms);
-            for (int64_t m = 0; m < x.rows; m++) {
-                const float* row = x.row(m) + k;
-                float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-#pragma omp simd reduction(+ : s0, s1, s2, s3)
-                for (int64_t i = 0; i < terms; i++) {
-                    s0 += row[i] * part[0][i];
-                    s1 += row[i] * part[1][i];
-                    s2 += row[i] * part[2][i];
-                    s3 += row[i] * part[3][i];
-                }
-                sums[m][0] += s0;
-                sums[m][1] += s1;
-                sums[m][2] += s2;
-                sums[m][3] += s3;
-            }
+    for (int64_t o = 0; o < y.cols; o++) {
+        const uint16_t* row = w.row(o);
+        float sum = 0, other = 0;
+#pragma omp simd reduction(+ : sum, other)
+        for (int64_t i = 0; i < x.cols; i++) {
+            const float weight = kWiden(row[i]);
+            sum += first[i] * weight;
+            if (R == 2) other += second[i] * weight;
         }
-        for (int64_t m = 0; m < y.rows; m++)
-            for (int64_t c = 0; c < columns; c++)
-                y(m, o + c) = beta == 0 ? sums[m][c] : std::fma(beta, y(m, o + c), sums[m][c]);
+        const float sums[2] = {sum, other};
+        for (int m = 0; m < R; m++) y(m, o) = beta == 0 ? sums[m] : std::fma(beta, y(m, o), sums[m]);
     }
 }
 
@@ -126,7 +112,15 @@ inline void half_gemm(const Device& device, char transpose_w, Matrix<float> y, M
 
 inline void half_gemm_nt(const Device& device, Matrix<float> y, Matrix<const float> x, const HalfMatrix& w, float beta,
                          std::span<float> workspace) {
-    if (x.rows <= kFewHalfRows) return half_gemm_nt_few(device, y, x, w, beta);
+    const bool is_bf16 = w.dtype == DType::bf16;
+    if (x.rows == 1) {
+        const auto few = is_bf16 ? half_gemm_nt_few<1, bf16_to_float> : half_gemm_nt_few<1, f16_to_float>;
+        return few(device, y, x, w.bits, beta);
+    }
+    if (x.rows == 2 && !multiplies_as_stored(device, w.dtype)) {
+        const auto few = is_bf16 ? half_gemm_nt_few<2, bf16_to_float> : half_gemm_nt_few<2, f16_to_float>;
+        return few(device, y, x, w.bits, beta);
+    }
     half_gemm(device, 'T', y, x, w, beta, workspace);
 }
 

@@ -199,7 +199,7 @@ struct Vnni {
 
     template <int R>
     LLMC_VNNI_INLINE static void finish(const __m512i (&acc)[R][2], int64_t col, const panels::Output& out) {
-        // Of its own, because what is stored could be part of `out`, for all the compiler knows.
+        // Copies: for all the compiler knows, the stores below change `out`.
         float* const to = out.y + col;
         const int64_t stride = out.stride;
         const uint16_t mask[2] = {static_cast<uint16_t>(first_bytes(out.cols - col)),

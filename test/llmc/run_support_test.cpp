@@ -1,4 +1,5 @@
 // What a run leans on besides its model: the log, the terminal's formats, signals, memory limits, spikes.
+#include <omp.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -157,6 +158,29 @@ TEST_CASE("a signal asks for a stop, and the old handler comes back", "[signals]
         CHECK_FALSE(again.requested());
     }
     std::signal(signal, outside);
+}
+
+// oneDNN's kernels have their stack pointer in the heap: a handler on top of it would overwrite other allocations.
+TEST_CASE("a signal's handler does not run on the stack of what it interrupts", "[signals]") {
+    const StopSignals signals;
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
+        struct sigaction action {};
+        sigaction(signal, nullptr, &action);
+        CHECK(((action.sa_flags & SA_ONSTACK) != 0 || action.sa_handler == SIG_IGN));
+    }
+    stack_t stack{};
+    sigaltstack(nullptr, &stack);
+    CHECK((stack.ss_flags & SS_DISABLE) == 0);
+    CHECK(stack.ss_size >= 32 * 1024);
+    int unblocked = 0;  // in other threads than this one
+#pragma omp parallel reduction(+ : unblocked)
+    {
+        sigset_t blocked;
+        pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
+        for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1})
+            unblocked += omp_get_thread_num() != 0 && sigismember(&blocked, signal) == 0;
+    }
+    CHECK(unblocked == 0);
 }
 
 TEST_CASE("one of a thing is not several", "[terminal]") {

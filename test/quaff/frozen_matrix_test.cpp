@@ -1,6 +1,7 @@
 #include "quaff/frozen_matrix.h"
 
 #include "llmc/cpu/operators.h"
+#include "quaff/block_setup.h"
 #include "test/catch.h"
 #include "test/files.h"
 #include "test/quaff/tiny_model.h"
@@ -44,8 +45,30 @@ TEST_CASE("a frozen matrix is read, looked up and multiplied in whatever format 
     CHECK(workspace.empty() == (dtype == "F32"));
     table.multiply(device, {column.data(), 1, rows}, Matrix<const float>(unit.data(), 1, cols), 0, workspace);
     table.multiply_back(device, {row.data(), 1, cols}, Matrix<const float>(one.data(), 1, rows), workspace);
+    // More rows take another way, and may be added to what is there.
+    std::vector<float> units(5 * cols), columns(static_cast<size_t>(5 * rows), 2.0f);
+    for (int64_t i = 0; i < 5; i++) units[i * cols + i] = 1;
+    table.multiply(device, {columns.data(), 5, rows}, Matrix<const float>(units.data(), 5, cols), 0.5f, workspace);
     int64_t wrong = 0;
+    for (int64_t i = 0; i < 5; i++)
+        for (int64_t v = 0; v < rows; v++) wrong += columns[i * rows + v] != expected[v * cols + i] + 1.0f;
     for (int64_t v = 0; v < rows; v++) wrong += column[v] != expected[v * cols + 3];
     for (int64_t c = 0; c < cols; c++) wrong += row[c] != expected[1025 * cols + c];
     CHECK(wrong == 0);
+}
+
+TEST_CASE("linears stay in 16 bits where all their parts have the same ones in the file", "[frozen_matrix]") {
+    const test::TempDir folder;
+    const nlohmann::json config = test::tiny_config();
+    test::write_tiny_model(folder, config, "BF16");
+    std::vector<TensorSpec> specs = test::weight_specs(CheckpointReader(folder.path()).config(), "BF16");
+    const auto ends_with = [](const std::string& name, const std::string& end) { return name.ends_with(end); };
+    for (TensorSpec& spec : specs) {
+        if (ends_with(spec.name, "k_proj.weight")) spec.dtype = "F32";                     // a part of the first linear
+        if (ends_with(spec.name, "layers.1.self_attn.o_proj.weight")) spec.dtype = "F16";  // in one of two blocks
+        if (ends_with(spec.name, "down_proj.weight")) spec.dtype = "F16";
+    }
+    test::write_tensors(folder.path() / "model.safetensors", specs);
+    CHECK(stored_types(CheckpointReader(folder.path())) ==
+          std::vector<DType>{DType::f32, DType::f32, DType::bf16, DType::f16});
 }

@@ -1,5 +1,6 @@
 #include "llmc/cpu/bf16_gemm.h"
 
+#include <algorithm>
 #include <cmath>
 #include <tuple>
 #include <type_traits>
@@ -158,7 +159,7 @@ TEMPLATE_LIST_TEST_CASE("bf16 GEMMs round to nearest, ties to even", "[bf16_gemm
     }
 }
 
-TEST_CASE("a device's products are bf16 in every GEMM of floats and of 16-bit weights, or in none", "[bf16_gemm]") {
+TEST_CASE("a device's products are bf16 in GEMMs of floats and of 16-bit weights, or in none", "[bf16_gemm]") {
     const auto x = random_buffer<float>(33, 70, 1), w = random_buffer<float>(50, 70, 2);
     const Buffer<float> x16 = widened(rounded(x)), w16 = widened(rounded(w));
     const Buffer<float> nothing(33, 50);
@@ -203,6 +204,18 @@ TEST_CASE("a device's products are bf16 in every GEMM of floats and of 16-bit we
         CHECK(rounding_errors(dx, dx_before, dy16, false, widened(rounded(stored)), false, 50, 1, 0) < 1);
         cpu::half_gemm_nt(exact, y.view(), x.view(), half, 0, workspace);
         CHECK(rounding_errors(y, nothing, x, false, stored, true, 70, 1, 0) < 1);
+
+        // Of one row, and of two with weights that are widened anyway, sums of floats.
+        for (const int64_t rows : {1, 2, 3}) {
+            CAPTURE(rows);
+            Buffer<float> few(rows, 50), few_x(rows, 70);
+            for (int64_t i = 0; i < rows; i++) std::copy_n(x.view().row(i), 70, few_x.view().row(i));
+            cpu::half_gemm_nt(device, few.view(), few_x.view(), half, 0, workspace);
+            const bool rounds = rows > (dtype == DType::bf16 ? 1 : 2);
+            const Buffer<float> a = rounds ? widened(rounded(few_x)) : few_x;
+            const Buffer<float> b = rounds ? widened(rounded(stored)) : stored;
+            CHECK(rounding_errors(few, Buffer<float>(rows, 50), a, false, b, true, 70, 1, 0) < 1);
+        }
     }
 }
 
