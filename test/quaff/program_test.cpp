@@ -83,6 +83,14 @@ TEST_CASE("calibrate prints the file it writes, and training takes it", "[progra
     for (const json& list : object["channels"]) channels += static_cast<int64_t>(list.size());
     CHECK(channels > 0);  // the golden model has outliers by construction
 
+    // Again into the same file, but not over another one.
+    CHECK(desk.run("calibrate", {"--outliers", outliers, "--outlier-max-ratio", "0.1"}).status == 0);
+    const std::string data = test::read(desk.data);
+    const Ending refused = desk.run("calibrate", {"--outliers", desk.data, "--outlier-max-ratio", "0.1"});
+    CHECK(refused.status == 2);
+    CHECK_THAT(refused.err, Catch::Matchers::ContainsSubstring("is not an outlier file"));
+    CHECK(test::read(desk.data) == data);
+
     const Ending trained = desk.run("train", {"--outliers", outliers, "--max-steps", "1", "--lora-r", "2",
                                               "--eval-data", desk.data, "--out", desk.out});
     INFO(trained.err);
