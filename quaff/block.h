@@ -27,6 +27,10 @@ namespace quaff {
 enum Layer { kQkv, kAttentionOutput, kGateUp, kDown, kLayersPerBlock };
 std::vector<LinearSpec> linear_specs(const ModelConfig& config);
 
+// Throws UsageError unless every target is a linear of the blocks, by its last name or the longer one within a block. A
+// single layer's cannot be named: PEFT's format has one list for all layers.
+void require_known_targets(const std::vector<std::string>& targets, const ModelConfig& config);
+
 // What backward reads. N tokens; H heads and K key/value heads of D channels.
 template <class Device>
 struct BlockActivations {

@@ -36,6 +36,24 @@ std::vector<LinearSpec> linear_specs(const ModelConfig& config) {
     return specs;
 }
 
+void require_known_targets(const std::vector<std::string>& targets, const ModelConfig& config) {
+    const std::vector<LinearSpec> specs = linear_specs(config);
+    for (const std::string& target : targets) {
+        std::string names;
+        bool known = false;
+        for (const LinearSpec& spec : specs) {
+            for (const LinearPart& part : spec.parts) {
+                const std::string last = part.module.substr(part.module.find('.') + 1);
+                known = known || target == last || target == part.module;
+                names += concat(names.empty() ? "" : ", ", last);
+            }
+        }
+        if (!known)
+            throw UsageError(concat("--target-modules: this model has no linear layer ", target, "; it has ", names,
+                                    " (or all-linear)"));
+    }
+}
+
 template class Block<cpu::Device>;
 template class Model<cpu::Device>;
 template class Generator<cpu::Device>;

@@ -37,25 +37,6 @@ Model<Device>::Model(const Device& device, const CheckpointReader& checkpoint, c
     if (options_.adapters) initialise_adapters();
 }
 
-// Every target must be a linear of the blocks, by its last name or the longer one within a block. A single layer's
-// cannot be named: PEFT's format has one list for all layers.
-inline void check_target_modules(const LoraOptions& lora, const std::vector<LinearSpec>& specs) {
-    for (const std::string& target : lora.target_modules) {
-        std::string names;
-        bool known = false;
-        for (const LinearSpec& spec : specs) {
-            for (const LinearPart& part : spec.parts) {
-                const std::string last = part.module.substr(part.module.find('.') + 1);
-                known = known || target == last || target == part.module;
-                names += concat(names.empty() ? "" : ", ", last);
-            }
-        }
-        if (!known)
-            throw UsageError(concat("--target-modules: this model has no linear layer ", target, "; it has ", names,
-                                    " (or all-linear)"));
-    }
-}
-
 template <class Device>
 void Model<Device>::configure(const CheckpointReader& checkpoint, const OutlierChannels& outliers) {
     const std::vector<LinearSpec> specs = linear_specs(config_);
@@ -75,7 +56,7 @@ void Model<Device>::configure(const CheckpointReader& checkpoint, const OutlierC
         blocks_[layer].configure(config_, layer, options_.method, channels, stored);
     }
     if (!options_.adapters) return;
-    check_target_modules(options_.lora, specs);
+    require_known_targets(options_.lora.target_modules, config_);
     for (Block<Device>& block : blocks_) {
         for (int k = 0; k < kLayersPerBlock; k++) {
             int64_t out_begin = 0;

@@ -225,6 +225,8 @@ FrozenLayers resolve_frozen_layers(const RunSetup& setup, const Device& device, 
     if (!adapter.empty()) {
         frozen.adapter.emplace(adapter, setup.config());
         state = read_quaff_state(adapter, setup.config());
+    } else {  // told before the channels are looked for, which takes a while
+        require_known_targets(split_names(options.target_modules), setup.config());
     }
     const bool channels_given = !options.outliers.empty() || !options.cal_data.empty();
     const std::string method = !options.method.empty() ? options.method
