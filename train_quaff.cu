@@ -67,7 +67,9 @@ int run_on_device(const quaff::Options& options, llmc::Terminal& terminal, llmc:
     // A rank without a GPU takes the others along, or fails with --device cuda.
     if (!missing.empty() && options.device == "cuda") throw llmc::Error("--device cuda: " + missing);
     if (ranks.any(!missing.empty())) {
-        terminal.warn("on the CPU, because " + (missing.empty() ? "another rank has no GPU it could use" : missing));
+        if (!options.quiet)
+            terminal.warn("on the CPU, because " +
+                          (missing.empty() ? "another rank has no GPU it could use" : missing));
         return run_on_cpu(options, terminal, ranks);
     }
     const bool has_bf16 = !ranks.any(!cuda::has_bf16(gpu));

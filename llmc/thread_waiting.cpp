@@ -30,7 +30,7 @@ void let_threads_sleep(char** argv) {
     const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", unknown);
     if (unknown) return;
     ::setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/1);
-    ::setenv("GOMP_SPINCOUNT", "300", /*overwrite=*/1);
+    ::setenv("GOMP_SPINCOUNT", "600", /*overwrite=*/1);
     leave_place();
     ::execv(program.c_str(), argv);  // by its own name: /proc/self/exe would call the process exe
 }

@@ -164,11 +164,17 @@ void write_adapter(const std::filesystem::path& directory, const LoraConfig& con
     write_file_atomically(directory / "adapter_config.json", dump_pretty(fields));
 }
 
+std::string adapter_below(const std::filesystem::path& directory) {
+    if (!path_exists(directory / "adapter" / "adapter_config.json")) return "";
+    return concat("; did you mean ", (directory / "adapter").string(), "?");
+}
+
 LoraConfig read_lora_config(const std::filesystem::path& directory) {
     const std::filesystem::path path = directory / "adapter_config.json";
     require(path_exists(path), directory.string(),
             ": is not an adapter directory; it has no adapter_config.json, which PEFT writes next to "
-            "adapter_model.safetensors");
+            "adapter_model.safetensors",
+            adapter_below(directory));
     const json tree = read_json(path);
     const JsonObject fields(tree, path.string());
     const std::string type = fields.string("peft_type");

@@ -46,6 +46,10 @@ void write_adapter(const std::filesystem::path& directory, const LoraConfig& con
 // adapter_config.json alone.
 LoraConfig read_lora_config(const std::filesystem::path& directory);
 
+// What to add to a complaint that a folder is no adapter: "; did you mean DIR/adapter?" where there is one, as in a
+// run's folder, else nothing.
+std::string adapter_below(const std::filesystem::path& directory);
+
 // An adapter that fits a model: every name and shape is checked against its config, every value is finite, and all
 // layers adapt the same set of linear layers.
 class Adapter {

@@ -167,7 +167,8 @@ Kind kind_of(const fs::path& path) {
     }
     if (path_exists(path / "config.json")) return Kind::model;
     fail(path.string(),
-         ": is neither a model (config.json), an adapter or checkpoint (adapter_config.json), nor an outlier file");
+         ": is neither a model (config.json), an adapter or checkpoint (adapter_config.json), nor an outlier file",
+         adapter_below(path));
 }
 
 ordered_json inspect(const fs::path& path) {

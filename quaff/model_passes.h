@@ -102,8 +102,8 @@ void Model<Device>::run_head(const Batch& batch, Matrix<const T> x, Matrix<const
         } else {
             cross_entropy_forward_backward<T>(device_, losses_.data() + begin, correct_.data() + begin, logits, labels,
                                               grad_scale);
-            head_.multiply_back(device_, h, logits,
-                                workspace_.linear.widened);  // h has been used: its gradient takes its place
+            // h has been used: its gradient takes its place.
+            head_.multiply_back(device_, h, logits, workspace_.linear.widened);
         }
     }
     if (grad_scale != 0) {

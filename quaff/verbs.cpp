@@ -1,8 +1,10 @@
 #include "quaff/verbs.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <new>
@@ -47,7 +49,7 @@ Progress show_progress(Terminal& terminal) {
 // The lines of a text file, without their ends.
 std::vector<std::string> read_lines(const std::string& path) {
     std::ifstream file(path);
-    require(file.good(), path, ": cannot be read");
+    require(file.good(), path, ": cannot open the file: ", std::strerror(errno));
     std::vector<std::string> lines;
     for (std::string line; std::getline(file, line);) {
         if (!line.empty() && line.back() == '\r') line.pop_back();

@@ -132,14 +132,18 @@ void gemm_tn(const Device& device, const Y& y, const A& a, const B& b, T alpha, 
     cpu::gemm_tn<T>(untimed(device), y, a, b, alpha, beta);
 }
 
+// Of 16-bit weights, which adapters never are.
+inline const char* heading_of(const Device& device, const cpu::HalfMatrix& w) {
+    return w.bits.rows == device.vocab_size ? "GEMM, head" : "GEMM, frozen linears";
+}
 inline void half_gemm_nt(const Device& device, Matrix<float> y, Matrix<const float> x, const cpu::HalfMatrix& w,
                          float beta, std::span<float> workspace) {
-    const Stopwatch stopwatch(device, heading_of(device, y.cols, x.cols));
+    const Stopwatch stopwatch(device, heading_of(device, w));
     cpu::half_gemm_nt(untimed(device), y, x, w, beta, workspace);
 }
 inline void half_gemm_nn(const Device& device, Matrix<float> y, Matrix<const float> x, const cpu::HalfMatrix& w,
                          std::span<float> workspace) {
-    const Stopwatch stopwatch(device, heading_of(device, y.cols, x.cols));
+    const Stopwatch stopwatch(device, heading_of(device, w));
     cpu::half_gemm_nn(untimed(device), y, x, w, workspace);
 }
 

@@ -74,4 +74,8 @@ TEST_CASE("info says what a path is not", "[info]") {
     CHECK(error_of(work, [&] { inspect(work / "folder"); }) ==
           "folder: is neither a model (config.json), an adapter or checkpoint (adapter_config.json), nor an outlier "
           "file");
+    // A run's folder is not an adapter, but holds one.
+    fs::create_directory(work / "folder" / "adapter");
+    work.write("folder/adapter/adapter_config.json", "{}");
+    CHECK(error_of(work, [&] { inspect(work / "folder"); }).ends_with("; did you mean folder/adapter?"));
 }
