@@ -12,9 +12,9 @@ namespace llmc {
 // Catches the signals while it lives and puts back what was there before. One at a time. Under nohup, which has the
 // program begin with SIGHUP ignored, that one stays ignored.
 //
-// The handler has a stack of its own, in the thread that makes this object; OpenMP's other threads are never
-// interrupted. oneDNN's kernels keep their stack pointer in the middle of the heap, and what the kernel of the system
-// puts below it for a handler would go over other allocations.
+// The handler has a stack of its own in the thread that makes this object, and the team of OpenMP's threads that there
+// is then does not take these signals. oneDNN's kernels keep their stack pointer in the middle of the heap, and what
+// the kernel of the system puts below it for a handler would go over other allocations.
 class StopSignals {
   public:
     StopSignals();

@@ -16,6 +16,10 @@ namespace quaff {
 
 using namespace llmc;
 
+// As the tensors are called.
+inline constexpr const char* kEmbedding = "model.embed_tokens.weight";
+inline constexpr const char* kHead = "lm_head.weight";
+
 class CheckpointReader {
   public:
     explicit CheckpointReader(const std::filesystem::path& directory);

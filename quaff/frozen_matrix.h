@@ -19,10 +19,6 @@ namespace quaff {
 
 using namespace llmc;
 
-// As the tensors are called.
-inline constexpr const char* kEmbedding = "model.embed_tokens.weight";
-inline constexpr const char* kHead = "lm_head.weight";
-
 template <class Device>
 class FrozenMatrix {
   public:

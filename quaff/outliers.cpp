@@ -174,19 +174,6 @@ void write_outlier_channels(const std::filesystem::path& path, const OutlierChan
     write_file_atomically(path, dump_pretty(outliers_to_json(outliers)));
 }
 
-void require_no_other_file(const std::filesystem::path& path) {
-    if (!std::filesystem::exists(path)) return;
-    bool replaceable = false;
-    try {
-        const json tree = read_json(path);
-        replaceable = tree.is_object() && tree.contains("channels");
-    } catch (const Error&) {  // of another kind
-    }
-    if (!replaceable)
-        throw UsageError(concat("--outliers ", path.string(),
-                                ": this file is not an outlier file, and calibrate would write over it; name another"));
-}
-
 MaxRatio::MaxRatio(const std::string& text) : text_(text) {
     const auto wrong = [&](const auto&... parts) {
         throw UsageError(concat("--outlier-max-ratio ", text, ": ", parts...));

@@ -39,8 +39,6 @@ struct OutlierChannels {
 
 OutlierChannels read_outlier_channels(const std::filesystem::path& path, const ModelConfig& config);
 void write_outlier_channels(const std::filesystem::path& path, const OutlierChannels& outliers);
-// Throws UsageError where a file is there that holds something else.
-void require_no_other_file(const std::filesystem::path& path);
 
 // The file's object; outliers_from_json throws unless it fits the model.
 nlohmann::ordered_json outliers_to_json(const OutlierChannels& outliers);

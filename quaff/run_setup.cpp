@@ -331,17 +331,22 @@ void require_room_to_begin(const Device& device) {
 }
 
 template <class Device>
+std::string lack_of_memory(const Device& device, const MemoryPlan& plan) {
+    const int64_t available = device.available_memory();
+    const int64_t more = std::is_same_v<Device, cpu::Device> ? kUnplanned : 0;
+    const int64_t lack = plan.total() + more - available;
+    if (lack <= 0) return "";
+    return concat("the run needs ", format_bytes(plan.total()),
+                  more > 0 ? " and " + format_bytes(more) + " beside it" : "", ", and ", format_bytes(available),
+                  " are available. Much is ", plan.blame(lack));
+}
+
+template <class Device>
 std::unique_ptr<Model<Device>> build_model(const RunSetup& setup, const Device& device, const FrozenLayers& frozen,
                                            const BuildOptions& build) {
     const Model<Device> planned(device, setup.checkpoint(), frozen.outliers, build, /*plan_only=*/true);
-    const MemoryPlan& plan = planned.plan();
-    const int64_t available = device.available_memory();
-    const int64_t more = std::is_same_v<Device, cpu::Device> ? kUnplanned : 0;
-    if (plan.total() + more > available)
-        fail("out of memory before the first step: the run needs ", format_bytes(plan.total()),
-             more > 0 ? " and " + format_bytes(more) + " beside it" : "", ", and ", format_bytes(available),
-             " are available. Much is ", plan.blame(plan.total() + more - available),
-             " (--plan shows what takes how much)");
+    const std::string lack = lack_of_memory(device, planned.plan());
+    require(lack.empty(), "out of memory before the first step: ", lack, " (--plan shows what takes how much)");
     auto model = build_quantized_model(setup.checkpoint(), frozen.outliers, build, device);
     if (frozen.adapter) load_adapter(*model, *frozen.adapter);
     load_scales(*model, frozen.scales);
@@ -415,6 +420,7 @@ void save_adapter(const fs::path& folder, Model<Device>& model, const FrozenLaye
 #define INSTANTIATE(Device)                                                                                  \
     template FrozenLayers resolve_frozen_layers(const RunSetup&, const Device&, const std::string&,          \
                                                 const std::vector<Example>&, const Progress&);               \
+    template std::string lack_of_memory(const Device&, const MemoryPlan&);                                   \
     template void require_room_to_begin(const Device&);                                                      \
     template std::unique_ptr<Model<Device>> build_model(const RunSetup&, const Device&, const FrozenLayers&, \
                                                         const BuildOptions&);                                \

@@ -90,6 +90,10 @@ BuildOptions build_options(const Options& options, const FrozenLayers& frozen, c
 template <class Device>
 void require_room_to_begin(const Device& device);
 
+// What a plan needs and the device lacks, and which part of it is large, in words; empty where there is enough.
+template <class Device>
+std::string lack_of_memory(const Device& device, const MemoryPlan& plan);
+
 // Throws Error when the plan needs more memory than there is. Adapter and scales are those of `frozen`.
 template <class Device>
 std::unique_ptr<Model<Device>> build_model(const RunSetup& setup, const Device& device, const FrozenLayers& frozen,

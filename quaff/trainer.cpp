@@ -203,8 +203,8 @@ ordered_json Trainer<Device>::plan() {
     terminal_.result(planned.plan().table());
     terminal_.result(concat(format_bytes(device_.available_memory()), " are available; ", planned.n_recomputed(),
                             " of ", setup_.config().num_hidden_layers, " blocks are recomputed"));
-    if (planned.plan().total() > device_.available_memory())
-        terminal_.warn("this run would not start; lower --batch-size, --target-max-len, --source-max-len or --lora-r");
+    const std::string lack = lack_of_memory(device_, planned.plan());
+    if (!lack.empty()) terminal_.warn("this run would not start: " + lack);
     ordered_json kinds = ordered_json::object();
     for (int kind = 0; kind < static_cast<int>(MemoryKind::count); ++kind)
         kinds[name_of(static_cast<MemoryKind>(kind))] = planned.plan().total(static_cast<MemoryKind>(kind));

@@ -92,6 +92,19 @@ int train(const Options& asked_for, Terminal& terminal, const Device& device) {
     return stopped ? kStopped : kDone;
 }
 
+// Outlier channels are written over outlier channels, and over nothing else.
+void require_no_other_file(const fs::path& path) {
+    if (!fs::exists(path)) return;
+    bool replaceable = false;
+    try {
+        replaceable = kind_of(path) == Kind::outliers;
+    } catch (const Error&) {  // of no kind
+    }
+    if (!replaceable)
+        throw UsageError(concat("--outliers ", path.string(),
+                                ": is not an outlier file, and calibrate would write over it; name another"));
+}
+
 template <class Device>
 int calibrate_verb(const Options& options, Terminal& terminal, const Device& device) {
     Options calibration = options;

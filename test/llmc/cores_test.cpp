@@ -49,6 +49,7 @@ TEST_CASE("a thread that is held to its place may still use the others", "[.held
     const char* cpus = std::getenv("USABLE_CPUS");
     REQUIRE(cpus != nullptr);
     CHECK(std::to_string(usable_cpus().size()) == cpus);
+    CHECK(std::getenv("GOMP_SPINCOUNT") != nullptr);  // it has been started again, to wait as let_threads_sleep() says
 }
 
 TEST_CASE("OMP_PROC_BIND leaves every core in use, also to the program that starts itself again", "[cores]") {

@@ -250,6 +250,24 @@ TEST_CASE("--device cuda trains the golden step on the GPU, in every type", "[pr
     const Ending table = desk.run("train", {"--device", "cuda", "--plan", "--out", desk.out});
     CHECK(table.status == 0);
     CHECK(mentions(table.err, "bf16["));  // auto: compute capability 8.0 has it
+    CHECK_FALSE(mentions(table.err, "would not start"));
+}
+
+TEST_CASE("a plan that is too large says so, and the run does not start", "[program][cuda]") {
+    const Desk desk;
+    emu::machine().devices = 1;
+    emu::machine().memory = static_cast<size_t>(cuda::BlasLt::kWorkspaceBytes) + (64 << 10);  // enough to begin with
+    const std::vector<std::string> arguments = {"--device", "cuda",  "--dtype", "fp32",        "--method",
+                                                "fp",       "--out", desk.out,  "--eval-data", desk.data};
+    std::vector<std::string> planning = arguments;
+    planning.push_back("--plan");
+    const Ending table = desk.run("train", planning);
+    INFO(table.err);
+    CHECK(table.status == 0);
+    CHECK(mentions(table.err, "this run would not start: the run needs "));
+    const Ending refused = desk.run("train", arguments);
+    CHECK(refused.status == 1);
+    CHECK(mentions(refused.err, "out of memory"));
 }
 
 TEST_CASE("a GPU that cannot be used is named as the reason, and auto goes on without it", "[program][cuda]") {
