@@ -1,6 +1,8 @@
 // What tests of files share: a directory of their own, files in it, and the sentence that a damaged file gets.
 #pragma once
 
+#include <unistd.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -15,11 +17,8 @@ namespace test {
 // A new, empty directory in `parent` that goes with the test.
 class TempDir {
   public:
-    explicit TempDir(const std::filesystem::path& parent = std::filesystem::temp_directory_path()) {
-        std::string name = (parent / "train_quaff_XXXXXX").string();
-        if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot create " + name);
-        path_ = name;
-    }
+    explicit TempDir(const std::filesystem::path& parent = std::filesystem::temp_directory_path())
+        : path_(make(parent)) {}
     ~TempDir() { std::filesystem::remove_all(path_); }
     TempDir(const TempDir&) = delete;
     TempDir& operator=(const TempDir&) = delete;
@@ -32,9 +31,33 @@ class TempDir {
         return path_ / name;
     }
 
+    // One in `parent` that stays.
+    static std::filesystem::path make(const std::filesystem::path& parent) {
+        std::string name = (parent / "train_quaff_XXXXXX").string();
+        if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot create " + name);
+        return name;
+    }
+
   private:
     std::filesystem::path path_;
 };
+
+// A folder of this name, empty anew. It lies in one that is this process's own and goes with it, so that tests can run
+// beside those of other processes and other users.
+inline std::filesystem::path fresh_folder(const std::string& name) {
+    struct OfProcess {
+        std::filesystem::path path = TempDir::make(std::filesystem::temp_directory_path());
+        pid_t process = ::getpid();
+        ~OfProcess() {
+            if (::getpid() == process) std::filesystem::remove_all(path);  // not a fork of it
+        }
+    };
+    static const OfProcess parent;
+    const std::filesystem::path folder = parent.path / name;
+    std::filesystem::remove_all(folder);
+    std::filesystem::create_directories(folder);
+    return folder;
+}
 
 inline std::string read(const std::filesystem::path& path) {
     std::ifstream file(path, std::ios::binary);

@@ -15,18 +15,13 @@
 #include "llmc/spike_detector.h"
 #include "llmc/terminal.h"
 #include "test/catch.h"
+#include "test/files.h"
 
 using namespace llmc;
 namespace fs = std::filesystem;
+using test::fresh_folder;
 
 namespace {
-
-fs::path fresh_folder(const std::string& name) {
-    const fs::path folder = fs::temp_directory_path() / ("train_quaff_" + name);
-    fs::remove_all(folder);
-    fs::create_directories(folder);
-    return folder;
-}
 
 std::string read_text(const fs::path& path) {
     std::ifstream file(path);

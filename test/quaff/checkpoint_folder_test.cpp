@@ -8,18 +8,13 @@
 #include "llmc/error.h"
 #include "llmc/file_io.h"
 #include "test/catch.h"
+#include "test/files.h"
 
 using namespace quaff;
 namespace fs = std::filesystem;
+using test::fresh_folder;
 
 namespace {
-
-fs::path fresh_folder(const std::string& name) {
-    const fs::path folder = fs::temp_directory_path() / ("train_quaff_checkpoint_" + name);
-    fs::remove_all(folder);
-    fs::create_directories(folder);
-    return folder;
-}
 
 void write_text(const fs::path& path, const std::string& text) {
     std::ofstream(path, std::ios::binary) << text;

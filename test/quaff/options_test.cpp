@@ -6,6 +6,7 @@
 
 #include "llmc/error.h"
 #include "test/catch.h"
+#include "test/files.h"
 
 using namespace quaff;
 using llmc::UsageError;
@@ -27,7 +28,7 @@ bool mentions(const std::string& text, const std::string& part) {
 }
 
 std::string write_file(const std::string& name, const std::string& content) {
-    const auto folder = std::filesystem::temp_directory_path() / "train_quaff_options_test";
+    static const test::TempDir folder;
     std::filesystem::create_directories((folder / name).parent_path());
     std::ofstream(folder / name) << content;
     return (folder / name).string();

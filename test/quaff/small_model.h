@@ -8,18 +8,14 @@
 #include <vector>
 
 #include "llmc/safetensors.h"
+#include "test/files.h"
 
 namespace small {
 
 inline constexpr int kVocabulary = 48, kHidden = 32, kIntermediate = 64, kLayers = 2, kHeads = 4, kKeyValueHeads = 2,
                      kHeadDim = 8;
 
-inline std::filesystem::path fresh_folder(const std::string& name) {
-    const auto folder = std::filesystem::temp_directory_path() / ("train_quaff_" + name);
-    std::filesystem::remove_all(folder);
-    std::filesystem::create_directories(folder);
-    return folder;
-}
+using test::fresh_folder;
 
 inline void write_text(const std::filesystem::path& path, const std::string& text) {
     std::ofstream(path, std::ios::binary) << text;

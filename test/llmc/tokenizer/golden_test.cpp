@@ -115,12 +115,9 @@ TEST_CASE("the real LLaMA 2 tokenizer.model gives real texts Hugging Face's ids"
         WARN("skipped: " << shared << " does not hold llama2_tokenizer.model");
         return;
     }
-    const fs::path directory = fs::temp_directory_path() / "quaff_llama2_tokenizer_test";
-    fs::create_directories(directory);
-    fs::copy_file(shared / "llama2_tokenizer.model", directory / "tokenizer.model",
-                  fs::copy_options::overwrite_existing);
-    const auto tokenizer = Tokenizer::load(directory);
-    fs::remove_all(directory);
+    const test::TempDir directory;
+    fs::copy_file(shared / "llama2_tokenizer.model", directory / "tokenizer.model");
+    const auto tokenizer = Tokenizer::load(directory.path());
     CHECK(tokenizer->vocab_size() == 32000);
     CHECK(tokenizer->adds_bos());
     CHECK(tokenizer->bos_id() == 1);
