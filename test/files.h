@@ -14,12 +14,17 @@
 
 namespace test {
 
-// A new, empty directory in `parent` that goes with the test.
+// A new, empty directory in `parent` that goes with the test; not with a fork of its process.
 class TempDir {
   public:
-    explicit TempDir(const std::filesystem::path& parent = std::filesystem::temp_directory_path())
-        : path_(make(parent)) {}
-    ~TempDir() { std::filesystem::remove_all(path_); }
+    explicit TempDir(const std::filesystem::path& parent = std::filesystem::temp_directory_path()) {
+        std::string name = (parent / "train_quaff_XXXXXX").string();
+        if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot create " + name);
+        path_ = name;
+    }
+    ~TempDir() {
+        if (::getpid() == process_) std::filesystem::remove_all(path_);
+    }
     TempDir(const TempDir&) = delete;
     TempDir& operator=(const TempDir&) = delete;
 
@@ -31,29 +36,16 @@ class TempDir {
         return path_ / name;
     }
 
-    // One in `parent` that stays.
-    static std::filesystem::path make(const std::filesystem::path& parent) {
-        std::string name = (parent / "train_quaff_XXXXXX").string();
-        if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot create " + name);
-        return name;
-    }
-
   private:
     std::filesystem::path path_;
+    pid_t process_ = ::getpid();
 };
 
 // A folder of this name, empty anew. It lies in one that is this process's own and goes with it, so that tests can run
 // beside those of other processes and other users.
 inline std::filesystem::path fresh_folder(const std::string& name) {
-    struct OfProcess {
-        std::filesystem::path path = TempDir::make(std::filesystem::temp_directory_path());
-        pid_t process = ::getpid();
-        ~OfProcess() {
-            if (::getpid() == process) std::filesystem::remove_all(path);  // not a fork of it
-        }
-    };
-    static const OfProcess parent;
-    const std::filesystem::path folder = parent.path / name;
+    static const TempDir of_process;
+    const std::filesystem::path folder = of_process / name;
     std::filesystem::remove_all(folder);
     std::filesystem::create_directories(folder);
     return folder;
