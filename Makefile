@@ -45,17 +45,17 @@ MPI_FLAGS    := -DLLMC_MPI -DOMPI_SKIP_MPICXX $(patsubst -I%,-isystem %,$(shell 
 LDLIBS       += $(shell $(MPI) --showme:link)
 endif
 
-LIB_SOURCES  := $(wildcard llmc/*.cpp llmc/cpu/*.cpp llmc/data/*.cpp llmc/tokenizer/*.cpp quaff/*.cpp)
+LIB_SOURCES  := $(filter-out llmc/cuda/%,$(wildcard llmc/*/*.cpp llmc/*/*/*.cpp quaff/*/*.cpp))
 LIB          := $(BUILD)/libquaff.a
-TEST_SOURCES ?= $(filter-out test/emu/% test/faults/% test/fuzz/%,$(wildcard test/*.cpp test/*/*.cpp test/*/*/*.cpp)) $(wildcard test/emu/*_test.cpp)
+TEST_SOURCES ?= $(filter-out test/emu/% test/faults/% test/fuzz/%,$(wildcard test/*.cpp test/*/*/*.cpp test/*/*/*/*.cpp)) $(wildcard test/emu/*_test.cpp)
 TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o)
 
 # The CUDA side: host code and one file of kernels per compute type. With nvcc it is part of the program. With EMULATE=1,
 # as `make test` and `make emu` have it, the headers of test/emu shadow NVIDIA's and make all of it code for the C++
 # compiler, so that it runs where there is no GPU. Without either the program holds the CPU alone.
-CUDA_SOURCES := $(wildcard llmc/cuda/*.cpp)
-MODEL_KERNELS := $(wildcard quaff/cuda_model_*.cu)
-CUDA_KERNELS := $(MODEL_KERNELS) $(wildcard llmc/cuda/*.cu)
+CUDA_SOURCES := $(wildcard llmc/cuda/*/*.cpp)
+MODEL_KERNELS := $(wildcard quaff/model/cuda/*.cu)
+CUDA_KERNELS := $(MODEL_KERNELS) $(wildcard llmc/cuda/*/*.cu)
 ifneq ($(EMULATE),)
 LIB_SOURCES  += $(CUDA_SOURCES) $(CUDA_KERNELS) $(filter-out %_test.cpp,$(wildcard test/emu/*.cpp))
 CUDA_FLAGS   := -DLLMC_CUDA -DLLMC_EMULATED -DLLMC_NCCL -Itest/emu -Wno-unknown-pragmas
@@ -64,7 +64,7 @@ LIB_SOURCES  += $(CUDA_SOURCES) $(CUDA_KERNELS)
 CUDA_HOME    := $(patsubst %/bin/nvcc,%,$(shell readlink -f $(NVCC)))
 # -idirafter: where CUDA is a package of the distribution these are the system's own folders, whose order must stay.
 CUDA_FLAGS   := -DLLMC_CUDA -idirafter $(CUDA_HOME)/include
-# cuBLASLt and NCCL are loaded when a GPU is used (llmc/loaded_library.h), and looked for where they are now.
+# cuBLASLt and NCCL are loaded when a GPU is used (llmc/system/loaded_library.h), and looked for where they are now.
 CUDA_LIBS    := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64:$(CUDA_HOME)/lib -lcudart_static -ldl -lrt -lpthread
 # NCCL, by which several GPUs talk to each other, is in the system or in the toolkit, or the program does without.
 ifneq ($(shell $(CXX) $(CUDA_FLAGS) -E -include nccl.h -x c++ /dev/null >/dev/null 2>&1 && echo found),)
@@ -87,7 +87,7 @@ endif
 ALL_CXXFLAGS += $(CUDA_FLAGS) $(MPI_FLAGS)
 LIB_OBJECTS  := $(patsubst %.cpp,$(BUILD)/%.o,$(LIB_SOURCES:%.cu=%.cpp))
 
-$(BUILD)/quaff/model.o $(BUILD)/quaff/calibrate.o $(BUILD)/llmc/cpu/%.o $(BUILD)/dev/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O3)
+$(BUILD)/quaff/model/model.o $(BUILD)/quaff/model/calibrate.o $(BUILD)/llmc/cpu/%.o $(BUILD)/dev/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O3)
 $(BUILD)/test/%.o: private OPTIMIZE = $(if $(SANITIZE),-O0,-O1)
 $(BUILD)/test/main.o: private OPTIMIZE = -O0
 # Undefined behaviour is looked for in the code under test. (private: not for the flags stamp, which all objects share.)
@@ -95,7 +95,7 @@ SANITIZERS = $(SANITIZE)
 $(BUILD)/test/%.o: private SANITIZERS = $(subst $(comma)undefined,,$(SANITIZE))
 
 # The emulator, and the kernels that run in it, do nothing but compute.
-$(BUILD)/quaff/cuda_model_%.o $(BUILD)/llmc/cuda/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
+$(BUILD)/quaff/model/cuda/%.o $(BUILD)/llmc/cuda/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
 $(BUILD)/test/llmc/cuda/%.o $(BUILD)/test/quaff/cuda/%.o: private OPTIMIZE = -O1
 $(BUILD)/test/emu/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
 $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o: private SANITIZERS = $(SANITIZE)
@@ -189,7 +189,7 @@ $(BUILD)/train_quaff: $(BUILD)/train_quaff.o $(LIB)
 CATCH2_LIB = $(shell $(CXX) -E -include catch2/catch_version_macros.hpp -x c++ /dev/null >/dev/null 2>&1 && echo -lCatch2)
 
 # model.o comes first, so that the tests run its -O3 operators and not the copies the tests themselves instantiate.
-$(BUILD)/test_quaff: $(BUILD)/quaff/model.o $(TEST_OBJECTS) $(LIB)
+$(BUILD)/test_quaff: $(BUILD)/quaff/model/model.o $(TEST_OBJECTS) $(LIB)
 	$(LINK) $(CATCH2_LIB) -o $@
 
 $(TEST_OBJECTS): | $(BUILD)/.test_deps_checked
@@ -235,7 +235,7 @@ resources: $(MODEL_KERNELS:%.cu=$(BUILD)/%.o)
 	@bash scripts/resources.sh $(MODEL_KERNELS:%.cu=$(BUILD)/%.ptxas)
 
 # The tests of the CUDA operators once more, by nvcc, for the GPU of this machine.
-GPU_TEST_OBJECTS := $(patsubst %.cpp,$(BUILD)/gpu/%.o,$(wildcard test/llmc/cuda/*_test.cpp test/quaff/cuda/*_test.cpp))
+GPU_TEST_OBJECTS := $(patsubst %.cpp,$(BUILD)/gpu/%.o,$(wildcard test/llmc/cuda/*_test.cpp test/llmc/cuda/*/*_test.cpp test/quaff/cuda/*_test.cpp))
 $(BUILD)/gpu/%.o: %.cpp $(FLAGS_STAMP) | $(BUILD)/.test_deps_checked
 	@mkdir -p $(@D)
 	$(RUN_NVCC) -x cu -c $< -o $@

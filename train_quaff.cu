@@ -14,19 +14,19 @@
 #include <string>
 #include <vector>
 
-#include "llmc/comm.h"
-#include "llmc/cores.h"
-#include "llmc/cpu/bf16_gemm.h"
-#include "llmc/error.h"
-#include "llmc/mapped_file.h"
-#include "llmc/memory_limits.h"
-#include "llmc/signals.h"
-#include "llmc/terminal.h"
-#include "llmc/thread_waiting.h"
-#include "quaff/devices.h"
-#include "quaff/options.h"
-#include "quaff/ranks.h"
-#include "quaff/verbs.h"
+#include "llmc/comm/comm.h"
+#include "llmc/core/error.h"
+#include "llmc/cpu/gemm/bf16_gemm.h"
+#include "llmc/io/mapped_file.h"
+#include "llmc/system/cores.h"
+#include "llmc/system/memory_limits.h"
+#include "llmc/system/signals.h"
+#include "llmc/system/terminal.h"
+#include "llmc/system/thread_waiting.h"
+#include "quaff/cli/parsing.h"
+#include "quaff/cli/verbs.h"
+#include "quaff/model/devices.h"
+#include "quaff/run/ranks.h"
 
 namespace {
 
@@ -148,7 +148,7 @@ void open_standard_files() {
 }
 
 int main(int argc, char** argv) {
-    llmc::let_threads_sleep(argv);
+    llmc::restart_with_passive_waiting(argv);
     open_standard_files();
     llmc::ignore_broken_pipes();
     llmc::tell_of_lost_pages();

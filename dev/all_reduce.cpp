@@ -11,10 +11,10 @@
 #include <exception>
 #include <vector>
 
-#include "llmc/arena.h"
+#include "llmc/core/arena.h"
+#include "llmc/core/error.h"
 #include "llmc/cpu/transfer.h"
-#include "llmc/error.h"
-#include "quaff/devices.h"
+#include "quaff/model/devices.h"
 #ifdef LLMC_CUDA
 #include "llmc/cuda/transfer.cuh"
 #endif

@@ -2,7 +2,7 @@
 
     python3 dev/plot_growth.py GROWTH.csv OUT.svg TITLE
 
-The prediction is the time of the step's operations at the measured peaks (quaff/speed_of_light.h), times one factor for
+The prediction is the time of the step's operations at the measured peaks (quaff/run/speed_of_light.h), times one factor for
 all points: what the base point takes longer than that. Where a measured curve leaves its prediction upwards, something
 grows faster than it should. Needs matplotlib.
 """

@@ -14,7 +14,7 @@
 
 #include "llmc/data/examples.h"
 #include "llmc/data/sampler.h"
-#include "llmc/thread_waiting.h"
+#include "llmc/system/thread_waiting.h"
 #include "llmc/tokenizer/tokenizer.h"
 #include "quaff/quaff.h"
 
@@ -39,7 +39,7 @@ double median(std::vector<double> values) {
     return values[values.size() / 2];
 }
 
-Timing time_training_step(const quaff::CheckpointReader& checkpoint, const quaff::OutlierChannels& channels,
+Timing time_training_step(const quaff::ModelFiles& checkpoint, const quaff::OutlierChannels& channels,
                           const Batch& batch, quaff::Method method) {
     quaff::BuildOptions options;
     options.method = method;
@@ -75,7 +75,7 @@ void print(const char* label, const Timing& t) {
 }
 
 void quick_start(const std::string& model_directory, const std::string& data_file, const std::string& outlier_file) {
-    const quaff::CheckpointReader checkpoint(model_directory);
+    const quaff::ModelFiles checkpoint(model_directory);
     const auto tokenizer = Tokenizer::load(model_directory);
     TextEncoding encoding;
     encoding.encode = [&](std::string_view text) { return tokenizer->encode(text); };
@@ -111,7 +111,7 @@ void quick_start(const std::string& model_directory, const std::string& data_fil
 }  // namespace
 
 int main(int argc, char** argv) {
-    let_threads_sleep(argv);
+    restart_with_passive_waiting(argv);
     const auto argument = [&](int i, const char* fallback) { return std::string(i < argc ? argv[i] : fallback); };
     try {
         quick_start(argument(1, "dev/demo/model"), argument(2, "dev/demo/train.jsonl"), argument(3, ""));

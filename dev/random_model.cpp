@@ -15,12 +15,12 @@
 #include <string>
 #include <vector>
 
-#include "llmc/dtype.h"
-#include "llmc/error.h"
-#include "llmc/file_io.h"
-#include "llmc/philox.h"
-#include "llmc/safetensors.h"
-#include "quaff/model_config.h"
+#include "llmc/core/dtype.h"
+#include "llmc/core/error.h"
+#include "llmc/core/philox.h"
+#include "llmc/io/file_io.h"
+#include "llmc/io/safetensors.h"
+#include "quaff/files/model_config.h"
 
 namespace {
 

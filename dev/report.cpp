@@ -5,8 +5,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "llmc/error.h"
-#include "llmc/terminal.h"
+#include "llmc/core/error.h"
+#include "llmc/system/terminal.h"
 
 namespace benchmark {
 

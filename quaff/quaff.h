@@ -1,6 +1,6 @@
 // The public door of the library.
 //
-//   quaff::CheckpointReader checkpoint("models/smollm2-135m-instruct");
+//   quaff::ModelFiles checkpoint("models/smollm2-135m-instruct");
 //   auto channels = quaff::calibrate(device, checkpoint, batches, {});
 //   auto model = quaff::build_quantized_model(checkpoint, channels, options);
 //   model->forward(batch, 1.0f / batch.n_labelled(), micro_batch);
@@ -13,19 +13,18 @@
 
 #include <memory>
 
-#include "quaff/calibrate.h"
-#include "quaff/checkpoint_reader.h"
-#include "quaff/model.h"
-#include "quaff/outliers.h"
+#include "quaff/files/model_files.h"
+#include "quaff/files/outliers.h"
+#include "quaff/model/calibrate.h"
+#include "quaff/model/model.h"
 
 namespace quaff {
 
 // Reads the checkpoint layer by layer, quantising each linear as it is read, and adds adapters. `outliers` may be empty
 // for Method::fp. Throws Error with a sentence for the user.
 template <class Device = cpu::Device>
-std::unique_ptr<Model<Device>> build_quantized_model(const CheckpointReader& checkpoint,
-                                                     const OutlierChannels& outliers, const BuildOptions& options,
-                                                     const Device& device = {}) {
+std::unique_ptr<Model<Device>> build_quantized_model(const ModelFiles& checkpoint, const OutlierChannels& outliers,
+                                                     const BuildOptions& options, const Device& device = {}) {
     return std::make_unique<Model<Device>>(device, checkpoint, outliers, options);
 }
 

@@ -16,24 +16,25 @@ echo "shellcheck: nothing found"
 # Its advice on performance is clang-tidy's business, which knows that a Matrix is a view of three words.
 cppcheck --std=c++20 --language=c++ --enable=warning,portability --quiet --error-exitcode=1 -j "$(nproc)" -I. \
     --suppress=missingInclude --suppress=unknownMacro --suppress=invalidFunctionArg \
-    --suppress=virtualCallInConstructor --suppress=syntaxError:quaff/model_passes.h llmc quaff
+    --suppress=virtualCallInConstructor --suppress=syntaxError:quaff/model/model_passes.h llmc quaff
 echo "cppcheck: nothing found"
 
 flags=(-x c++ -std=c++20 -I.)
 cuda_files=()
 if [ "${1:-all}" = core ]; then
-    files=(llmc/{json,safetensors,mapped_file,file_io,path,toml}.cpp llmc/data/{json_rows,delimited_rows,reader,record}.cpp
+    files=(llmc/io/{json,safetensors,mapped_file,file_io,path,toml}.cpp
+        llmc/data/{json_rows,delimited_rows,reader,record}.cpp
         llmc/tokenizer/{bpe,regex,sentencepiece_proto,sentencepiece_model,utf8}.cpp
-        quaff/{model_config,options,checkpoint_reader}.cpp)
+        quaff/files/{model_config,model_files}.cpp quaff/cli/parsing.cpp)
 else
-    mapfile -t files < <(printf '%s\n' llmc/*.cpp llmc/data/*.cpp llmc/tokenizer/*.cpp quaff/*.cpp train_quaff.cu |
-        grep -vE '^quaff/(model|calibrate).cpp$')  # the operators have vectors shuffled by GCC, as clang does not know it
+    mapfile -t files < <(printf '%s\n' llmc/*/*.cpp quaff/*/*.cpp train_quaff.cu |
+        grep -vE '^llmc/cpu/|^quaff/model/(model|calibrate).cpp$')  # the operators have vectors shuffled by GCC, as clang does not know it
     if mpi=$(mpicc --showme:compile 2>/dev/null); then
         read -ra mpi <<<"${mpi//-I/-isystem }"
         flags+=(-DLLMC_MPI -DOMPI_SKIP_MPICXX "${mpi[@]}")
     fi
     if nvcc=$(command -v nvcc); then
-        cuda_files=(llmc/cuda/*.cpp)
+        cuda_files=(llmc/cuda/*/*.cpp)
         cuda=$(dirname "$(dirname "$(readlink -f "$nvcc")")")/include
         cuda_flags=(-DLLMC_CUDA -isystem "$cuda")
         if [ -e "$cuda/nccl.h" ]; then cuda_flags+=(-DLLMC_NCCL); fi

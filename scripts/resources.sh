@@ -3,11 +3,11 @@
 # `make resources` calls it. Fails where a kernel spills registers to local memory or keeps an array there, and where
 # ptxas could not leave warpgroup products in the background.
 #
-#   scripts/resources.sh build/quaff/cuda_model_*.ptxas
+#   scripts/resources.sh build/quaff/model/cuda/model_*.ptxas
 set -euo pipefail
 
 for log in "$@"; do
-    type=${log##*cuda_model_}
+    type=${log##*/model_}
     c++filt -p <"$log" | sed -E "s/^ptxas info +: //; s/^/${type%.ptxas} /"
 done | awk '
     function tell() {

@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "llmc/error.h"
+#include "llmc/core/error.h"
 
 namespace test {
 

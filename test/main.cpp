@@ -6,9 +6,9 @@
 #include <catch2/catch.hpp>
 #endif
 
-#include "llmc/thread_waiting.h"
+#include "llmc/system/thread_waiting.h"
 
 int main(int argc, char** argv) {
-    llmc::let_threads_sleep(argv);
+    llmc::restart_with_passive_waiting(argv);
     return Catch::Session().run(argc, argv);
 }

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "llmc/comm.h"
+#include "llmc/comm/comm.h"
 
 namespace test {
 

@@ -10,7 +10,7 @@
 // peak memory is its own; they take their steps in turn, so that what else the machine does strikes all alike. Figures
 // are medians over the rounds after one that warms up. The parts' seconds are of all threads together (CPU time): other
 // programs do not lengthen them. % SOL is the time that the step's operations take at the measured peaks over the time
-// it took (quaff/speed_of_light.h).
+// it took (quaff/run/speed_of_light.h).
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,14 +23,14 @@
 #include <vector>
 
 #include "dev/cpu/timed_device.h"
+#include "llmc/core/philox.h"
 #include "llmc/cpu/peak.h"
-#include "llmc/memory_limits.h"
-#include "llmc/philox.h"
-#include "llmc/thread_waiting.h"
-#include "quaff/model_passes.h"
-#include "quaff/model_setup.h"
-#include "quaff/run_setup.h"
-#include "quaff/speed_of_light.h"
+#include "llmc/system/memory_limits.h"
+#include "llmc/system/thread_waiting.h"
+#include "quaff/model/model_passes.h"
+#include "quaff/model/model_setup.h"
+#include "quaff/run/run_setup.h"
+#include "quaff/run/speed_of_light.h"
 
 namespace {
 
@@ -140,7 +140,7 @@ class Bench {
 
   private:
     std::string name_;
-    quaff::CheckpointReader checkpoint_;
+    quaff::ModelFiles checkpoint_;
     Batch batch_;
     Device device_;
     Profile profile_;
@@ -271,7 +271,7 @@ void run(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    let_threads_sleep(argv);
+    restart_with_passive_waiting(argv);
     Options options;
     CLI::App app("Times a training step on the CPU, part by part, in full precision and by quaff.");
     app.add_option("model", options.model, "Hugging Face directory (build/random_model writes one of any shape)")

@@ -35,11 +35,11 @@
 #include <vector>
 
 #include "dev/report.h"
+#include "llmc/core/philox.h"
+#include "llmc/core/tensor.h"
 #include "llmc/cpu/device.h"
 #include "llmc/cpu/peak.h"
-#include "llmc/philox.h"
-#include "llmc/tensor.h"
-#include "llmc/thread_waiting.h"
+#include "llmc/system/thread_waiting.h"
 
 namespace benchmark {
 
@@ -341,7 +341,7 @@ void time_versions(const Shape& shape, const Options& options, const Device& dev
 // main() of a program. Exit status 1 where a version is wrong.
 template <class... Operators>
 int run(int argc, char** argv, Program program) {
-    let_threads_sleep(argv);  // as train_quaff does
+    restart_with_passive_waiting(argv);  // as train_quaff does
     return exit_status([&] {
         program.on_cpu = true;
         Options options;

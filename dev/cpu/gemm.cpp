@@ -8,19 +8,20 @@
 //
 //   kernel 1   the definition: three loops, one thread, sums in double
 //   kernel 2   all threads; a block of 4 x 64 results at a time, the same 64 columns of the second operand for 4 rows
-//   kernel 3   llmc/cpu/gemm.h: oneDNN
+//   kernel 3   llmc/cpu/gemm/gemm.h: oneDNN
 //   kernel 4   operands rounded to bf16, pairs of them packed in panels; vectors of floats, any processor
-//   kernel 5   llmc/cpu/gemm.h with --dtype bf16: the same with AVX512_BF16, which has twice the rate of floats, the
+//   kernel 5   llmc/cpu/gemm/gemm.h with --dtype bf16: the same with AVX512_BF16, which has twice the rate of floats,
+//   the
 //              ceiling here
 //
 // Operands are bf16 numbers, so that all versions multiply the same.
 //
 //   make -C dev/cpu && build/dev/cpu/gemm [version] [--shape ...]
-#include "llmc/cpu/gemm.h"
+#include "llmc/cpu/gemm/gemm.h"
 
 #include "dev/cpu/common.h"
-#include "llmc/cpu/bf16_tiles.h"
-#include "llmc/dtype.h"
+#include "llmc/core/dtype.h"
+#include "llmc/cpu/gemm/bf16_tiles.h"
 
 namespace {
 
@@ -85,7 +86,7 @@ void product_kernel2(const Device& device, Matrix<float> y, const Operand& a, co
     }
 }
 
-// The layouts of llmc/cpu/gemm.h.
+// The layouts of llmc/cpu/gemm/gemm.h.
 enum class Layout { nt, nn, tn };
 
 template <Layout kLayout>
@@ -141,9 +142,9 @@ struct Product {
     static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"three loops, one thread", gemm_kernel1<kLayout>},
                 {"blocks of 4 x 64, vectors, threads", gemm_kernel2<kLayout>},
-                {"llmc/cpu/gemm.h: oneDNN", gemm_kernel3<kLayout>},
+                {"llmc/cpu/gemm/gemm.h: oneDNN", gemm_kernel3<kLayout>},
                 {"bf16 pairs, panels, threads", gemm_kernel4<kLayout>},
-                {"llmc/cpu/gemm.h with --dtype bf16", gemm_kernel5<kLayout>}};
+                {"llmc/cpu/gemm/gemm.h with --dtype bf16", gemm_kernel5<kLayout>}};
     }
 
     int64_t depth;

@@ -7,13 +7,14 @@
 //   dequantize           y[n,o] = row_scale[n] col_scale[o] sums[n,o] + bias[o]   the end of the first alone
 //
 //   kernel 1   the definition: three loops, one thread
-//   kernel 2   llmc/cpu/int8_product.h's own product, which widens to int16, on all threads: what serves processors on
+//   kernel 2   llmc/cpu/gemm/int8_product.h's own product, which widens to int16, on all threads: what serves
+//   processors on
 //              which oneDNN saturates
 //   kernel 3   int8_gemm_nt with AVX-512 VNNI: 4 x 4 results at a time, 64 products and their sums in an instruction
-//   kernel 4   oneDNN, a tile a thread: where llmc/cpu/int8_panels.h has no kernel, or there is AMX
+//   kernel 4   oneDNN, a tile a thread: where llmc/cpu/gemm/int8_panels.h has no kernel, or there is AMX
 //   kernel 5   panels of w that are packed once, and sums that are dequantised in registers (int8_panels.h), in 16 bits
 //              with AVX2
-//   the last   llmc/cpu/int8_gemm.h, which takes the fastest there is here: with AVX-512 VNNI panels in 8 bits
+//   the last   llmc/cpu/gemm/int8_gemm.h, which takes the fastest there is here: with AVX-512 VNNI panels in 8 bits
 //
 // Of int8_gemm_nt_z there are the definition and llmc/cpu; its int8 operations alone are counted.
 //
@@ -21,12 +22,12 @@
 // 128 sum_i wq[o,i] away again.
 //
 //   make -C dev/cpu && build/dev/cpu/int8_gemm [version] [--shape ...]
-#include "llmc/cpu/int8_gemm.h"
+#include "llmc/cpu/gemm/int8_gemm.h"
 
 #include <numeric>
 
 #include "dev/cpu/common.h"
-#include "llmc/cpu/int8_ways.h"
+#include "llmc/cpu/gemm/int8_ways.h"
 
 #ifdef __AVX512VNNI__
 #include <immintrin.h>
@@ -204,7 +205,7 @@ struct Forward : Operands {
 #ifdef __x86_64__
                 {"AVX2, panels, threads", int8_gemm_nt_kernel5},
 #endif
-                {"llmc/cpu/int8_gemm.h: the fastest here", int8_gemm_nt_kernel6}};
+                {"llmc/cpu/gemm/int8_gemm.h: the fastest here", int8_gemm_nt_kernel6}};
     }
 
     explicit Forward(const benchmark::Shape& shape) : Operands(shape[0], shape[2], shape[1], shape[2]) {}
@@ -236,7 +237,7 @@ struct ForwardWithZ : Operands {
     using Kernel = decltype(&cpu::int8_gemm_nt);
     static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"loops, one thread", int8_gemm_nt_z_kernel1},
-                {"llmc/cpu/int8_gemm.h: the fastest here, then fp32", cpu::int8_gemm_nt}};
+                {"llmc/cpu/gemm/int8_gemm.h: the fastest here, then fp32", cpu::int8_gemm_nt}};
     }
 
     Tensor<float> z, wz;
@@ -292,7 +293,7 @@ struct Backward : Operands {
 #ifdef __x86_64__
                 {"AVX2, panels, threads", int8_gemm_nn_kernel4},
 #endif
-                {"llmc/cpu/int8_gemm.h: the fastest here", cpu::int8_gemm_nn}};
+                {"llmc/cpu/gemm/int8_gemm.h: the fastest here", cpu::int8_gemm_nn}};
     }
 
     explicit Backward(const benchmark::Shape& shape) : Operands(shape[0], shape[1], shape[2], shape[2]) {}
@@ -322,7 +323,7 @@ struct DequantizedBackward : Operands {
     using Kernel = decltype(&cpu::dequantized_gemm_nn);
     static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"three loops, one thread", dequantized_gemm_nn_kernel1},
-                {"llmc/cpu/int8_gemm.h: 256 rows dequantised, oneDNN", cpu::dequantized_gemm_nn}};
+                {"llmc/cpu/gemm/int8_gemm.h: 256 rows dequantised, oneDNN", cpu::dequantized_gemm_nn}};
     }
 
     Tensor<float> dy, dequantized;
@@ -358,7 +359,7 @@ struct Dequantize {
     using Kernel = decltype(&dequantize_kernel1);
     static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", dequantize_kernel1},
-                {"llmc/cpu/int8_gemm.h: vectors, by threads", dequantize_kernel2}};
+                {"llmc/cpu/gemm/int8_gemm.h: vectors, by threads", dequantize_kernel2}};
     }
 
     Tensor<float> y, row_scale, col_scale, bias;

@@ -1,16 +1,16 @@
-// The one weight that adds both of a quantised layer's corrections, made anew in every pass (quaff/lora.h).
+// The one weight that adds both of a quantised layer's corrections, made anew in every pass (quaff/model/lora.h).
 //
 //   Wz[o,:] = [ scale B[o,:] of the adapter that writes output o, in its columns, 0 in the others'
 //             | (s[j] - 1) Wo[o,j] ]                                                          [O, R + n]
 //
 //   kernel 1   the definition: one thread
-//   kernel 2   quaff/lora.h: rows shared out among the threads
+//   kernel 2   quaff/model/lora.h: rows shared out among the threads
 //
 // The layer timed is Phi-3-mini's gate_up_proj: two adapters of half the outputs each.
 //
 //   make -C dev/cpu && build/dev/cpu/joint_weight [version] [--shape ...]
 #include "dev/cpu/common.h"
-#include "quaff/lora.h"
+#include "quaff/model/lora.h"
 
 namespace {
 
@@ -38,7 +38,7 @@ struct JointWeight {
     using Kernel = decltype(&cpu::joint_weight);
     static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", joint_weight_kernel1},
-                {"quaff/lora.h: by rows, threads", cpu::joint_weight}};
+                {"quaff/model/lora.h: by rows, threads", cpu::joint_weight}};
     }
 
     Tensor<float> b, outlier_weight, s, wz;

@@ -11,8 +11,8 @@
 #include <utility>
 
 #include "llmc/cpu/operators.h"
-#include "quaff/lora.h"
-#include "quaff/scales.h"
+#include "quaff/model/lora.h"
+#include "quaff/model/scales.h"
 
 namespace timed {
 

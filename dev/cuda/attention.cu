@@ -15,11 +15,13 @@
 //
 //   forward    kernel 1   a block has one query of one head and keeps its row of scores in shared memory: reads every
 //                         key once for every query, and takes up to some 12,000 tokens (48 KiB of scores)
-//              kernel 2   llmc/cuda/attention.cuh: tiles of queries against tiles of keys, online softmax, on tensor
+//              kernel 2   llmc/cuda/attention/attention.cuh: tiles of queries against tiles of keys, online softmax, on
+//              tensor
 //                         cores; a warp has 32 queries, so that k and v come out of shared memory once for two products
 //   backward   kernel 1   a block has one query and writes dq; another kernel's has one key and writes dk and dv.
 //                         Computes S, dP and delta anew for every pair, twice
-//              kernel 2   llmc/cuda/attention.cuh: the same two, by tiles on tensor cores. Pairs of warps have 32 keys,
+//              kernel 2   llmc/cuda/attention/attention.cuh: the same two, by tiles on tensor cores. Pairs of warps
+//              have 32 keys,
 //                         one P and dv, the other dS and dk. By blocks of at most so many threads: 256, as the program
 //                         takes them, own 128 keys; 128 own 64, and a GPU of 228 KiB of shared memory holds two of them
 //
@@ -28,7 +30,7 @@
 
 #include "dev/cuda/common.cuh"
 #include "llmc/cpu/attention.h"
-#include "llmc/cuda/attention.cuh"
+#include "llmc/cuda/attention/attention.cuh"
 
 namespace {
 

@@ -24,7 +24,7 @@
 #include "dev/cuda/tensor.cuh"
 #include "dev/cuda/timing.cuh"
 #include "dev/report.h"
-#include "llmc/cuda/gpu.h"
+#include "llmc/cuda/runtime/gpu.h"
 
 namespace benchmark {
 

@@ -14,14 +14,14 @@
 //                                 read once for them
 //   dequantize_joint   kernel 1   a thread an element: every operand comes from memory, an element at a time
 //                      kernel 2   dequantize_rows, and cuBLASLt, which reads and writes all of y once more
-//                      kernel 3   llmc/cuda/dequantize_joint.cuh: tensor cores, whose accumulators begin with the
+//                      kernel 3   llmc/cuda/gemm/dequantize_joint.cuh: tensor cores, whose accumulators begin with the
 //                                 dequantised sums; 128 columns and 64 or 128 rows a block
 //
 // Bytes: sums read, y written; z and wz read.
 #include "dev/cuda/common.cuh"
-#include "llmc/cpu/gemm.h"
-#include "llmc/cpu/int8_ways.h"
-#include "llmc/cuda/dequantize_joint.cuh"
+#include "llmc/cpu/gemm/gemm.h"
+#include "llmc/cpu/gemm/int8_ways.h"
+#include "llmc/cuda/gemm/dequantize_joint.cuh"
 
 namespace {
 

@@ -8,12 +8,12 @@
 // n: tokens; i, o: features; k: rank and outlier channels, filled up to a multiple of 8.
 //
 //   kernel 1   a thread an element
-//   kernel 2   llmc/cuda/gemm.cuh: cuBLASLt
+//   kernel 2   llmc/cuda/gemm/gemm.cuh: cuBLASLt
 //
 // The large ones count operations, joint_up the bytes of its operands, read once, and of its result.
 #include "dev/cuda/common.cuh"
-#include "llmc/cpu/gemm.h"
-#include "llmc/cuda/gemm.cuh"
+#include "llmc/cpu/gemm/gemm.h"
+#include "llmc/cuda/gemm/gemm.cuh"
 
 namespace {
 

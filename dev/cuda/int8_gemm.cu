@@ -3,8 +3,8 @@
 //   int8_gemm_nt   y[n,o] = row_scale[n] col_scale[o] sum_i xq[n,i] wq[o,i]        forward
 //   int8_gemm_nn   y[n,i] = row_scale[n] sum_o gq[n,o] wq[o,i]                     gradient of the input
 //
-// n: tokens; i, o: features. y is written (=). Operands are padded as llmc/cuda/int8_gemm.cuh wants them: rows of a
-// multiple of 16 bytes, zeros behind those of wq. The sums are exact whatever their order, so that all versions have
+// n: tokens; i, o: features. y is written (=). Operands are padded as llmc/cuda/gemm/int8_gemm.cuh wants them: rows of
+// a multiple of 16 bytes, zeros behind those of wq. The sums are exact whatever their order, so that all versions have
 // the same bits.
 //
 //   kernel 1   a thread an element: every operand comes from memory, a byte at a time
@@ -12,18 +12,19 @@
 //              instruction
 //   kernel 3   tensor cores: a block has 128 x 128 elements, a warp 64 x 64 or 64 x 32 of them in registers; operands
 //              arrive by cp.async two slabs ahead; the sums are dequantised where they are and never go to memory
-//   kernel 4   llmc/cuda/int8_gemm.cuh: cuBLASLt, whose sums go to L2 and are dequantised from there
-//   kernel 5   llmc/cuda/int8_gemm_hopper.cuh, for sm_90 alone: as kernel 3, by products of whole warpgroups. They read
+//   kernel 4   llmc/cuda/gemm/int8_gemm.cuh: cuBLASLt, whose sums go to L2 and are dequantised from there
+//   kernel 5   llmc/cuda/gemm/int8_gemm_hopper.cuh, for sm_90 alone: as kernel 3, by products of whole warpgroups. They
+//   read
 //              shared memory themselves and leave the threads free to load
 //
 // Tensor cores and dp4a sum along rows of both operands. Backward, kernels 2 to 5 turn the weight round first; that is
 // in their time.
 #include "dev/cuda/common.cuh"
-#include "llmc/cpu/int8_gemm.h"
-#include "llmc/cuda/int8_gemm.cuh"
-#include "llmc/cuda/mma.cuh"
-#include "llmc/cuda/shared_tile.cuh"
-#include "llmc/cuda/tile_order.cuh"
+#include "llmc/cpu/gemm/int8_gemm.h"
+#include "llmc/cuda/gemm/int8_gemm.cuh"
+#include "llmc/cuda/kernel/mma.cuh"
+#include "llmc/cuda/kernel/shared_tile.cuh"
+#include "llmc/cuda/kernel/tile_order.cuh"
 
 namespace {
 

@@ -1,5 +1,5 @@
-// The one weight that adds both of a quantised layer's corrections (quaff/lora.h), from a kernel for each part to the
-// one that the program runs.
+// The one weight that adds both of a quantised layer's corrections (quaff/model/lora.h), from a kernel for each part to
+// the one that the program runs.
 //
 //   Wz = [ scale B | (s - 1) Wo ]           [O, R + n], B block-diagonal over three adapters, zero elsewhere
 //
@@ -7,12 +7,12 @@
 // written (=).
 //
 //   kernel 1   zeros; then each adapter's B over them, and the outlier columns: five kernels, and B's are written twice
-//   kernel 2   quaff/lora.cuh: one kernel, a thread an element, which finds out whose it is
+//   kernel 2   quaff/model/cuda/lora.cuh: one kernel, a thread an element, which finds out whose it is
 //
 // Bytes: B and Wo read, Wz written.
 #include "dev/cuda/common.cuh"
 #include "llmc/cuda/rows.cuh"
-#include "quaff/lora.cuh"
+#include "quaff/model/cuda/lora.cuh"
 
 namespace {
 

@@ -6,9 +6,9 @@
 #include <type_traits>
 #include <vector>
 
-#include "llmc/cuda/fill_random.cuh"
-#include "llmc/cuda/row_block.cuh"
-#include "llmc/tensor.h"
+#include "llmc/core/tensor.h"
+#include "llmc/cuda/gemm/fill_random.cuh"
+#include "llmc/cuda/kernel/row_block.cuh"
 
 namespace benchmark {
 

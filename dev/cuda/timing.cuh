@@ -13,7 +13,7 @@
 #include "dev/report.h"
 #include "llmc/cuda/peak.cuh"
 #include "llmc/cuda/rows.cuh"
-#include "llmc/cuda/stopwatch.cuh"
+#include "llmc/cuda/runtime/stopwatch.cuh"
 
 namespace benchmark {
 

@@ -7,11 +7,12 @@
 //
 //   kernel 1   a thread a byte: neighbours write neighbours and read a row apart, 32 transactions of 32 bytes for 32
 //   kernel 2   a tile of 32 x 32 in shared memory: rows are read, rows are written, a byte a thread
-//   kernel 3   llmc/cuda/transpose.cuh: a tile of 128 x 128, 4 x 4 bytes turned in a thread's registers, whole words
+//   kernel 3   llmc/cuda/gemm/transpose.cuh: a tile of 128 x 128, 4 x 4 bytes turned in a thread's registers, whole
+//   words
 //
 // Bytes: wq read, out written.
 #include "dev/cuda/common.cuh"
-#include "llmc/cuda/transpose.cuh"
+#include "llmc/cuda/gemm/transpose.cuh"
 
 namespace {
 

@@ -14,8 +14,8 @@
 #include <span>
 #include <type_traits>
 
+#include "llmc/core/operator_options.h"
 #include "llmc/cpu/device.h"
-#include "llmc/operator_options.h"
 
 namespace cpu {
 

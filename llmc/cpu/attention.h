@@ -30,10 +30,10 @@
 #include <limits>
 #include <span>
 
+#include "llmc/core/operator_options.h"
 #include "llmc/cpu/device.h"
-#include "llmc/cpu/gemm.h"
+#include "llmc/cpu/gemm/gemm.h"
 #include "llmc/cpu/simd_math.h"
-#include "llmc/operator_options.h"
 
 namespace cpu {
 

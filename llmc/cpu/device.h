@@ -7,10 +7,10 @@
 
 #include <string>
 
-#include "llmc/comm.h"
-#include "llmc/error.h"
-#include "llmc/memory_limits.h"
-#include "llmc/tensor.h"
+#include "llmc/comm/comm.h"
+#include "llmc/core/error.h"
+#include "llmc/core/tensor.h"
+#include "llmc/system/memory_limits.h"
 
 namespace cpu {
 
@@ -27,7 +27,7 @@ struct Device {
     static constexpr const char* name = "cpu";
     static constexpr bool scales_loss = false;        // loss_scale.h
     static constexpr bool rehearses = false;          // Trainer::rehearse
-    static constexpr bool keeps_stored_types = true;  // quaff/frozen_matrix.h
+    static constexpr bool keeps_stored_types = true;  // quaff/model/frozen_matrix.h
 
     int threads = omp_get_max_threads();
     Comm* comm = &single_process();  // the ranks that train together

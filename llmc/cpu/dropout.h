@@ -13,8 +13,8 @@
 #include <immintrin.h>
 #endif
 
+#include "llmc/core/operator_options.h"
 #include "llmc/cpu/device.h"
-#include "llmc/operator_options.h"
 
 namespace cpu {
 

@@ -8,10 +8,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "llmc/cpu/bf16_avx512.h"
-#include "llmc/cpu/bf16_tiles.h"
-#include "llmc/cpu/int8_ways.h"
-#include "llmc/cpu/onednn.h"
+#include "llmc/cpu/gemm/bf16_avx512.h"
+#include "llmc/cpu/gemm/bf16_tiles.h"
+#include "llmc/cpu/gemm/int8_ways.h"
+#include "llmc/cpu/gemm/onednn.h"
 
 namespace cpu {
 

@@ -1,8 +1,8 @@
 // How fast this processor multiplies matrices: int8, and floats as the device does, all threads together.
 #pragma once
 
+#include "llmc/core/peak.h"
 #include "llmc/cpu/device.h"
-#include "llmc/peak.h"
 
 namespace cpu {
 

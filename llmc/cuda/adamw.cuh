@@ -15,8 +15,8 @@
 #include <span>
 #include <type_traits>
 
-#include "llmc/cuda/row_block.cuh"
-#include "llmc/operator_options.h"
+#include "llmc/core/operator_options.h"
+#include "llmc/cuda/kernel/row_block.cuh"
 
 namespace cuda {
 

@@ -1,7 +1,7 @@
 // out[n,c] += x[n,c], a thread an Eight.
 #pragma once
 
-#include "llmc/cuda/row_block.cuh"
+#include "llmc/cuda/kernel/row_block.cuh"
 
 namespace cuda {
 

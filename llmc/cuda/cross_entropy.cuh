@@ -16,7 +16,7 @@
 #include <cfloat>
 #include <span>
 
-#include "llmc/cuda/row_block.cuh"
+#include "llmc/cuda/kernel/row_block.cuh"
 
 namespace cuda {
 

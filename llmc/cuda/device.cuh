@@ -13,11 +13,11 @@
 #include <string>
 #include <type_traits>
 
-#include "llmc/arena.h"
-#include "llmc/comm.h"
-#include "llmc/cuda/check.cuh"
-#include "llmc/error.h"
-#include "llmc/tensor.h"
+#include "llmc/comm/comm.h"
+#include "llmc/core/arena.h"
+#include "llmc/core/error.h"
+#include "llmc/core/tensor.h"
+#include "llmc/cuda/runtime/check.cuh"
 
 namespace llmc {
 
@@ -49,7 +49,7 @@ struct Device {
     static constexpr const char* name = "cuda";
     static constexpr bool scales_loss = std::is_same_v<T, fp16>;  // loss_scale.h
     static constexpr bool rehearses = true;                       // Trainer::rehearse
-    static constexpr bool keeps_stored_types = false;             // quaff/frozen_matrix.h
+    static constexpr bool keeps_stored_types = false;             // quaff/model/frozen_matrix.h
 
     static constexpr const char* compute_name() {
         return std::is_same_v<T, bf16> ? "bf16" : std::is_same_v<T, fp16> ? "fp16" : "fp32";

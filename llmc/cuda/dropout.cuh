@@ -8,8 +8,8 @@
 // A thread draws the bits of one Eight, which is one Philox call.
 #pragma once
 
-#include "llmc/cuda/row_block.cuh"
-#include "llmc/operator_options.h"
+#include "llmc/core/operator_options.h"
+#include "llmc/cuda/kernel/row_block.cuh"
 
 namespace cuda {
 

@@ -7,7 +7,7 @@
 
 #include <span>
 
-#include "llmc/cuda/row_block.cuh"
+#include "llmc/cuda/kernel/row_block.cuh"
 
 namespace cuda {
 

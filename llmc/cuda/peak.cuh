@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "llmc/cuda/fill_random.cuh"
-#include "llmc/cuda/gemm.cuh"
+#include "llmc/cuda/gemm/fill_random.cuh"
+#include "llmc/cuda/gemm/gemm.cuh"
 #include "llmc/cuda/peak.h"
-#include "llmc/cuda/stopwatch.cuh"
+#include "llmc/cuda/runtime/stopwatch.cuh"
 
 namespace cuda {
 

@@ -29,7 +29,7 @@
 #include <span>
 #include <type_traits>
 
-#include "llmc/cuda/row_block.cuh"
+#include "llmc/cuda/kernel/row_block.cuh"
 
 namespace cuda {
 

@@ -9,7 +9,7 @@
 
 #include <type_traits>
 
-#include "llmc/cuda/row_block.cuh"
+#include "llmc/cuda/kernel/row_block.cuh"
 
 namespace cuda {
 

@@ -15,9 +15,9 @@
 #include <type_traits>
 #include <vector>
 
+#include "llmc/core/dtype.h"
 #include "llmc/cpu/device.h"
 #include "llmc/cuda/device.cuh"
-#include "llmc/dtype.h"
 
 namespace cuda {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "llmc/error.h"
+#include "llmc/core/error.h"
 
 namespace llmc {
 

@@ -1,8 +1,8 @@
 // Rows of comma- or tab-separated files, a character at a time: the only state is whether a quote is open.
 #include <streambuf>
 
+#include "llmc/core/error.h"
 #include "llmc/data/row_reader.h"
-#include "llmc/error.h"
 #include "llmc/tokenizer/utf8.h"
 
 namespace llmc {

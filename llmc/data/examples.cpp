@@ -4,8 +4,8 @@
 #include <cmath>
 #include <exception>
 
+#include "llmc/core/error.h"
 #include "llmc/data/shuffle.h"
-#include "llmc/error.h"
 
 namespace llmc {
 namespace {

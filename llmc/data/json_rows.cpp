@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "llmc/core/error.h"
 #include "llmc/data/row_reader.h"
-#include "llmc/error.h"
 
 namespace llmc {
 namespace {

@@ -7,8 +7,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "llmc/core/error.h"
 #include "llmc/data/row_reader.h"
-#include "llmc/error.h"
 
 namespace llmc {
 namespace {

@@ -8,8 +8,8 @@
 #include <optional>
 #include <span>
 
+#include "llmc/core/error.h"
 #include "llmc/data/batch.h"
-#include "llmc/error.h"
 #include "llmc/tokenizer/utf8.h"
 
 namespace llmc {

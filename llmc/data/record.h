@@ -23,7 +23,7 @@
 #include <string_view>
 #include <vector>
 
-#include "llmc/conversation.h"
+#include "llmc/tokenizer/conversation.h"
 
 namespace llmc {
 

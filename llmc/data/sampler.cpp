@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
+#include "llmc/core/error.h"
 #include "llmc/data/examples.h"
 #include "llmc/data/shuffle.h"
-#include "llmc/error.h"
 
 namespace llmc {
 namespace {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "llmc/core/error.h"
 #include "llmc/data/examples.h"
-#include "llmc/error.h"
-#include "llmc/terminal.h"
+#include "llmc/system/terminal.h"
 #include "llmc/tokenizer/utf8.h"
 
 namespace llmc {

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "llmc/philox.h"
+#include "llmc/core/philox.h"
 
 namespace llmc {
 

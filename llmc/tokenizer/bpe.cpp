@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <queue>
 
-#include "llmc/error.h"
-#include "llmc/json.h"
+#include "llmc/core/error.h"
+#include "llmc/io/json.h"
 #include "llmc/tokenizer/utf8.h"
 
 namespace llmc {

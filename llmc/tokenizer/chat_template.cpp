@@ -2,10 +2,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include "llmc/error.h"
-#include "llmc/file_io.h"
-#include "llmc/json.h"
-#include "llmc/path.h"
+#include "llmc/core/error.h"
+#include "llmc/io/file_io.h"
+#include "llmc/io/json.h"
+#include "llmc/io/path.h"
 
 namespace llmc {
 

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "llmc/conversation.h"
+#include "llmc/tokenizer/conversation.h"
 
 namespace llmc {
 

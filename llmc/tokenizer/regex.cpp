@@ -3,8 +3,8 @@
 #include <cctype>
 #include <nlohmann/json.hpp>
 
-#include "llmc/error.h"
-#include "llmc/json.h"
+#include "llmc/core/error.h"
+#include "llmc/io/json.h"
 #include "llmc/tokenizer/utf8.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8

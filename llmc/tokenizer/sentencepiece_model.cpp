@@ -2,8 +2,8 @@
 
 #include <sentencepiece_processor.h>
 
-#include "llmc/error.h"
-#include "llmc/file_io.h"
+#include "llmc/core/error.h"
+#include "llmc/io/file_io.h"
 #include "llmc/tokenizer/sentencepiece_proto.h"
 
 namespace llmc {

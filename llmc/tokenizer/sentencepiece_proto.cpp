@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <unordered_set>
 
-#include "llmc/error.h"
+#include "llmc/core/error.h"
 #include "llmc/tokenizer/utf8.h"
 
 namespace llmc {

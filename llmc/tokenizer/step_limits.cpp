@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "llmc/error.h"
-#include "llmc/json.h"
+#include "llmc/core/error.h"
+#include "llmc/io/json.h"
 
 namespace llmc {
 

@@ -1,7 +1,7 @@
 #include "llmc/tokenizer/tokenizer.h"
 
-#include "llmc/error.h"
-#include "llmc/path.h"
+#include "llmc/core/error.h"
+#include "llmc/io/path.h"
 #include "llmc/tokenizer/tokenizer_parts.h"
 #include "llmc/tokenizer/utf8.h"
 

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "llmc/error.h"
-#include "llmc/json.h"
-#include "llmc/path.h"
+#include "llmc/core/error.h"
+#include "llmc/io/json.h"
+#include "llmc/io/path.h"
 #include "llmc/tokenizer/sentencepiece_model.h"
 #include "llmc/tokenizer/tokenizer_parts.h"
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "llmc/error.h"
-#include "llmc/json.h"
+#include "llmc/core/error.h"
+#include "llmc/io/json.h"
 #include "llmc/tokenizer/bpe.h"
 #include "llmc/tokenizer/sentencepiece_model.h"
 

@@ -7,8 +7,8 @@
 #include <thread>
 #include <vector>
 
-#include "llmc/dtype.h"
-#include "llmc/error.h"
+#include "llmc/core/dtype.h"
+#include "llmc/core/error.h"
 #include "test/emu/emulator.h"
 #include "test/emu/memory.h"
 

@@ -1,10 +1,10 @@
 // The emulated cuBLASLt refuses what the real one refuses, and BlasLt uses it as the real one wants to be used.
-#include "llmc/cuda/cublaslt.cuh"
+#include "llmc/cuda/gemm/cublaslt.cuh"
 
 #include <numeric>
 
-#include "llmc/cuda/int8_gemm.cuh"
-#include "llmc/error.h"
+#include "llmc/core/error.h"
+#include "llmc/cuda/gemm/int8_gemm.cuh"
 #include "test/files.h"
 #include "test/llmc/cuda/blas.h"
 

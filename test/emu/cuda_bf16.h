@@ -5,7 +5,7 @@
 #include <bit>
 #include <cstdint>
 
-#include "llmc/dtype.h"
+#include "llmc/core/dtype.h"
 #include "test/emu/vector_types.h"
 
 struct __nv_bfloat16_raw {

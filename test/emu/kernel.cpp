@@ -4,7 +4,7 @@
 #include <exception>
 #include <numeric>
 
-#include "llmc/error.h"
+#include "llmc/core/error.h"
 #include "test/emu/emulator.h"
 #include "test/emu/machine.h"
 #include "test/emu/memory.h"

@@ -4,7 +4,7 @@
 #include <mutex>
 #include <new>
 
-#include "llmc/error.h"
+#include "llmc/core/error.h"
 #include "test/emu/emulator.h"
 #include "test/emu/poisoned_memory.h"
 

@@ -6,7 +6,7 @@
 #include <sstream>
 #include <utility>
 
-#include "llmc/error.h"
+#include "llmc/core/error.h"
 #include "test/emu/thread_variables.h"
 
 namespace emu {

@@ -33,8 +33,8 @@
 #include <string>
 #include <vector>
 
-#include "llmc/error.h"
-#include "quaff/checkpoint_folder.h"
+#include "llmc/core/error.h"
+#include "quaff/files/checkpoint_folder.h"
 #include "test/files.h"
 #include "test/quaff/small_model.h"
 

@@ -12,7 +12,7 @@
 #include <sstream>
 #include <string>
 
-#include "llmc/error.h"
+#include "llmc/core/error.h"
 #include "test/files.h"
 #include "test/quaff/small_model.h"
 

@@ -1,9 +1,9 @@
 // An adapter: adapter_config.json beside good tensors ('c') or adapter_model.safetensors beside a good config ('t').
-#include "quaff/adapter.h"
+#include "quaff/files/adapter.h"
 
 #include <nlohmann/json.hpp>
 
-#include "quaff/info.h"
+#include "quaff/files/info.h"
 #include "test/fuzz/fuzz.h"
 #include "test/fuzz/tiny_model.h"
 

@@ -17,7 +17,7 @@
 #include <filesystem>
 #include <string_view>
 
-#include "llmc/error.h"
+#include "llmc/core/error.h"
 #include "test/files.h"
 
 namespace fuzz {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "quaff/checkpoint_reader.h"
-#include "quaff/info.h"
-#include "quaff/rope_table.h"
+#include "quaff/files/info.h"
+#include "quaff/files/model_files.h"
+#include "quaff/model/rope_table.h"
 #include "test/fuzz/fuzz.h"
 #include "test/fuzz/tiny_model.h"
 

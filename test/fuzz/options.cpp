@@ -1,6 +1,5 @@
 // The command line ('l', an argument a line) or a file of options ('t').
-#include "quaff/options.h"
-
+#include "quaff/cli/parsing.h"
 #include "test/fuzz/fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -1,10 +1,10 @@
 // JSON that belongs to a model: an outlier file or, first byte 'q', the quaff.json beside an adapter.
-#include "quaff/outliers.h"
+#include "quaff/files/outliers.h"
 
 #include <nlohmann/json.hpp>
 
-#include "quaff/info.h"
-#include "quaff/quaff_state.h"
+#include "quaff/files/info.h"
+#include "quaff/files/quaff_json.h"
 #include "test/fuzz/fuzz.h"
 #include "test/fuzz/tiny_model.h"
 

@@ -1,5 +1,5 @@
 // A .safetensors file: its header, and every tensor that can be weights, read to fp32.
-#include "llmc/safetensors.h"
+#include "llmc/io/safetensors.h"
 
 #include "test/fuzz/fuzz.h"
 

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "llmc/data/batch.h"
-#include "llmc/json.h"
-#include "llmc/safetensors.h"
-#include "quaff/adapter.h"
+#include "llmc/io/json.h"
+#include "llmc/io/safetensors.h"
+#include "quaff/files/adapter.h"
 #include "quaff/quaff.h"
 
 namespace golden {
@@ -21,8 +21,8 @@ namespace golden {
 using namespace llmc;
 using nlohmann::json;
 using quaff::BuildOptions;
-using quaff::CheckpointReader;
 using quaff::Method;
+using quaff::ModelFiles;
 using Model = quaff::Model<cpu::Device>;
 
 inline std::filesystem::path directory(const std::string& name) {
@@ -197,7 +197,7 @@ struct QuaffCase {
 
     json full_precision, numbers;
     SafetensorsFile tensors;
-    CheckpointReader checkpoint;
+    ModelFiles checkpoint;
     quaff::OutlierChannels outliers;
     BuildOptions options;
 };

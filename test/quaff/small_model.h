@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "llmc/safetensors.h"
+#include "llmc/io/safetensors.h"
 #include "test/files.h"
 
 namespace small {

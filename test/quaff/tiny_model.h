@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "llmc/dtype.h"
-#include "llmc/safetensors.h"
-#include "quaff/adapter.h"
-#include "quaff/model_config.h"
+#include "llmc/core/dtype.h"
+#include "llmc/io/safetensors.h"
+#include "quaff/files/adapter.h"
+#include "quaff/files/model_config.h"
 #include "test/files.h"
 
 namespace test {

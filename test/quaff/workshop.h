@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "llmc/terminal.h"
-#include "quaff/options.h"
-#include "quaff/trainer.h"
+#include "llmc/system/terminal.h"
+#include "quaff/cli/parsing.h"
+#include "quaff/run/trainer.h"
 #include "test/quaff/small_model.h"
 
 namespace quaff {

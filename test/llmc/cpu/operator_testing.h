@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "llmc/tensor.h"
+#include "llmc/core/tensor.h"
 
 namespace llmc_test {
 

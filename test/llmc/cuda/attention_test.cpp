@@ -1,4 +1,4 @@
-#include "llmc/cuda/attention.cuh"
+#include "llmc/cuda/attention/attention.cuh"
 
 #include <algorithm>
 #include <random>

@@ -1,7 +1,7 @@
 // A GPU with cuBLASLt on it, and matrices that go there and back, for the tests of the GEMMs.
 #pragma once
 
-#include "llmc/cuda/cublaslt.cuh"
+#include "llmc/cuda/gemm/cublaslt.cuh"
 #include "test/llmc/cpu/operator_testing.h"
 #include "test/llmc/cuda/support.h"
 

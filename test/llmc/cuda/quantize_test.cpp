@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "llmc/cpu/int8_ways.h"
+#include "llmc/cpu/gemm/int8_ways.h"
 #include "llmc/cpu/quantize.h"
 #include "test/llmc/cuda/device_matrix.h"
 

@@ -11,10 +11,10 @@
 #include <utility>
 #include <vector>
 
+#include "llmc/core/dtype.h"
 #include "llmc/cuda/device.cuh"
-#include "llmc/cuda/launch.cuh"
-#include "llmc/cuda/numeric.cuh"
-#include "llmc/dtype.h"
+#include "llmc/cuda/kernel/numeric.cuh"
+#include "llmc/cuda/runtime/launch.cuh"
 #include "test/catch.h"
 
 namespace cuda_test {

@@ -1,6 +1,6 @@
 #include "llmc/data/batch.h"
 
-#include "llmc/error.h"
+#include "llmc/core/error.h"
 #include "test/catch.h"
 
 using namespace llmc;

@@ -6,7 +6,7 @@
 #include <map>
 #include <utility>
 
-#include "llmc/error.h"
+#include "llmc/core/error.h"
 #include "test/catch.h"
 #include "test/llmc/data/temp_file.h"
 

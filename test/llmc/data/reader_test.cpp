@@ -2,7 +2,7 @@
 
 #include <random>
 
-#include "llmc/error.h"
+#include "llmc/core/error.h"
 #include "llmc/tokenizer/utf8.h"
 #include "test/catch.h"
 #include "test/llmc/data/temp_file.h"

@@ -6,9 +6,9 @@
 #include <numeric>
 #include <set>
 
+#include "llmc/core/error.h"
 #include "llmc/data/examples.h"
 #include "llmc/data/shuffle.h"
-#include "llmc/error.h"
 #include "test/catch.h"
 
 using namespace llmc;

@@ -2,7 +2,7 @@
 
 #include <fstream>
 
-#include "llmc/error.h"
+#include "llmc/core/error.h"
 #include "llmc/tokenizer/tokenizer.h"
 #include "test/catch.h"
 #include "test/llmc/tokenizer/model_directory.h"

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "llmc/data/examples.h"
-#include "llmc/json.h"
+#include "llmc/io/json.h"
 #include "llmc/tokenizer/chat_template.h"
 #include "llmc/tokenizer/tokenizer.h"
 #include "llmc/tokenizer/utf8.h"

@@ -3,8 +3,8 @@
 #include <random>
 #include <thread>
 
-#include "llmc/error.h"
-#include "llmc/file_io.h"
+#include "llmc/core/error.h"
+#include "llmc/io/file_io.h"
 #include "llmc/tokenizer/tokenizer.h"
 #include "test/catch.h"
 #include "test/llmc/tokenizer/model_directory.h"

@@ -1,6 +1,6 @@
-#include "quaff/lora.cuh"
+#include "quaff/model/cuda/lora.cuh"
 
-#include "quaff/lora.h"
+#include "quaff/model/lora.h"
 #include "test/llmc/cuda/device_matrix.h"
 
 using namespace cuda_test;

@@ -1,6 +1,6 @@
 // The whole model on CUDA against the same goldens as the CPU's, which transformers, PEFT and the independent reference
 // of the method wrote: everything an operator's own test cannot see, because it lies between two of them.
-#include "llmc/cuda/gpu.h"
+#include "llmc/cuda/runtime/gpu.h"
 #include "test/catch.h"
 #include "test/files.h"
 #include "test/llmc/cuda/support.h"
@@ -40,7 +40,7 @@ struct Case {
 
     json numbers;
     SafetensorsFile tensors;
-    CheckpointReader checkpoint;
+    ModelFiles checkpoint;
     std::vector<Batch> batches;
     BuildOptions options;
     cuda::Gpu<T> gpu{0, {}};

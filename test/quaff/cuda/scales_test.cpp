@@ -1,6 +1,6 @@
-#include "quaff/scales.cuh"
+#include "quaff/model/cuda/scales.cuh"
 
-#include "quaff/scales.h"
+#include "quaff/model/scales.h"
 #include "test/llmc/cuda/device_matrix.h"
 
 using namespace cuda_test;

@@ -1,7 +1,7 @@
 // Whole runs on CUDA: what only a device apart from the host can do to them.
 #include <csignal>
 
-#include "llmc/cuda/gpu.h"
+#include "llmc/cuda/runtime/gpu.h"
 #include "test/catch.h"
 #include "test/files.h"
 #include "test/quaff/workshop.h"

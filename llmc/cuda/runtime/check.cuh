@@ -1,0 +1,45 @@
+// CUDA_CHECK(call): every call of the CUDA runtime goes through it. What failed becomes an Error that says which call,
+// where, what CUDA says of it and, where there is something to do about it, what.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "llmc/core/error.h"
+
+namespace cuda {
+
+// What a user can do about the error; empty where only a programmer can.
+inline const char* advice(cudaError_t error) {
+    switch (error) {
+        case cudaErrorMemoryAllocation:
+            return "; lower --batch-size, or take --recompute block";
+        case cudaErrorNoDevice:
+            return "; nvidia-smi shows which GPUs the driver sees; --device cpu needs none";
+        case cudaErrorInsufficientDriver:
+            return "; update the NVIDIA driver, or take --device cpu";
+        case cudaErrorNoKernelImageForDevice:
+        case cudaErrorInvalidDeviceFunction:
+        case cudaErrorUnsupportedPtxVersion:
+            return "; this program was built for other GPUs: build it again on this machine, or with GPU_ARCHS= naming "
+                   "this GPU's compute capability (nvidia-smi --query-gpu=compute_cap --format=csv)";
+        case cudaErrorECCUncorrectable:
+        case cudaErrorIllegalAddress:
+        case cudaErrorLaunchFailure:
+        case cudaErrorUnknown:
+            return "; this process can use the GPU no more: start it again, and look for the GPU's own complaints with "
+                   "dmesg | grep Xid";
+        default:
+            return "";
+    }
+}
+
+inline void check(cudaError_t error, const char* call, const char* file, int line) {
+    if (error == cudaSuccess) return;
+    cudaGetLastError();  // told here, not again by the next launch
+    llmc::fail(call, " failed: ", cudaGetErrorString(error), " (", cudaGetErrorName(error), ", ", file, ':', line, ')',
+               advice(error));
+}
+
+}  // namespace cuda
+
+#define CUDA_CHECK(call) ::cuda::check((call), #call, __FILE__, __LINE__)

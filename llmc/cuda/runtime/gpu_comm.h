@@ -1,0 +1,71 @@
+// Ranks that compute on GPUs. They find each other, and exchange what lies in the host's memory, through the ranks of
+// the launcher; values of the device are reduced
+//
+//   by NCCL          from GPU to GPU, each rank having one of its own (nccl_comm.h)
+//   by the host      copied to it and back, which lets ranks share a GPU
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdlib>
+
+#include "llmc/comm/comm.h"
+
+namespace cuda {
+
+using namespace llmc;
+
+// What both have in common: everything but the values of the device.
+class GpuComm : public Comm {
+  public:
+    explicit GpuComm(Comm& ranks);
+
+    void sum(std::span<double> values) override { ranks_.sum(values); }
+    void sum(std::span<int64_t> values) override { ranks_.sum(values); }
+    void max(std::span<float> values) override { ranks_.max(values); }
+    void broadcast(std::span<std::byte> values) override { ranks_.broadcast(values); }
+    std::vector<std::string> gather(const std::string& mine) override { return ranks_.gather(mine); }
+    void barrier() override { ranks_.barrier(); }
+    void set_time_limit(double seconds) override { ranks_.set_time_limit(seconds); }
+    void start_heartbeat(double limit) override { ranks_.start_heartbeat(limit); }
+    [[noreturn]] void fail_all(const std::string& message, int status) override {
+        ranks_.fail_all(message, status);
+        std::abort();  // g++ does not see that no override returns
+    }
+
+  protected:
+    Comm& ranks_;
+};
+
+class StagedComm final : public GpuComm {
+  public:
+    // stream: the device's own, whose earlier work makes the values.
+    StagedComm(Comm& ranks, cudaStream_t stream) : GpuComm(ranks), stream_(stream) {}
+    ~StagedComm() override;
+    StagedComm(const StagedComm&) = delete;
+    StagedComm& operator=(const StagedComm&) = delete;
+
+    void all_reduce_max(std::span<float> values) override;
+    void start_sum(std::span<float> values) override;
+    void finish_sums() override {}
+    Traffic traffic() override { return traffic_; }
+
+  private:
+    template <class Reduce>
+    void through_host(std::span<float> values, const Reduce& reduce);
+
+    cudaStream_t stream_;
+    float* staging_ = nullptr;  // pinned
+    size_t capacity_ = 0;
+    Traffic traffic_;
+};
+
+// The GPU of this rank, given how many it sees: those of its host, which the ranks there take in turn, or the one that
+// a scheduler has bound to it. Throws Error where there is none.
+int gpu_of_rank(const Comm& ranks, int gpus);
+
+// kind: "auto" and "nccl", or "mpi" for the way through the host. Throws Error where NCCL is asked for and is not
+// there, and on all ranks where two of them have the same GPU, which NCCL cannot do.
+std::unique_ptr<Comm> gpu_comm(Comm& ranks, int gpu, cudaStream_t stream, const std::string& kind);
+
+}  // namespace cuda

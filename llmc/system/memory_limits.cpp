@@ -1,0 +1,118 @@
+#include "llmc/system/memory_limits.h"
+
+#include <malloc.h>
+#include <omp.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <new>
+#include <optional>
+#include <sstream>
+#include <string_view>
+
+namespace llmc {
+namespace {
+
+constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
+
+// The first number of a file such as memory.max; nothing for "max" or a file that is not there.
+std::optional<int64_t> read_number(const std::string& path) {
+    std::ifstream file(path);
+    int64_t number = 0;
+    if (file >> number) return number;
+    return std::nullopt;
+}
+
+// The number after `key` in files of "key value" lines: /proc/meminfo, /proc/self/status, memory.stat.
+std::optional<int64_t> read_field(const std::string& path, const std::string& key) {
+    std::ifstream file(path);
+    for (std::string line; std::getline(file, line);) {
+        if (line.rfind(key, 0) != 0) continue;
+        std::istringstream rest(line.substr(key.size()));
+        int64_t number = 0;
+        if (rest >> number) return number;
+    }
+    return std::nullopt;
+}
+
+// What one control group leaves: page cache counts as used there but is given back under pressure.
+int64_t control_group_room(const std::string& folder, const char* limit_file, const char* usage_file,
+                           const char* cache_key) {
+    const auto limit = read_number(folder + "/" + limit_file);
+    const auto usage = read_number(folder + "/" + usage_file);
+    if (!limit || !usage) return kUnlimited;
+    const int64_t cache = read_field(folder + "/memory.stat", cache_key).value_or(0);
+    return std::max<int64_t>(0, *limit - std::max<int64_t>(0, *usage - cache));
+}
+
+// The tightest of the groups from ours up to the root: /proc/self/cgroup has lines "0::/a/b" (v2) or "5:memory:/a/b"
+// (v1).
+int64_t control_groups_room(const std::string& root) {
+    int64_t room = kUnlimited;
+    std::ifstream groups(root + "/proc/self/cgroup");
+    for (std::string line; std::getline(groups, line);) {
+        const size_t first = line.find(':');
+        const size_t second = line.find(':', first + 1);
+        if (second == std::string::npos) continue;
+        const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+        const bool v2 = controllers == ",,";
+        if (!v2 && controllers.find(",memory,") == std::string::npos) continue;
+        const std::string mount = root + (v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory");
+        std::string group = line.substr(second + 1);
+        while (!group.empty() && group.back() == '/') group.pop_back();
+        for (;;) {
+            room =
+                std::min(room, v2 ? control_group_room(mount + group, "memory.max", "memory.current", "inactive_file ")
+                                  : control_group_room(mount + group, "memory.limit_in_bytes", "memory.usage_in_bytes",
+                                                       "total_inactive_file "));
+            if (group.empty()) break;
+            const size_t parent = group.rfind('/');
+            group.resize(parent == std::string::npos ? 0 : parent);
+        }
+    }
+    return room;
+}
+
+// Nothing in here may allocate.
+void on_no_memory() {
+    if (omp_get_level() == 0) throw std::bad_alloc();
+    constexpr std::string_view kSentence =
+        "train_quaff: out of memory; lower --batch-size, or see train_quaff --plan\n";
+    (void)!::write(STDERR_FILENO, kSentence.data(), kSentence.size());
+    ::_exit(1);
+}
+
+}  // namespace
+
+void give_back_freed_memory() {
+    ::malloc_trim(0);
+}
+
+void prepare_for_little_memory() {
+    std::set_new_handler(on_no_memory);
+    if (address_space_room() != kUnlimited) ::mallopt(M_ARENA_MAX, 1);
+}
+
+int64_t address_space_room(const std::string& root) {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kUnlimited;
+    const int64_t mapped = read_field(root + "/proc/self/status", "VmSize:").value_or(0) * 1024;
+    return std::max<int64_t>(0, static_cast<int64_t>(std::min<rlim_t>(limit.rlim_cur, kUnlimited)) - mapped);
+}
+
+int64_t available_memory(const std::string& root) {
+    const auto kibibytes = read_field(root + "/proc/meminfo", "MemAvailable:");
+    const int64_t machine = kibibytes ? *kibibytes * 1024 : kUnlimited;
+    return std::min({machine, control_groups_room(root), address_space_room(root)});
+}
+
+int64_t peak_resident_memory() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+}
+
+}  // namespace llmc

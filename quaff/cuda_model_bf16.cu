@@ -1,3 +1,0 @@
-#include "quaff/cuda_model.cuh"
-
-QUAFF_INSTANTIATE_CUDA(cuda::bf16)

@@ -1,0 +1,242 @@
+#include "quaff/files/adapter.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "llmc/core/error.h"
+#include "llmc/io/file_io.h"
+#include "llmc/io/json.h"
+#include "llmc/io/path.h"
+#include "llmc/io/safetensors.h"
+
+namespace quaff {
+
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+namespace {
+
+constexpr const char* kPrefix = "base_model.model.";
+constexpr const char* kLoraA = ".lora_A.weight";
+constexpr const char* kLoraB = ".lora_B.weight";
+constexpr int64_t kMaxRank = 65536;
+
+// What a field holds when the feature is off: PEFT writes null, false, {} or [].
+bool is_off(const json& value) {
+    return value.is_null() || value == false || ((value.is_object() || value.is_array()) && value.empty());
+}
+
+// Fields of PEFT's LoraConfig that change what an adapter computes, and that this program does not compute.
+constexpr const char* kUnsupported[] = {
+    "rank_pattern",      "alpha_pattern", "use_dora",      "modules_to_save",         "lora_bias",
+    "layer_replication", "use_qalora",    "use_bdlora",    "trainable_token_indices", "alora_invocation_tokens",
+    "target_parameters", "arrow_config",  "velora_config", "monteclora_config",       "kasa_config",
+};
+
+void refuse_variants(const JsonObject& config) {
+    for (const char* field : kUnsupported) {
+        if (config.contains(field) && !is_off(config.value(field))) {
+            fail(config.field(field), " is ", describe(config.value(field)),
+                 ", which is not supported: plain LoRA with one rank and one alpha for all layers is");
+        }
+    }
+    const std::string bias = config.string("bias", "none");
+    require(bias == "none", config.field("bias"), " is \"", bias, "\", which is not supported: \"none\" is");
+    // PiSSA, OLoRA, CorDA and LoftQ change the frozen weights too, so their adapter does not fit the original model.
+    if (config.has("init_lora_weights") && config.value("init_lora_weights").is_string()) {
+        const std::string init = config.string("init_lora_weights");
+        require(init == "gaussian" || init == "eva" || init == "orthogonal", config.field("init_lora_weights"),
+                " is \"", init,
+                "\", which changes the model's own weights and is not supported; convert the adapter to plain LoRA in "
+                "PEFT");
+    }
+}
+
+// The index of a layer in "model.layers.<index>.<rest>" and the rest, or -1.
+std::pair<int64_t, std::string> split_module(const std::string& module) {
+    const std::string start = "model.layers.";
+    const size_t dot = module.find('.', start.size());
+    if (!module.starts_with(start) || dot == module.npos || dot == start.size() || dot > start.size() + 6)
+        return {-1, ""};
+    int64_t layer = 0;
+    for (size_t i = start.size(); i < dot; ++i) {
+        if (module[i] < '0' || module[i] > '9') return {-1, ""};
+        layer = 10 * layer + (module[i] - '0');
+    }
+    return {layer, module.substr(dot + 1)};
+}
+
+// Throws unless every tensor of the file is an A or a B of one of the model's linear layers.
+void check_tensor_names(const SafetensorsFile& file, const ModelConfig& model) {
+    const std::vector<LinearLayer> layers = linear_layers(model);
+    std::string known;
+    for (const LinearLayer& layer : layers) known += (known.empty() ? "" : ", ") + layer.name;
+    for (const auto& [name, _] : file.tensors()) {
+        const bool is_pair = name.starts_with(kPrefix) && (name.ends_with(kLoraA) || name.ends_with(kLoraB));
+        require(is_pair, file.path().string(), ": tensor ", name,
+                " is neither a lora_A nor a lora_B; only plain LoRA is supported");
+        const size_t prefix = std::string_view(kPrefix).size();
+        const auto [layer, rest] =
+            split_module(name.substr(prefix, name.size() - prefix - std::string_view(kLoraA).size()));
+        require(layer < model.num_hidden_layers, file.path().string(), ": tensor ", name, " is for layer ", layer,
+                ", but the model has ", model.num_hidden_layers, " layers; the adapter belongs to another model");
+        const bool found =
+            std::any_of(layers.begin(), layers.end(), [&, &rest = rest](const auto& l) { return l.name == rest; });
+        require(layer >= 0 && found, file.path().string(), ": tensor ", name, " adapts no layer of a ",
+                name_of(model.architecture), " model that LoRA is supported for; those are ", known,
+                " of model.layers.0 .. ", model.num_hidden_layers - 1);
+    }
+}
+
+// Throws unless every layer adapts what the first one does.
+void check_same_layers(const SafetensorsFile& file, const ModelConfig& model) {
+    for (const LinearLayer& linear : linear_layers(model)) {
+        const auto adapted = [&](int64_t layer) {
+            return file.contains(concat(kPrefix, "model.layers.", layer, ".", linear.name, kLoraA));
+        };
+        for (int64_t layer = 1; layer < model.num_hidden_layers; ++layer) {
+            require(adapted(layer) == adapted(0), file.path().string(), ": ", linear.name, " is adapted in layer ",
+                    adapted(0) ? 0 : layer, " but not in layer ", adapted(0) ? layer : 0,
+                    "; an adapter must adapt the same linear layers in every layer; does it belong to another model?");
+        }
+    }
+}
+
+}  // namespace
+
+double LoraConfig::scaling() const {
+    return lora_alpha / (use_rslora ? std::sqrt(static_cast<double>(r)) : static_cast<double>(r));
+}
+
+void write_adapter(const std::filesystem::path& directory, const LoraConfig& config,
+                   std::span<const LoraTensor> tensors) {
+    make_directories(directory);
+    std::vector<std::string> targets;
+    std::vector<TensorSpec> specs;
+    for (const LoraTensor& tensor : tensors) {
+        const std::string target = tensor.module.substr(tensor.module.rfind('.') + 1);
+        if (std::find(targets.begin(), targets.end(), target) == targets.end()) targets.push_back(target);
+        specs.push_back({kPrefix + tensor.module + kLoraA, "F32", {tensor.a.rows, tensor.a.cols}});
+        specs.push_back({kPrefix + tensor.module + kLoraB, "F32", {tensor.b.rows, tensor.b.cols}});
+    }
+
+    SafetensorsWriter writer(directory / "adapter_model.safetensors", specs);
+    const auto write = [&](const std::string& name, Matrix<const float> values) {
+        if (values.contiguous()) return writer.write(name, std::span(values.data, static_cast<size_t>(values.size())));
+        for (int64_t i = 0; i < values.rows; ++i) {
+            writer.write(name, std::span(values.row(i), static_cast<size_t>(values.cols)));
+        }
+    };
+    for (size_t i = 0; i < tensors.size(); ++i) {
+        write(specs[2 * i].name, tensors[i].a);
+        write(specs[2 * i + 1].name, tensors[i].b);
+    }
+    writer.finish();
+
+    const bool whole_alpha = config.lora_alpha == std::floor(config.lora_alpha) && std::abs(config.lora_alpha) < 1e15;
+    const ordered_json fields = {
+        {"peft_type", "LORA"},
+        {"task_type", "CAUSAL_LM"},
+        {"auto_mapping", nullptr},
+        {"base_model_name_or_path", config.base_model},
+        {"revision", nullptr},
+        {"inference_mode", true},
+        {"r", config.r},
+        // PEFT declares an integer, and some readers insist.
+        {"lora_alpha",
+         whole_alpha ? ordered_json(static_cast<int64_t>(config.lora_alpha)) : ordered_json(config.lora_alpha)},
+        {"lora_dropout", config.lora_dropout},
+        {"target_modules", targets},
+        {"bias", "none"},
+        {"fan_in_fan_out", false},
+        {"init_lora_weights", true},
+        {"use_rslora", config.use_rslora},
+        {"use_dora", false},
+        {"modules_to_save", nullptr},
+        {"layers_to_transform", nullptr},
+        {"layers_pattern", nullptr},
+        {"rank_pattern", ordered_json::object()},
+        {"alpha_pattern", ordered_json::object()},
+    };
+    // Last: a directory with adapter_config.json is an adapter whose tensors are complete.
+    write_file_atomically(directory / "adapter_config.json", dump_pretty(fields));
+}
+
+std::string adapter_below(const std::filesystem::path& directory) {
+    if (!path_exists(directory / "adapter" / "adapter_config.json")) return "";
+    return concat("; did you mean ", (directory / "adapter").string(), "?");
+}
+
+LoraConfig read_lora_config(const std::filesystem::path& directory) {
+    const std::filesystem::path path = directory / "adapter_config.json";
+    require(path_exists(path), directory.string(),
+            ": is not an adapter directory; it has no adapter_config.json, which PEFT writes next to "
+            "adapter_model.safetensors",
+            adapter_below(directory));
+    const json tree = read_json(path);
+    const JsonObject fields(tree, path.string());
+    const std::string type = fields.string("peft_type");
+    require(type == "LORA", fields.field("peft_type"), " is \"", type, "\", which is not supported: \"LORA\" is");
+    refuse_variants(fields);
+    LoraConfig config;
+    config.r = fields.integer("r", 1, kMaxRank);
+    config.lora_alpha = fields.number("lora_alpha", -1e6, 1e6);
+    config.lora_dropout = fields.number("lora_dropout", 0, 1, 0);
+    require(config.lora_dropout < 1, fields.field("lora_dropout"), " must be smaller than 1");
+    config.use_rslora = fields.boolean("use_rslora", false);
+    config.base_model = fields.string("base_model_name_or_path", "");
+    if (fields.has("target_modules")) {
+        const bool pattern = fields.value("target_modules").is_string();
+        config.target_modules =
+            pattern ? std::vector{fields.string("target_modules")} : fields.strings("target_modules");
+    }
+    return config;
+}
+
+Adapter::Adapter(const std::filesystem::path& directory, const ModelConfig& model)
+    : config_(read_lora_config(directory)) {
+    const std::filesystem::path path = directory / "adapter_model.safetensors";
+    require(path_exists(path), path.string(),
+            ": is missing; adapters are read from safetensors, save a .bin one again with a newer PEFT");
+    const SafetensorsFile file(path);
+    require(!file.tensors().empty(), path.string(), ": holds no tensor");
+    check_tensor_names(file, model);
+    check_same_layers(file, model);
+
+    int64_t total = 0;
+    for (const auto& [name, tensor] : file.tensors()) total += tensor.size();
+    values_.resize(static_cast<size_t>(total));
+    float* next = values_.data();
+    const auto read = [&](const std::string& module, const char* which, int64_t rows, int64_t cols) {
+        const std::string name = kPrefix + module + which;
+        require(file.contains(name), path.string(), ": tensor ", name,
+                " is missing, though the other one of its pair is there");
+        const std::vector<int64_t> expected = {rows, cols};
+        require(file.tensor(name).shape == expected, path.string(), ": tensor ", name, " has shape ",
+                shape_to_string(file.tensor(name).shape), ", but r = ", config_.r,
+                " and the model's config.json ask for ", shape_to_string(expected),
+                "; the adapter belongs to another model");
+        const Matrix<float> values(next, rows, cols);
+        file.read(name, {next, static_cast<size_t>(values.size())});
+        next += values.size();
+        return values;
+    };
+    for (int64_t layer = 0; layer < model.num_hidden_layers; ++layer) {
+        for (const LinearLayer& linear : linear_layers(model)) {
+            const std::string module = concat("model.layers.", layer, ".", linear.name);
+            if (!file.contains(kPrefix + module + kLoraA) && !file.contains(kPrefix + module + kLoraB)) continue;
+            const Matrix<float> a = read(module, kLoraA, config_.r, linear.in_features);
+            const Matrix<float> b = read(module, kLoraB, linear.out_features, config_.r);
+            tensors_.push_back({module, a, b});
+        }
+    }
+}
+
+const LoraTensor* Adapter::find(const std::string& module) const {
+    const auto it = std::find_if(tensors_.begin(), tensors_.end(), [&](const auto& t) { return t.module == module; });
+    return it == tensors_.end() ? nullptr : &*it;
+}
+
+}  // namespace quaff

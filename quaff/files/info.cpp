@@ -1,0 +1,218 @@
+#include "quaff/files/info.h"
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <vector>
+
+#include "llmc/core/arena.h"
+#include "llmc/core/error.h"
+#include "llmc/io/json.h"
+#include "llmc/io/path.h"
+#include "llmc/io/safetensors.h"
+#include "llmc/system/terminal.h"
+#include "quaff/files/adapter.h"
+#include "quaff/files/model_files.h"
+#include "quaff/files/outliers.h"
+
+namespace quaff {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+namespace {
+
+std::string rope_in_words(const RopeConfig& rope) {
+    std::string text = concat("theta ", rope.theta);
+    switch (rope.type) {
+        case RopeConfig::Type::standard:
+            break;
+        case RopeConfig::Type::linear:
+            text += concat(", linear, factor ", rope.factor);
+            break;
+        case RopeConfig::Type::llama3:
+            text += concat(", llama3, factor ", rope.factor, " beyond ", rope.original_max_position_embeddings,
+                           " positions");
+            break;
+        case RopeConfig::Type::longrope:
+            text += concat(", longrope beyond ", rope.original_max_position_embeddings, " positions");
+            break;
+    }
+    if (rope.partial_rotary_factor != 1) text += concat(", ", rope.partial_rotary_factor, " of each head");
+    return text;
+}
+
+ordered_json inspect_model(const fs::path& path) {
+    const ModelFiles checkpoint(path);
+    const ModelConfig& config = checkpoint.config();
+    int64_t parameters = 0, bytes = 0;
+    std::set<std::string> dtypes;
+    for (const SafetensorsFile& shard : checkpoint.shards()) {
+        for (const auto& [name, tensor] : shard.tensors()) {
+            parameters += tensor.size();
+            bytes += static_cast<int64_t>(tensor.bytes.size());
+            dtypes.insert(tensor.dtype);
+        }
+    }
+    int64_t quantized = 0;
+    for (const LinearLayer& linear : linear_layers(config)) quantized += linear.in_features * linear.out_features;
+    quantized *= config.num_hidden_layers;
+    ordered_json info = {
+        {"kind", "model"},
+        {"path", path.string()},
+        {"architecture", name_of(config.architecture)},
+        {"parameters", parameters},
+        {"int8_parameters", quantized},
+        {"dtype", dtypes},
+        {"bytes", bytes},
+        {"files", checkpoint.shards().size()},
+        {"vocab_size", config.vocab_size},
+        {"hidden_size", config.hidden_size},
+        {"intermediate_size", config.intermediate_size},
+        {"num_hidden_layers", config.num_hidden_layers},
+        {"num_attention_heads", config.num_attention_heads},
+        {"num_key_value_heads", config.num_key_value_heads},
+        {"head_dim", config.head_dim},
+        {"max_position_embeddings", config.max_position_embeddings},
+        {"sliding_window", config.sliding_window == 0 ? ordered_json() : ordered_json(config.sliding_window)},
+        {"tie_word_embeddings", config.tie_word_embeddings},
+        {"rope", rope_in_words(config.rope)},
+        {"eos_token_ids", config.eos_token_ids}};
+    return info;
+}
+
+ordered_json inspect_adapter(const fs::path& path) {
+    const LoraConfig config = read_lora_config(path);
+    const SafetensorsFile file(path / "adapter_model.safetensors");
+    int64_t parameters = 0;
+    std::set<std::string> targets;  // adapter_config.json's list may be a pattern, or name every layer
+    for (const auto& [name, tensor] : file.tensors()) {
+        parameters += tensor.size();
+        const std::string module = name.substr(0, name.find(".lora_"));
+        targets.insert(module.substr(module.rfind('.') + 1));
+    }
+    ordered_json info = {{"kind", "adapter"},
+                         {"path", path.string()},
+                         {"base_model", config.base_model},
+                         {"r", config.r},
+                         {"lora_alpha", config.lora_alpha},
+                         {"lora_dropout", config.lora_dropout},
+                         {"scaling", config.scaling()},
+                         {"target_modules", targets},
+                         {"parameters", parameters},
+                         {"tensors", file.tensors().size()}};
+    if (!path_exists(path / "quaff.json")) return info;
+    const json tree = read_json(path / "quaff.json");
+    const JsonObject state(tree, (path / "quaff.json").string());
+    info["method"] = state.string("method");
+    if (state.has("outliers")) {
+        int64_t channels = 0;
+        for (const auto& [module, list] : state.object("outliers").object("channels").tree().items()) {
+            channels += static_cast<int64_t>(list.size());
+        }
+        info["outlier_channels"] = channels;
+    }
+    return info;
+}
+
+// A checkpoint is an adapter with the state of its training; the plain values of state.json are shown as they are.
+ordered_json inspect_checkpoint(const fs::path& path) {
+    ordered_json info = inspect_adapter(path);
+    info["kind"] = "checkpoint";
+    const json tree = read_json(path / "state.json");
+    const JsonObject state(tree, (path / "state.json").string());
+    for (const auto& [key, value] : state.tree().items()) {
+        if (value.is_primitive() && !info.contains(key)) info[key] = value;
+    }
+    return info;
+}
+
+// Without the model, so each list is only counted; using the file checks it against the model.
+ordered_json inspect_outliers(const fs::path& path) {
+    const json tree = read_json(path);
+    const JsonObject file(tree, path.string());
+    const JsonObject channels = file.object("channels");
+    std::map<std::string, int64_t> per_module;
+    int64_t total = 0;
+    for (const auto& [module, list] : channels.tree().items()) {
+        if (!list.is_array()) channels.fail_field(module, "a list of channels");
+        per_module[module.substr(module.rfind('.') + 1)] += static_cast<int64_t>(list.size());
+        total += static_cast<int64_t>(list.size());
+    }
+    ordered_json info = {{"kind", "outliers"}, {"path", path.string()}};
+    for (const char* key : {"model", "strategy", "threshold", "max_ratio", "dataset", "samples"}) {
+        if (file.has(key)) info[key] = file.value(key);
+    }
+    info["layers"] = channels.tree().size();
+    info["outlier_channels"] = total;
+    info["outlier_channels_per_module"] = per_module;
+    info["has_max_abs"] = file.has("max_abs");
+    return info;
+}
+
+}  // namespace
+
+Kind kind_of(const fs::path& path) {
+    require(path_exists(path), path.string(), ": does not exist");
+    if (!path_is_directory(path)) {
+        const json tree = read_json(path);
+        require(JsonObject(tree, path.string()).has("channels"), path.string(),
+                ": is not an outlier file; it has no \"channels\"");
+        return Kind::outliers;
+    }
+    if (path_exists(path / "adapter_config.json")) {
+        return path_exists(path / "state.json") ? Kind::checkpoint : Kind::adapter;
+    }
+    if (path_exists(path / "config.json")) return Kind::model;
+    fail(path.string(),
+         ": is neither a model (config.json), an adapter or checkpoint (adapter_config.json), nor an outlier file",
+         adapter_below(path));
+}
+
+ordered_json inspect(const fs::path& path) {
+    switch (kind_of(path)) {
+        case Kind::model:
+            return inspect_model(path);
+        case Kind::adapter:
+            return inspect_adapter(path);
+        case Kind::checkpoint:
+            return inspect_checkpoint(path);
+        case Kind::outliers:
+            break;
+    }
+    return inspect_outliers(path);
+}
+
+std::string info_text(const ordered_json& info) {
+    size_t width = 0;
+    for (const auto& [key, value] : info.items()) width = std::max(width, key.size());
+    std::string text;
+    for (const auto& [key, value] : info.items()) {
+        std::string shown;
+        if (value.is_null()) {
+            shown = "none";
+        } else if (value.is_string()) {
+            shown = value.get<std::string>();
+        } else if (value.is_structured()) {
+            for (const auto& [name, item] : value.items()) {
+                if (!shown.empty()) shown += ", ";
+                if (value.is_object()) shown += name + " ";
+                shown += item.is_string() ? item.get<std::string>() : item.dump();
+            }
+        } else {
+            shown = value.dump();
+            const bool count = value.is_number_integer();
+            if (count && key == "bytes") shown = format_bytes(value.get<int64_t>());
+            if (count && key.ends_with("parameters")) shown = format_count(value.get<int64_t>());
+        }
+        std::string label = key;
+        std::replace(label.begin(), label.end(), '_', ' ');
+        label.resize(width + 2, ' ');
+        text += concat(label, shown, "\n");
+    }
+    return printable(text);
+}
+
+}  // namespace quaff

@@ -1,0 +1,149 @@
+#include "quaff/files/model_files.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "llmc/core/error.h"
+#include "llmc/io/json.h"
+#include "llmc/io/path.h"
+
+namespace quaff {
+
+using nlohmann::json;
+
+namespace {
+
+// tensor -> shard file name, of a sharded model. File names come from a file that anybody may have written: only a
+// plain name inside the directory is opened.
+std::map<std::string, std::string> read_index(const std::filesystem::path& path) {
+    const json tree = read_json(path);
+    const JsonObject index(tree, path.string());
+    const JsonObject weight_map = index.object("weight_map");
+    std::map<std::string, std::string> files;
+    for (const auto& [tensor, file] : weight_map.tree().items()) {
+        const std::string name = weight_map.string(tensor);
+        require(!name.empty() && name.find('/') == name.npos && name.find('\\') == name.npos &&
+                    name.find('\0') == name.npos && name != "." && name != "..",
+                weight_map.field(tensor), " must name a file in the same directory, found ", describe(file));
+        files[tensor] = name;
+    }
+    require(!files.empty(), index.field("weight_map"), " names no tensor");
+    return files;
+}
+
+// Where in config.json a dimension of a tensor comes from.
+std::string origin_of_shape(const std::string& tensor, const ModelConfig& config) {
+    const auto ends_with = [&](const char* end) {
+        return tensor.ends_with(concat(end, ".weight")) || tensor.ends_with(concat(end, ".bias"));
+    };
+    std::string hidden = concat("hidden_size ", config.hidden_size);
+    const std::string queries =
+        concat("num_attention_heads ", config.num_attention_heads, " x head_dim ", config.head_dim);
+    const std::string keys =
+        concat("num_key_value_heads ", config.num_key_value_heads, " x head_dim ", config.head_dim);
+    const std::string mlp = concat("intermediate_size ", config.intermediate_size);
+    if (ends_with("q_proj") || ends_with("o_proj")) return queries + ", " + hidden;
+    if (ends_with("k_proj") || ends_with("v_proj")) return keys + ", " + hidden;
+    if (ends_with("qkv_proj"))
+        return concat("(num_attention_heads ", config.num_attention_heads, " + 2 x num_key_value_heads ",
+                      config.num_key_value_heads, ") x head_dim ", config.head_dim, ", ", hidden);
+    if (ends_with("gate_proj") || ends_with("up_proj") || ends_with("down_proj")) return mlp + ", " + hidden;
+    if (ends_with("embed_tokens") || ends_with("lm_head"))
+        return concat("vocab_size ", config.vocab_size, ", ", hidden);
+    return hidden;
+}
+
+// Throws where the weights have layers beyond those of the config: without them the model would say nonsense.
+void check_layers(const std::filesystem::path& directory, const std::map<std::string, size_t>& tensors,
+                  const ModelConfig& config) {
+    const std::string_view prefix = "model.layers.";
+    for (const auto& [tensor, _] : tensors) {
+        int64_t layer = 0;
+        if (!tensor.starts_with(prefix) ||
+            std::from_chars(tensor.data() + prefix.size(), tensor.data() + tensor.size(), layer).ec != std::errc())
+            continue;
+        require(layer < config.num_hidden_layers, directory.string(), ": the weights hold ", tensor,
+                ", but config.json says num_hidden_layers ", config.num_hidden_layers,
+                ". The weights and the config do not belong together.");
+    }
+}
+
+}  // namespace
+
+ModelFiles::ModelFiles(const std::filesystem::path& directory)
+    : directory_(directory), config_(read_model_config(directory)) {
+    const std::filesystem::path index_path = directory / "model.safetensors.index.json";
+    const std::filesystem::path single = directory / "model.safetensors";
+    if (path_exists(single)) {
+        shards_.emplace_back(single);
+        for (const auto& [tensor, _] : shards_[0].tensors()) shard_of_[tensor] = 0;
+        check_layers(directory, shard_of_, config_);
+        return;
+    }
+    require(path_exists(index_path), directory.string(),
+            ": has neither model.safetensors nor model.safetensors.index.json; PyTorch .bin files are not read, "
+            "convert them to safetensors");
+    const std::map<std::string, std::string> files = read_index(index_path);
+    std::vector<std::string> names;
+    for (const auto& [tensor, file] : files) names.push_back(file);
+    std::sort(names.begin(), names.end());
+    names.erase(std::unique(names.begin(), names.end()), names.end());
+    for (const std::string& name : names) {
+        require(path_exists(directory / name), (directory / name).string(), ": is missing, though ",
+                index_path.filename().string(), " names it; fetch the model's folder again");
+        shards_.emplace_back(directory / name);
+    }
+    for (const auto& [tensor, file] : files) {
+        const auto shard = static_cast<size_t>(std::lower_bound(names.begin(), names.end(), file) - names.begin());
+        require(shards_[shard].contains(tensor), index_path.string(), ": says that tensor ", tensor, " is in ", file,
+                ", but it is not there");
+        shard_of_[tensor] = shard;
+    }
+    check_layers(directory, shard_of_, config_);
+}
+
+std::string ModelFiles::name() const {
+    // "models/phi3/" has an empty last part, "." is no name.
+    const std::filesystem::path full = std::filesystem::absolute(directory_).lexically_normal();
+    return (full.has_filename() ? full : full.parent_path()).filename().string();
+}
+
+const SafetensorsFile& ModelFiles::file_of(const std::string& tensor) const {
+    const auto it = shard_of_.find(tensor);
+    require(it != shard_of_.end(), directory_.string(), ": the weights have no tensor ", tensor, ", which a ",
+            name_of(config_.architecture), " model with this config.json needs");
+    return shards_[it->second];
+}
+
+DType ModelFiles::dtype(const std::string& tensor) const {
+    return file_of(tensor).dtype(tensor);
+}
+
+void ModelFiles::read(const std::string& tensor, Matrix<float> out) const {
+    read_rows(tensor, out.rows, 0, out);
+}
+
+void ModelFiles::read_rows(const std::string& tensor, int64_t rows, int64_t first, Matrix<float> out) const {
+    const SafetensorsFile& file = file_of(tensor);
+    const SafeTensor& source = file.tensor(tensor);
+    const std::vector<int64_t> matrix = {rows, out.cols}, vector = {out.cols};
+    if (source.shape != matrix && !(rows == 1 && source.shape == vector)) {
+        fail(file.path().string(), ": tensor ", tensor, " has shape ", shape_to_string(source.shape),
+             ", but config.json asks for ", shape_to_string(rows == 1 ? vector : matrix), " (",
+             origin_of_shape(tensor, config_), "). The file and the config do not belong together.");
+    }
+    if (out.contiguous()) {
+        file.read_part(tensor, first * out.cols, {out.data, static_cast<size_t>(out.size())});
+    } else {
+        std::vector<float> values(static_cast<size_t>(out.size()));
+        file.read_part(tensor, first * out.cols, values);
+        for (int64_t i = 0; i < out.rows; ++i) {
+            std::memcpy(out.row(i), values.data() + i * out.cols, static_cast<size_t>(out.cols) * sizeof(float));
+        }
+    }
+    file.release(tensor);
+}
+
+}  // namespace quaff

@@ -1,0 +1,65 @@
+// The outlier channels of a model: which few channels of each linear layer's input are kept apart from its int8 matrix,
+// as calibration found them. They are named by the joint matrix, `self_attn.qkv_proj`, `self_attn.o_proj`,
+// `mlp.gate_up_proj`, `mlp.down_proj`, in every architecture. The file:
+//
+//   {"model": "smollm2", "strategy": "token_max", "threshold": 100, "max_ratio": 0.02, "dataset": "gsm8k", "samples":
+//   512,
+//    "channels": {"model.layers.0.self_attn.qkv_proj": [17, 290], ..},
+//    "max_abs":  {"model.layers.0.self_attn.qkv_proj": [31.5, 12.25], ..}}
+//
+// Every joint matrix of the model must be there, with an empty list when it has no outlier channel. max_abs, the
+// largest |X| seen in each channel, may be missing as a whole.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "quaff/files/model_config.h"
+
+namespace llmc {
+class JsonObject;
+}
+
+namespace quaff {
+
+using namespace llmc;
+
+struct OutlierChannels {
+    std::string model, strategy, dataset;
+    double threshold = 0;
+    std::string max_ratio;  // as written: a number, or a ratio per module
+    int64_t samples = 0;
+    std::map<std::string, std::vector<int32_t>> channels;  // joint module -> ascending, distinct
+    std::map<std::string, std::vector<float>> max_abs;     // the same modules and lengths, or empty
+};
+
+OutlierChannels read_outlier_channels(const std::filesystem::path& path, const ModelConfig& config);
+void write_outlier_channels(const std::filesystem::path& path, const OutlierChannels& outliers);
+
+// The file's object; outliers_from_json throws unless it fits the model.
+nlohmann::ordered_json outliers_to_json(const OutlierChannels& outliers);
+OutlierChannels outliers_from_json(const JsonObject& object, const ModelConfig& config);
+
+// --outlier-max-ratio: how many of a layer's channels may be outliers. A number for all layers, "0.02", or numbers for
+// joint modules and one for the rest: "down_proj=0.05,o_proj=0.02,0.003". Modules that are not named get 0.02 when
+// there is no bare number. Throws UsageError.
+class MaxRatio {
+  public:
+    explicit MaxRatio(const std::string& text);
+    double of(const std::string& joint_module) const;  // "down_proj" or "model.layers.3.mlp.down_proj"
+    const std::string& text() const { return text_; }
+
+  private:
+    std::string text_;
+    std::map<std::string, double> named_;
+    double rest_ = 0.02;
+};
+
+// floor(in_features * ratio / 4) * 4: whole groups of four, so that rows of outlier values stay aligned.
+int64_t max_outliers(int64_t in_features, double ratio);
+
+}  // namespace quaff

@@ -1,0 +1,57 @@
+#include "quaff/files/quaff_json.h"
+
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "llmc/core/error.h"
+#include "llmc/io/file_io.h"
+#include "llmc/io/json.h"
+#include "llmc/io/path.h"
+
+namespace quaff {
+
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+void write_quaff_state(const std::filesystem::path& adapter_directory, const QuaffState& state) {
+    ordered_json object = {
+        {"method", state.method}, {"scale_momentum", state.scale_momentum}, {"grad_bits", state.grad_bits}};
+    if (state.outliers) object["outliers"] = outliers_to_json(*state.outliers);
+    for (const auto& [module, scales] : state.scales) {
+        ordered_json list = ordered_json::array();
+        for (const float s : scales) list.push_back(shortest_decimal(s));
+        object["scales"][module] = std::move(list);
+    }
+    make_directories(adapter_directory);
+    write_file_atomically(adapter_directory / "quaff.json", dump_pretty(object));
+}
+
+std::optional<QuaffState> read_quaff_state(const std::filesystem::path& adapter_directory, const ModelConfig& model) {
+    const std::filesystem::path path = adapter_directory / "quaff.json";
+    if (!path_exists(path)) return std::nullopt;
+    const json tree = read_json(path);
+    const JsonObject object(tree, path.string());
+    QuaffState state;
+    state.method = object.string("method");
+    state.scale_momentum = object.number("scale_momentum", 0, 1, 0.1);
+    state.grad_bits = object.integer("grad_bits", 8, 16, 8);
+    require(state.grad_bits == 8 || state.grad_bits == 16, object.field("grad_bits"), " must be 8 or 16, found ",
+            state.grad_bits);
+    if (object.has("outliers")) state.outliers = outliers_from_json(object.object("outliers"), model);
+    if (!object.has("scales")) return state;
+
+    const JsonObject scales = object.object("scales");
+    require(state.outliers.has_value(), object.field("scales"), " is there without \"outliers\"");
+    for (const auto& [module, channels] : state.outliers->channels) {
+        for (const double s : scales.numbers(module)) {
+            require(s > 0 && s <= std::numeric_limits<float>::max(), scales.field(module),
+                    " must hold positive finite numbers, found ", s);
+            state.scales[module].push_back(static_cast<float>(s));
+        }
+        require(state.scales[module].size() == channels.size(), scales.field(module), " has ",
+                state.scales[module].size(), " values for ", channels.size(), " outlier channels");
+    }
+    return state;
+}
+
+}  // namespace quaff

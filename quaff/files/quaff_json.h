@@ -1,0 +1,35 @@
+// quaff.json, next to an adapter's two files: how the frozen layers were computed while the adapter was trained, so
+// that it is evaluated and used exactly so. PEFT and others ignore the file.
+//
+//   {"method": "quaff", "scale_momentum": 0.1, "grad_bits": 8, "outliers": {an outlier file's object},
+//    "scales": {"model.layers.0.self_attn.qkv_proj": [1.25, ..], ..}}
+//
+// `scales` is s of every outlier channel after the last training step. The full-precision method has neither of the
+// two.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "quaff/files/outliers.h"
+
+namespace quaff {
+
+struct QuaffState {
+    std::string method;
+    double scale_momentum = 0.1;
+    int64_t grad_bits = 8;
+    std::optional<OutlierChannels> outliers;
+    std::map<std::string, std::vector<float>> scales;  // joint module -> one per outlier channel; or empty
+};
+
+void write_quaff_state(const std::filesystem::path& adapter_directory, const QuaffState& state);
+
+// Nothing when the directory has no quaff.json: an adapter from elsewhere.
+std::optional<QuaffState> read_quaff_state(const std::filesystem::path& adapter_directory, const ModelConfig& model);
+
+}  // namespace quaff

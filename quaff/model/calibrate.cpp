@@ -1,0 +1,11 @@
+#include "quaff/model/calibrate.h"
+
+#include "llmc/cpu/operators.h"
+#include "quaff/model/calibrate_passes.h"
+
+namespace quaff {
+
+template OutlierChannels calibrate(const cpu::Device&, const ModelFiles&, std::span<const Batch>,
+                                   const CalibrationOptions&);
+
+}  // namespace quaff

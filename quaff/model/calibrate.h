@@ -1,0 +1,36 @@
+// Finds a model's outlier channels: runs calibration batches through the full-precision model and ranks the input
+// channels of every joint linear (channel_statistics.h).
+//
+// One layer of full-precision weights is in memory at a time: the hidden states of all batches go through layer 0, then
+// through layer 1, and so on. Batches whose hidden states together pass a limit go in several groups, each reading the
+// weights again.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+
+#include "llmc/cpu/device.h"
+#include "llmc/data/batch.h"
+#include "quaff/files/model_files.h"
+#include "quaff/files/outliers.h"
+#include "quaff/model/channel_statistics.h"
+
+namespace quaff {
+
+struct CalibrationOptions {
+    OutlierStrategy strategy = OutlierStrategy::token_max;
+    double threshold = 100;
+    MaxRatio max_ratio{"0.02"};
+    std::string dataset;                                 // only noted in the result
+    int64_t hidden_state_limit = int64_t{1} << 30;       // bytes of hidden states kept between two layers
+    std::function<void(double fraction)> progress = {};  // called as layers are done
+};
+
+// The ranks of the device share the batches and all have the result. Throws Error when there is nothing to calibrate
+// on, or the checkpoint does not fit its config.
+template <class Device = cpu::Device>
+OutlierChannels calibrate(const Device& device, const ModelFiles& checkpoint, std::span<const Batch> batches,
+                          const CalibrationOptions& options);
+
+}  // namespace quaff

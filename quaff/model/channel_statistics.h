@@ -1,0 +1,58 @@
+// What calibration gathers about the input channels of one joint linear, and how it picks the outliers among them.
+//
+// Over the calibration batches every channel c earns a rank; the channels of highest rank, up to a cap, are the
+// layer's outlier channels (never one of rank zero; ties go to the lower index):
+//
+//   token_max    sum over tokens of (|X[n,c]| / max_i |X[n,i]|)^2 wherever c is among the token's four largest
+//   mean_times   how many |X[n,c]| exceed threshold * mean |X| of the batch
+//   static       how many |X[n,c]| exceed threshold
+//   zscore       how many |x - mean| / std exceed threshold, mean and std over the batch
+//   top_abs      the largest |X[n,c]| of all
+//
+// The result depends neither on the number of threads nor, for the strategies without a batch mean, on the batching.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "llmc/comm/comm.h"
+#include "llmc/core/tensor.h"
+
+namespace quaff {
+
+using namespace llmc;
+
+enum class OutlierStrategy { token_max, mean_times, static_threshold, zscore, top_abs };
+// From the name in the list above; throws UsageError with the list for any other.
+OutlierStrategy parse_outlier_strategy(const std::string& name);
+const char* name_of(OutlierStrategy strategy);
+
+class ChannelStatistics {
+  public:
+    ChannelStatistics() = default;
+    ChannelStatistics(int64_t channels, OutlierStrategy strategy, double threshold)
+        : strategy_(strategy), threshold_(threshold), rank_(channels, 0.0), max_abs_(channels, 0.0f) {}
+
+    // Adds one batch, x [N tokens, channels]; padding must not be in it.
+    void observe(Matrix<const float> x, int threads);
+
+    // Adds what the other ranks have observed to what this one has; each does.
+    void merge(Comm& comm);
+
+    // At most `cap` channels, ascending.
+    std::vector<int32_t> outliers(int64_t cap) const;
+    float max_abs(int32_t channel) const { return max_abs_[channel]; }
+
+  private:
+    void observe_token_max(Matrix<const float> x, int threads);
+    // rank += how many |x - centre| exceed the bound.
+    void count_above(Matrix<const float> x, float centre, float bound, int threads);
+
+    OutlierStrategy strategy_ = OutlierStrategy::token_max;
+    double threshold_ = 0;
+    std::vector<double> rank_;
+    std::vector<float> max_abs_;
+};
+
+}  // namespace quaff

@@ -1,0 +1,3 @@
+#include "quaff/model/cuda/model.cuh"
+
+QUAFF_INSTANTIATE_CUDA(cuda::bf16)

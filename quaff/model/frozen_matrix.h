@@ -1,0 +1,111 @@
+// Matrices [rows, cols] that are read and never trained: the table of embeddings, the head, and with --method fp the
+// weights of the linears.
+//
+// On the CPU what the model's file has in 16 bits stays in these (llmc/cpu/gemm/half_matrix.h); all else is in the
+// compute type, which on a GPU has 16 bits anyway.
+#pragma once
+
+#include <algorithm>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "llmc/core/arena.h"
+#include "llmc/cpu/gemm/half_matrix.h"
+#include "llmc/cpu/rows.h"
+#include "quaff/files/model_files.h"
+
+namespace quaff {
+
+using namespace llmc;
+
+template <class Device>
+class FrozenMatrix {
+  public:
+    using T = typename Device::compute_t;
+
+    // stored: what the file has.
+    void layout(Arena<Device>& arena, MemoryKind kind, const std::string& name, int64_t rows, int64_t cols,
+                DType stored) {
+        if constexpr (Device::keeps_stored_types) {
+            is_half_ = stored != DType::f32;
+            if (is_half_) {
+                half_ = {stored, arena.template matrix<uint16_t>(kind, name, rows, cols)};
+                return;
+            }
+        }
+        values_ = arena.template matrix<T>(kind, name, rows, cols);
+    }
+
+    // Elements of the workspace that the products below want.
+    static int64_t workspace(const Device& device, int64_t rows, int64_t cols, DType stored) {
+        if constexpr (Device::keeps_stored_types) {
+            if (stored != DType::f32) return half_gemm_workspace(device, stored, rows, cols);
+        }
+        return 0;
+    }
+
+    // Rows begin .. =, in host memory. Narrowing what was widened gives the file's bits back.
+    void load_rows(const Device& device, int64_t begin, Matrix<const float> rows) {
+        if constexpr (Device::keeps_stored_types) {
+            if (is_half_) {
+#pragma omp parallel for num_threads(device.threads) schedule(static)
+                for (int64_t i = 0; i < rows.rows; i++)
+                    from_float(half_.dtype, rows.row(i), reinterpret_cast<std::byte*>(half_.bits.row(begin + i)),
+                               rows.cols);
+                return;
+            }
+        }
+        fill_from_host(device, values_.rows_at(begin, rows.rows),
+                       [&](Matrix<float> host) { cpu::copy<float>(host_of(device), host, rows); });
+    }
+
+    // All of it. Some rows at a time where they are narrowed, so that no widened copy of the whole ever exists.
+    void load(const Device& device, const ModelFiles& checkpoint, const std::string& tensor) {
+        if constexpr (Device::keeps_stored_types) {
+            if (is_half_) {
+                constexpr int64_t kRows = 1024;
+                const int64_t all = half_.bits.rows, cols = half_.bits.cols;
+                std::vector<float> staging(static_cast<size_t>(std::min(kRows, all) * cols));
+                for (int64_t row = 0; row < all; row += kRows) {
+                    const Matrix<float> rows(staging.data(), std::min(kRows, all - row), cols);
+                    checkpoint.read_rows(tensor, all, row, rows);
+                    load_rows(device, row, rows);
+                }
+                return;
+            }
+        }
+        fill_from_host(device, values_, [&](Matrix<float> host) { checkpoint.read(tensor, host); });
+    }
+
+    // out [N, cols] = the rows of the ids.
+    void look_up(const Device& device, Matrix<T> out, std::span<const int32_t> ids) const {
+        if constexpr (Device::keeps_stored_types) {
+            if (is_half_) return half_embedding_forward(device, out, half_, ids);
+        }
+        embedding_forward<T>(device, out, values_, ids);
+    }
+
+    // y [N, rows] = x [N, cols] W^T + beta y
+    void multiply(const Device& device, Matrix<T> y, Matrix<const T> x, float beta, std::span<T> workspace) const {
+        if constexpr (Device::keeps_stored_types) {
+            if (is_half_) return half_gemm_nt(device, y, x, half_, beta, workspace);
+        }
+        gemm_nt<T>(device, y, x, values_, 1, beta);
+    }
+
+    // dx [N, cols] = dy [N, rows] W
+    void multiply_back(const Device& device, Matrix<T> dx, Matrix<const T> dy, std::span<T> workspace) const {
+        if constexpr (Device::keeps_stored_types) {
+            if (is_half_) return half_gemm_nn(device, dx, dy, half_, workspace);
+        }
+        gemm_nn<T>(device, dx, dy, values_, 1, 0);
+    }
+
+  private:
+    Matrix<T> values_;
+    cpu::HalfMatrix half_;
+    bool is_half_ = false;
+};
+
+}  // namespace quaff

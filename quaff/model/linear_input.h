@@ -1,0 +1,88 @@
+// What a quantised linear reads, told as the operator that makes it.
+//
+// The linear wants three things of its input x: x itself, the largest magnitudes of its outlier channels, and int8
+// rows. An operator that has just made a row of x gives the other two without reading it from memory again, so that the
+// linear is handed the operator to call, and not only its result:
+//
+//   make             x
+//   make_absmax      x, and xmax[j] = max_n |x[n,channels[j]]|         before the scales move
+//   make_quantized   x, and q, row_scale, outliers of quantize_rows    where they stand still
+//
+// All write (=), and give the bits of the operator followed by outlier_absmax or quantize_rows.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "llmc/core/tensor.h"
+
+namespace quaff {
+
+using namespace llmc;
+
+// Where int8 rows go: the outputs of quantize_rows.
+template <class T>
+struct QuantizedRows {
+    Matrix<int8_t> q;    // [N,I], padded
+    float* row_scale;    // [N]
+    Matrix<T> outliers;  // [N,n]
+};
+
+// The outlier channels of a linear, on the device, and the scales of theirs.
+struct ScaledChannels {
+    std::span<const int32_t> index;  // [n]
+    const float* s;                  // [n]
+};
+
+// x is there already.
+template <class Device>
+struct PlainInput {
+    using T = typename Device::compute_t;
+    Matrix<const T> x;  // [N,I]
+
+    void make(const Device&) const {}
+    void make_absmax(const Device& device, float* xmax, std::span<const int32_t> channels) const {
+        outlier_absmax(device, xmax, x, channels);
+    }
+    void make_quantized(const Device& device, const QuantizedRows<T>& rows, const ScaledChannels& channels) const {
+        quantize_rows(device, rows.q, rows.row_scale, rows.outliers, x, channels.index, channels.s);
+    }
+};
+
+// x = rmsnorm(residual), residual = stream + delta.
+template <class Device>
+struct NormedInput {
+    using T = typename Device::compute_t;
+    Matrix<T> x, residual;  // [N,I], made
+    float* rstd;            // [N], made
+    Matrix<const T> stream, delta;
+    const T* weight;
+    float eps;
+
+    void make(const Device& device) const { rmsnorm_forward<T>(device, x, residual, rstd, stream, delta, weight, eps); }
+    void make_absmax(const Device& device, float* xmax, std::span<const int32_t> channels) const {
+        rmsnorm_forward_absmax(device, x, residual, rstd, xmax, stream, delta, weight, eps, channels);
+    }
+    void make_quantized(const Device& device, const QuantizedRows<T>& rows, const ScaledChannels& channels) const {
+        rmsnorm_forward_quantize(device, x, residual, rstd, rows.q, rows.row_scale, rows.outliers, stream, delta,
+                                 weight, eps, channels.index, channels.s);
+    }
+};
+
+// x = silu(gate) up.
+template <class Device>
+struct ActivatedInput {
+    using T = typename Device::compute_t;
+    Matrix<T> x;              // [N,I], made
+    Matrix<const T> gate_up;  // [N,2I]
+
+    void make(const Device& device) const { swiglu_forward<T>(device, x, gate_up); }
+    void make_absmax(const Device& device, float* xmax, std::span<const int32_t> channels) const {
+        swiglu_forward_absmax(device, x, xmax, gate_up, channels);
+    }
+    void make_quantized(const Device& device, const QuantizedRows<T>& rows, const ScaledChannels& channels) const {
+        swiglu_forward_quantize(device, x, rows.q, rows.row_scale, rows.outliers, gate_up, channels.index, channels.s);
+    }
+};
+
+}  // namespace quaff

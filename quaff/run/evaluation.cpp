@@ -1,0 +1,70 @@
+#include "quaff/run/evaluation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "llmc/core/error.h"
+#include "llmc/system/terminal.h"
+
+namespace quaff {
+
+using namespace llmc;
+
+namespace {
+
+constexpr double kShortAnswer = 32;  // tokens, on average
+constexpr int64_t kFewExamples = 1000;
+
+// A double that prints as %.9g: what tells any two floats apart, and no more.
+double nine_digits(double value) {
+    return std::isfinite(value) ? std::stod(format_loss(value)) : value;
+}
+
+}  // namespace
+
+double Evaluation::loss() const {
+    return labelled > 0 ? loss_sum / static_cast<double>(labelled) : 0;
+}
+double Evaluation::perplexity() const {
+    return std::exp(loss());
+}
+double Evaluation::token_accuracy() const {
+    return labelled > 0 ? static_cast<double>(correct) / static_cast<double>(labelled) : 0;
+}
+double Evaluation::exact_match() const {
+    return examples > 0 ? static_cast<double>(exact.value_or(0)) / static_cast<double>(examples) : 0;
+}
+
+nlohmann::ordered_json to_json(const Evaluation& evaluation) {
+    nlohmann::ordered_json object = {{"loss", nine_digits(evaluation.loss())},
+                                     {"perplexity", nine_digits(evaluation.perplexity())},
+                                     {"token_accuracy", nine_digits(evaluation.token_accuracy())},
+                                     {"labelled_tokens", evaluation.labelled},
+                                     {"examples", evaluation.examples}};
+    if (evaluation.exact) object["exact_match"] = nine_digits(evaluation.exact_match());
+    return object;
+}
+
+std::string in_words(const Evaluation& evaluation) {
+    std::string words = format("loss %.4f, perplexity %.4g, token accuracy %.1f%%", evaluation.loss(),
+                               evaluation.perplexity(), 100 * evaluation.token_accuracy());
+    if (evaluation.exact) words += format(", exact match %.1f%%", 100 * evaluation.exact_match());
+    return words;
+}
+
+bool wants_exact_match(const std::string& option, const Dataset& data, bool train_on_source) {
+    const bool possible = !train_on_source && !data.texts.empty() &&
+                          std::all_of(data.texts.begin(), data.texts.end(),
+                                      [](const SourceTarget& text) { return !text.source.empty(); });
+    if (option == "on" && !possible)
+        throw UsageError(
+            "--exact-match on needs examples with a source and a target, and no --train-on-source: there is no answer "
+            "to "
+            "compare");
+    const bool cheap = data.size() <= kFewExamples &&
+                       static_cast<double>(data.n_labelled()) <= kShortAnswer * static_cast<double>(data.size());
+    return possible && (option == "on" || (option == "auto" && cheap));
+}
+
+}  // namespace quaff

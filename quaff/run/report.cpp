@@ -1,0 +1,137 @@
+#include "quaff/run/report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "llmc/core/arena.h"
+#include "llmc/core/error.h"
+#include "llmc/system/memory_limits.h"
+
+namespace quaff {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr double kSpike = 6;  // standard deviations above the trailing window that are flagged
+
+std::string one_line(std::string text, size_t width) {
+    std::replace(text.begin(), text.end(), '\n', ' ');
+    if (text.size() <= width) return text;
+    size_t end = width;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // between two characters
+    return text.substr(0, end) + "...";
+}
+
+}  // namespace
+
+void RunReport::open_log(const JsonLog::Keep& keep) {
+    log_.emplace((std::filesystem::path(options_.out) / "log.jsonl").string(), keep);
+}
+
+// Training is worth more than its log: what cannot be written waits, and the run goes on.
+void RunReport::log(const ordered_json& line) {
+    if (!log_) return;
+    const std::string problem = log_->write(line);
+    if (!problem.empty() && !log_waits_)
+        terminal_.warn(problem + "; training goes on, and the lines are written as soon as it can be");
+    if (problem.empty() && log_waits_) terminal_.warn("the log is written again and misses nothing");
+    log_waits_ = !problem.empty();
+}
+
+void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left) {
+    const double tokens_per_second = static_cast<double>(figures.tokens) / figures.seconds;
+    ordered_json line = {{"step", step},
+                         {"epoch", figures.epoch},
+                         {"loss", figures.loss},
+                         {"grad_norm", figures.grad_norm},
+                         {"learning_rate", figures.learning_rate},
+                         {"tokens", figures.tokens},
+                         {"labelled_tokens", figures.labelled},
+                         {"step_seconds", figures.seconds},
+                         {"tokens_per_second", tokens_per_second},
+                         {"sol", figures.speed_of_light},
+                         {"peak_memory_bytes", figures.peak_memory}};
+    if (figures.ranks > 1) {
+        line["ranks"] = figures.ranks;
+        line["communication_seconds"] = figures.communication.seconds;
+        line["communication_bytes"] = figures.communication.bytes;
+    }
+    if (figures.loss_scale > 1 || figures.skipped > 0) {
+        line["loss_scale"] = figures.loss_scale;
+        line["skipped_steps"] = figures.skipped;
+    }
+    const std::string count = concat("step ", step, "/", total_steps), remaining = format_duration(seconds_left);
+    terminal_.line(count +
+                   format("  loss %.4f  grad norm %.3f  lr %.2e  %.0f tokens/s  %.0f%% SOL  ", figures.loss,
+                          figures.grad_norm, figures.learning_rate, tokens_per_second, 100 * figures.speed_of_light) +
+                   format_bytes(figures.peak_memory) + "  ETA " + remaining);
+    if (!std::isfinite(figures.grad_norm)) {
+        line["grad_norm"] = nullptr;  // JSON has no infinity
+        terminal_.warn(concat(count, ": skipped, its gradient overflows fp16 with a loss scale of ", figures.loss_scale,
+                              "; the next step halves it"));
+    }
+    const auto flag = [&](const char* key, double z) {
+        if (!(z > kSpike)) return;
+        line[key] = z;
+        n_spikes_++;
+    };
+    flag("loss_zscore", loss_spikes_.update(figures.loss));
+    if (std::isfinite(figures.grad_norm)) flag("grad_norm_zscore", grad_norm_spikes_.update(figures.grad_norm));
+    log(line);
+    terminal_.status(progress_bar(step, total_steps, 30) + " ETA " + remaining);
+}
+
+void RunReport::evaluation(int64_t step, const std::string& when, const Evaluation& evaluation) {
+    ordered_json line = {{"step", step},
+                         {"eval_loss", evaluation.loss()},
+                         {"eval_perplexity", evaluation.perplexity()},
+                         {"eval_token_accuracy", evaluation.token_accuracy()},
+                         {"eval_labelled_tokens", evaluation.labelled}};
+    if (evaluation.exact) line["eval_exact_match"] = evaluation.exact_match();
+    log(line);
+    terminal_.line(concat("evaluation ", when, ": ", in_words(evaluation)));
+}
+
+void RunReport::summary(const ordered_json& result, const std::vector<Answer>& answers,
+                        const std::string& chat_template) {
+    terminal_.line("");
+    for (const Answer& answer : answers) {
+        terminal_.result("prompt    \"" + one_line(answer.text.source, 100) + "\"");
+        terminal_.result("  true    " + one_line(answer.text.target, 100));
+        terminal_.result("  before  " + one_line(answer.before, 100));
+        terminal_.result("  after   " + one_line(answer.after, 100));
+    }
+    const ordered_json &before = result["eval_before"], &after = result["eval_after"];
+    const auto row = [&](const char* name, const char* key, double factor, const char* unit) {
+        if (!before.is_object() || !after.is_object() || !before.contains(key) || !after.contains(key)) return;
+        // JSON has no infinity: the perplexity of a model that knows nothing may be null.
+        const auto figure = [&](const ordered_json& of) {
+            return of[key].is_number() ? format("%10.4f%s", factor * of[key].get<double>(), unit) : "         -";
+        };
+        terminal_.result(format("%-15s", name) + figure(before) + "  -> " + figure(after));
+    };
+    row("loss", "loss", 1, "");
+    row("perplexity", "perplexity", 1, "");
+    row("token accuracy", "token_accuracy", 100, "%");
+    row("exact match", "exact_match", 100, "%");
+    const std::string adapter = result["adapter"], with = concat("--model ", options_.model, " --adapter ", adapter);
+    // A model answers in the words it was trained in.
+    const std::string texts = chat_template == "none" ? "" : " --template " + chat_template;
+    const auto steps = result["steps"].get<int64_t>();
+    const auto tokens_per_second = result["tokens_per_second"].get<double>();
+    terminal_.result(concat(counted(steps, "step"),
+                            tokens_per_second > 0 ? format(", %.0f tokens/s", tokens_per_second)
+                            : steps == 1          ? ", taken before: there was nothing left to do"
+                                                  : ", all taken before: there was nothing left to do",
+                            ", peak memory ", format_bytes(result["peak_memory_bytes"].get<int64_t>())));
+    if (n_spikes_ > 0)
+        terminal_.line(concat(counted(n_spikes_, "spike"), " of loss or gradient norm, flagged in log.jsonl"));
+    terminal_.result(concat("the adapter is in ", adapter, options_.quiet ? "" : "; next:"));
+    terminal_.line("  ./train_quaff generate " + with + texts + " --prompt \"...\"");
+    terminal_.line("  ./train_quaff eval " + with + texts + " --data FILE");
+    terminal_.line("  ./train_quaff merge " + with + " --out DIR");
+}
+
+}  // namespace quaff

@@ -1,0 +1,67 @@
+// What a training run tells: a line a step on the terminal and in out/log.jsonl, evaluations, and at the end what has
+// become better and what to do next.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "llmc/comm/comm.h"
+#include "llmc/data/examples.h"
+#include "llmc/system/terminal.h"
+#include "llmc/training/log.h"
+#include "llmc/training/spike_detector.h"
+#include "quaff/cli/parsing.h"
+#include "quaff/run/evaluation.h"
+
+namespace quaff {
+
+using namespace llmc;
+
+struct StepFigures {
+    double epoch = 0;
+    double loss = 0, grad_norm = 0, learning_rate = 0;
+    int64_t tokens = 0, labelled = 0;
+    double seconds = 0;
+    double speed_of_light = 0;  // least possible seconds / seconds
+    int64_t peak_memory = 0;    // bytes, so far
+    double loss_scale = 1;      // of this step
+    int64_t ranks = 1;
+    Traffic communication;  // of rank 0, where there are several
+    int64_t skipped = 0;    // steps so far whose gradient overflowed fp16 and was not taken
+};
+
+// An evaluation example, and the model's own answers to its source.
+struct Answer {
+    SourceTarget text;
+    std::string before, after;
+};
+
+class RunReport {
+  public:
+    RunReport(const Options& options, Terminal& terminal) : options_(options), terminal_(terminal) {}
+
+    // Without it nothing is logged: out/log.jsonl, empty, or with the lines of the run before that `keep` returns true
+    // for.
+    void open_log(const JsonLog::Keep& keep = nullptr);
+    // `seconds_left` is an estimate.
+    void step(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left);
+    void evaluation(int64_t step, const std::string& when, const Evaluation& evaluation);
+    // `result` is the JSON object of the run, `chat_template` the --template that its model has learnt to answer in.
+    void summary(const nlohmann::ordered_json& result, const std::vector<Answer>& answers,
+                 const std::string& chat_template);
+
+  private:
+    void log(const nlohmann::ordered_json& line);
+
+    const Options& options_;
+    Terminal& terminal_;
+    std::optional<JsonLog> log_;
+    bool log_waits_ = false;  // for room on the disk; told once
+    SpikeDetector loss_spikes_, grad_norm_spikes_;
+    int64_t n_spikes_ = 0;  // losses and gradient norms that were flagged
+};
+
+}  // namespace quaff

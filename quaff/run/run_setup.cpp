@@ -1,0 +1,432 @@
+#include "quaff/run/run_setup.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "llmc/core/error.h"
+#include "llmc/data/show_tokens.h"
+#include "llmc/system/memory_limits.h"
+#include "quaff/model/devices.h"
+#include "quaff/model/rope_table.h"
+
+namespace quaff {
+namespace {
+
+namespace fs = std::filesystem;
+
+// `automatic` recomputation leaves this share of the available memory to everything that is not planned: data, stacks,
+// the page cache that the checkpoint is read through.
+constexpr double kPlannedShare = 0.9;
+// What these take on the host at least.
+constexpr int64_t kUnplanned = int64_t{64} << 20;
+// A thread's stack, and the scratch of the libraries in it.
+constexpr int64_t kOfThread = int64_t{12} << 20;
+
+LoraOptions lora_of(const Adapter& adapter, double dropout) {
+    LoraOptions lora;
+    lora.r = static_cast<int>(adapter.config().r);
+    lora.alpha = static_cast<float>(adapter.config().lora_alpha);
+    lora.dropout = static_cast<float>(dropout);
+    lora.rslora = adapter.config().use_rslora;
+    for (const LoraTensor& tensor : adapter.tensors()) {
+        const std::string name = tensor.module.substr(tensor.module.rfind('.') + 1);
+        if (std::find(lora.target_modules.begin(), lora.target_modules.end(), name) == lora.target_modules.end())
+            lora.target_modules.push_back(name);
+    }
+    return lora;
+}
+
+std::vector<std::string> split_names(const std::string& names) {
+    std::vector<std::string> parts;
+    if (names == "all-linear") return parts;
+    size_t begin = 0;
+    while (begin <= names.size()) {
+        const size_t end = std::min(names.find(',', begin), names.size());
+        if (end > begin) parts.push_back(names.substr(begin, end - begin));
+        begin = end + 1;
+    }
+    return parts;
+}
+
+// One spelling of each choice of layers: last names in alphabetical order, or all-linear.
+std::string canonical_targets(const std::vector<std::string>& names, const ModelConfig& config) {
+    const auto last_name = [](const std::string& name) { return name.substr(name.rfind('.') + 1); };
+    std::set<std::string> all, chosen;
+    for (const LinearLayer& linear : linear_layers(config)) all.insert(last_name(linear.name));
+    for (const std::string& name : names) chosen.insert(last_name(name));
+    if (chosen.empty() || chosen == all) return "all-linear";
+    std::string text;
+    for (const std::string& name : chosen) text += (text.empty() ? "" : ",") + name;
+    return text;
+}
+
+// Without --model the demo's is meant, which is found from the repository's folder only.
+const std::string& model_folder(const Options& options) {
+    if (options.is_demo() && !fs::exists(options.model))
+        throw UsageError(
+            concat("the demo's model ", options.model,
+                   " is not here: run train_quaff in the repository's folder, or name a model with --model DIR"));
+    return options.model;
+}
+
+// The model's adapters as views of `parameters`, a copy of all of them in host memory.
+template <class Device>
+std::vector<LoraAdapter> host_adapters(Model<Device>& model, std::vector<float>& parameters) {
+    std::vector<LoraAdapter> adapters = model.adapters();
+    for (LoraAdapter& adapter : adapters)
+        for (Matrix<float>* matrix : {&adapter.a, &adapter.b})
+            matrix->data = parameters.data() + (matrix->data - model.parameters().data());
+    return adapters;
+}
+
+template <class Device>
+OutlierChannels calibrate_on(const RunSetup& setup, const Device& device, const std::vector<Example>& examples,
+                             const std::string& dataset, const Progress& progress) {
+    const Options& options = setup.options();
+    std::vector<Example> chosen;
+    for (const int64_t i : sample_indices(static_cast<int64_t>(examples.size()), options.max_cal_samples,
+                                          static_cast<uint64_t>(options.seed)))
+        chosen.push_back(examples[static_cast<size_t>(i)]);
+    std::vector<Batch> batches;
+    for (const auto& positions : sequential_batches(chosen, options.batch_size)) {
+        std::vector<const Example*> members;
+        for (const int64_t position : positions) members.push_back(&chosen[static_cast<size_t>(position)]);
+        batches.push_back(pack(members));
+    }
+    CalibrationOptions calibration;
+    calibration.strategy = parse_outlier_strategy(options.outlier_strategy);
+    calibration.threshold = options.outlier_threshold;
+    calibration.max_ratio = MaxRatio(options.outlier_max_ratio);
+    calibration.dataset = fs::path(dataset).stem().string();
+    calibration.progress = [&](double fraction) { progress("calibrating", static_cast<int64_t>(100 * fraction), 100); };
+    setup.terminal().phase("calibrating on " + counted(static_cast<int64_t>(chosen.size()), "example"));
+    OutlierChannels outliers = calibrate(device, setup.checkpoint(), batches, calibration);
+    outliers.samples = static_cast<int64_t>(chosen.size());
+    return outliers;
+}
+
+}  // namespace
+
+RunSetup::RunSetup(const Options& options, Terminal& terminal)
+    : options_(options), terminal_(terminal), checkpoint_(model_folder(options)) {
+    const fs::path folder = options.model;
+    if (fs::exists(folder / "tokenizer.json") || fs::exists(folder / "tokenizer.model"))
+        tokenizer_ = Tokenizer::load(folder);
+    if (options.chat_template == "auto" || (options.chat && options.chat_template == "none")) {
+        prompt_template_ = ChatTemplate::of_model(folder);
+        tell_note(*prompt_template_);
+    } else if (options.chat_template != "none") {
+        prompt_template_ = ChatTemplate::named(options.chat_template);
+    } else {
+        try {
+            own_template_ = ChatTemplate::of_model(folder);
+        } catch (const Error& error) {
+            why_no_template_ = error.what();  // told once somebody asks for it
+        }
+    }
+}
+
+const ChatTemplate& RunSetup::conversation_template() const {
+    if (prompt_template_) return *prompt_template_;
+    require(own_template_.has_value(), "a conversation needs a chat template. ", why_no_template_);
+    std::call_once(note_told_, [this] { tell_note(*own_template_); });
+    return *own_template_;
+}
+
+void RunSetup::tell_note(const ChatTemplate& own) const {
+    if (!own.note().empty()) terminal_.warn(own.note());
+}
+
+TextEncoding RunSetup::encoding() const {
+    TextEncoding encoding;
+    if (!tokenizer_) return encoding;
+    encoding.encode = [this](std::string_view text) { return tokenizer_->encode(text); };
+    encoding.bos_id = tokenizer_->bos_id().value_or(config().bos_token_id.value_or(-1));
+    encoding.eos_id =
+        tokenizer_->eos_id().value_or(config().eos_token_ids.empty() ? -1 : config().eos_token_ids.front());
+    encoding.adds_bos = tokenizer_->adds_bos();
+    return encoding;
+}
+
+std::vector<int32_t> RunSetup::end_tokens() const {
+    std::vector<int32_t> ids = config().eos_token_ids;
+    if (tokenizer_ && tokenizer_->eos_id()) ids.push_back(*tokenizer_->eos_id());
+    const auto& around = prompt_template_ ? prompt_template_ : own_template_;
+    if (tokenizer_ && around && !around->end_of_turn().empty()) {
+        const std::vector<int32_t> end = tokenizer_->encode(around->end_of_turn());
+        const auto special = std::ranges::find_if(end, [&](int32_t id) { return tokenizer_->is_special(id); });
+        if (special != end.end()) ids.push_back(*special);
+    }
+    return ids;
+}
+
+Dataset RunSetup::read(const std::string& path) const {
+    ExampleOptions limits;
+    limits.source_max_len = options_.source_max_len;
+    limits.target_max_len = options_.target_max_len;
+    limits.train_on_source = options_.train_on_source;
+    limits.vocab_size = config().vocab_size;
+    limits.max_positions = config().max_position_embeddings;
+    limits.strict = options_.strict_data == "on";
+    PromptTemplate around;
+    if (prompt_template_) {
+        around = [this](const std::string& source, const std::string& target) {
+            return prompt_template_->apply(source, target);
+        };
+    }
+    const auto lay_out = [this](std::span<const Message> messages) {
+        return conversation_template().lay_out(messages);
+    };
+    Dataset data = read_examples(path, encoding(), limits, around, lay_out);
+    terminal_.line(concat(path, ": ", counted(data.size(), "example"), ", ", counted(data.n_tokens(), "token"), ", ",
+                          format_count(data.n_labelled()), " of them in the loss"));
+    if (data.dropped.total() > 0) terminal_.warn(concat(path, ": dropped ", data.dropped.describe()));
+    if (data.skipped.count > 0) {
+        terminal_.warn(concat(path, ": ", counted(data.skipped.count, "record"), " cannot be used and ",
+                              data.skipped.count == 1 ? "is" : "are", " left out:"));
+        for (const std::string& reason : data.skipped.reasons) terminal_.warn("  " + reason);
+    }
+    return data;
+}
+
+int64_t RunSetup::show(const Dataset& data) const {
+    const auto text = [this](int32_t id) { return tokenizer_ ? tokenizer_->token_text(id) : std::string(); };
+    terminal_.result(show_tokens(data.examples, options_.show_tokens, text));
+    return std::min(options_.show_tokens, data.size());
+}
+
+Options with_lora_of_adapter(const Options& options) {
+    // A resumed run has them from its own config.toml; the adapter it once began with may be gone.
+    if (options.adapter.empty() || !options.resume.empty()) return options;
+    const ModelConfig model = read_model_config(model_folder(options));
+    const Adapter adapter(options.adapter, model);
+    Options with = options;
+    const auto take = [&](const char* name, auto& option, const auto& own) {
+        if (options.was_given(name) && option != own)
+            throw UsageError(concat("--", name, " ", option, ": the adapter ", options.adapter, " has ", own,
+                                    "; leave --", name, " out, or start without --adapter"));
+        option = own;
+    };
+    take("lora-r", with.lora_r, adapter.config().r);
+    take("lora-alpha", with.lora_alpha, adapter.config().lora_alpha);
+    with.target_modules = canonical_targets(split_names(options.target_modules), model);
+    take("target-modules", with.target_modules,
+         canonical_targets(lora_of(adapter, options.lora_dropout).target_modules, model));
+    return with;
+}
+
+template <class Device>
+FrozenLayers resolve_frozen_layers(const RunSetup& setup, const Device& device, const std::string& adapter,
+                                   const std::vector<Example>& examples, const Progress& progress) {
+    const Options& options = setup.options();
+    FrozenLayers frozen;
+    std::optional<QuaffState> state;
+    if (!adapter.empty()) {
+        frozen.adapter.emplace(adapter, setup.config());
+        state = read_quaff_state(adapter, setup.config());
+    } else {  // told before the channels are looked for, which takes a while
+        require_known_targets(split_names(options.target_modules), setup.config());
+    }
+    const bool channels_given = !options.outliers.empty() || !options.cal_data.empty();
+    const std::string method = !options.method.empty() ? options.method
+                               : state                 ? state->method
+                               : channels_given        ? "quaff"
+                                                       : "fp";
+    require(method == "quaff" || method == "fp", adapter, "/quaff.json: method \"", method,
+            "\" is not known to this program (quaff and fp are); give --method to choose one");
+    frozen.method = method == "quaff" ? Method::quaff : Method::fp;
+    if (frozen.method == Method::fp) {
+        if (options.method.empty() && channels_given)
+            setup.terminal().warn(concat(adapter, " was trained with --method fp: no use is made of --",
+                                         options.outliers.empty() ? "cal-data" : "outliers",
+                                         " (--method quaff would)"));
+        return frozen;
+    }
+
+    // A resumed run goes on with what its checkpoint holds, whatever the channels once came from.
+    const bool resumed = !options.resume.empty() && state && state->outliers;
+    if (!resumed && !options.outliers.empty()) {
+        frozen.outliers = read_outlier_channels(options.outliers, setup.config());
+        // Layers and sizes fit; a folder may have been renamed.
+        const std::string name = setup.checkpoint().name();
+        if (!frozen.outliers.model.empty() && frozen.outliers.model != name)
+            setup.terminal().warn(concat(options.outliers, " was made for the model ", frozen.outliers.model,
+                                         ", and this one is called ", name));
+    } else if (!resumed && !options.cal_data.empty()) {
+        const Dataset data = setup.read(options.cal_data);
+        frozen.outliers = calibrate_on(setup, device, data.examples, options.cal_data, progress);
+    } else if (state && state->outliers) {
+        frozen.outliers = *state->outliers;
+        frozen.scales = state->scales;
+    } else if (!examples.empty()) {
+        if (options.verb == "eval")
+            setup.terminal().warn("no --outliers and no --cal-data: the outlier channels are found on --data itself");
+        frozen.outliers = calibrate_on(setup, device, examples, options.data, progress);
+    } else {
+        throw UsageError(
+            "--method quaff needs the outlier channels: give --outliers FILE, --cal-data FILE to find them, or an "
+            "--adapter that was trained with it");
+    }
+    return frozen;
+}
+
+OutlierChannels most_outlier_channels(const ModelConfig& config, const std::string& max_ratio) {
+    OutlierChannels most;
+    const MaxRatio ratio(max_ratio);
+    for (const JointModule& module : joint_modules(config)) {
+        std::vector<int32_t>& channels = most.channels[module.name];
+        channels.resize(static_cast<size_t>(max_outliers(module.in_features, ratio.of(module.name))));
+        for (size_t i = 0; i < channels.size(); ++i) channels[i] = static_cast<int32_t>(i);
+    }
+    return most;
+}
+
+void allow_for_text(BatchLimits& limits, const ModelConfig& config, int64_t length) {
+    if (config.max_position_embeddings > 0) length = std::min(length, config.max_position_embeddings);
+    limits.max_sequence_length = std::max(limits.max_sequence_length, length);
+    // Tokens go through the model one by one after the prompt, unless the text becomes a long one on the way
+    // (Generator).
+    const RopeTable rope(config, length);
+    if (rope.is_long(length) != rope.is_long(1)) limits.max_tokens = std::max(limits.max_tokens, length);
+}
+
+BuildOptions build_options(const Options& options, const FrozenLayers& frozen, const BatchLimits& limits, bool training,
+                           int64_t available_memory) {
+    BuildOptions build;
+    build.method = frozen.method;
+    if (frozen.adapter) {
+        build.lora = lora_of(*frozen.adapter, options.lora_dropout);
+    } else {
+        build.lora.r = static_cast<int>(options.lora_r);
+        build.lora.alpha = static_cast<float>(options.lora_alpha);
+        build.lora.dropout = static_cast<float>(options.lora_dropout);
+        build.lora.target_modules = split_names(options.target_modules);
+    }
+    build.scale_momentum = static_cast<float>(options.scale_momentum);
+    build.grad_bits = options.grad_bits == "16" ? 16 : 8;
+    build.seed = static_cast<uint64_t>(options.seed);
+    build.training = training;
+    build.adapters = training || frozen.adapter.has_value();
+    build.max_tokens = limits.max_tokens;
+    build.max_sequence_length = limits.max_sequence_length;
+    build.max_labelled = limits.max_labelled;
+    build.recompute = options.recompute == "none"    ? Recompute::none
+                      : options.recompute == "block" ? Recompute::block
+                                                     : Recompute::automatic;
+    build.memory_limit =
+        std::max<int64_t>(1, std::min(static_cast<int64_t>(kPlannedShare * static_cast<double>(available_memory)),
+                                      available_memory - kUnplanned));
+    return build;
+}
+
+template <class Device>
+void require_room_to_begin(const Device& device) {
+    if constexpr (std::is_same_v<Device, cpu::Device>) {
+        const int64_t needed = kUnplanned + device.threads * kOfThread, room = address_space_room();
+        require(needed <= room, "out of memory before the first step: ", format_bytes(needed), " of address space are ",
+                "needed beside the model and RLIMIT_AS leaves ", format_bytes(room),
+                "; raise it (ulimit -v), or lower --threads");
+    }
+}
+
+template <class Device>
+std::string lack_of_memory(const Device& device, const MemoryPlan& plan) {
+    const int64_t available = device.available_memory();
+    const int64_t more = std::is_same_v<Device, cpu::Device> ? kUnplanned : 0;
+    const int64_t lack = plan.total() + more - available;
+    if (lack <= 0) return "";
+    return concat("the run needs ", format_bytes(plan.total()),
+                  more > 0 ? " and " + format_bytes(more) + " beside it" : "", ", and ", format_bytes(available),
+                  " are available. Much is ", plan.blame(lack));
+}
+
+template <class Device>
+std::unique_ptr<Model<Device>> build_model(const RunSetup& setup, const Device& device, const FrozenLayers& frozen,
+                                           const BuildOptions& build) {
+    const Model<Device> planned(device, setup.checkpoint(), frozen.outliers, build, /*plan_only=*/true);
+    const std::string lack = lack_of_memory(device, planned.plan());
+    require(lack.empty(), "out of memory before the first step: ", lack, " (--plan shows what takes how much)");
+    auto model = build_quantized_model(setup.checkpoint(), frozen.outliers, build, device);
+    if (frozen.adapter) load_adapter(*model, *frozen.adapter);
+    load_scales(*model, frozen.scales);
+    return model;
+}
+
+template <class Device>
+void load_adapter(Model<Device>& model, const Adapter& adapter) {
+    std::vector<float> parameters(model.parameters().size());
+    for (const LoraAdapter& mine : host_adapters(model, parameters)) {
+        const LoraTensor* saved = adapter.find(mine.module);
+        require(saved != nullptr, "the adapter has no tensors for ", mine.module);
+        require(saved->a.rows == mine.a.rows && saved->b.cols == mine.b.cols, "the adapter's rank of ", mine.module,
+                " is ", saved->a.rows, ", but the model was built for ", mine.a.rows);
+        for (int64_t i = 0; i < mine.a.rows; ++i) std::copy_n(saved->a.row(i), mine.a.cols, mine.a.row(i));
+        for (int64_t i = 0; i < mine.b.rows; ++i) std::copy_n(saved->b.row(i), mine.b.cols, mine.b.row(i));
+    }
+    model.write(model.parameters(), parameters);
+}
+
+template <class Device>
+void load_scales(Model<Device>& model, const std::map<std::string, std::vector<float>>& saved) {
+    std::vector<LayerScales> scales = model.scales();
+    for (LayerScales& layer : scales) {
+        const auto found = saved.find(layer.module);
+        if (found == saved.end() || found->second.size() != layer.s.size()) continue;
+        layer.s = found->second;
+        layer.initialised = true;
+    }
+    model.set_scales(scales);
+}
+
+template <class Device>
+void save_adapter(const fs::path& folder, Model<Device>& model, const FrozenLayers& frozen, const Options& options) {
+    const LoraOptions& lora = model.options().lora;
+    LoraConfig config;
+    config.r = lora.r;
+    config.lora_alpha = static_cast<double>(lora.alpha);
+    config.lora_dropout = options.lora_dropout;  // as it was written: 0.1f is no 0.1
+    config.use_rslora = lora.rslora;
+    config.base_model = options.model;
+    std::vector<LoraTensor> tensors;
+    std::vector<float> parameters;
+    const auto adapters = [&] {
+        if constexpr (std::is_same_v<Device, cpu::Device>) return model.adapters();  // they are in host memory
+        parameters = model.read(model.parameters());
+        return host_adapters(model, parameters);
+    };
+    for (const LoraAdapter& adapter : adapters()) tensors.push_back({adapter.module, adapter.a, adapter.b});
+    write_adapter(folder, config, tensors);
+
+    QuaffState state;
+    state.method = name_of(frozen.method);
+    state.scale_momentum = options.scale_momentum;
+    state.grad_bits = model.options().grad_bits;
+    if (frozen.method == Method::quaff) {
+        state.outliers = frozen.outliers;
+        // All of them or, before the first training step of channels without maxima, none.
+        for (const LayerScales& layer : model.scales()) {
+            if (layer.initialised || layer.s.empty()) {
+                state.scales[layer.module] = layer.s;
+            } else {
+                state.scales.clear();
+                break;
+            }
+        }
+    }
+    write_quaff_state(folder, state);
+}
+
+#define INSTANTIATE(Device)                                                                                  \
+    template FrozenLayers resolve_frozen_layers(const RunSetup&, const Device&, const std::string&,          \
+                                                const std::vector<Example>&, const Progress&);               \
+    template std::string lack_of_memory(const Device&, const MemoryPlan&);                                   \
+    template void require_room_to_begin(const Device&);                                                      \
+    template std::unique_ptr<Model<Device>> build_model(const RunSetup&, const Device&, const FrozenLayers&, \
+                                                        const BuildOptions&);                                \
+    template void load_adapter(Model<Device>&, const Adapter&);                                              \
+    template void load_scales(Model<Device>&, const std::map<std::string, std::vector<float>>&);             \
+    template void save_adapter(const fs::path&, Model<Device>&, const FrozenLayers&, const Options&);
+QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
+
+}  // namespace quaff

@@ -1,0 +1,155 @@
+#include "llmc/io/file_io.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "llmc/io/mapped_file.h"
+#include "test/catch.h"
+#include "test/files.h"
+
+using namespace llmc;
+using test::error_of;
+using test::TempDir;
+namespace fs = std::filesystem;
+
+TEST_CASE("a file is replaced as a whole and nothing else is left in the directory", "[file_io]") {
+    const TempDir directory;
+    write_file_atomically(directory / "a.json", "first");
+    write_file_atomically(directory / "a.json", std::string("se\0cond", 7));
+    CHECK(read_file(directory / "a.json") == std::string("se\0cond", 7));
+    {
+        AtomicFile abandoned(directory / "a.json");
+        abandoned.write("half of the third");
+    }
+    CHECK(read_file(directory / "a.json").size() == 7);
+    CHECK(std::distance(fs::directory_iterator(directory.path()), {}) == 1);
+}
+
+TEST_CASE("what is being written is its user's alone, and is like any file or directory afterwards", "[file_io]") {
+    const TempDir directory;
+    const auto mode_of = [](const fs::path& path) { return fs::status(path).permissions(); };
+    const auto only_entry = [&] { return fs::directory_iterator(directory.path())->path(); };
+    AtomicFile file(directory / "a.json");
+    CHECK(mode_of(only_entry()) == (fs::perms::owner_read | fs::perms::owner_write));
+    file.write("x");
+    file.commit();
+    const fs::perms file_mode = mode_of(directory / "a.json");
+    CHECK(file_mode == mode_of(directory.write("any", "x")));
+
+    REQUIRE(make_private_directory(directory / "new"));
+    CHECK(mode_of(directory / "new") == fs::perms::owner_all);
+    CHECK_FALSE(make_private_directory(directory / "new"));
+    fs::create_directory(directory / "any folder");
+    publish_directory(directory / "new");
+    CHECK(mode_of(directory / "new") == mode_of(directory / "any folder"));
+    // A group's folder hands its group down, and the folders in it do so too.
+    fs::permissions(directory / "new", fs::perms::owner_all | fs::perms::set_gid);
+    publish_directory(directory / "new");
+    CHECK(mode_of(directory / "new") == (mode_of(directory / "any folder") | fs::perms::set_gid));
+    CHECK(error_of(directory, [&] { make_private_directory(directory / "no/new"); }) ==
+          "no/new: cannot create the directory: No such file or directory; create the directory first");
+}
+
+TEST_CASE("a lock that somebody has laid as a link is not followed", "[file_io]") {
+    const TempDir directory;
+    const fs::path other = directory.write("other", "somebody's");
+    fs::create_symlink(other, directory / ".lock");
+    CHECK_THAT(error_of(directory, [&] { DirectoryLock lock(directory.path()); }),
+               Catch::Matchers::StartsWith(".lock: cannot create the file that keeps others out: "));
+    CHECK(read_file(other) == "somebody's");
+}
+
+TEST_CASE("a directory is locked by one at a time, which is named, and nothing is left in it", "[file_io]") {
+    const TempDir directory;
+    const auto lock = [&] { return error_of(directory, [&] { DirectoryLock again(directory / ""); }); };
+    {
+        const DirectoryLock first(directory.path());
+        const std::string refusal = lock();
+        CHECK(refusal.find(": another run (process " + std::to_string(::getpid()) + " on ") != std::string::npos);
+        CHECK(refusal.ends_with(") is writing there; wait for it, or choose another --out"));
+    }
+    CHECK(lock().empty());
+    CHECK(fs::is_empty(directory.path()));
+    CHECK(error_of(directory, [&] { DirectoryLock lost(directory / "no"); }) ==
+          "no/.lock: cannot create the file that keeps others out: No such file or directory; create the directory "
+          "first");
+}
+
+TEST_CASE("the lock of a process that was killed is taken over", "[file_io]") {
+    const TempDir directory;
+    int ready[2];
+    REQUIRE(::pipe(ready) == 0);
+    const pid_t process = ::fork();
+    if (process == 0) {
+        const DirectoryLock lock(directory.path());
+        (void)!::write(ready[1], "x", 1);
+        while (true) ::pause();
+    }
+    char byte;
+    REQUIRE(::read(ready[0], &byte, 1) == 1);
+    const auto lock = [&] { return error_of([&] { DirectoryLock again(directory.path()); }); };
+    CHECK(lock().find("(process " + std::to_string(process) + " on ") != std::string::npos);
+    ::kill(process, SIGKILL);
+    ::waitpid(process, nullptr, 0);
+    CHECK(fs::exists(directory / ".lock"));
+    CHECK(lock().empty());
+    CHECK(fs::is_empty(directory.path()));
+    for (const int end : ready) ::close(end);
+}
+
+TEST_CASE("what cannot be written or read is named with the reason", "[file_io]") {
+    const TempDir directory;
+    CHECK(error_of(directory, [&] { write_file_atomically(directory / "no/a.json", "x"); }) ==
+          "no/a.json: cannot write the file: No such file or directory; create the directory first");
+    CHECK(error_of(directory, [&] { read_file(directory / "a.json"); }) ==
+          "a.json: cannot open the file: No such file or directory");
+    fs::create_directory(directory / "folder");
+    CHECK(error_of(directory, [&] { read_file(directory / "folder"); }) == "folder: is a directory, a file is needed");
+    CHECK(error_of(directory, [&] { MappedFile(directory / "folder"); }) == "folder: is not a regular file");
+    CHECK(error_of(directory, [&] { write_file_atomically(directory / "folder", "x"); }) ==
+          "folder: cannot write the file: Is a directory");
+    CHECK(error_of([] { read_file("/dev/zero", 10000); }) ==
+          "/dev/zero: is larger than 10000 bytes, which is more than a file of this kind can be");
+    CHECK(std::distance(fs::directory_iterator(directory.path()), {}) == 1);
+    directory.write("file", "x");
+    CHECK(error_of(directory, [&] { make_directories(directory / "file"); }) ==
+          "file: cannot create the directory: Not a directory");
+}
+
+TEST_CASE("a mapped file shows its bytes, also after they were let go", "[file_io]") {
+    const TempDir directory;
+    std::string content(100'000, 'x');
+    for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i * 7);
+    const MappedFile file(directory.write("data", content));
+    const auto text = [&] {
+        return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+    };
+    CHECK(text() == content);
+    file.release(file.bytes().subspan(10, 90'000));
+    file.release(file.bytes().subspan(99'999, 1));
+    CHECK(text() == content);
+    CHECK(MappedFile(directory.write("empty", "")).bytes().empty());
+}
+
+TEST_CASE("a mapped file that is cut short ends the program with its name", "[file_io]") {
+    const TempDir directory;
+    const fs::path path = directory.write("da\x1Bta", std::string(100'000, 'x')), said = directory / "said";
+    const pid_t process = ::fork();
+    if (process == 0) {
+        ::dup2(::open(said.c_str(), O_WRONLY | O_CREAT, 0600), STDERR_FILENO);
+        tell_of_lost_pages();
+        const MappedFile file(path);
+        fs::resize_file(path, 10);
+        ::_exit(static_cast<int>(file.bytes()[50'000]));
+    }
+    int status = 0;
+    REQUIRE(::waitpid(process, &status, 0) == process);
+    REQUIRE(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 1);
+    CHECK(read_file(said) == "train_quaff: " + (directory / "da?ta").string() +
+                                 ": cannot be read to its end any more; has it been cut short since the run began, or "
+                                 "does its disk fail?\n");
+}

@@ -1,0 +1,67 @@
+#include "llmc/system/cores.h"
+
+#include <omp.h>
+#include <sched.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "test/catch.h"
+#include "test/files.h"
+
+using namespace llmc;
+
+TEST_CASE("hyper-threads of a core count as one", "[cores]") {
+    const test::TempDir folder;
+    const auto tell = [&](int cpu, const std::string& siblings) {
+        const auto topology = folder.path() / ("cpu" + std::to_string(cpu)) / "topology";
+        std::filesystem::create_directories(topology);
+        std::ofstream(topology / "thread_siblings_list") << siblings << "\n";
+    };
+    // Two cores of two threads each, as two makers number them, and one without.
+    tell(0, "0,4");
+    tell(4, "0,4");
+    tell(2, "2-3");
+    tell(3, "2-3");
+    tell(5, "5");
+    CHECK(cores_of({0, 2, 3, 4, 5}, folder.path()) == std::vector<int>{0, 2, 5});
+    // Where only the second thread of a core may be used, the core still counts, and once.
+    CHECK(cores_of({3, 4}, folder.path()) == std::vector<int>{0, 2});
+}
+
+TEST_CASE("CPUs of which nothing is told are cores of their own", "[cores]") {
+    const test::TempDir folder;
+    CHECK(cores_of({7, 1}, folder.path()) == std::vector<int>{1, 7});
+    std::filesystem::create_directories(folder.path() / "cpu1/topology");
+    std::ofstream(folder.path() / "cpu1/topology/thread_siblings_list") << "?\n";
+    CHECK(cores_of({1, 7}, folder.path()) == std::vector<int>{1, 7});
+}
+
+TEST_CASE("this process may use a core", "[cores]") {
+    CHECK(!usable_cores().empty());
+}
+
+// Run by the case below, as a program of its own: its first thread is held to one of OpenMP's places.
+TEST_CASE("a thread that is held to its place may still use the others", "[.held]") {
+    REQUIRE(omp_get_proc_bind() != omp_proc_bind_false);
+    const char* cpus = std::getenv("USABLE_CPUS");
+    REQUIRE(cpus != nullptr);
+    CHECK(std::to_string(usable_cpus().size()) == cpus);
+    CHECK(std::getenv("GOMP_SPINCOUNT") !=
+          nullptr);  // it has been started again, to wait as restart_with_passive_waiting() says
+}
+
+TEST_CASE("OMP_PROC_BIND leaves every core in use, also to the program that starts itself again", "[cores]") {
+    cpu_set_t inherited;  // by the program below; where this one is held to a place, that is all it gets
+    REQUIRE(sched_getaffinity(0, sizeof inherited, &inherited) == 0);
+    const int cpus = CPU_COUNT(&inherited);
+    if (cpus == 1) WARN("with one CPU this cannot fail");
+    const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
+    const std::string command =
+        "env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT -u OMP_PLACES -u GOMP_CPU_AFFINITY -u OMP_NUM_THREADS "
+        "OMP_PROC_BIND=true USABLE_CPUS=" +
+        std::to_string(cpus) + " '" + self + "' '[.held]' > /dev/null";
+    CHECK(std::system(command.c_str()) == 0);
+}

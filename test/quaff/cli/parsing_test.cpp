@@ -1,0 +1,400 @@
+#include "quaff/cli/parsing.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "llmc/core/error.h"
+#include "test/catch.h"
+#include "test/files.h"
+
+using namespace quaff;
+using llmc::UsageError;
+
+namespace {
+
+// What the user is told, or "" when the command line is fine.
+std::string complaint(const std::vector<std::string>& arguments) {
+    try {
+        parse_options(arguments);
+    } catch (const UsageError& error) {
+        return error.what();
+    }
+    return "";
+}
+
+bool mentions(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
+
+std::string write_file(const std::string& name, const std::string& content) {
+    static const test::TempDir folder;
+    std::filesystem::create_directories((folder / name).parent_path());
+    std::ofstream(folder / name) << content;
+    return (folder / name).string();
+}
+
+}  // namespace
+
+TEST_CASE("no verb trains, and the defaults are the documented ones", "[options]") {
+    const Options o = parse_options({"--model", "m", "--data", "d.jsonl"});
+    CHECK(o.verb == "train");
+    CHECK(o.method == "quaff");
+    CHECK(o.out == "out/m-quaff");
+    CHECK(o.batch_size == 16);
+    CHECK(o.gradient_accumulation_steps == 1);
+    CHECK(o.learning_rate == 2e-4);
+    CHECK(o.lr_scheduler == "constant");
+    CHECK(o.warmup_ratio == 0.03);
+    CHECK(o.max_grad_norm == 0.3);
+    CHECK(o.adam_eps == 1e-8);
+    CHECK(o.lora_r == 16);
+    CHECK(o.lora_dropout == 0.1);
+    CHECK(o.outlier_strategy == "token_max");
+    CHECK(o.outlier_max_ratio == "0.02");
+    CHECK(o.max_cal_samples == 512);
+    CHECK(o.save_total_limit == 2);
+    CHECK(o.eval_split == 0.1);
+    CHECK(o.max_steps == -1);
+    CHECK(o.eval_data.empty());
+}
+
+TEST_CASE("options are written --name value, --name=value and with _ for -", "[options]") {
+    CHECK(parse_options({"train", "--model", "m", "--data", "d", "--batch-size", "3"}).batch_size == 3);
+    CHECK(parse_options({"train", "--model=m", "--data=d", "--batch_size=4"}).batch_size == 4);
+    CHECK(parse_options({"--model", "m", "--data", "d", "--max-steps", "-1"}).max_steps == -1);
+    CHECK(parse_options({"--model", "m", "--data", "d", "--seed", "1", "--seed", "2"}).seed == 2);
+    CHECK(parse_options({"generate", "--prompt", "[a, b] -- \"c\""}).prompt == "[a, b] -- \"c\"");
+    CHECK(parse_options({"generate", "--prompt", ""}).prompt.empty());
+}
+
+TEST_CASE("an unknown verb or option names the nearest one", "[options]") {
+    CHECK(mentions(complaint({"trian"}), "did you mean train?"));
+    CHECK(mentions(complaint({"--learning-rat", "1"}), "did you mean --learning-rate?"));
+    CHECK(mentions(complaint({"eval", "--bacth-size=1"}), "did you mean --batch-size?"));
+    CHECK(mentions(complaint({"--lr", "1e-4"}), "did you mean --learning-rate?"));
+    CHECK(mentions(complaint({"--xyzzy"}), "there is no option --xyzzy"));
+    CHECK_FALSE(mentions(complaint({"--xyzzy"}), "did you mean"));
+    CHECK(mentions(complaint({"--model", "m", "eval"}), "unexpected argument 'eval'"));
+    CHECK(nearest_name("evla", {"train", "eval", "merge"}) == "eval");
+}
+
+TEST_CASE("every value is checked against its range", "[options]") {
+    const std::string number = GENERATE("0", "-1", "nan", "inf", "-inf", "", "x", "1e-4x", "1,5");
+    for (const char* name : {"--learning-rate", "--lora-alpha", "--adam-eps", "--outlier-threshold"}) {
+        CAPTURE(name, number);
+        CHECK(mentions(complaint({name, number}), std::string(name) + " must be a number above 0"));
+    }
+    CHECK(mentions(complaint({"--epochs", number}), "--epochs must be a number above 0"));
+    for (const char* name : {"--batch-size", "--gradient-accumulation-steps", "--lora-r", "--source-max-len"}) {
+        CAPTURE(name, number);
+        CHECK(mentions(complaint({name, number}), std::string(name) + " must be a whole number from 1 to "));
+    }
+    CHECK(mentions(complaint({"--batch-size", "1.5"}), "whole number"));
+    CHECK(mentions(complaint({"--gradient-accumulation-steps", "9223372036854775807"}), "from 1 to"));
+    CHECK(mentions(complaint({"--lora-r", "4294967312"}), "from 1 to 65536"));
+    CHECK(mentions(complaint({"--epochs", "1e300"}), "--epochs"));
+    CHECK(mentions(complaint({"--seed", "99999999999999999999"}), "--seed"));
+    for (const char* name : {"--lora-dropout", "--adam-beta1", "--adam-beta2", "--eval-split"})
+        CHECK(mentions(complaint({name, "1"}), "from 0 to below 1"));
+    for (const char* name : {"--scale-momentum", "--warmup-ratio"})
+        CHECK(mentions(complaint({name, "1.1"}), "from 0 to 1"));
+    CHECK(mentions(complaint({"--device", "tpu"}), "auto, cpu or cuda"));
+    CHECK(mentions(complaint({"--grad-bits", "4"}), "8 or 16"));
+    CHECK(mentions(complaint({"--lr-scheduler", "polynomial"}), "constant, constant_with_warmup, linear or cosine"));
+    CHECK(mentions(complaint({"--max-steps", "0"}), "--max-steps"));
+    CHECK(mentions(complaint({"--out", "--json"}), "--out needs a value"));
+    CHECK(complaint({"--seed"}) == "--seed needs a value");
+    CHECK(complaint({"--outlier-max-ratio", "down_proj=0.05,o_proj=0.02,0.003"}).empty());
+    for (const char* ratio : {"2", "-0.1", "nan", "down_proj=", "=0.1", "0.1,", "down_proj=x"}) {
+        CAPTURE(ratio);
+        CHECK(mentions(complaint({"--outlier-max-ratio", ratio}), "--outlier-max-ratio"));
+    }
+}
+
+TEST_CASE("options that contradict each other are refused", "[options]") {
+    CHECK(mentions(complaint({"--resume", "--adapter", "a"}), "--resume and --adapter"));
+    CHECK(mentions(complaint({"eval", "--outliers", "o.json", "--cal-data", "c"}), "--outliers"));
+    CHECK(mentions(complaint({"generate"}), "--prompt"));
+    CHECK(mentions(complaint({"generate", "--prompt", "a", "--prompt-file", "b"}), "contradict"));
+    CHECK(mentions(complaint({"tokenize"}), "--text"));
+    CHECK(mentions(complaint({"merge"}), "--adapter"));
+}
+
+TEST_CASE("--plan starts nothing, also where there is no plan", "[options]") {
+    const std::vector<std::vector<std::string>> runs = {{"calibrate"},
+                                                        {"eval"},
+                                                        {"generate", "--prompt", "p"},
+                                                        {"merge", "--adapter", "a"},
+                                                        {"tokenize", "--text", "t"}};
+    for (std::vector<std::string> run : runs) {
+        CHECK(complaint(run).empty());
+        run.push_back("--plan");
+        CHECK(complaint(run) ==
+              run[0] + " has no --plan; train_quaff info --plan prints the memory that a training run takes");
+    }
+    // A file may be a training run's.
+    CHECK(complaint({"eval", "--config", write_file("m.toml", "plan = true\n")}).empty());
+    for (const char* verb : {"train", "info"}) CHECK(parse_options({verb, "--plan"}).plan);
+}
+
+TEST_CASE("eval and generate leave the method to the adapter unless told", "[options]") {
+    CHECK(parse_options({"eval", "--model", "m", "--data", "d"}).method.empty());
+    CHECK(parse_options({"generate", "--model", "m", "--prompt", "p", "--outliers", "o"}).method.empty());
+    CHECK(parse_options({"calibrate", "--model", "m", "--data", "d"}).method == "quaff");
+    CHECK(parse_options({"eval", "--model", "m", "--data", "d", "--method", "fp"}).method == "fp");
+}
+
+TEST_CASE("--resume takes a folder or none", "[options]") {
+    CHECK(parse_options({"--model", "m", "--data", "d"}).resume.empty());
+    CHECK(parse_options({"--model", "m", "--data", "d", "--resume"}).resume == kNewestCheckpoint);
+    CHECK(parse_options({"--resume", "--model", "m", "--data", "d", "--quiet"}).resume == kNewestCheckpoint);
+}
+
+TEST_CASE("--resume names a checkpoint when the folder holds state.json, else a run", "[options]") {
+    const std::filesystem::path run =
+        std::filesystem::path(write_file("runs/a/checkpoint-3/state.json", "{}")).parent_path().parent_path();
+    write_file("runs/a/config.toml", "model = \"m\"\ndata = \"d\"\nlora-r = 4\nout = \"elsewhere\"\n");
+    for (const std::string named : {"checkpoint-3", "checkpoint-3/", ".", ""}) {
+        const Options o = parse_options({"--resume", (run / named).string()});
+        CHECK(o.resume == (run / named).string());
+        CHECK(o.out == run.string());
+        CHECK(o.lora_r == 4);
+    }
+    const Options o = parse_options({"--resume", run.string(), "--out", "b"});
+    CHECK(o.out == "b");
+    CHECK(o.lora_r == 4);  // of the run that is continued
+}
+
+TEST_CASE("the command line overrides --config, which overrides the defaults", "[options]") {
+    const std::string path = write_file("run.toml",
+                                        "# a comment\n"
+                                        "model = \"a # b, c\"   # another\n"
+                                        "data = 'd\\e.jsonl'\n"
+                                        "batch_size = 3\n"
+                                        "learning-rate = 1e-3\n"
+                                        "quiet = true\n"
+                                        "target-modules = [\"q_proj\", 'v_proj']\n");
+    const Options o = parse_options({"--config", path, "--batch-size", "5"});
+    CHECK(o.model == "a # b, c");
+    CHECK(o.data == "d\\e.jsonl");
+    CHECK(o.batch_size == 5);
+    CHECK(o.learning_rate == 1e-3);
+    CHECK(o.quiet);
+    CHECK(o.target_modules == "q_proj,v_proj");
+}
+
+TEST_CASE("a config file's errors name file and line", "[options]") {
+    CHECK(mentions(complaint({"--config", write_file("a.toml", "seed = 1\nlearning-rat = 2\n")}), "a.toml line 2"));
+    CHECK(mentions(complaint({"--config", write_file("b.toml", "learning-rat = 2\n")}), "did you mean learning-rate?"));
+    CHECK(mentions(complaint({"--config", write_file("c.toml", "batch-size = 0\n")}), "c.toml line 1: --batch-size"));
+    CHECK(mentions(complaint({"--config", write_file("d.toml", "[train]\n")}), "tables"));
+    CHECK(mentions(complaint({"--config", write_file("e.toml", "seed 1\n")}), "no ="));
+    CHECK(mentions(complaint({"--config", write_file("f.toml", "model = \"a\n")}), "closing"));
+    CHECK(mentions(complaint({"--config", write_file("g.toml", "seed = 1\nseed = 2\n")}), "already set in line 1"));
+    CHECK(mentions(complaint({"--config", write_file("h.toml", "model = a b\n")}), "quotes"));
+    CHECK(mentions(complaint({"--config", "no/such/file.toml"}), "no/such/file.toml"));
+}
+
+TEST_CASE("the resolved options are a config file again", "[options]") {
+    const std::vector<std::string> arguments = {
+        "--model", "a \"b\" \\ #c",     "--data",      "d", "--learning-rate",  "0.00123",       "--lora-alpha",
+        "0.1",     "--train-on-source", "--max-steps", "7", "--target-modules", "q_proj,v_proj", "--seed",
+        "42"};
+    const Options o = parse_options(arguments);
+    const Options again = parse_options({"--config", write_file("out.toml", to_toml(o))});
+    CHECK(to_toml(again) == to_toml(o));
+    CHECK(again.model == o.model);
+    CHECK(again.learning_rate == o.learning_rate);
+    CHECK(again.lora_alpha == o.lora_alpha);
+    CHECK(again.train_on_source);
+    CHECK(again.out == o.out);
+}
+
+TEST_CASE("a resumed run is continued with its own options", "[options]") {
+    const std::string config = write_file("config.toml", "model = \"m\"\ndata = \"d\"\nlora-r = 4\nmax-steps = 60\n");
+    const std::string out = std::filesystem::path(config).parent_path().string();
+    const Options o = parse_options({"--resume", "--out", out, "--max-steps", "100"});
+    CHECK(o.model == "m");
+    CHECK(o.lora_r == 4);
+    CHECK(o.max_steps == 100);
+}
+
+TEST_CASE("an option that the verb makes no use of is noticed on the command line only", "[options]") {
+    CHECK(parse_options({"eval", "--lora-r", "4"}).unused == std::vector<std::string>{"lora-r"});
+    CHECK(parse_options({"eval", "--config", write_file("i.toml", "lora-r = 4\n")}).unused.empty());
+}
+
+TEST_CASE("--help lists what the verb uses and nothing else", "[options]") {
+    const auto help = [](const std::string& verb) { return parse_options({verb, "--help"}).help; };
+    // What a verb's help lists it takes, and what it does not list has no effect.
+    for (const char* verb : {"train", "calibrate", "eval", "generate", "merge", "tokenize", "info"}) {
+        const std::string listed = help(verb);
+        CAPTURE(verb);
+        for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{{"adapter", "a"},
+                                                                                          {"lora-r", "2"},
+                                                                                          {"batch-size", "2"},
+                                                                                          {"prompt", "p"},
+                                                                                          {"outliers", "o"},
+                                                                                          {"out", "d"},
+                                                                                          {"eval-steps", "1"},
+                                                                                          {"text", "t"},
+                                                                                          {"method", "quaff"},
+                                                                                          {"threads", "1"},
+                                                                                          {"scale-momentum", "0.5"}}) {
+            CAPTURE(name);
+            std::vector<std::string> arguments = {verb, "--data", "d", "--" + name, value};
+            const auto add_needed = [&](const std::string& of, const char* option) {
+                if (verb == of && name != option) arguments.insert(arguments.end(), {std::string("--") + option, "x"});
+            };
+            add_needed("generate", "prompt");
+            add_needed("merge", "adapter");
+            if (name == "text") arguments.erase(arguments.begin() + 1, arguments.begin() + 3);  // one or the other
+            const std::vector<std::string> unused = parse_options(arguments).unused;
+            const bool is_unused = std::ranges::any_of(
+                unused, [&](const std::string& told) { return told == name || told == name + " without --plan"; });
+            CHECK(mentions(listed, "  --" + name + " ") != is_unused);
+        }
+    }
+    CHECK(help("info").starts_with("train_quaff info [PATH] [options]: "));
+    CHECK(mentions(help("info"), "\n  PATH "));
+    CHECK(help("eval").starts_with("train_quaff eval [options]: "));
+    CHECK_FALSE(mentions(help("eval"), "PATH"));
+    CHECK(parse_options({"--help"}).help == help("train"));
+    CHECK(mentions(help("train"), "\nadapters:\n  --lora-r N"));
+    CHECK_FALSE(mentions(help("merge"), "adapters:"));  // no heading without an option
+    CHECK(mentions(help("tokenize"), "text, of which each line is tokenised\n"));
+    CHECK_FALSE(mentions(help("tokenize"), ".jsonl"));
+    CHECK(mentions(help("calibrate"), "examples: .jsonl, .json, .csv or .tsv\n"));
+}
+
+TEST_CASE("--help tells what stands in for an option that is not given", "[options]") {
+    const auto line = [](const std::string& verb, const std::string& option) {
+        const std::string help = parse_options({verb, "--help"}).help;
+        const size_t at = help.find("\n  --" + option + " ");
+        REQUIRE(at != help.npos);
+        const size_t end = std::min(help.find("\n  -", at + 1), help.find("\n\n", at + 1));
+        return help.substr(at, end - at);
+    };
+    CHECK(line("train", "out").ends_with("[out/<model>-<method>]"));
+    CHECK(line("merge", "out").ends_with("[out/<model>-merged]"));
+    CHECK(parse_options({"merge", "--model", "m", "--adapter", "a"}).out == "out/m-merged");
+    CHECK(line("calibrate", "outliers").ends_with("[outlier/<strategy><threshold>_<data>_<model>.json]"));
+    CHECK(line("train", "outliers").ends_with("to read"));
+    CHECK(line("train", "method").ends_with("[quaff]"));
+    for (const char* verb : {"eval", "generate"})
+        CHECK(mentions(line(verb, "method"), "the adapter's own; else quaff where --outliers or --cal-data is given"));
+    CHECK(line("train", "cal-data").ends_with("; else the training data"));
+    for (const char* verb : {"calibrate", "eval"}) CHECK(line(verb, "cal-data").ends_with("; else --data"));
+    CHECK_FALSE(mentions(line("generate", "cal-data"), "else"));
+}
+
+TEST_CASE("tokenize prints JSON with and without --json", "[options]") {
+    CHECK_FALSE(mentions(parse_options({"tokenize", "--help"}).help, "--json"));
+    CHECK(parse_options({"tokenize", "--text", "t", "--json"}).unused == std::vector<std::string>{"json"});
+}
+
+TEST_CASE("info uses what a training run takes with --plan only", "[options]") {
+    CHECK(parse_options({"info", "m", "--lora-r", "4"}).unused == std::vector<std::string>{"lora-r without --plan"});
+    CHECK(parse_options({"info", "--plan", "--model", "m", "--data", "d", "--lora-r", "4"}).unused.empty());
+    CHECK(parse_options({"info", "--plan", "--model", "m", "--data", "d", "--lora-r", "4"}).lora_r == 4);
+}
+
+TEST_CASE("info PATH --plan and --show-tokens are about PATH", "[options]") {
+    namespace fs = std::filesystem;
+    const std::string model = fs::path(write_file("a_model/config.json", "{}")).parent_path().string();
+    const std::string adapter = fs::path(write_file("an_adapter/adapter_config.json", "{}")).parent_path().string();
+    const std::string outliers = write_file("some_outliers.json", R"({"channels": {}})");
+    const std::string other = write_file("other.json", "{}"), folder = fs::path(other).parent_path().string();
+    const std::vector<std::vector<std::string>> asked = {{"--plan"}, {"--show-tokens", "2"}};
+    for (const std::vector<std::string>& what : asked) {
+        CAPTURE(what);
+        const auto with = [&](const std::string& path, std::vector<std::string> more = {}) {
+            more.insert(more.begin(), {"info", path, "--data", "d"});
+            more.insert(more.end(), what.begin(), what.end());
+            return more;
+        };
+        CHECK(parse_options(with(model)).model == model);
+        CHECK_FALSE(parse_options(with(model)).is_demo());
+        CHECK(parse_options(with(model, {"--model", model + "/"})).model == model);
+        CHECK(complaint(with(model, {"--model", "m"})) ==
+              "info " + model + " and --model m contradict each other: give one of them");
+        // A file is overridden as it is by the command line.
+        const std::string file = write_file("l.toml", "model = \"m\"\nlora-r = 4\n");
+        const Options configured = parse_options(with(model, {"--config", file}));
+        CHECK(configured.model == model);
+        CHECK(configured.lora_r == 4);
+
+        CHECK(parse_options(with(adapter)).adapter == adapter);
+        CHECK(parse_options(with(adapter, {"--model", "m"})).model == "m");
+        CHECK(mentions(complaint(with(adapter, {"--adapter", "a"})), "--adapter a contradict"));
+        write_file("an_adapter/state.json", "{}");
+        CHECK(parse_options(with(adapter)).adapter == adapter);  // a checkpoint is one
+        CHECK(parse_options(with(outliers)).outliers == outliers);
+        CHECK(mentions(complaint(with(outliers, {"--outliers", "o"})), "--outliers o contradict"));
+
+        CHECK(complaint(with("/nonexistent")) == "/nonexistent: does not exist");
+        CHECK(complaint(with(other)) == other + ": is not an outlier file; it has no \"channels\"");
+        CHECK(mentions(complaint(with(folder)), folder + ": is neither a model"));
+    }
+    // The demo's examples are the demo's here as well, and info alone looks at PATH later.
+    CHECK(mentions(complaint({"info", model, "--plan"}), "--model needs --data"));
+    CHECK(complaint({"info", "/nonexistent"}).empty());
+}
+
+TEST_CASE("an option that the verb makes no use of has no effect", "[options]") {
+    const Options o = parse_options({"train", "--chat", "--prompt", "x"});
+    CHECK_FALSE(o.chat);
+    CHECK(o.prompt.empty());
+    CHECK(o.unused == std::vector<std::string>{"prompt", "chat"});
+    CHECK_FALSE(parse_options({"train", "--config", write_file("j.toml", "chat = true\n")}).chat);
+    CHECK(mentions(complaint({"eval", "--lora-r", "0"}), "--lora-r must be"));  // checked all the same
+}
+
+TEST_CASE("eval evaluates one file, and says so", "[options]") {
+    const Options both = parse_options({"eval", "--model", "m", "--data", "a", "--eval-data", "b"});
+    CHECK(both.data == "a");
+    CHECK(both.unused == std::vector<std::string>{"eval-data beside --data"});
+    const auto quietly = [](const std::vector<std::string>& arguments) {
+        const Options o = parse_options(arguments);
+        CHECK(o.unused.empty());
+        return o.data;
+    };
+    CHECK(quietly({"eval", "--model", "m", "--data", "a"}) == "a");
+    CHECK(quietly({"eval", "--model", "m", "--eval-data", "b"}) == "b");
+    // A training run's file: its evaluation data, unless the command line names what to evaluate on.
+    const std::string run = write_file("n.toml", "model = \"m\"\ndata = \"t\"\neval-data = \"e\"\n"),
+                      split = write_file("o.toml", "model = \"m\"\ndata = \"t\"\n");
+    CHECK(quietly({"eval", "--config", run}) == "e");
+    CHECK(quietly({"eval", "--config", run, "--data", "a"}) == "a");
+    CHECK(quietly({"eval", "--config", run, "--eval-data", "b"}) == "b");
+    CHECK(quietly({"eval", "--config", split, "--eval-data", "b"}) == "b");
+}
+
+TEST_CASE("full precision makes no use of outlier channels, and says so", "[options]") {
+    CHECK(parse_options({"train", "--method", "fp", "--outliers", "o.json", "--lora-r", "4"}).unused ==
+          std::vector<std::string>{"outliers with --method fp"});
+    CHECK(parse_options({"train", "--outliers", "o.json"}).unused.empty());
+    CHECK(parse_options({"calibrate", "--method", "fp", "--outliers", "o.json"}).unused ==
+          std::vector<std::string>{"method"});
+}
+
+TEST_CASE("the demo's examples are not taken for another model's", "[options]") {
+    const std::string expected = "--model needs --data FILE as well: the demo's examples are for the demo's model";
+    for (const char* verb : {"train", "eval", "calibrate"}) CHECK(complaint({verb, "--model", "m"}) == expected);
+    CHECK(complaint({"--config", write_file("k.toml", "model = \"m\"\n")}) == expected);
+    CHECK(complaint({"train", "--model", "m", "--plan"}) == expected);
+    CHECK(complaint({"info", "--model", "m", "--plan"}) == expected);
+    CHECK(complaint({"info", "--model", "m", "--show-tokens", "1"}) == expected);
+    CHECK(complaint({"train", "--model", "m", "--cal-data", "c"}) == expected);
+
+    CHECK(complaint({"eval", "--model", "m", "--eval-data", "e"}).empty());
+    CHECK(complaint({"calibrate", "--model", "m", "--cal-data", "c"}).empty());
+    CHECK(complaint({"train", "--model", "m", "--data", "d"}).empty());
+    CHECK(complaint({"train", "--data", "d"}).empty());
+    CHECK(complaint({"train", "--model", "dev/demo/model"}).empty());
+    CHECK(complaint({"info", "m"}).empty());
+    CHECK(complaint({"generate", "--model", "m", "--prompt", "p"}).empty());
+    CHECK(complaint({"tokenize", "--model", "m", "--text", "t"}).empty());
+    CHECK(complaint({"merge", "--model", "m", "--adapter", "a"}).empty());
+}

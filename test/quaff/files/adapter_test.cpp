@@ -1,0 +1,304 @@
+#include "quaff/files/adapter.h"
+
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "quaff/files/quaff_json.h"
+#include "test/catch.h"
+#include "test/files.h"
+#include "test/quaff/tiny_model.h"
+
+using namespace quaff;
+using nlohmann::json;
+using test::error_of;
+using test::TempDir;
+namespace fs = std::filesystem;
+
+namespace {
+
+ModelConfig tiny_model(const std::string& model_type = "llama") {
+    const TempDir directory;
+    directory.write("config.json", test::tiny_config(model_type).dump());
+    return read_model_config(directory.path());
+}
+
+// An adapter of the named layers of every block, and the memory its views look into.
+struct SomeAdapter {
+    std::vector<std::vector<float>> values;
+    std::vector<LoraTensor> tensors;
+
+    SomeAdapter(const ModelConfig& model, int64_t r, const std::vector<std::string>& targets) {
+        int seed = 0;
+        for (int64_t layer = 0; layer < model.num_hidden_layers; ++layer) {
+            for (const LinearLayer& linear : linear_layers(model)) {
+                const std::string target = linear.name.substr(linear.name.find('.') + 1);
+                if (std::find(targets.begin(), targets.end(), target) == targets.end()) continue;
+                values.push_back(test::some_values(r * linear.in_features, ++seed));
+                const Matrix<const float> a(values.back().data(), r, linear.in_features);
+                values.push_back(test::some_values(linear.out_features * r, ++seed));
+                const Matrix<const float> b(values.back().data(), linear.out_features, r);
+                tensors.push_back({concat("model.layers.", layer, ".", linear.name), a, b});
+            }
+        }
+    }
+};
+
+bool equal(Matrix<const float> x, Matrix<const float> y) {
+    return x.rows == y.rows && x.cols == y.cols && std::equal(x.data, x.data + x.size(), y.data);
+}
+
+LoraConfig some_config() {
+    LoraConfig config;
+    config.r = 2;
+    config.lora_alpha = 16;
+    config.lora_dropout = 0.1;
+    config.base_model = "models/tiny";
+    return config;
+}
+
+}  // namespace
+
+TEST_CASE("an adapter comes back as it was written", "[adapter]") {
+    for (const auto& [model_type, targets] :
+         {std::pair("llama", std::vector<std::string>{"q_proj", "v_proj", "down_proj"}),
+          std::pair("phi3", std::vector<std::string>{"qkv_proj", "gate_up_proj"})}) {
+        const ModelConfig model = tiny_model(model_type);
+        const SomeAdapter written(model, 2, targets);
+        const TempDir directory;
+        write_adapter(directory / "out/adapter", some_config(), written.tensors);
+        const Adapter read(directory / "out/adapter", model);
+        CHECK(read.config().r == 2);
+        CHECK(read.config().lora_alpha == 16);
+        CHECK(read.config().lora_dropout == 0.1);
+        CHECK(read.config().scaling() == 8);
+        CHECK(read.config().base_model == "models/tiny");
+        CHECK(read.config().target_modules == targets);
+        REQUIRE(read.tensors().size() == written.tensors.size());
+        for (size_t i = 0; i < written.tensors.size(); ++i) {
+            CHECK(read.tensors()[i].module == written.tensors[i].module);
+            CHECK(equal(read.tensors()[i].a, written.tensors[i].a));
+            CHECK(equal(read.tensors()[i].b, written.tensors[i].b));
+        }
+        CHECK(read.find(written.tensors[1].module) == &read.tensors()[1]);
+        CHECK(read.find("model.layers.0.self_attn.o_proj") == nullptr);
+    }
+}
+
+TEST_CASE("the files are named and laid out as PEFT's", "[adapter]") {
+    const ModelConfig model = tiny_model();
+    const TempDir directory;
+    write_adapter(directory.path(), some_config(), SomeAdapter(model, 2, {"o_proj"}).tensors);
+    const SafetensorsFile file(directory / "adapter_model.safetensors");
+    CHECK(file.tensors().size() == 4);
+    CHECK(file.tensor("base_model.model.model.layers.1.self_attn.o_proj.lora_A.weight").shape ==
+          std::vector<int64_t>{2, 8});
+    CHECK(file.tensor("base_model.model.model.layers.1.self_attn.o_proj.lora_B.weight").shape ==
+          std::vector<int64_t>{8, 2});
+    CHECK(file.metadata().at("format") == "pt");
+    const json config = json::parse(test::read(directory / "adapter_config.json"));
+    CHECK(config.at("peft_type") == "LORA");
+    CHECK(config.at("task_type") == "CAUSAL_LM");
+    CHECK(config.at("target_modules") == json{"o_proj"});
+    CHECK(config.at("lora_alpha").is_number_integer());
+    CHECK(config.at("bias") == "none");
+}
+
+TEST_CASE("adapters that PEFT wrote are read", "[adapter]") {
+    for (const char* name : {"llama_gqa", "llama_mqa_linear", "mistral_window", "phi3", "phi3_longrope"}) {
+        const fs::path golden = fs::path("test/data/golden") / name;
+        const ModelConfig model = read_model_config(golden / "model");
+        const Adapter adapter(golden / "adapter", model);
+        INFO(name);
+        CHECK(adapter.config().r > 0);
+        CHECK_FALSE(adapter.tensors().empty());
+        CHECK(adapter.tensors().size() % static_cast<size_t>(model.num_hidden_layers) == 0);
+    }
+}
+
+TEST_CASE("half-precision adapters and rank-stabilised scaling are read", "[adapter]") {
+    const ModelConfig model = tiny_model();
+    const TempDir directory;
+    write_adapter(directory.path(), some_config(), SomeAdapter(model, 2, {"o_proj"}).tensors);
+    std::vector<TensorSpec> specs;
+    const SafetensorsFile full(directory / "adapter_model.safetensors");
+    for (const auto& [name, tensor] : full.tensors()) {
+        specs.push_back({name, "BF16", tensor.shape});
+    }
+    test::write_tensors(directory / "adapter_model.safetensors", specs);
+    json config = json::parse(test::read(directory / "adapter_config.json"));
+    config["use_rslora"] = true;
+    config["r"] = 2;
+    config["target_modules"] = ".*o_proj";
+    directory.write("adapter_config.json", config.dump());
+    const Adapter adapter(directory.path(), model);
+    CHECK(adapter.config().scaling() == Approx(16 / std::sqrt(2.0)).epsilon(1e-15));
+    const float first = test::some_values(1, 1)[0];
+    CHECK(adapter.tensors()[0].a.data[0] == bf16_to_float(float_to_bf16(first)));
+}
+
+TEST_CASE("a LoRA that computes something else is refused by name", "[adapter]") {
+    const ModelConfig model = tiny_model();
+    const TempDir directory;
+    write_adapter(directory.path(), some_config(), SomeAdapter(model, 2, {"o_proj"}).tensors);
+    const json good = json::parse(test::read(directory / "adapter_config.json"));
+    const auto error_with = [&](const char* field, const json& value) {
+        json config = good;
+        config[field] = value;
+        directory.write("adapter_config.json", config.dump());
+        return error_of(directory, [&] { Adapter(directory.path(), model); });
+    };
+    const std::string tail = ", which is not supported: plain LoRA with one rank and one alpha for all layers is";
+    CHECK(error_with("r", 2) == "");
+    CHECK(error_with("use_dora", true) == "adapter_config.json: field \"use_dora\" is true" + tail);
+    CHECK(error_with("rank_pattern", {{"o_proj", 8}}) == "adapter_config.json: field \"rank_pattern\" is {..}" + tail);
+    CHECK(error_with("alpha_pattern", {{"o_proj", 8}}) ==
+          "adapter_config.json: field \"alpha_pattern\" is {..}" + tail);
+    CHECK(error_with("modules_to_save", {"lm_head"}) ==
+          "adapter_config.json: field \"modules_to_save\" is [\"lm_head\"]" + tail);
+    CHECK(error_with("lora_bias", true) == "adapter_config.json: field \"lora_bias\" is true" + tail);
+    CHECK(error_with("bias", "all") ==
+          "adapter_config.json: field \"bias\" is \"all\", which is not supported: \"none\" is");
+    CHECK(error_with("peft_type", "IA3") ==
+          "adapter_config.json: field \"peft_type\" is \"IA3\", which is not supported: \"LORA\" is");
+    CHECK(error_with("init_lora_weights", "pissa_niter_4") ==
+          "adapter_config.json: field \"init_lora_weights\" is \"pissa_niter_4\", which changes the model's own "
+          "weights and "
+          "is not supported; convert the adapter to plain LoRA in PEFT");
+    CHECK(error_with("init_lora_weights", "gaussian") == "");
+    CHECK(error_with("r", 0) == "adapter_config.json: field \"r\" must be a positive integer up to 65536, found 0");
+    CHECK(error_with("lora_alpha", "16") ==
+          "adapter_config.json: field \"lora_alpha\" must be a number from -1e+06 to 1e+06, found \"16\"");
+    CHECK(error_with("lora_dropout", 1.0) == "adapter_config.json: field \"lora_dropout\" must be smaller than 1");
+}
+
+TEST_CASE("an adapter of another model is refused, naming the tensor", "[adapter]") {
+    const ModelConfig model = tiny_model();
+    const SomeAdapter good(model, 2, {"q_proj", "o_proj"});
+    const auto error_with = [&](auto&& change, int64_t r = 2) {
+        const TempDir directory;
+        std::vector<LoraTensor> tensors = good.tensors;
+        change(tensors);
+        LoraConfig config = some_config();
+        config.r = r;
+        write_adapter(directory.path(), config, tensors);
+        return error_of(directory, [&] { Adapter(directory.path(), model); });
+    };
+    const std::string file = "adapter_model.safetensors: ";
+    CHECK(error_with([](auto&) {}) == "");
+    CHECK(
+        error_with([](auto& t) { t[0].module = "model.layers.2.self_attn.q_proj"; }) ==
+        file +
+            "tensor base_model.model.model.layers.2.self_attn.q_proj.lora_A.weight is for layer 2, but the model has 2 "
+            "layers; the adapter belongs to another model");
+    const std::string known =
+        " adapts no layer of a llama model that LoRA is supported for; those are self_attn.q_proj, self_attn.k_proj, "
+        "self_attn.v_proj, self_attn.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj of model.layers.0 .. 1";
+    for (const char* module : {"model.layers.0.self_attn.qkv_proj", "lm_head", "model.layers.x.self_attn.q_proj",
+                               "model.layers..self_attn.q_proj", "model.layers.9999999999999999999.mlp.up_proj"}) {
+        INFO(module);
+        CHECK(error_with([&](auto& t) { t[0].module = module; }) ==
+              file + "tensor base_model.model." + module + ".lora_A.weight" + known);
+    }
+    CHECK(error_with([](auto& t) { t.pop_back(); }) == file +
+                                                           "self_attn.o_proj is adapted in layer 0 but not in layer 1; "
+                                                           "an adapter must adapt the same linear layers in "
+                                                           "every layer; does it belong to another model?");
+    CHECK(error_with([](auto& t) { t.erase(t.begin()); }) ==
+          file +
+              "self_attn.q_proj is adapted in layer 1 but not in layer 0; an adapter must adapt the same linear layers "
+              "in "
+              "every layer; does it belong to another model?");
+    CHECK(
+        error_with([](auto&) {}, 4) ==
+        file +
+            "tensor base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight has shape [2, 8], but r = 4 and the "
+            "model's config.json ask for [4, 8]; the adapter belongs to another model");
+    CHECK(error_with([](auto& t) { t.clear(); }) == file + "holds no tensor");
+}
+
+TEST_CASE("half of a pair, a foreign tensor or a NaN is refused", "[adapter]") {
+    const ModelConfig model = tiny_model();
+    const TempDir directory;
+    write_adapter(directory.path(), some_config(), SomeAdapter(model, 2, {"o_proj"}).tensors);
+    const std::string prefix = "base_model.model.model.layers.";
+    const auto error_with = [&](std::vector<TensorSpec> specs, float value = 1) {
+        SafetensorsWriter writer(directory / "adapter_model.safetensors", specs);
+        for (const TensorSpec& spec : specs) {
+            writer.write(spec.name, std::vector<float>(static_cast<size_t>(spec.shape[0] * spec.shape[1]), value));
+        }
+        writer.finish();
+        return error_of(directory, [&] { Adapter(directory.path(), model); });
+    };
+    std::vector<TensorSpec> specs;
+    for (const char* layer : {"0", "1"}) {
+        specs.push_back({prefix + layer + ".self_attn.o_proj.lora_A.weight", "F32", {2, 8}});
+        specs.push_back({prefix + layer + ".self_attn.o_proj.lora_B.weight", "F32", {8, 2}});
+    }
+    CHECK(error_with(specs) == "");
+    CHECK(error_with(specs, std::nanf("")) == "adapter_model.safetensors: tensor " + specs[0].name +
+                                                  " holds NaN at [0, 0]; the file is damaged, fetch it again");
+    CHECK(error_with({specs[0], specs[1], specs[2]}) == "adapter_model.safetensors: tensor " + specs[3].name +
+                                                            " is missing, though the other one of its pair is there");
+    CHECK(error_with({specs[1], specs[3]}) == "adapter_model.safetensors: tensor " + specs[0].name +
+                                                  " is missing, though the other one of its pair is there");
+    specs.push_back({prefix + "0.self_attn.o_proj.lora_magnitude_vector", "F32", {8, 1}});
+    CHECK(error_with(specs) == "adapter_model.safetensors: tensor " + specs.back().name +
+                                   " is neither a lora_A nor a lora_B; only plain LoRA is supported");
+    fs::remove(directory / "adapter_model.safetensors");
+    CHECK(error_of(directory, [&] { Adapter(directory.path(), model); }) ==
+          "adapter_model.safetensors: is missing; adapters are read from safetensors, save a .bin one again with a "
+          "newer PEFT");
+    CHECK(error_of(directory, [&] { Adapter(directory / "no", model); }) ==
+          "no: is not an adapter directory; it has no adapter_config.json, which PEFT writes next to "
+          "adapter_model.safetensors");
+}
+
+TEST_CASE("quaff.json keeps how the frozen layers were computed", "[adapter]") {
+    const ModelConfig model = tiny_model();
+    const TempDir directory;
+    CHECK_FALSE(read_quaff_state(directory.path(), model).has_value());
+    QuaffState state;
+    state.method = "quaff";
+    state.scale_momentum = 0.25;
+    state.grad_bits = 16;
+    state.outliers.emplace();
+    for (const JointModule& module : joint_modules(model)) {
+        const bool down = module.name.ends_with("down_proj");
+        state.outliers->channels[module.name] = down ? std::vector<int32_t>{2, 5} : std::vector<int32_t>{};
+        state.scales[module.name] = down ? std::vector<float>{1.1f, 1 / 3.0f} : std::vector<float>{};
+    }
+    write_quaff_state(directory.path(), state);
+    const QuaffState back = read_quaff_state(directory.path(), model).value();
+    CHECK(back.method == "quaff");
+    CHECK(back.scale_momentum == 0.25);
+    CHECK(back.grad_bits == 16);
+    CHECK(back.outliers->channels == state.outliers->channels);
+    CHECK(back.scales == state.scales);
+
+    const json good = json::parse(test::read(directory / "quaff.json"));
+    const auto error_with = [&](auto&& change) {
+        json object = good;
+        change(object);
+        directory.write("quaff.json", object.dump());
+        return error_of(directory, [&] { read_quaff_state(directory.path(), model); });
+    };
+    const std::string down = "model.layers.1.mlp.down_proj";
+    CHECK(error_with([&](json& o) { o["scales"][down] = {1}; }) ==
+          "quaff.json: field \"scales." + down + "\" has 1 values for 2 outlier channels");
+    CHECK(error_with([&](json& o) {
+              o["scales"][down] = {1, 0};
+          }) == "quaff.json: field \"scales." + down + "\" must hold positive finite numbers, found 0");
+    CHECK(error_with([&](json& o) {
+              o["outliers"]["channels"][down] = {2, 12};
+          }) == "quaff.json: field \"outliers.channels." + down + "\" must hold channels from 0 to 11, found 12");
+    CHECK(error_with([](json& o) { o["grad_bits"] = 12; }) ==
+          "quaff.json: field \"grad_bits\" must be 8 or 16, found 12");
+    CHECK(error_with([](json& o) { o.erase("outliers"); }) ==
+          "quaff.json: field \"scales\" is there without \"outliers\"");
+
+    QuaffState full_precision;
+    full_precision.method = "fp";
+    write_quaff_state(directory.path(), full_precision);
+    CHECK_FALSE(read_quaff_state(directory.path(), model)->outliers.has_value());
+}

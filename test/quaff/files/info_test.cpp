@@ -1,0 +1,81 @@
+#include "quaff/files/info.h"
+
+#include "quaff/files/outliers.h"
+#include "quaff/files/quaff_json.h"
+#include "test/catch.h"
+#include "test/files.h"
+#include "test/quaff/tiny_model.h"
+
+using namespace quaff;
+using nlohmann::json;
+using nlohmann::ordered_json;
+using test::error_of;
+using test::TempDir;
+using test::write_tiny_adapter;
+using test::write_tiny_model;
+namespace fs = std::filesystem;
+
+TEST_CASE("info tells what a path holds", "[info]") {
+    const TempDir model, work;
+    write_tiny_model(model, test::tiny_config(), "BF16");
+    const ordered_json about_model = inspect(model.path());
+    CHECK(about_model["kind"] == "model");
+    CHECK(about_model["architecture"] == "llama");
+    // 2 x 11 x 8 embedding and head, 5 x 8 norms, and per layer 2 x 8 x 8 (q, o) + 2 x 4 x 8 (k, v) + 3 x 8 x 12
+    CHECK(about_model["parameters"] == 176 + 40 + 2 * (128 + 64 + 288));
+    CHECK(about_model["int8_parameters"] == 2 * (128 + 64 + 288));
+    CHECK(about_model["bytes"] == 2 * about_model["parameters"].get<int64_t>());
+    CHECK(about_model["dtype"] == json{"BF16"});
+    CHECK(info_text(about_model).find("num hidden layers        2\n") != std::string::npos);
+    CHECK(info_text(about_model).find("parameters               1,176\n") != std::string::npos);
+    CHECK(info_text(about_model).find("sliding window           none\n") != std::string::npos);
+
+    write_tiny_adapter(model.path(), work / "adapter");
+    ordered_json about_adapter = inspect(work / "adapter");
+    CHECK(about_adapter["kind"] == "adapter");
+    CHECK(about_adapter["r"] == 3);
+    CHECK(about_adapter["target_modules"] == json{"down_proj", "o_proj"});
+    CHECK(about_adapter["parameters"] == 2 * 3 * (8 + 8 + 12 + 8));
+    CHECK_FALSE(about_adapter.contains("method"));
+
+    QuaffState state;
+    state.method = "quaff";
+    state.outliers.emplace();
+    state.outliers->strategy = "top_abs";
+    for (const JointModule& module : joint_modules(read_model_config(model.path()))) {
+        state.outliers->channels[module.name] = {1, 2, 3};
+    }
+    write_quaff_state(work / "adapter", state);
+    work.write("adapter/state.json", R"({"step": 300, "epoch": 1.5, "options": {"seed": 1}})");
+    const ordered_json about_checkpoint = inspect(work / "adapter");
+    CHECK(about_checkpoint["kind"] == "checkpoint");
+    CHECK(about_checkpoint["step"] == 300);
+    CHECK(about_checkpoint["method"] == "quaff");
+    CHECK(about_checkpoint["outlier_channels"] == 24);
+    CHECK_FALSE(about_checkpoint.contains("options"));
+
+    write_outlier_channels(work / "outliers.json", *state.outliers);
+    const ordered_json about_outliers = inspect(work / "outliers.json");
+    CHECK(about_outliers["kind"] == "outliers");
+    CHECK(about_outliers["strategy"] == "top_abs");
+    CHECK(about_outliers["layers"] == 8);
+    CHECK(about_outliers["outlier_channels"] == 24);
+    CHECK(about_outliers["outlier_channels_per_module"]["down_proj"] == 6);
+    CHECK(info_text(about_outliers).find("down_proj 6, gate_up_proj 6") != std::string::npos);
+}
+
+TEST_CASE("info says what a path is not", "[info]") {
+    const TempDir work;
+    work.write("a.json", "{}");
+    CHECK(error_of(work, [&] { inspect(work / "no"); }) == "no: does not exist");
+    CHECK(error_of(work, [&] { inspect(work / "a.json"); }) ==
+          "a.json: is not an outlier file; it has no \"channels\"");
+    fs::create_directory(work / "folder");
+    CHECK(error_of(work, [&] { inspect(work / "folder"); }) ==
+          "folder: is neither a model (config.json), an adapter or checkpoint (adapter_config.json), nor an outlier "
+          "file");
+    // A run's folder is not an adapter, but holds one.
+    fs::create_directory(work / "folder" / "adapter");
+    work.write("folder/adapter/adapter_config.json", "{}");
+    CHECK(error_of(work, [&] { inspect(work / "folder"); }).ends_with("; did you mean folder/adapter?"));
+}

@@ -1,0 +1,158 @@
+#include "quaff/files/model_files.h"
+
+#include <limits>
+
+#include "test/catch.h"
+#include "test/files.h"
+#include "test/quaff/tiny_model.h"
+
+using namespace quaff;
+using nlohmann::json;
+using test::error_of;
+using test::TempDir;
+using test::tiny_config;
+using test::write_tiny_model;
+
+namespace {
+
+std::vector<float> read(const ModelFiles& checkpoint, const std::string& name, int64_t rows, int64_t cols) {
+    std::vector<float> values(static_cast<size_t>(rows * cols));
+    checkpoint.read(name, {values.data(), rows, cols});
+    return values;
+}
+
+}  // namespace
+
+TEST_CASE("tensors come in fp32, from one file and from shards", "[checkpoint_reader]") {
+    const TempDir single, sharded;
+    write_tiny_model(single, tiny_config(), "BF16");
+    write_tiny_model(sharded, tiny_config(), "BF16", true);
+    const ModelFiles one(single.path()), two(sharded.path());
+    CHECK(one.shards().size() == 1);
+    CHECK(two.shards().size() == 2);
+    CHECK(one.config().hidden_size == 8);
+    CHECK(one.name() == single.path().filename());
+    CHECK(ModelFiles(single.path() / "").name() == single.path().filename());
+
+    std::vector<float> expected = test::some_values(11 * 8, 1);  // the first tensor that is written
+    for (float& x : expected) x = bf16_to_float(float_to_bf16(x));
+    CHECK(read(one, "model.embed_tokens.weight", 11, 8) == expected);
+    CHECK(read(one, "model.embed_tokens.weight", 11, 8) == expected);  // again, after its pages were let go
+    CHECK(read(two, "model.embed_tokens.weight", 11, 8) == expected);
+
+    std::vector<float> rows(3 * 8);
+    one.read_rows("model.embed_tokens.weight", 11, 7, {rows.data(), 3, 8});
+    CHECK(rows == std::vector<float>(expected.begin() + 7 * 8, expected.begin() + 10 * 8));
+    CHECK_THROWS_WITH(one.read_rows("model.embed_tokens.weight", 11, 9, {rows.data(), 3, 8}),
+                      Catch::Matchers::ContainsSubstring("has 88 elements, 24 from 72 on were asked for"));
+    CHECK(one.dtype("model.embed_tokens.weight") == DType::bf16);
+    CHECK(read(two, "model.norm.weight", 1, 8).size() == 8);
+    CHECK(two.contains("lm_head.weight"));
+    CHECK_FALSE(two.contains("lm_head.bias"));
+
+    // Into some columns of a larger matrix: the others stay as they are.
+    std::vector<float> wide(11 * 10, -7.0f);
+    one.read("model.embed_tokens.weight", Matrix<float>(wide.data(), 11, 10).columns(1, 8));
+    CHECK(wide[0] == -7);
+    CHECK(wide[9] == -7);
+    CHECK(wide[10 * 10 + 1] == expected[10 * 8]);
+}
+
+TEST_CASE("a tensor that does not fit the config is named with both shapes and their reason", "[checkpoint_reader]") {
+    const TempDir directory;
+    write_tiny_model(directory);
+    // As if somebody had put another model's config next to the weights.
+    directory.write("config.json", [] {
+        json config = tiny_config();
+        config["num_key_value_heads"] = 2;
+        return config.dump();
+    }());
+    const ModelFiles checkpoint(directory.path());
+    CHECK(error_of(directory, [&] { read(checkpoint, "model.layers.0.self_attn.k_proj.weight", 8, 8); }) ==
+          "model.safetensors: tensor model.layers.0.self_attn.k_proj.weight has shape [4, 8], but config.json asks for "
+          "[8, 8] "
+          "(num_key_value_heads 2 x head_dim 4, hidden_size 8). The file and the config do not belong together.");
+    CHECK(error_of(directory, [&] { read(checkpoint, "model.norm.weight", 1, 9); }) ==
+          "model.safetensors: tensor model.norm.weight has shape [8], but config.json asks for [9] (hidden_size 8). "
+          "The file "
+          "and the config do not belong together.");
+    // As many elements, but not the same matrix.
+    CHECK(error_of([&] { read(checkpoint, "model.layers.0.mlp.up_proj.weight", 8, 12); }).find("has shape [12, 8]") !=
+          std::string::npos);
+    CHECK(error_of([&] { read(checkpoint, "model.layers.0.self_attn.q_proj.bias", 1, 8); })
+              .ends_with(
+                  ": the weights have no tensor model.layers.0.self_attn.q_proj.bias, which a llama model with this "
+                  "config.json needs"));
+}
+
+TEST_CASE("weights with more layers than the config are refused", "[checkpoint_reader]") {
+    for (const bool sharded : {false, true}) {
+        const TempDir directory;
+        json config = tiny_config();
+        write_tiny_model(directory, config, "F32", sharded);
+        const int layers = config["num_hidden_layers"];
+        config["num_hidden_layers"] = layers - 1;
+        directory.write("config.json", config.dump());
+        const std::string error = error_of([&] { ModelFiles reader(directory.path()); });
+        CHECK(error.find("the weights hold model.layers." + std::to_string(layers - 1) + ".") != error.npos);
+        CHECK(error.find("but config.json says num_hidden_layers " + std::to_string(layers - 1) + ".") != error.npos);
+    }
+}
+
+TEST_CASE("a value that is not finite is found when its tensor is read", "[checkpoint_reader]") {
+    const TempDir directory;
+    directory.write("config.json", tiny_config().dump());
+    std::vector<float> norm(8, 1.0f);
+    norm[5] = std::numeric_limits<float>::quiet_NaN();
+    SafetensorsWriter writer(directory / "model.safetensors", {{"model.norm.weight", "F32", {8}}});
+    writer.write("model.norm.weight", norm);
+    writer.finish();
+    const ModelFiles checkpoint(directory.path());
+    CHECK(error_of(directory, [&] { read(checkpoint, "model.norm.weight", 1, 8); }) ==
+          "model.safetensors: tensor model.norm.weight holds NaN at [5]; the file is damaged, fetch it again");
+}
+
+TEST_CASE("a directory without readable weights says what it has", "[checkpoint_reader]") {
+    const TempDir directory;
+    directory.write("config.json", tiny_config().dump());
+    CHECK(error_of([&] { ModelFiles reader(directory.path()); })
+              .ends_with(
+                  ": has neither model.safetensors nor model.safetensors.index.json; PyTorch .bin files are not read, "
+                  "convert them to safetensors"));
+    const auto index_error = [&](const json& index) {
+        directory.write("model.safetensors.index.json", index.dump());
+        return error_of(directory, [&] { ModelFiles reader(directory.path()); });
+    };
+    CHECK(index_error(json::object()) == "model.safetensors.index.json: field \"weight_map\" is missing");
+    CHECK(index_error({{"weight_map", json::object()}}) ==
+          "model.safetensors.index.json: field \"weight_map\" names no tensor");
+    CHECK(index_error({{"weight_map", {{"a", 1}}}}) ==
+          "model.safetensors.index.json: field \"weight_map.a\" must be a string, found 1");
+    CHECK(index_error({{"weight_map", {{"a", "no.safetensors"}}}}) ==
+          "no.safetensors: is missing, though model.safetensors.index.json names it; fetch the model's folder again");
+    for (const char* name : {"../secret", "/etc/passwd", "a/b.safetensors", "..", ".", ""}) {
+        INFO(name);
+        CHECK(index_error({{"weight_map", {{"a", name}}}}) ==
+              std::string("model.safetensors.index.json: field \"weight_map.a\" must name a file in the same "
+                          "directory, found \"") +
+                  name + "\"");
+    }
+    SafetensorsWriter writer(directory / "x.safetensors", {{"b", "F32", {0}}});
+    writer.finish();
+    CHECK(index_error({{"weight_map", {{"a", "x.safetensors"}}}}) ==
+          "model.safetensors.index.json: says that tensor a is in x.safetensors, but it is not there");
+}
+
+TEST_CASE("a model may be links into a cache, as Hugging Face's own folders are", "[checkpoint]") {
+    const TempDir model, snapshot;
+    test::write_tiny_model(model, test::tiny_config(), "F32", true);
+    for (const char* name : {"config.json", "model.safetensors.index.json", "model-00001-of-00002.safetensors",
+                             "model-00002-of-00002.safetensors"}) {
+        std::filesystem::rename(model / name, model / concat("blob of ", name));
+        std::filesystem::create_symlink(model / concat("blob of ", name), snapshot / name);
+    }
+    const ModelFiles checkpoint(snapshot.path());
+    std::vector<float> values(11 * 8);
+    checkpoint.read("model.embed_tokens.weight", {values.data(), 11, 8});
+    CHECK(values == test::some_values(11 * 8, 1));
+}
