@@ -61,14 +61,14 @@ mkdir -p dev/results
     echo "# A training step on $cpu"
     echo
     echo "\`scripts/bench_cpu.sh\`, commit $(git rev-parse --short HEAD), $(date -u +%F), $(nproc) cores, load average" \
-        "$(cut -d ' ' -f 1 /proc/loadavg) (the step's own threads included), instruction sets" \
+        "$(cut -d ' ' -f 1 /proc/loadavg) (including the step's own threads), instruction sets" \
         "$(grep -owE 'avx2|avx512f|avx512_vnni|avx512_bf16|amx_int8' /proc/cpuinfo | sort -u | paste -sd ' ')"
     echo
     echo "One sequence of 512 tokens, all labelled; $(basename "$model"), random weights; r = 16 on every linear, dropout 0.1." \
         "Medians of three steps; each round's figure, in the order they were taken." \
         "$([ -z "$python" ] || "$python" -c 'import torch, transformers as t, peft
 print(f"transformers {t.__version__}, PEFT {peft.__version__}, torch {torch.__version__}.")')"
-    echo "\"bf16\": --dtype bf16. \"AVX2\": as on a processor with AVX2 alone, built by ARCH=x86-64-v3, oneDNN and our kernels held to it."
+    echo "\"bf16\": --dtype bf16. \"AVX2\": as on a processor with AVX2 only, built with ARCH=x86-64-v3, oneDNN and our kernels limited to it."
     echo
     echo "| | seconds a step | tokens/s | memory at most | of its speed of light |"
     echo "| --- | --- | --- | --- | --- |"
