@@ -92,6 +92,7 @@ grep -rnE '^[[:space:]]*#[[:space:]]*include' llmc quaff dev train_quaff.cu \
             }
             close(sort)
             printf "%8d  within a room\n", inside
+            fflush()
             for (i = 1; i <= offences; i++) print bad[i] > "/dev/stderr"
             exit offences > 0
         }' || status=1
