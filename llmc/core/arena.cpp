@@ -49,16 +49,6 @@ static const char* remedy(MemoryKind kind) {
     }
 }
 
-std::string format_bytes(int64_t bytes) {
-    const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    double value = static_cast<double>(bytes);
-    int unit = 0;
-    while (value >= 1024 && unit < 4) value /= 1024, unit++;
-    char text[32];
-    std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.2f %s", value, units[unit]);
-    return text;
-}
-
 int64_t MemoryPlan::total() const {
     int64_t sum = 0;
     for (const PlannedTensor& tensor : tensors) sum += tensor.bytes;

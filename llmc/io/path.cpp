@@ -29,4 +29,13 @@ bool path_is_directory(const std::filesystem::path& path) {
     return std::filesystem::is_directory(status_of(path));
 }
 
+std::filesystem::path without_slash(const std::filesystem::path& path) {
+    const std::filesystem::path normal = path.lexically_normal();
+    return normal.has_filename() || !normal.has_relative_path() ? normal : normal.parent_path();
+}
+
+std::filesystem::path parent_of(const std::filesystem::path& path) {
+    return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+}
+
 }  // namespace llmc

@@ -2,7 +2,7 @@
 
 #include <dlfcn.h>
 
-#include "llmc/core/arena.h"
+#include "llmc/core/bytes.h"
 #include "llmc/core/error.h"
 #include "llmc/system/memory_limits.h"
 

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "llmc/core/arena.h"
+#include "llmc/core/bytes.h"
 #include "llmc/core/error.h"
 #include "llmc/system/memory_limits.h"
 
