@@ -13,6 +13,7 @@
 #include "llmc/core/error.h"
 #include "llmc/io/file_io.h"
 #include "quaff/cli/option_table.h"
+#include "quaff/files/adapter.h"
 #include "quaff/files/info.h"
 #include "quaff/files/merge.h"
 #include "quaff/model/devices.h"
@@ -312,6 +313,11 @@ int run_verb(const CommandLine& line, Terminal& terminal, const Device& device) 
     device.comm->set_time_limit(first_alone ? 0 : kPatience);
     if (first_alone && !device.comm->is_first()) return kDone;
     if (line.show_tokens > 0) return show_tokens_verb(line, terminal);
+    // A resumed run goes on as it began.
+    const bool may_use_adapter =
+        line.verb == Verb::train || line.verb == Verb::eval || line.verb == Verb::generate || line.plan;
+    if (may_use_adapter && line.options.model.adapter.empty() && line.options.training.resume.empty())
+        require_no_adapter_inside(line.options.model.folder);
     switch (line.verb) {
         case Verb::calibrate:
             return calibrate_verb(line, terminal, device);

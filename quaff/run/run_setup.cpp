@@ -117,6 +117,7 @@ OutlierChannels calibrate_on(const RunSetup& setup, const Device& device, const 
 RunSetup::RunSetup(const Options& options, Terminal& terminal)
     : options_(options), terminal_(terminal), checkpoint_(model_folder(options)) {
     const fs::path folder = options.model.folder;
+    for (const std::string& note : checkpoint_.config().notes) terminal_.warn(note);
     if (fs::exists(folder / "tokenizer.json") || fs::exists(folder / "tokenizer.model"))
         tokenizer_ = Tokenizer::load(folder);
     if (options.data.chat_template == "auto" || (options.generation.chat && options.data.chat_template == "none")) {

@@ -68,6 +68,13 @@ TEST_CASE("folders are replaced with and without an exchange of names", "[checkp
         replace_folder(temporary, target, may_exchange);
         CHECK(test::read(target / "name") == "new");
     }
+    SECTION("an earlier swap was killed before its end: what it had replaced is not taken for the folder") {
+        fs::create_directories(out / ".adapter.old");
+        restore_folders(out, "");
+        CHECK(test::read(target / "name") == "adapter");
+        replace_folder(temporary, target, /*may_exchange=*/false);
+        CHECK(test::read(target / "name") == "new");
+    }
     CHECK(std::distance(fs::directory_iterator(out), {}) == 1);
 }
 
