@@ -200,6 +200,7 @@ TEST_CASE("a model that has nothing to say is noticed", "[program]") {
     };
     const fs::path mute = desk.folder / "mute";
     fs::copy("dev/demo/model", mute);
+    fs::remove(mute / "generation_config.json");  // its end of sequence would go before config.json's
     json config = llmc::read_json(mute / "config.json");
     const char* hint = "the model ended its answer at once; does it want a chat template (--chat)?";
     for (const std::string name : {"none", "chatml"}) {
