@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <string_view>
 
 #include "llmc/core/error.h"
+#include "llmc/core/named.h"
 #include "llmc/io/json.h"
 #include "llmc/io/path.h"
 
@@ -76,16 +76,11 @@ std::vector<double> read_longrope_factors(const JsonObject& rope, const char* ke
     return factors;
 }
 
-struct RopeName {
-    std::string_view name;
-    RopeConfig::Type type;
-};
-
-constexpr RopeName kRopeTypes[] = {
-    {"default", RopeConfig::Type::standard}, {"linear", RopeConfig::Type::linear},
-    {"llama3", RopeConfig::Type::llama3},    {"longrope", RopeConfig::Type::longrope},
-    {"su", RopeConfig::Type::longrope},
-};
+constexpr Named<RopeConfig::Type> kRopeTypes[] = {{"default", RopeConfig::Type::standard},
+                                                  {"linear", RopeConfig::Type::linear},
+                                                  {"llama3", RopeConfig::Type::llama3},
+                                                  {"longrope", RopeConfig::Type::longrope},
+                                                  {"su", RopeConfig::Type::longrope}};
 
 RopeConfig read_rope(const JsonObject& config, const ModelConfig& model) {
     // transformers 5 writes rope_parameters, 4 wrote rope_scaling (null for none) with rope_theta and
@@ -106,10 +101,10 @@ RopeConfig read_rope(const JsonObject& config, const ModelConfig& model) {
     result.partial_rotary_factor = beside("partial_rotary_factor").number("partial_rotary_factor", 1e-3, 1, 1);
     const std::string type_field = rope.has("rope_type") ? "rope_type" : "type";
     const std::string type = rope.string(type_field, "default");
-    const auto known = std::ranges::find(kRopeTypes, std::string_view(type), &RopeName::name);
-    require(known != std::end(kRopeTypes), rope.field(type_field), " is \"", type,
+    const std::optional<RopeConfig::Type> known = value_in(kRopeTypes, type);
+    require(known.has_value(), rope.field(type_field), " is \"", type,
             "\", which is not supported; supported are default, linear, llama3 and longrope (also called su)");
-    result.type = known->type;
+    result.type = *known;
     const bool phi3 = model.architecture == Architecture::phi3;
     require(result.partial_rotary_factor == 1 || phi3, config.file(), ": \"partial_rotary_factor\" ",
             result.partial_rotary_factor, " is supported for phi3 only");
