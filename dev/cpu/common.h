@@ -35,6 +35,7 @@
 #include <vector>
 
 #include "dev/report.h"
+#include "llmc/core/integers.h"
 #include "llmc/core/philox.h"
 #include "llmc/core/tensor.h"
 #include "llmc/cpu/device.h"
@@ -218,7 +219,7 @@ class CacheFlush {
         int64_t sum = 0;
 #pragma omp parallel for num_threads(device_.threads) schedule(static) reduction(+ : sum)
         for (int64_t i = 0; i < count; i += 64) sum += bytes[i];
-        require(sum == (count + 63) / 64, "what fills the caches was not read");
+        require(sum == llmc::ceil_div(count, 64), "what fills the caches was not read");
     }
 
   private:

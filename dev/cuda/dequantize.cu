@@ -114,8 +114,8 @@ void joint(const Bench<T>& bench, const Shape& shape) {
     const auto& device = bench.device;
     const int64_t n = shape[0], outputs = shape[1], terms = shape[2];
     // As the program plans them: rows that begin at multiples of 16 bytes, with anything behind the last column.
-    const Tensor<int32_t> sums(n, cuda::ceil_div(outputs, 16) * 16, 1);
-    const Tensor<T> z_memory(n, cuda::ceil_div(terms, 8) * 8, 2), wz_memory(outputs, z_memory.cols(), 3);
+    const Tensor<int32_t> sums(n, cuda::round_up(outputs, 16), 1);
+    const Tensor<T> z_memory(n, cuda::round_up(terms, 8), 2), wz_memory(outputs, z_memory.cols(), 3);
     const Matrix<const T> z = z_memory.view().columns(0, terms), wz = wz_memory.view().columns(0, terms);
     const Tensor<float> row_scale(1, n, 4, 1.0f / 1024), col_scale(1, outputs, 5, 1.0f / 1024);
     const Tensor<T> bias(1, outputs, 6), y(n, outputs);

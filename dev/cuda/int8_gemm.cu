@@ -20,6 +20,7 @@
 // Tensor cores and dp4a sum along rows of both operands. Backward, kernels 2 to 5 turn the weight round first; that is
 // in their time.
 #include "dev/cuda/common.cuh"
+#include "llmc/core/integers.h"
 #include "llmc/cpu/gemm/int8_gemm.h"
 #include "llmc/cuda/gemm/int8_gemm.cuh"
 #include "llmc/cuda/kernel/mma.cuh"
@@ -182,7 +183,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     };
 
     int32_t sums[kRowTiles][kColTiles][4] = {};
-    const int slabs = static_cast<int>((depth + Tiling::kDepth - 1) / Tiling::kDepth);
+    const int slabs = static_cast<int>(cuda::ceil_div(depth, Tiling::kDepth));
     for (int slab = 0; slab < kStages - 1; slab++) load(slab);
     for (int slab = 0; slab < slabs; slab++) {
         cuda::cp_async_wait<kStages - 2>();

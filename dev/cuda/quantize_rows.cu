@@ -110,7 +110,7 @@ __global__ void quantize_gradient_rows_kernel2(Matrix<int8_t> q, float* row_scal
 constexpr int64_t kPadding = 16;
 
 int64_t padded(int64_t extent) {
-    return cuda::ceil_div(extent, kPadding) * kPadding;
+    return cuda::round_up(extent, kPadding);
 }
 
 // Some 2% of the channels, 1 at the least, and what they are divided by: powers of two, so that Xh is exact in every

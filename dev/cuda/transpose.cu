@@ -46,7 +46,7 @@ __global__ void transpose_kernel2(Matrix<int8_t> out, Matrix<const int8_t> wq) {
 constexpr int64_t kPadding = 16;
 
 int64_t padded(int64_t extent) {
-    return cuda::ceil_div(extent, kPadding) * kPadding;
+    return cuda::round_up(extent, kPadding);
 }
 
 void transpose(const Bench<float>& bench, const Shape& shape) {

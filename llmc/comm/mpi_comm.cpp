@@ -16,6 +16,7 @@
 
 #include "llmc/comm/heartbeat.h"
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 #include "llmc/system/awake_time.h"
 
 namespace llmc {
@@ -131,7 +132,8 @@ void MpiComm::run(const char* what, const Start& start) {
         sched_yield();
         if (const double waited = waiting.seconds(); time_limit_ > 0 && waited > time_limit_)
             fail(what, " has waited for more than ", std::lround(time_limit_), " seconds for ", lost_ranks(),
-                 ". Is that host overloaded, or the network down? --comm-timeout sets how long is waited");
+                 ". Is that host overloaded, or the network down? ", program().comm_timeout,
+                 " sets how long is waited");
     }
 }
 
@@ -263,8 +265,8 @@ void MpiComm::start_heartbeat(double limit) {
     heartbeat_ = std::make_unique<Heartbeat>(comm, limit, [this, limit](int rank, const char* error) {
         if (rank < 0) fail_all(error, EXIT_FAILURE);
         fail_all(concat(names_[static_cast<size_t>(rank)], " has given no sign of life for ", std::lround(limit),
-                        " seconds. Was the process stopped, or is that host or the network down? --comm-timeout sets ",
-                        "how long is waited"),
+                        " seconds. Was the process stopped, or is that host or the network down? ",
+                        program().comm_timeout, " sets how long is waited"),
                  EXIT_FAILURE);
     });
 }
@@ -275,7 +277,7 @@ void MpiComm::fail_all(const std::string& message, int status) {
     while (failing_.test_and_set()) std::this_thread::sleep_for(std::chrono::hours(1));  // another thread ends the run
     if (!is_first()) std::this_thread::sleep_for(std::chrono::milliseconds(1000 + 20 * rank_));
     std::fflush(stdout);
-    std::fprintf(stderr, "train_quaff: %s: %s\n", name().c_str(), message.c_str());
+    std::fprintf(stderr, "%s: %s: %s\n", program().name, name().c_str(), message.c_str());
     std::fflush(stderr);
     // Where this thread must not call MPI, the launcher ends the others because this process leaves without a word.
     if (any_thread_ || std::this_thread::get_id() == thread_) MPI_Abort(MPI_COMM_WORLD, status);

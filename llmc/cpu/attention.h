@@ -30,6 +30,7 @@
 #include <limits>
 #include <span>
 
+#include "llmc/core/integers.h"
 #include "llmc/core/operator_options.h"
 #include "llmc/cpu/device.h"
 #include "llmc/cpu/gemm/gemm.h"
@@ -232,7 +233,7 @@ void attention_forward(const Device& device, Matrix<T> out, Matrix<T> lse, Const
     require_attention_workspace(device, shape, static_cast<int64_t>(workspace.size()));
     const AttentionTiling tiling(shape);
     const int64_t sequences = static_cast<int64_t>(cu_seqlens.size()) - 1;
-    const int64_t tiles = (max_sequence_length + tiling.queries - 1) / tiling.queries;
+    const int64_t tiles = ceil_div(max_sequence_length, tiling.queries);
     const int64_t group = shape.group();
     const Device serial = device.alone();
 #pragma omp parallel num_threads(device.threads)
@@ -369,8 +370,8 @@ void attention_backward(const Device& device, Matrix<T> dqkv, ConstMatrix<T> dou
     const AttentionTiling tiling(shape);
     const bool split = split_attention_backward(device, cu_seqlens, shape.n_kv_heads);
     const int64_t sequences = static_cast<int64_t>(cu_seqlens.size()) - 1;
-    const int64_t query_tiles = split ? (max_sequence_length + tiling.queries - 1) / tiling.queries : 0;
-    const int64_t key_tiles = split ? (max_sequence_length + AttentionTiling::kKeys - 1) / AttentionTiling::kKeys : 0;
+    const int64_t query_tiles = split ? ceil_div(max_sequence_length, tiling.queries) : 0;
+    const int64_t key_tiles = split ? ceil_div(max_sequence_length, AttentionTiling::kKeys) : 0;
     // The tasks of a (sequence, key head), longest first: all of it, or each key tile from the first on, then each
     // query tile from the last on.
     const int64_t tasks = split ? key_tiles + query_tiles : 1;

@@ -16,6 +16,7 @@
 #include <cfloat>
 #include <span>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/kernel/row_block.cuh"
 
 namespace cuda {

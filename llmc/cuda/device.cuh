@@ -16,6 +16,7 @@
 #include "llmc/comm/comm.h"
 #include "llmc/core/arena.h"
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 #include "llmc/core/tensor.h"
 #include "llmc/cuda/runtime/check.cuh"
 
@@ -78,9 +79,9 @@ struct Device {
         l2_bytes = attribute(cudaDevAttrL2CacheSize);
         shared_bytes_per_block = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
         require(sm >= 75, "GPU ", index, " has compute capability ", sm / 10, '.', sm % 10,
-                "; int8 tensor cores begin with 7.5 (RTX 20, T4). Take --device cpu");
+                "; int8 tensor cores begin with 7.5 (RTX 20, T4); ", program().use_cpu);
         require(sm >= 80 || !std::is_same_v<T, bf16>, "GPU ", index, " has compute capability ", sm / 10, '.', sm % 10,
-                "; bf16 begins with 8.0. Take --dtype fp16");
+                "; bf16 begins with 8.0; ", program().use_fp16);
         free_at_first = available_memory();
     }
 

@@ -29,6 +29,7 @@
 #include <span>
 #include <type_traits>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/kernel/row_block.cuh"
 
 namespace cuda {
@@ -291,7 +292,7 @@ void outlier_absmax(const Device<T>& device, float* xmax, ConstMatrix<T> x, std:
     clear_absmax(device, xmax, channels.size());
     const int64_t row_groups = ceil_div(x.rows, kAbsmaxRows);
     launch(device, "outlier_absmax", outlier_absmax_kernel<T>,
-           dim3(static_cast<unsigned>(row_groups), static_cast<unsigned>(count + 63) / 64), 64, 0, xmax, x,
+           dim3(static_cast<unsigned>(row_groups), static_cast<unsigned>(ceil_div(count, 64))), 64, 0, xmax, x,
            channels.data(), count);
 }
 

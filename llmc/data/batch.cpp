@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 
 namespace llmc {
 
@@ -22,7 +23,7 @@ Batch pack(std::span<const Example* const> examples) {
         n_tokens += static_cast<int64_t>(example->input_ids.size());
     }
     require(n_tokens <= std::numeric_limits<int32_t>::max(), "a micro-batch of ", n_tokens,
-            " tokens is too large; lower --batch-size");
+            " tokens is too large; lower ", program().batch_size);
 
     Batch batch;
     batch.input_ids.reserve(n_tokens);

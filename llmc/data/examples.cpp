@@ -5,6 +5,7 @@
 #include <exception>
 
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 #include "llmc/data/shuffle.h"
 
 namespace llmc {
@@ -71,8 +72,8 @@ class ExampleMaker {
         if (made.fate != Fate::kept) return made;
         const int64_t length = static_cast<int64_t>(made.example.input_ids.size());
         require(options_.max_positions == 0 || length <= options_.max_positions, "the example has ", length,
-                " tokens, but the model has ", options_.max_positions,
-                " positions; lower --source-max-len or --target-max-len to drop examples of this length");
+                " tokens, but the model has ", options_.max_positions, " positions; lower ", program().source_max_len,
+                " or ", program().target_max_len, " to drop examples of this length");
         if (count_labelled(made.example) == 0) made.fate = Fate::nothing_labelled;
         made.text = {std::move(record.source), std::move(record.target)};
         return made;
@@ -212,20 +213,20 @@ void check_any_left(const std::string& path, const Dataset& data, const ExampleO
         fail(path,
              ": nothing is labelled in the whole file; the loss needs a target, or labels other than -100 behind "
              "the first position");
-    fail(path, ": no example is left; dropped: ", dropped.describe(), ". Raise --source-max-len (",
-         options.source_max_len, ") or --target-max-len (", options.target_max_len, ")");
+    fail(path, ": no example is left; dropped: ", dropped.describe(), ". Raise ", program().source_max_len, " (",
+         options.source_max_len, ") or ", program().target_max_len, " (", options.target_max_len, ")");
 }
 
 }  // namespace
 
 std::string Dropped::describe() const {
     std::string list;
-    const auto add = [&](int64_t count, const char* reason) {
+    const auto add = [&](int64_t count, const std::string& reason) {
         if (count > 0) list += concat(list.empty() ? "" : ", ", count, " ", reason);
     };
-    add(source_too_long, "with a source over --source-max-len");
-    add(target_too_long, "with a target over --target-max-len");
-    add(too_long, "longer than --source-max-len and --target-max-len together");
+    add(source_too_long, concat("with a source over ", program().source_max_len));
+    add(target_too_long, concat("with a target over ", program().target_max_len));
+    add(too_long, concat("longer than ", program().source_max_len, " and ", program().target_max_len, " together"));
     add(nothing_labelled, "without a labelled token");
     return list.empty() ? "none" : list;
 }

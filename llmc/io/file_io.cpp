@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 
 namespace llmc {
 namespace {
@@ -192,7 +193,7 @@ DirectoryLock::DirectoryLock(const std::filesystem::path& directory) : path_(dir
             ::close(std::exchange(fd_, -1));
             fail(directory.string(), ": another run", length > 0 ? " (" : "",
                  std::string_view(holder.data(), static_cast<size_t>(std::max<ssize_t>(length, 0))),
-                 length > 0 ? ")" : "", " is writing there; wait for it, or choose another --out");
+                 length > 0 ? ")" : "", " is writing there; wait for it, or choose another ", program().output_folder);
         }
         // Whoever held it may have removed the file after we opened it: then it is no longer the one that others see.
         struct stat locked {

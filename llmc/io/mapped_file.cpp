@@ -17,6 +17,8 @@
 #include <utility>
 
 #include "llmc/core/error.h"
+#include "llmc/core/integers.h"
+#include "llmc/core/program.h"
 
 namespace llmc {
 
@@ -64,7 +66,8 @@ void on_lost_page(int signal, siginfo_t* info, void*) {
         rest.remove_prefix(std::min<size_t>(1, rest.size()));
         const bool found = address >= begin && address < take_hexadecimal(rest);
         if (!found || !rest.starts_with(" r-") || rest.find('/') == rest.npos) continue;
-        put("train_quaff: ");
+        put(program().name);
+        put(": ");
         put(rest.substr(rest.find('/')));
         put(": cannot be read to its end any more; has it been cut short since the run began, or does its disk "
             "fail?\n");
@@ -111,7 +114,7 @@ void MappedFile::release(std::span<const std::byte> range) const {
     // Whole pages only, and none that is shared with a neighbouring tensor.
     const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
     const auto begin = static_cast<size_t>(range.data() - bytes_.data());
-    const size_t first = (begin + page - 1) / page * page;
+    const size_t first = round_up(begin, page);
     const size_t last = (begin + range.size()) / page * page;
     // Only a hint: whether it succeeds changes the memory in use, not a result.
     if (first < last) ::madvise(const_cast<std::byte*>(bytes_.data()) + first, last - first, MADV_DONTNEED);

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "llmc/core/error.h"
+#include "llmc/core/integers.h"
 #include "llmc/io/json.h"
 
 namespace llmc {
@@ -199,7 +200,7 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vec
         offset += bytes;
     }
     std::string text = header.dump();
-    text.resize((text.size() + 7) / 8 * 8, ' ');  // the data starts at a multiple of 8
+    text.resize(round_up(text.size(), 8), ' ');  // the data starts at a multiple of 8
     std::array<char, 8> length;
     for (size_t i = 0; i < 8; ++i) length[i] = static_cast<char>(text.size() >> (8 * i) & 0xff);
     file_.write({length.data(), length.size()});

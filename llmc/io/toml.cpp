@@ -11,6 +11,9 @@ namespace {
 
 constexpr int64_t kMaxBytes = 1 << 18;  // some sixty options, and /dev/zero is no file of them
 
+// A backslash and the character at one place of the first stand for the one at the same place of the second.
+constexpr std::string_view kEscapes = "\"\\ntr", kMeanings = "\"\\\n\t\r";
+
 bool is_blank(char c) {
     return c == ' ' || c == '\t' || c == '\r';
 }
@@ -96,7 +99,6 @@ class Line {
                 continue;
             }
             const char escaped = ++at_ < text_.size() ? text_[at_] : '\0';
-            constexpr std::string_view kEscapes = "\"\\ntr", kMeanings = "\"\\\n\t\r";
             const size_t found = escaped ? kEscapes.find(escaped) : kEscapes.npos;
             require(found != kEscapes.npos, where_, ": \\", escaped,
                     R"( is no escape this program reads; use \" \\ \n \t \r)");
@@ -137,18 +139,9 @@ std::vector<TomlEntry> read_toml(const std::string& path) {
 std::string toml_quote(const std::string& text) {
     std::string quoted = "\"";
     for (const char c : text) {
-        if (c == '"' || c == '\\') {
-            quoted += '\\';
-            quoted += c;
-        } else if (c == '\n') {
-            quoted += "\\n";
-        } else if (c == '\t') {
-            quoted += "\\t";
-        } else if (c == '\r') {
-            quoted += "\\r";
-        } else {
-            quoted += c;
-        }
+        const size_t found = kMeanings.find(c);
+        if (found != kMeanings.npos) quoted += '\\';
+        quoted += found != kMeanings.npos ? kEscapes[found] : c;
     }
     return quoted + '"';
 }

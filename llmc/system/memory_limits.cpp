@@ -6,12 +6,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <fstream>
 #include <limits>
 #include <new>
 #include <optional>
 #include <sstream>
-#include <string_view>
+
+#include "llmc/core/program.h"
 
 namespace llmc {
 namespace {
@@ -79,9 +81,8 @@ int64_t control_groups_room(const std::string& root) {
 // Nothing in here may allocate.
 void on_no_memory() {
     if (omp_get_level() == 0) throw std::bad_alloc();
-    constexpr std::string_view kSentence =
-        "train_quaff: out of memory; lower --batch-size, or see train_quaff --plan\n";
-    (void)!::write(STDERR_FILENO, kSentence.data(), kSentence.size());
+    for (const char* part : {program().name, ": out of memory; ", program().save_memory, "\n"})
+        (void)!::write(STDERR_FILENO, part, std::strlen(part));
     ::_exit(1);
 }
 

@@ -26,9 +26,9 @@ uint64_t pair_key(int32_t left, int32_t right) {
 
 Bpe::Bpe(const JsonObject& model) {
     for (const char* option : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-        if (!model.string(option, "").empty()) model.fail_field(option, "be empty: other values are not supported");
+        if (!model.string(option, "").empty()) model.fail_field(option, "empty (other values are not supported)");
     }
-    if (model.number("dropout", 0, 1, 0) != 0) model.fail_field("dropout", "be 0: random merges are not supported");
+    if (model.number("dropout", 0, 1, 0) != 0) model.fail_field("dropout", "0 (random merges are not supported)");
     fuse_unknown_ = model.boolean("fuse_unk", false);
     byte_fallback_ = model.boolean("byte_fallback", false);
     ignore_merges_ = model.boolean("ignore_merges", false);
@@ -42,7 +42,7 @@ Bpe::Bpe(const JsonObject& model) {
     }
     if (model.has("unk_token")) {
         unknown_ = id(model.string("unk_token"));
-        if (!unknown_) model.fail_field("unk_token", "be a token of the vocabulary");
+        if (!unknown_) model.fail_field("unk_token", "a token of the vocabulary");
     }
 }
 
@@ -64,7 +64,7 @@ void Bpe::read_vocabulary(const JsonObject& model) {
 
 void Bpe::read_merges(const JsonObject& model) {
     const nlohmann::json& merges = model.value("merges");
-    if (!merges.is_array()) model.fail_field("merges", "be a list");
+    if (!merges.is_array()) model.fail_field("merges", "a list");
     merges_.reserve(merges.size());
     int32_t rank = 0;
     std::string merged;

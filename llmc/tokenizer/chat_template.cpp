@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 #include "llmc/io/file_io.h"
 #include "llmc/io/json.h"
 #include "llmc/io/path.h"
@@ -124,9 +125,8 @@ ChatTemplate ChatTemplate::recognise(std::string_view jinja, const std::string& 
                                     : has("<|user|>") && (has("eos_token") || has("</s>")) ? "zephyr"
                                     : has("### Instruction:")                              ? "alpaca"
                                                                                            : "";
-    require(!family.empty(), where,
-            ": the model's chat template is of no known family. Choose the nearest with --template (", list(names()),
-            ") or put the template into the data.");
+    require(!family.empty(), where, ": the model's chat template is of no known family. Set ", program().chat_template,
+            " to the nearest (", list(names()), ") or put the template into the data.");
 
     ChatTemplate t = named(family);
     if (family == "chatml") {
@@ -178,8 +178,8 @@ ChatTemplate ChatTemplate::of_model(const std::filesystem::path& directory) {
     }
     require(config.has("chat_template"), directory.string(),
             ": the model has no chat template (neither chat_template.jinja nor a field \"chat_template\" in "
-            "tokenizer_config.json). Choose one with --template: ",
-            list(names()), ".");
+            "tokenizer_config.json). Set ",
+            program().chat_template, " to one of ", list(names()), ".");
     // One template, or a list of them by name.
     std::string jinja;
     if (const nlohmann::json& value = config.value("chat_template"); value.is_array()) {
@@ -187,7 +187,7 @@ ChatTemplate ChatTemplate::of_model(const std::filesystem::path& directory) {
             const JsonObject choice(entry, config.file(), "chat_template.");
             if (choice.string("name") == "default") jinja = choice.string("template");
         }
-        if (jinja.empty()) config.fail_field("chat_template", "have an entry named \"default\"");
+        if (jinja.empty()) config.fail_field("chat_template", "a list with an entry named \"default\"");
     } else {
         jinja = config.string("chat_template");
     }

@@ -205,7 +205,7 @@ void Decoder::read(const JsonObject& decoder, StepLimits& limits) {
     const std::string type = decoder.string("type");
     if (type == "Sequence") {
         const auto& parts = decoder.value("decoders");
-        if (!parts.is_array()) decoder.fail_field("decoders", "be a list");
+        if (!parts.is_array()) decoder.fail_field("decoders", "a list");
         for (const auto& part : parts) read(JsonObject(part, decoder.file(), "decoder."), limits);
         return;
     }
@@ -230,19 +230,17 @@ void Decoder::read(const JsonObject& decoder, StepLimits& limits) {
     } else if (type == "Strip") {
         const std::string content = decoder.string("content");
         if (content.empty() || utf8_sequence(content).length != static_cast<int>(content.size())) {
-            decoder.fail_field("content", "be one character");
+            decoder.fail_field("content", "one character");
         }
         if (decoder.integer("stop", 0, 1 << 20, 0) != 0) {
-            decoder.fail_field("stop", "be 0: stripping the end of tokens is not supported");
+            decoder.fail_field("stop", "0 (stripping the end of tokens is not supported)");
         }
         steps_.push_back([content, start = decoder.integer("start", 0, 1 << 20, 0)] {
             return std::make_unique<StripStep>(content, start);
         });
     } else {
         decoder.fail_field(
-            "type",
-            "be a decoder that is supported: Sequence, ByteLevel, Metaspace, Replace, ByteFallback, Fuse "
-            "or Strip");
+            "type", "a supported decoder (Sequence, ByteLevel, Metaspace, Replace, ByteFallback, Fuse or Strip)");
     }
     limits.add(decoder, growth);
 }

@@ -168,7 +168,7 @@ Pattern::Pattern(const JsonObject& owner, const std::string& key) {
     } else if (pattern.has("Regex") && pattern.tree().size() == 1) {
         regex_.emplace(pattern.string("Regex"), pattern.field("Regex"));
     } else {
-        owner.fail_field(key, "be {\"String\": ..} or {\"Regex\": ..}");
+        owner.fail_field(key, "{\"String\": ..} or {\"Regex\": ..}");
     }
 }
 

@@ -25,7 +25,7 @@ json read_if_there(const std::filesystem::path& path) {
 // A token as these files name one: "<s>", or {"content": "<s>", ..}.
 std::string content_of(const json& token, const JsonObject& owner, const std::string& key) {
     if (token.is_object()) return JsonObject(token, owner.file(), key + ".").string("content");
-    if (!token.is_string()) owner.fail_field(key, "name tokens");
+    if (!token.is_string()) owner.fail_field(key, "a token, as a string or as an object with \"content\"");
     return token.get<std::string>();
 }
 
@@ -90,7 +90,7 @@ void apply_tokenizer_config(TokenizerParts& parts, const std::filesystem::path& 
         for (const auto& [key, entry] : decoder.tree().items()) {
             AddedToken token = read_added_token(decoder.object(key));
             const bool is_number = !key.empty() && key.size() <= 9 && key.find_first_not_of("0123456789") == key.npos;
-            if (!is_number) config.fail_field("added_tokens_decoder", "have token ids as its keys");
+            if (!is_number) config.fail_field("added_tokens_decoder", "an object whose keys are token ids");
             token.id = std::stoi(key);
             tokens.push_back(std::move(token));
         }

@@ -9,6 +9,7 @@
 
 #include "llmc/core/dtype.h"
 #include "llmc/core/error.h"
+#include "llmc/core/integers.h"
 #include "test/emu/emulator.h"
 #include "test/emu/memory.h"
 
@@ -208,7 +209,7 @@ void multiply_floats(const Product& p, const Algorithm& algorithm, float alpha, 
     const int64_t m = p.m(), n = p.n(), k = p.k();
     const std::vector<float> a_rows = rows_of(a, p.a, p.op.transpose_a == CUBLAS_OP_T, m, k);
     const std::vector<float> b_rows = rows_of(b, p.b, p.op.transpose_b == CUBLAS_OP_N, n, k);
-    const int64_t part = (k + algorithm.splits - 1) / algorithm.splits;
+    const int64_t part = llmc::ceil_div(k, algorithm.splits);
     const bool rounds = algorithm.reduction == CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
 #pragma omp parallel for schedule(static) if (p.m() * p.n() * p.k() > kWorthThreads)
     for (int64_t col = 0; col < n; col++) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "llmc/core/error.h"
+#include "llmc/core/integers.h"
 #include "test/emu/thread_variables.h"
 
 namespace emu {
@@ -54,7 +55,7 @@ void Scheduler::run(const Launch& launch, uint64_t block) {
         shared_ = PoisonedMemory(launch.shared_bytes);
 
     n_threads_ = static_cast<int>(launch.block.x * launch.block.y * launch.block.z);
-    const int warps = (n_threads_ + kWarpSize - 1) / kWarpSize;
+    const int warps = llmc::ceil_div(n_threads_, kWarpSize);
     in_collective_.assign(static_cast<size_t>(warps), 0);
     while (static_cast<int>(threads_.size()) < n_threads_) threads_.push_back(std::make_unique<Thread>());
     for (int t = 0; t < n_threads_; t++) {

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "llmc/core/integers.h"
 #include "llmc/cpu/device.h"
 #include "llmc/cpu/gemm/bf16_kernel.h"
 
@@ -75,12 +76,12 @@ void gemm(const Device& device, Matrix<float> y, const Operand<float>& a, const 
     }
     // As many tiles as keep every thread busy.
     int64_t rows = y.rows, cols = std::min(kColumns, y.cols);
-    const auto tiles = [&] { return (y.rows + rows - 1) / rows * ((y.cols + cols - 1) / cols); };
+    const auto tiles = [&] { return ceil_div(y.rows, rows) * ceil_div(y.cols, cols); };
     while (tiles() < 4 * device.threads && (rows > kRows || cols > 2 * kPanel)) {
         if (rows > kRows)
-            rows = (rows / 2 + kRows - 1) / kRows * kRows;
+            rows = round_up(rows / 2, kRows);
         else
-            cols = (cols / 2 + kPanel - 1) / kPanel * kPanel;
+            cols = round_up(cols / 2, kPanel);
     }
 #pragma omp parallel for num_threads(device.threads) collapse(2) schedule(dynamic)
     for (int64_t col = 0; col < y.cols; col += cols) {

@@ -18,6 +18,7 @@
 #include <span>
 
 #include "llmc/core/dtype.h"
+#include "llmc/core/integers.h"
 #include "llmc/cpu/device.h"
 #include "llmc/cpu/embedding.h"
 #include "llmc/cpu/gemm/gemm.h"
@@ -85,9 +86,9 @@ inline void half_gemm(const Device& device, char transpose_w, Matrix<float> y, M
     require(static_cast<int64_t>(workspace.size()) >= device.threads * block, "a GEMM of 16-bit weights needs ",
             device.threads * block, " elements of workspace and got ", workspace.size());
     // As many tiles of y as keep every thread busy; each widens what it needs of w.
-    const int64_t across = (y.cols + kWidenedColumns - 1) / kWidenedColumns;
+    const int64_t across = ceil_div(y.cols, kWidenedColumns);
     int64_t rows = y.rows;
-    while (rows > 64 && across * ((y.rows + rows - 1) / rows) < 2 * device.threads) rows = (rows + 1) / 2;
+    while (rows > 64 && across * ceil_div(y.rows, rows) < 2 * device.threads) rows = (rows + 1) / 2;
     const Device alone = device.alone();
 #pragma omp parallel num_threads(device.threads)
     {

@@ -27,6 +27,8 @@
 #include <cstdint>
 #include <span>
 
+#include "llmc/core/integers.h"
+#include "llmc/core/program.h"
 #include "llmc/cpu/device.h"
 
 namespace cpu::panels {
@@ -48,7 +50,7 @@ struct PackedJoint {
     const uint32_t *z = nullptr, *wz = nullptr;
     int64_t pairs = 0;
 
-    int64_t stride() const { return (pairs + 15) / 16 * 16; }
+    int64_t stride() const { return round_up(pairs, 16); }
 };
 
 // Where sums end: y = row_scale col_scale sums + bias + joint, of `cols` columns. Null: 1 and 0.
@@ -108,8 +110,8 @@ void multiply_panel(Matrix<const int8_t> a, Matrix<const int8_t> b, bool transpo
                     int32_t* workspace) {
     auto* packed = reinterpret_cast<uint8_t*>(workspace);
     int32_t* sums = workspace + Kernel::kDepth * kPanel * Kernel::kPackedBytes / 4;
-    const int64_t blocks = std::max<int64_t>(1, (a.cols + Kernel::kDepth - 1) / Kernel::kDepth);
-    const int64_t depth = ((a.cols + blocks - 1) / blocks + 63) / 64 * 64;
+    const int64_t blocks = std::max<int64_t>(1, ceil_div(a.cols, Kernel::kDepth));
+    const int64_t depth = round_up(ceil_div(a.cols, blocks), 64);
     int64_t k = 0;
     do {  // once even where there are no terms: y is the bias then
         const Matrix<const int8_t> part = a.columns(k, std::min(depth, a.cols - k));
@@ -139,13 +141,13 @@ void gemm(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<
           const float* row_scale, const float* col_scale, const float* bias, const Joint& joint,
           std::span<int32_t> workspace) {
     require(a.cols <= kLongestSum, "an int8 product of ", a.cols, " terms, more than ", kLongestSum,
-            ", may overflow; for a gradient --grad-bits 16 does without it");
+            ", may overflow; where it is a gradient, ", llmc::program().use_int16_gradients);
     require(joint.z.cols <= 2 * Kernel::kJointPairs, "a joint product of ", joint.z.cols, " terms, more than ",
             2 * Kernel::kJointPairs, ", is not added in registers");
     // As many panels as keep every thread busy.
-    const int64_t panels = (y.cols + kPanel - 1) / kPanel;
+    const int64_t panels = ceil_div(y.cols, kPanel);
     int64_t chunk = kChunk;
-    while (chunk > 2 * Kernel::kRows && panels * ((y.rows + chunk - 1) / chunk) < 4 * device.threads) chunk /= 2;
+    while (chunk > 2 * Kernel::kRows && panels * ceil_div(y.rows, chunk) < 4 * device.threads) chunk /= 2;
 #pragma omp parallel num_threads(device.threads)
     {
         int32_t row_sums[kChunk];

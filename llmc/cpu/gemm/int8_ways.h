@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "llmc/core/integers.h"
 #include "llmc/cpu/device.h"
 #include "llmc/cpu/gemm/bf16_gemm.h"
 #include "llmc/cpu/gemm/int8_avx2.h"
@@ -30,14 +31,12 @@ struct Int8Tiling {
         int64_t across = ceil_div(y_cols, kLargest);
         do {
             rows = ceil_div(y_rows, down);
-            cols = (ceil_div(y_cols, across) + 15) / 16 * 16;
+            cols = round_up(ceil_div(y_cols, across), 16);
             const int64_t tiles = down * across;
             if (tiles >= 4 * device.threads || tiles % device.threads == 0) break;
             (rows > cols ? down : across)++;
         } while (rows > kSmallest || cols > kSmallest);
     }
-
-    static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 };
 
 // y = sums scale col_scale + bias; null: 1 and 0.

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 
 namespace cpu {
 
@@ -17,10 +18,10 @@ inline void check_onednn(dnnl_status_t status, const char* call, int64_t m, int6
     if (status == dnnl_success) return;
     const std::string sentence = llmc::concat(
         call, " of m = ", m, ", n = ", n, ", k = ", k, " failed with oneDNN status ", static_cast<int>(status),
-        status == dnnl_out_of_memory ? " (out of memory): lower --batch-size" : "");
+        status == dnnl_out_of_memory ? llmc::concat(" (out of memory): lower ", llmc::program().batch_size) : "");
     if (!omp_in_parallel()) llmc::fail(sentence);
     // An exception cannot leave a thread of OpenMP's.
-    std::fprintf(stderr, "train_quaff: %s\n", sentence.c_str());
+    std::fprintf(stderr, "%s: %s\n", llmc::program().name, sentence.c_str());
     std::_Exit(EXIT_FAILURE);
 }
 

@@ -31,7 +31,9 @@
 #include <span>
 #include <type_traits>
 
+#include "llmc/core/integers.h"
 #include "llmc/core/operator_options.h"
+#include "llmc/core/program.h"
 #include "llmc/cuda/attention/generic.cuh"
 #include "llmc/cuda/attention/tensor_core.cuh"
 #include "llmc/cuda/kernel/numeric.cuh"
@@ -49,11 +51,11 @@ inline void require_attention_shape(const AttentionShape& shape, size_t cu_seqle
     require(shape.n_kv_heads > 0 && shape.n_heads % shape.n_kv_heads == 0, shape.n_heads, " query heads cannot share ",
             shape.n_kv_heads, " key heads evenly");
     require(shape.head_dim > 0 && shape.head_dim <= kMaxGenericHeadDim, "attention on CUDA takes a head_dim of up to ",
-            kMaxGenericHeadDim, ", and this model has ", shape.head_dim, "; take --device cpu");
+            kMaxGenericHeadDim, ", and this model has ", shape.head_dim, "; ", program().use_cpu);
     require(shape.scale > 0, "attention scores need a positive scale, and this one is ", shape.scale);
     constexpr size_t kMaxGridZ = 65535;
     require(cu_seqlens <= kMaxGridZ, "a micro-batch of ", cu_seqlens, " sequences is more than attention takes (",
-            kMaxGridZ, "); lower --batch-size");
+            kMaxGridZ, "); lower ", program().batch_size);
 }
 
 // Whether ldmatrix and 16-byte copies can read every row of every head.

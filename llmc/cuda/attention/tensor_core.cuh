@@ -15,6 +15,7 @@
 
 #include <cfloat>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/attention/band.cuh"
 #include "llmc/cuda/attention/tiles.cuh"
 #include "llmc/cuda/runtime/launch.cuh"
@@ -215,7 +216,7 @@ __global__ void __launch_bounds__(128, 2)
 
     // A step is a tile of keys, and has its number.
     const int first_step = band.first_key(first_query) / kKeys;
-    const int end_step = (band.end_key(first_query, queries) + kKeys - 1) / kKeys;
+    const int end_step = ceil_div(band.end_key(first_query, queries), kKeys);
     const auto start_load = [&](int step) {
         tiles(step, 0).load(in.k, step * kKeys, kKeys);
         tiles(step, 1).load(in.v, step * kKeys, kKeys);
@@ -300,7 +301,7 @@ __global__ void __launch_bounds__(256, 1)
 
     // A step is a tile of queries of one head; first_key is a multiple of kQueries.
     const int end_query = band.end_query(first_key, keys);
-    const int steps = group * ((end_query - first_key + kQueries - 1) / kQueries);
+    const int steps = group * ceil_div(end_query - first_key, kQueries);
     int head_to_load = kv_head * group, query_to_load = first_key;
     const auto start_load = [&](int step) {
         tiles(step, 0).load(sequence.head_of(qkv, shape, head_to_load), query_to_load, kQueries);

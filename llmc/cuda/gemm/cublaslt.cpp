@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 #include "llmc/cuda/runtime/check.cuh"
 #include "llmc/cuda/runtime/stopwatch.cuh"
 #include "llmc/system/loaded_library.h"
@@ -258,7 +259,7 @@ std::vector<cublasLtMatmulAlgo_t> BlasLt::candidates(Plan& plan, const Product& 
     }
     require(!algorithms.empty(), "cuBLASLt has no algorithm for ", describe(product), ": ",
             library().cublasLtGetStatusString(status),
-            "; int8 needs a GPU of compute capability 7.5, bf16 one of 8.0 (--dtype fp16 runs on older ones)");
+            "; int8 needs a GPU of compute capability 7.5, bf16 one of 8.0 (on older ones, ", program().use_fp16, ")");
     return algorithms;
 }
 

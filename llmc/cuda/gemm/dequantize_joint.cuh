@@ -17,6 +17,7 @@
 
 #include <type_traits>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/gemm/gemm.cuh"
 #include "llmc/cuda/kernel/mma.cuh"
 #include "llmc/cuda/kernel/shared_tile.cuh"

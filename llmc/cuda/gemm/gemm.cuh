@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/gemm/cublaslt.cuh"
 #include "llmc/cuda/kernel/row_block.cuh"
 
@@ -23,7 +24,7 @@ namespace cuda {
 // fast algorithms sum over.
 template <class T>
 int64_t padded_contraction(const Device<T>& /*device*/, int64_t k) {
-    return ceil_div(k, 8) * 8;
+    return round_up(k, 8);
 }
 
 template <class T>

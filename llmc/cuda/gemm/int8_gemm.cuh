@@ -29,6 +29,7 @@
 #include <span>
 #include <type_traits>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/gemm/dequantize_joint.cuh"
 #include "llmc/cuda/gemm/gemm.cuh"
 #include "llmc/cuda/gemm/int8_gemm_hopper.cuh"
@@ -36,10 +37,6 @@
 #include "llmc/cuda/quantize.cuh"
 
 namespace cuda {
-
-constexpr int64_t round_up(int64_t value, int64_t multiple) {
-    return (value + multiple - 1) / multiple * multiple;
-}
 
 // Rows that a matrix of so many tokens is planned with, and its stride for so many features.
 template <class T>
@@ -61,13 +58,13 @@ struct Int8Tiling {
         const int64_t all_rows = round_up(y_rows, 32), all_cols = round_up(y_cols, 16);
         int64_t across = 1;
         do {
-            cols = std::min(all_cols, round_up((y_cols + across - 1) / across, 128));
+            cols = std::min(all_cols, round_up(ceil_div(y_cols, across), 128));
             rows = elements / cols;
             rows -= rows % (rows < 128 ? 32 : 128);
             across++;
         } while (rows < std::min(all_rows, cols));
-        const int64_t down = (all_rows + rows - 1) / rows;
-        rows = std::min(all_rows, round_up((all_rows + down - 1) / down, 128));
+        const int64_t down = ceil_div(all_rows, rows);
+        rows = std::min(all_rows, round_up(ceil_div(all_rows, down), 128));
     }
 };
 

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/kernel/shared_tile.cuh"
 #include "llmc/cuda/kernel/tile_order.cuh"
 #include "llmc/cuda/kernel/wgmma.cuh"
@@ -45,7 +46,7 @@ struct SummedRows {
     Matrix<const int8_t> a, b;
     int bytes;
 
-    __host__ __device__ int slabs() const { return (bytes + HopperTiling::kDepth - 1) / HopperTiling::kDepth; }
+    __host__ __device__ int slabs() const { return ceil_div(bytes, HopperTiling::kDepth); }
 };
 
 // One thread's part of the rows of an operand that a tile needs: a chunk of 16 bytes of every 32nd row.
@@ -94,8 +95,7 @@ __global__ void __launch_bounds__(HopperTiling::kThreads, 1)
     const int group_row = static_cast<int>(threadIdx.x) / kWarpgroupThreads * kWgmmaRows;
 
     int8_t* const shared =
-        reinterpret_cast<int8_t*>((reinterpret_cast<uintptr_t>(shared_memory<int8_t>()) + Tiling::kAlignment - 1) /
-                                  Tiling::kAlignment * Tiling::kAlignment);
+        reinterpret_cast<int8_t*>(round_up(reinterpret_cast<uintptr_t>(shared_memory<int8_t>()), Tiling::kAlignment));
     const auto a_slab = [&](int stage) {
         return Tiling::Slab{shared + stage * (Tiling::kRows + Tiling::kCols) * Tiling::kDepth};
     };

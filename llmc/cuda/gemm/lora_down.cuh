@@ -20,6 +20,7 @@
 #include <cstring>
 #include <span>
 
+#include "llmc/core/integers.h"
 #include "llmc/core/lora_down.h"
 #include "llmc/cuda/dropout.cuh"
 #include "llmc/cuda/gemm/gemm.cuh"
@@ -382,7 +383,7 @@ void launch_lora_down_da(const Device<T>& device, Matrix<float> da, ConstMatrix<
                          const Dropout& dropout, float* partial_sums) {
     const int64_t slices = lora_down_da_slices(device, x.rows, x.cols, da.rows);
     const Matrix<float> partial(partial_sums, slices * da.rows, da.cols);
-    const int slice_tokens = static_cast<int>(ceil_div(ceil_div(x.rows, slices), 16) * 16);
+    const int slice_tokens = static_cast<int>(round_up(ceil_div(x.rows, slices), 16));
     with_steps_of(da.rows, dropout, [&]<int kSteps>() {
         const dim3 grid(static_cast<unsigned>(ceil_div(da.cols, kLoraDownDaColumns)), static_cast<unsigned>(slices));
         launch(device, "lora_down_da", lora_down_da_kernel<T, kSteps>, grid, kLoraDownDaThreads,

@@ -8,6 +8,7 @@
 // them in the same bank.
 #pragma once
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/kernel/row_block.cuh"
 
 namespace cuda {

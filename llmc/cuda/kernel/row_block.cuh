@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/device.cuh"
 #include "llmc/cuda/kernel/numeric.cuh"
 #include "llmc/cuda/runtime/launch.cuh"
@@ -96,7 +97,7 @@ struct EightPosition {
 };
 
 __device__ inline EightPosition eight_position(int64_t cols) {
-    const uint32_t eights = static_cast<uint32_t>((cols + 7) / 8);
+    const uint32_t eights = static_cast<uint32_t>(ceil_div(cols, 8));
     const uint32_t index = blockIdx.x * kEightThreads + threadIdx.x;
     return {index / eights, int64_t{8} * (index % eights)};
 }

@@ -4,19 +4,23 @@
 
 #include <cuda_runtime.h>
 
+#include <string>
+
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 
 namespace cuda {
 
 // What a user can do about the error; empty where only a programmer can.
-inline const char* advice(cudaError_t error) {
+inline std::string advice(cudaError_t error) {
     switch (error) {
         case cudaErrorMemoryAllocation:
-            return "; lower --batch-size, or take --recompute block";
+            return llmc::concat("; ", llmc::program().save_gpu_memory);
         case cudaErrorNoDevice:
-            return "; nvidia-smi shows which GPUs the driver sees; --device cpu needs none";
+            return llmc::concat("; nvidia-smi shows which GPUs the driver sees; without one, ",
+                                llmc::program().use_cpu);
         case cudaErrorInsufficientDriver:
-            return "; update the NVIDIA driver, or take --device cpu";
+            return llmc::concat("; update the NVIDIA driver, or ", llmc::program().use_cpu);
         case cudaErrorNoKernelImageForDevice:
         case cudaErrorInvalidDeviceFunction:
         case cudaErrorUnsupportedPtxVersion:

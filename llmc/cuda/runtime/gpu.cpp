@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "llmc/core/program.h"
 #include "llmc/system/loaded_library.h"
 
 namespace cuda {
@@ -88,9 +89,9 @@ std::filesystem::path cache_directory() {
 #ifndef LLMC_EMULATED
     // The places the XDG base directory specification names. No option of a run depends on them.
     if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache == '/')
-        return std::filesystem::path(cache) / "train_quaff";
+        return std::filesystem::path(cache) / program().name;
     if (const char* home = std::getenv("HOME"); home && *home == '/')
-        return std::filesystem::path(home) / ".cache" / "train_quaff";
+        return std::filesystem::path(home) / ".cache" / program().name;
 #endif
     return {};
 }

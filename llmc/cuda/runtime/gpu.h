@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "llmc/core/program.h"
 #include "llmc/cuda/device.cuh"
 #include "llmc/cuda/gemm/cublaslt.cuh"
 #include "llmc/cuda/runtime/gpu_comm.h"
@@ -24,8 +25,8 @@ int count_gpus();
 // Whether the GPU computes in bf16: from compute capability 8.0 on.
 bool has_bf16(int index);
 
-// Where choices that were timed are kept from run to run: train_quaff/ in the user's cache directory, or empty. Always
-// empty on the emulator, whose times say nothing about a GPU.
+// Where choices that were timed are kept from run to run: the program's folder in the user's cache directory, or empty.
+// Always empty on the emulator, whose times say nothing about a GPU.
 std::filesystem::path cache_directory();
 
 template <class T>
@@ -37,7 +38,7 @@ struct Gpu {
     Gpu(int index, const std::filesystem::path& choices_directory)
         : device(index), workspace_(device.allocate(BlasLt::kWorkspaceBytes)) {
         require(workspace_ != nullptr, "GPU ", index, " has not even ", BlasLt::kWorkspaceBytes >> 20,
-                " MiB of memory free; end what else runs there (nvidia-smi shows it), or take --device cpu");
+                " MiB of memory free; end what else runs there (nvidia-smi shows it), or ", program().use_cpu);
         blas_ = std::make_unique<BlasLt>(workspace_, BlasLt::kWorkspaceBytes, choices_directory);
         device.blas = blas_.get();
         device.free_at_first = device.available_memory();

@@ -10,15 +10,11 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/device.cuh"
 #include "llmc/cuda/runtime/check.cuh"
 
 namespace cuda {
-
-template <class Integer>
-constexpr Integer ceil_div(Integer a, std::type_identity_t<Integer> b) {
-    return (a + b - 1) / b;
-}
 
 template <class T, class... Parameters, class... Arguments>
 void launch(const Device<T>& device, const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "llmc/core/program.h"
 #include "llmc/cuda/runtime/check.cuh"
 #include "llmc/system/loaded_library.h"
 
@@ -15,11 +16,12 @@ namespace {
 constexpr std::chrono::milliseconds kLook{20};     // how often the watchdog does
 constexpr size_t kWarmUpValues = size_t{1} << 20;  // as many as a model sums at a time
 
-constexpr const char* kWithout =
-    "install NCCL (libnccl2), or take --comm mpi, by which GPUs talk through the host's memory";
+[[maybe_unused]] std::string without_nccl() {
+    return concat("install NCCL (libnccl2), or ", program().use_mpi, ", by which GPUs talk through the host's memory");
+}
 
 struct Functions {
-#define NCCL_FUNCTION(name) LLMC_FUNCTION("libnccl.so." LLMC_TEXT(NCCL_MAJOR), name, kWithout)
+#define NCCL_FUNCTION(name) LLMC_FUNCTION("libnccl.so." LLMC_TEXT(NCCL_MAJOR), name, without_nccl())
     NCCL_FUNCTION(ncclAllReduce);
     NCCL_FUNCTION(ncclCommDestroy);
     NCCL_FUNCTION(ncclCommFinalize);
@@ -40,7 +42,7 @@ const Functions& library() {
 void check(ncclResult_t status, const char* what) {
     if (status == ncclSuccess || status == ncclInProgress) return;
     fail("NCCL: ", what, " failed: ", library().ncclGetErrorString(status), " (", library().ncclGetLastError(nullptr),
-         "). NCCL_DEBUG=INFO makes it tell more; --comm mpi does without it");
+         "). NCCL_DEBUG=INFO makes it tell more; to do without it, ", program().use_mpi);
 }
 
 bool has_happened(cudaEvent_t event) {
@@ -118,8 +120,8 @@ void NcclComm::settle(ncclResult_t status, const char* what) {
         check(status, what);
         const double limit = time_limit_;
         const double waited = waiting.seconds();
-        require(limit == 0 || waited < limit, "NCCL: ", what, " has taken more than ", std::lround(limit),
-                " seconds (--comm-timeout)");
+        require(limit == 0 || waited < limit, "NCCL: ", what, " has taken more than ", std::lround(limit), " seconds (",
+                program().comm_timeout, ")");
         std::this_thread::yield();
     }
 }
@@ -204,10 +206,9 @@ std::string NcclComm::find_fault() {
         if (limit == 0 || !has_happened(operation.begin)) continue;
         if (!operation.since_begun) operation.since_begun.emplace(limit);
         if (operation.since_begun->seconds() > limit)
-            return concat(
-                operation.what, " has waited for more than ", std::lround(limit),
-                " seconds for another rank. Is its host overloaded, or the network down? --comm-timeout sets ",
-                "how long is waited");
+            return concat(operation.what, " has waited for more than ", std::lround(limit),
+                          " seconds for another rank. Is its host overloaded, or the network down? ",
+                          program().comm_timeout, " sets how long is waited");
     }
     return "";
 }

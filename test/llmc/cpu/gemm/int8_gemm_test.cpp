@@ -2,6 +2,7 @@
 
 #include <tuple>
 
+#include "llmc/core/integers.h"
 #include "llmc/cpu/gemm/gemm.h"
 #include "llmc/cpu/gemm/int8_ways.h"
 #include "test/catch.h"
@@ -270,7 +271,7 @@ TEST_CASE("the int8 GEMM's tiles cover y, fit the workspace and give every threa
     CHECK(tiling.cols > 0);
     CHECK(tiling.rows <= cpu::Int8Tiling::kLargest);
     CHECK(tiling.cols <= cpu::Int8Tiling::kLargest);
-    const int64_t tiles = ((rows + tiling.rows - 1) / tiling.rows) * ((cols + tiling.cols - 1) / tiling.cols);
+    const int64_t tiles = ceil_div(rows, tiling.rows) * ceil_div(cols, tiling.cols);
     if (rows * cols >= threads * 128 * 128) CHECK(tiles >= threads);
 }
 

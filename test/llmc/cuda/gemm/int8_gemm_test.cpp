@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "llmc/core/integers.h"
 #include "llmc/cpu/gemm/gemm.h"
 #include "llmc/cpu/gemm/int8_gemm.h"
 #include "test/llmc/cuda/blas.h"
@@ -314,7 +315,7 @@ TEST_CASE("the int8 GEMM's tiles on the GPU fit the workspace and are no wider t
     CHECK(tiling.cols % 16 == 0);
     CHECK(tiling.rows <= cuda::round_up(rows, 32));
     CHECK(tiling.cols <= cuda::round_up(cols, 16));
-    const int64_t down = (rows + tiling.rows - 1) / tiling.rows;
+    const int64_t down = cuda::ceil_div(rows, tiling.rows);
     CHECK((down == 1 || 2 * tiling.rows >= tiling.cols));  // rows are shared out evenly: up to half of a tile's height
 }
 
