@@ -1,4 +1,4 @@
-// Division of sizes that are not negative, and rounding to multiples. constexpr, so that kernels call them too.
+// Division of non-negative sizes, rounded up, and rounding up to multiples. constexpr, so that kernels can call them.
 #pragma once
 
 #include <type_traits>

@@ -1,14 +1,14 @@
-// The program around this library: its name, and how its users change what an error message advises to change.
+// The program that uses this library: its name, and its words for the advice in error messages.
 #pragma once
 
 namespace llmc {
 
-// The defaults serve any program; one with a command line names its options. Every member points to text that outlives
-// the program.
+// The defaults fit any program; one with a command line names its options instead. All members must point to static
+// text.
 struct Program {
-    const char* name = "llmc";  // begins each line of an error on stderr; the folder in the user's cache
+    const char* name = "llmc";  // begins errors on stderr; names the folder in the user's cache
 
-    // What a message asks to raise, lower or set.
+    // What a message says to raise, lower or set.
     const char* batch_size = "the batch size";
     const char* source_max_len = "the limit of a source";
     const char* target_max_len = "the limit of a target";
@@ -16,7 +16,7 @@ struct Program {
     const char* comm_timeout = "the time limit of communication";
     const char* output_folder = "folder";  // "choose another ..."
 
-    // What a message advises to do.
+    // What a message says to do.
     const char* save_memory = "lower the batch size";
     const char* save_gpu_memory = "lower the batch size";
     const char* use_cpu = "use the CPU";
@@ -25,10 +25,10 @@ struct Program {
     const char* use_int16_gradients = "quantise gradients to 16 bits";
 };
 
-// The only global state of llmc/. A signal handler may read it.
+// The only global setting of llmc/; a signal handler may read it.
 const Program& program();
 
-// Called by main() before it starts a thread or a handler.
+// For main(), before any thread or handler starts.
 void set_program(const Program& program);
 
 }  // namespace llmc

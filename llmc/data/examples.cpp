@@ -11,7 +11,7 @@
 namespace llmc {
 namespace {
 
-// Records are encoded this many bytes at a time: enough to keep every thread busy, little beside the examples.
+// Records are encoded in chunks of this many bytes: enough to keep every thread busy, little beside the examples.
 constexpr int64_t kChunkBytes = 4 << 20;
 constexpr size_t kChunkRecords = 4096;
 
@@ -110,7 +110,7 @@ class ExampleMaker {
             if (i > 0) {
                 append(encode_behind(turns[i - 1].target, turns[i].source), options_.train_on_source);
             } else if (!(turns[i].source.empty() && starts_with_bos(encoding_, target))) {
-                // Without a source it is the target that may bring its own BOS.
+                // Without a source, the target may bring its own BOS.
                 append(encode_prompt(encoding_, turns[i].source), options_.train_on_source);
                 first_source = std::ssize(ids);
             }
@@ -121,7 +121,7 @@ class ExampleMaker {
         return first_source;
     }
 
-    // The tokens of `text` behind those of `before`, or by itself where the two grow together.
+    // The tokens of `text` as they follow those of `before`, or of `text` alone if the two merge into one token.
     std::vector<int32_t> encode_behind(const std::string& before, const std::string& text) const {
         const std::vector<int32_t> known = encode(before);
         std::vector<int32_t> both = encode(before + text);
@@ -161,7 +161,7 @@ class ExampleMaker {
 // Encodes a chunk in parallel and appends it in order.
 void append_examples(std::vector<Record>& records, const ExampleMaker& maker, bool strict, Dataset& data) {
     std::vector<Made> made(records.size());
-    std::exception_ptr failure;  // must not leave the parallel region as it came
+    std::exception_ptr failure;  // must not leave the parallel region
 #pragma omp parallel for schedule(dynamic, 16)
     for (size_t i = 0; i < records.size(); ++i) {
         try {

@@ -49,7 +49,7 @@ const std::vector<int64_t>& Sampler::order(int64_t epoch) const {
     std::iota(examples.begin(), examples.end(), int64_t{0});
     shuffle(std::span(examples), random);
 
-    // The examples that do not fill a micro-batch are left out of the sorting: they would always be the shortest.
+    // Examples that do not fill a micro-batch are not sorted: they would always be the shortest.
     const int64_t n_full = n_examples() / batch_size_;
     const int64_t group_size = group_ * batch_size_;
     for (int64_t begin = 0; group_ > 1 && begin < n_full * batch_size_; begin += group_size) {

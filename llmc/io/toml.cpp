@@ -9,9 +9,9 @@
 namespace llmc {
 namespace {
 
-constexpr int64_t kMaxBytes = 1 << 18;  // some sixty options, and /dev/zero is no file of them
+constexpr int64_t kMaxBytes = 1 << 18;  // ample for some sixty options; refuses /dev/zero
 
-// A backslash and the character at one place of the first stand for the one at the same place of the second.
+// A backslash and kEscapes[i] stand for kMeanings[i].
 constexpr std::string_view kEscapes = "\"\\ntr", kMeanings = "\"\\\n\t\r";
 
 bool is_blank(char c) {
@@ -22,7 +22,7 @@ bool is_name_character(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
 }
 
-// One line, read from left to right.
+// Reads one line from left to right.
 class Line {
   public:
     Line(const std::string& text, const std::string& where) : text_(text), where_(where) { skip_blanks(); }

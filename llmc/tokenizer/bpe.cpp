@@ -145,8 +145,8 @@ void Bpe::encode(std::string_view piece, std::vector<int32_t>& ids) const {
 std::vector<int32_t> Bpe::split_into_symbols(std::string_view piece) const {
     std::vector<int32_t> symbols;
     symbols.reserve(piece.size());
-    // The unknown token waits until a known character ends its run: with fuse_unk a run is one. Bytes do not end it,
-    // as in Hugging Face's own code.
+    // The unknown token waits until a known character ends its run, because fuse_unk makes a run one token. Bytes do
+    // not end it, as in Hugging Face's code.
     bool unknown_waits = false;
     for (size_t offset = 0; offset < piece.size();) {
         const int length = utf8_sequence(piece.substr(offset)).length;
@@ -171,8 +171,8 @@ std::vector<int32_t> Bpe::split_into_symbols(std::string_view piece) const {
     return symbols;
 }
 
-// O(n log n): the symbols are a linked list, the mergeable pairs a heap. A merge makes the pairs around it stale; they
-// are recognised when they come up.
+// O(n log n): the symbols are a linked list, the mergeable pairs a heap. A merge makes the pairs around it stale; stale
+// pairs are recognised when they are popped.
 void Bpe::merge(std::vector<int32_t>& symbols) const {
     struct Candidate {
         int32_t rank;
@@ -204,7 +204,7 @@ void Bpe::merge(std::vector<int32_t>& symbols) const {
         heap.pop();
         if (symbols[left] == kGone || links[left].next == -1) continue;
         const int32_t right = links[left].next;
-        // Hugging Face asks for the same outcome, not for the same pair; so do we, to break ties as it does.
+        // Hugging Face compares the outcome, not the pair; so do we, to break ties alike.
         const Merge* merge = find_merge(symbols[left], symbols[right]);
 
         if (!merge || merge->id != id) continue;

@@ -23,8 +23,8 @@ std::string_view trim(std::string_view text) {
     return text.substr(begin, text.find_last_not_of(kSpace) + 1 - begin);
 }
 
-// The message a ChatML template puts where the user gives none: '<|im_start|>system\nYou are ..<|im_end|>' spelled out
-// in one piece, in which the newline is one or still Jinja's escape.
+// The system message of a ChatML template for when there is none: '<|im_start|>system\nYou are ..<|im_end|>' written
+// out in one piece, with a newline or Jinja's escape for it.
 std::optional<std::string> chatml_default_system(std::string_view jinja) {
     constexpr std::string_view kBegin = "<|im_start|>system";
     for (size_t at = 0; (at = jinja.find(kBegin, at)) != jinja.npos;) {
@@ -132,8 +132,8 @@ ChatTemplate ChatTemplate::recognise(std::string_view jinja, const std::string& 
     if (family == "chatml") {
         t.default_system_ = chatml_default_system(jinja);
     } else if (family == "llama3" && has("Cutting Knowledge Date: December 2023")) {
-        // LLaMA 3.1 and later always have a system message. The date is the one they fall back to: a prompt that
-        // changes from day to day is nothing to train on.
+        // LLaMA 3.1 and later always have a system message. The date is their fallback: a prompt that changes from day
+        // to day is nothing to train on.
         t.before_system_ += "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
         t.default_system_ = "";
     } else if (family == "mistral") {
@@ -148,7 +148,7 @@ ChatTemplate ChatTemplate::recognise(std::string_view jinja, const std::string& 
         t.note_ = concat(where, ": the model's chat template goes by ", unheeded,
                          ", which the texts laid out here do not: they may differ from transformers'");
 
-    // The family's BOS and EOS are written as this model spells them; BOS only where its template has it.
+    // The family's BOS and EOS, spelled as this model spells them; BOS only if its template has it.
     const auto spell = [](std::string& text, std::string_view from, const std::string& to) {
         if (const size_t at = text.find(from); at != text.npos) text.replace(at, from.size(), to);
     };

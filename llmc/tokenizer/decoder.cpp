@@ -14,7 +14,7 @@ namespace llmc {
 
 namespace {
 
-// Waits for the end of a token before it looks at it.
+// Collects a token to its end before it looks at it.
 class WholeTokenStep : public DecoderStep {
   public:
     void take(std::string_view chunk, bool ends_token) final {
@@ -43,8 +43,8 @@ class ReplaceStep : public WholeTokenStep {
     std::string content_;
 };
 
-// "<0x0A>" is a byte. A run of bytes is a text if all of it is UTF-8, else every byte is one U+FFFD: it cannot be
-// judged before it has ended.
+// "<0x0A>" is a byte. A run of bytes is text if all of it is UTF-8, else every byte becomes U+FFFD, so a run can be
+// judged only at its end.
 class ByteFallbackStep : public WholeTokenStep {
   public:
     void finish() override { end_run(); }
@@ -81,7 +81,7 @@ class FuseStep : public DecoderStep {
     void finish() override { next->take("", true); }
 };
 
-// Drops up to `start` characters `content` from the beginning of every token.
+// Drops up to `start` characters equal to `content` from the beginning of every token.
 class StripStep : public DecoderStep {
   public:
     StripStep(std::string content, int64_t start) : content_(std::move(content)), start_(start), left_(start) {}
@@ -99,10 +99,10 @@ class StripStep : public DecoderStep {
   private:
     std::string content_;
     int64_t start_;
-    int64_t left_;  // how many may still go from this token
+    int64_t left_;  // how many this token may still lose
 };
 
-// The replacement is a space; in the first token it is nothing, unless none was ever put there.
+// The replacement becomes a space; in the first token nothing, unless none was put there.
 class MetaspaceStep : public DecoderStep {
   public:
     MetaspaceStep(std::string replacement, bool drop_first) : replacement_(std::move(replacement)), drop_(drop_first) {}
@@ -123,7 +123,7 @@ class ByteLevelStep : public DecoderStep {
     void take(std::string_view chunk, bool ends_token) override {
         token_ += chunk;
         if (!ends_token) return;
-        // A token outside of the alphabet, an added one, stands for its own bytes.
+        // A token outside the alphabet, such as an added one, stands for its own bytes.
         bytes_ += byte_level_to_bytes(token_).value_or(token_);
         token_.clear();
         give(false);
@@ -211,7 +211,7 @@ void Decoder::read(const JsonObject& decoder, StepLimits& limits) {
     }
     double growth = 1;
     if (type == "ByteLevel") {
-        growth = 3;  // a byte that is no UTF-8 is U+FFFD
+        growth = 3;  // an invalid byte becomes U+FFFD, three bytes
         steps_.push_back(std::make_unique<ByteLevelStep>);
     } else if (type == "ByteFallback") {
         steps_.push_back(std::make_unique<ByteFallbackStep>);

@@ -32,7 +32,7 @@ constexpr Names<SplitBehavior> kBehaviors[] = {{"Removed", SplitBehavior::remove
 constexpr Names<PrependScheme> kPrependSchemes[] = {
     {"first", PrependScheme::first}, {"never", PrependScheme::never}, {"always", PrependScheme::always}};
 
-// What `name`, read from the object's field `key`, stands for.
+// The value of `name`, read from the object's field `key`. Throws Error listing the known names.
 template <class Value, size_t N>
 Value choice(const JsonObject& object, const std::string& key, const std::string& name,
              const Names<Value> (&known)[N]) {
@@ -51,7 +51,7 @@ std::vector<Span> join(std::vector<Span> spans, SplitBehavior behavior) {
         std::erase_if(spans, [](const Span& span) { return span.is_match; });
         return spans;
     }
-    // Merging with the next is merging with the previous, read from the end.
+    // Merging with the next is merging with the previous, seen from the end.
     const bool backwards = behavior == SplitBehavior::merged_with_next;
     if (backwards) std::ranges::reverse(spans);
     std::vector<Span> joined;
@@ -71,7 +71,7 @@ std::vector<Span> join(std::vector<Span> spans, SplitBehavior behavior) {
     return joined;
 }
 
-// Appends the non-empty ones of the pieces that `spans` cut out of `piece`.
+// Appends the non-empty pieces that `spans` cut out of `piece`.
 void append_pieces(std::vector<Piece>& pieces, Piece piece, const std::vector<Span>& spans) {
     if (spans.size() == 1 && spans[0].begin == 0 && spans[0].end == piece.text.size()) {
         if (!piece.text.empty()) pieces.push_back(std::move(piece));
@@ -140,7 +140,7 @@ void PreTokenizer::read(const JsonObject& pre_tokenizer, StepLimits& limits) {
         if (!parts.is_array()) pre_tokenizer.fail_field("pretokenizers", "a list");
         for (const auto& part : parts) read(JsonObject(part, pre_tokenizer.file(), "pre_tokenizer."), limits);
     } else if (type == "ByteLevel") {
-        limits.add(pre_tokenizer, 2);  // a byte is up to two
+        limits.add(pre_tokenizer, 2);  // a byte becomes up to two
         ByteLevel step{pre_tokenizer.boolean("add_prefix_space"), std::nullopt};
         if (pre_tokenizer.boolean("use_regex", true)) {
             // GPT-2's words

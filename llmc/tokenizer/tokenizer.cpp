@@ -25,7 +25,7 @@ Tokenizer::~Tokenizer() = default;
 
 namespace {
 
-// Cuts at the tokens that `matcher` finds in each piece; the others go through `rewrite` first.
+// Cuts each piece at the tokens that `matcher` finds; the rest goes through `rewrite` first.
 template <class Rewrite>
 std::vector<Piece> cut_tokens(std::vector<Piece> pieces, const AddedTokenMatcher& matcher, const Rewrite& rewrite) {
     std::vector<Piece> cut;

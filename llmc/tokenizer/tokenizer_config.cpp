@@ -1,7 +1,7 @@
-// The files beside the tokenizer proper: which token is BOS, which EOS, what else is special.
+// The files beside the tokenizer proper: which tokens are BOS and EOS, and what else is special.
 //
-// Whether BOS and EOS are added is said by the post-processor of tokenizer.json, and by add_bos_token and add_eos_token
-// for a tokenizer.model alone: so does transformers since version 5, and the files of the supported models agree.
+// The post-processor of tokenizer.json decides whether BOS and EOS are added; add_bos_token and add_eos_token decide
+// for a tokenizer.model alone. transformers does so since version 5, and the files of the supported models agree.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -17,7 +17,7 @@ using nlohmann::json;
 
 namespace {
 
-// The file's tree, an empty object when there is no such file.
+// The file's tree; an empty object if there is no such file.
 json read_if_there(const std::filesystem::path& path) {
     return path_exists(path) ? read_json(path) : json::object();
 }
@@ -43,7 +43,8 @@ TokenizerParts read_sentencepiece(const std::filesystem::path& directory) {
     parts.adds_eos = parts.eos && config.boolean("add_eos_token", false);
 
     const bool add_prefix_space = config.boolean("add_prefix_space", true);
-    // Since transformers 5 only the text's beginning gets a space; `legacy` puts one behind every special token too.
+    // Since transformers 5 only the beginning of the text gets a space; `legacy` puts one after every special token,
+    // too.
     const PrependScheme scheme = !add_prefix_space                 ? PrependScheme::never
                                  : config.boolean("legacy", false) ? PrependScheme::always
                                                                    : PrependScheme::first;
@@ -83,7 +84,7 @@ void apply_tokenizer_config(TokenizerParts& parts, const std::filesystem::path& 
     const JsonObject config(config_tree, (directory / "tokenizer_config.json").string());
     const JsonObject map(map_tree, (directory / "special_tokens_map.json").string());
 
-    // {"32000": {"content": "<|end|>", ..}}: tokens that are new, or other than the tokenizer's own file says.
+    // {"32000": {"content": "<|end|>", ..}}: tokens that are new, or that differ from the tokenizer's own file.
     if (config.has("added_tokens_decoder")) {
         const JsonObject decoder = config.object("added_tokens_decoder");
         std::vector<AddedToken> tokens;
@@ -98,7 +99,7 @@ void apply_tokenizer_config(TokenizerParts& parts, const std::filesystem::path& 
         for (AddedToken& token : tokens) parts.add(std::move(token), config.file());
     }
 
-    // A token that is named here is special, if the tokenizer has it at all.
+    // A token named here is special, if the tokenizer has it at all.
     const auto make_special = [&](const std::string& content) -> std::optional<int32_t> {
         const std::optional<int32_t> id = content.empty() ? std::nullopt : parts.id(content);
         if (id && !parts.added.contains(*id)) {
@@ -116,7 +117,7 @@ void apply_tokenizer_config(TokenizerParts& parts, const std::filesystem::path& 
              ", which is not a token of this tokenizer. Add it to the tokenizer's own file, or take it out.");
     };
     for (const JsonObject* file : {&config, &map}) {
-        // transformers 5 has a new name for the old one.
+        // transformers 5 renamed the field.
         for (const std::string key : {"additional_special_tokens", "extra_special_tokens"}) {
             if (!file->has(key)) continue;
             for (const json& entry : file->value(key)) {

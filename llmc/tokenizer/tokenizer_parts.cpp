@@ -57,7 +57,7 @@ AddedToken read_added_token(const JsonObject& token) {
 
 namespace {
 
-// The tokens a post-processor puts before and behind a text.
+// The tokens that a post-processor adds before and after a text.
 struct Template {
     std::vector<int32_t> before, behind;
 };

@@ -1,4 +1,4 @@
-// What LoRA adapters compute at the input of their linear, with dropout in front of A (llmc/core/lora_down.h):
+// What LoRA adapters compute at the input of their linear, with dropout before A (llmc/core/lora_down.h):
 //
 //   lora_down      z[n,r]   = sum_i D(x)[n,i] a[r,i]                      forward
 //   lora_down_dx   dx[n,i] += mask[n,i] / (1-p) sum_r dz[n,r] a[r,i]      gradient of the input
@@ -7,12 +7,13 @@
 // Each reads its large matrix once, dx is written once, and D(x) and dz a never go to memory: a lane draws the mask of
 // the Eights that it has loaded, and D(x) is rounded to T as dropout_forward rounds it.
 //
-// All operands come to the tensor cores straight from global memory, past shared memory. A product sums in any order,
-// as long as both operands have the same, and its rows and columns may stand for any of a matrix's: here for those that
-// make what a lane holds (mma.cuh) the Eights it can load, draw for, and store.
+// All operands go straight from global memory to the tensor cores, past shared memory. A product may sum in any order
+// that both operands share, and its rows and columns may stand for any of a matrix's. Here they stand for those that
+// make what a lane holds (mma.cuh) the Eights that it can load, draw for, and store.
 //
-// 16-bit types with rows at multiples of 16 bytes, and a rank that leaves the sums in registers; all else goes by
-// dropout.cuh and gemm.cuh. So does what has no dropout: cuBLASLt reads its operands once, too, and is the faster.
+// The kernels take 16-bit types with rows at multiples of 16 bytes, and ranks whose sums fit into registers; all else
+// goes through dropout.cuh and gemm.cuh. So does what has no dropout: cuBLASLt reads its operands once, too, and is
+// faster.
 #pragma once
 
 #include <algorithm>
@@ -47,7 +48,7 @@ __device__ Packed<uint32_t, N / 2> register_words(const Packed<T, N>& values) {
 }
 using EightWords = Packed<uint32_t, 4>;  // an Eight as such
 
-// pack (mma.cuh) undone.
+// The inverse of pack (mma.cuh).
 template <class T>
 __device__ Packed<float, 2> unpack(uint32_t pair) {
     T values[2];
@@ -55,13 +56,13 @@ __device__ Packed<float, 2> unpack(uint32_t pair) {
     return {to_float(values[0]), to_float(values[1])};
 }
 
-// Of two registers of two: the first elements of both, or the second ones.
+// Of two registers of two elements: the first ones of both, or the second ones.
 __device__ inline uint32_t zip(uint32_t low, uint32_t high, bool second) {
     return __byte_perm(low, high, second ? 0x7632 : 0x5410);
 }
 
-// Columns c .. c+7 of row n; zeros beyond the matrix, which can_pack<8>. Tokens and features fit an int, which is half
-// the registers.
+// Columns c .. c+7 of row n; zeros beyond the matrix, which can_pack<8>. Indices are ints, which take half the
+// registers.
 template <class T>
 __device__ Eight<T> eight_or_zeros(const Matrix<const T>& m, int n, int c) {
     if (n >= static_cast<int>(m.rows) || c >= static_cast<int>(m.cols)) return {};
@@ -90,7 +91,7 @@ __device__ inline uint32_t kept_bits(const Dropout& dropout, int n, int c) {
 template <class T>
 __device__ void drop(FourRows& rows, const Dropout& dropout, int first_row, int row_step, int c) {
     if (dropout.p == 0) return;
-    // A byte for each row, one after the other: all at once would take more registers than there are.
+    // A byte for each row, one after the other: all at once would take too many registers.
     uint32_t kept = 0;
 #pragma unroll 1
     for (int i = 0; i < 4; i++) kept |= kept_bits(dropout, first_row + row_step * i, c) << (8 * i);
@@ -104,12 +105,12 @@ __device__ void drop(FourRows& rows, const Dropout& dropout, int first_row, int 
     }
 }
 
-// Shared memory that sum_of_warps takes for kSums of each lane.
+// Shared memory that sum_of_warps needs for kSums of each lane.
 constexpr size_t bytes_of_sums(int threads, int sums) {
     return static_cast<size_t>(threads / 2 * sums) * sizeof(float);
 }
 
-// The first warp's lanes get the sums of all of the block's 2^k warps, added by halves, in a fixed order.
+// Gives the first warp's lanes the sums over all of the block's 2^k warps, added by halves, in a fixed order.
 template <int kSums>
 __device__ void sum_of_warps(float* own) {
     const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize, warps = blockDim.x / kWarpSize;
@@ -150,9 +151,9 @@ constexpr int kLoraDownThreads = 256;  // at the most; 2^k warps
 constexpr int kLoraDownRowTiles = 2;   // of 16 rows, of a block
 constexpr int kLoraDownRows = 16 * kLoraDownRowTiles;
 
-// A block has 32 rows and all ranks, its warps share out the columns, so that all of the GPU is busy where z is small:
-// warp w takes columns 32 w .. 32 w + 31, then those 32 warps further on. Of those a lane of the product wants four
-// pairs of a row; here they are its Eight, in two products of 16 columns.
+// A block has 32 rows and all ranks, and its warps share out the columns, to keep the GPU busy where z is small: warp w
+// takes columns 32 w .. 32 w + 31, then those 32 warps further on. Of those a lane of the product wants four pairs of a
+// row; here they are its Eight, in two products of 16 columns.
 template <class T, int kSteps>
 __global__ void __launch_bounds__(kLoraDownThreads, kSteps <= 2 ? 2 : 1)
     lora_down_kernel(Matrix<T> z, Matrix<const T> x, Matrix<const T> a, Dropout dropout) {
@@ -214,9 +215,9 @@ constexpr int lora_down_dx_blocks(int steps) {
     return steps == 1 ? 8 : steps == 2 ? 5 : 4;
 }
 
-// A warp has 32 columns, whose part of A it keeps in registers while it goes down its rows. The two columns that a lane
-// has in each of four products are, of its Eight, 2 t and 2 t + 1; and its ranks, of every 16, are 4 c .. 4 c + 3.
-// Grid: x columns, y rows. `dz_packed`: dz can_pack<4>.
+// A warp has 32 columns and keeps their part of A in registers while it goes down its rows. The two columns that a lane
+// has in each of four products are 2 t and 2 t + 1 of its Eight; its ranks, of every 16, are 4 c .. 4 c + 3. Grid: x
+// columns, y rows. `dz_packed`: dz can_pack<4>.
 template <class T, int kSteps>
 __global__ void __launch_bounds__(kLoraDownDxThreads, lora_down_dx_blocks(kSteps))
     lora_down_dx_kernel(Matrix<T> dx, Matrix<const T> dz, bool dz_packed, Matrix<const T> a, Dropout dropout) {
@@ -269,7 +270,7 @@ __global__ void __launch_bounds__(kLoraDownDxThreads, lora_down_dx_blocks(kSteps
                 words[i][t] = pack<T>(fmaf(sums[t][2 * i], factor(2 * t), before[0]),
                                       fmaf(sums[t][2 * i + 1], factor(2 * t + 1), before[1]));
             }
-            // By name: a plain store of these four leaves nvcc as four.
+            // __stcg, because nvcc would split a plain store of these four.
             __stcg(reinterpret_cast<uint4*>(dx.row(n) + column),
                    make_uint4(words[i][0], words[i][1], words[i][2], words[i][3]));
         }
@@ -298,7 +299,7 @@ constexpr int lora_down_da_blocks(int64_t steps) {
     return steps <= 2 ? 3 : 2;
 }
 
-// How many blocks share out the tokens of the same columns, so that all blocks run at once.
+// How many blocks share the tokens of the same columns, so that all blocks run at once.
 template <class T>
 int64_t lora_down_da_slices(const Device<T>& device, int64_t tokens, int64_t in_features, int64_t rank) {
     const int64_t blocks = lora_down_da_blocks(ceil_div(rank, 16)) * device.multiprocessors;
@@ -364,7 +365,7 @@ __global__ void __launch_bounds__(kLoraDownDaThreads, lora_down_da_blocks(kSteps
     }
 }
 
-// da += the partial sums of all slices, one after the other; a thread an Eight.
+// da += the partial sums of all slices, in order; a thread an Eight.
 template <class Sum>
 __global__ void lora_down_da_sum_kernel(Matrix<Sum> da, Matrix<const Sum> partial) {
     const auto [r, i] = eight_position(da.cols);
@@ -395,7 +396,7 @@ void launch_lora_down_da(const Device<T>& device, Matrix<float> da, ConstMatrix<
 
 // ---- the operators
 
-// Elements of scratch that the three need for `tokens` rows at multiples of 16 bytes, as the arena lays out those of a
+// Elements of scratch that the three need for `tokens` rows at multiples of 16 bytes, which the arena gives rows of a
 // multiple of 8 features: the partial sums of lora_down_da, or dropout(x).
 template <class T>
 int64_t lora_down_workspace(const Device<T>& device, int64_t tokens, int64_t in_features, int64_t rank, float p) {

@@ -1,4 +1,4 @@
-// In which order the tiles of a matrix product are made.
+// The order in which the tiles of a matrix product are computed.
 //
 // Blocks that run at the same time have neighbouring numbers. Their tiles should be neighbours in both directions, so
 // that they find each other's operands in L2: tiles go down a band of 16, column by column, and then down the next

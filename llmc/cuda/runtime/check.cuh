@@ -1,5 +1,5 @@
-// CUDA_CHECK(call): every call of the CUDA runtime goes through it. What failed becomes an Error that says which call,
-// where, what CUDA says of it and, where there is something to do about it, what.
+// CUDA_CHECK(call): every call of the CUDA runtime goes through it. A failure becomes an Error that names the call and
+// its place, says what CUDA says and, if the user can do something about it, what.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -11,7 +11,7 @@
 
 namespace cuda {
 
-// What a user can do about the error; empty where only a programmer can.
+// What the user can do about the error; empty if only a programmer can do something.
 inline std::string advice(cudaError_t error) {
     switch (error) {
         case cudaErrorMemoryAllocation:
@@ -39,7 +39,7 @@ inline std::string advice(cudaError_t error) {
 
 inline void check(cudaError_t error, const char* call, const char* file, int line) {
     if (error == cudaSuccess) return;
-    cudaGetLastError();  // told here, not again by the next launch
+    cudaGetLastError();  // reported here, not again by the next launch
     llmc::fail(call, " failed: ", cudaGetErrorString(error), " (", cudaGetErrorName(error), ", ", file, ':', line, ')',
                advice(error));
 }

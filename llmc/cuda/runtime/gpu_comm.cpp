@@ -59,7 +59,7 @@ int gpu_of_rank(const Comm& ranks, int gpus) {
 #ifdef LLMC_NCCL
 namespace {
 
-// The number of a GPU tells nothing where every process sees its own as number 0; its place on the bus does.
+// GPU numbers tell nothing where every process sees its own GPU as number 0; the place on the bus does.
 void require_own_gpus(Comm& ranks, int gpu) {
     char place[32] = "";
     CUDA_CHECK(cudaDeviceGetPCIBusId(place, sizeof place, gpu));

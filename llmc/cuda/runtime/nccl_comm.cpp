@@ -13,7 +13,7 @@
 namespace cuda {
 namespace {
 
-constexpr std::chrono::milliseconds kLook{20};     // how often the watchdog does
+constexpr std::chrono::milliseconds kLook{20};     // the watchdog looks this often
 constexpr size_t kWarmUpValues = size_t{1} << 20;  // as many as a model sums at a time
 
 [[maybe_unused]] std::string without_nccl() {
@@ -48,7 +48,7 @@ void check(ncclResult_t status, const char* what) {
 bool has_happened(cudaEvent_t event) {
     const cudaError_t status = cudaEventQuery(event);
     if (status == cudaErrorNotReady) {
-        cudaGetLastError();  // no error: the next launch shall not report it
+        cudaGetLastError();  // no error: the next launch must not report it
         return false;
     }
     CUDA_CHECK(status);
@@ -62,7 +62,7 @@ NcclComm::NcclComm(Comm& ranks, int gpu, cudaStream_t stream) : GpuComm(ranks), 
     if (is_first()) check(library().ncclGetUniqueId(&id), "making the id by which the ranks meet");
     broadcast(std::as_writable_bytes(std::span(id.internal)));
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-    config.blocking = 0;  // a rank that is lost shall not keep this one in a call
+    config.blocking = 0;  // a lost rank must not keep this one in a call
     settle(library().ncclCommInitRankConfig(&comm_, size_, id, rank_, &config), "meeting the other ranks");
     CUDA_CHECK(cudaStreamCreateWithFlags(&side_, cudaStreamNonBlocking));
     CUDA_CHECK(cudaEventCreateWithFlags(&ready_, cudaEventDisableTiming));
@@ -71,7 +71,7 @@ NcclComm::NcclComm(Comm& ranks, int gpu, cudaStream_t stream) : GpuComm(ranks), 
     try {
         warm_up();
     } catch (const std::exception& error) {
-        fail_all(error.what(), EXIT_FAILURE);  // the destructor, which ends the watchdog, is not to come
+        fail_all(error.what(), EXIT_FAILURE);  // the destructor, which ends the watchdog, will not run
     }
 }
 
