@@ -1,4 +1,4 @@
-// The sums of an int8 product back to floats, from a thread a row to the kernels that the program runs.
+// Turns the sums of an int8 product back into floats: from a thread a row to the kernels that the program runs.
 //
 //   dequantize_rows        y[n,o] = row_scale[n] col_scale[o] sums[n,o]                                backward
 //   dequantize_rows_bias   y[n,o] = row_scale[n] col_scale[o] sums[n,o] + bias[o]
@@ -9,7 +9,7 @@
 //
 //   dequantize_rows    kernel 1   a thread a row: neighbours of a warp read addresses a row apart, 32 transactions for
 //                                 one
-//                      kernel 2   a thread an element: neighbours read neighbours, and each its two scales
+//                      kernel 2   a thread an element: neighbours read neighbours, and each reads its two scales
 //                      kernel 3   llmc/cuda/quantize.cuh: a thread eight neighbours, 16 bytes a load, the row's scale
 //                                 read once for them
 //   dequantize_joint   kernel 1   a thread an element: every operand comes from memory, an element at a time

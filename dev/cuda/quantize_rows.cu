@@ -1,5 +1,5 @@
-// Rows of floats to int8, alone and fused with what comes before: where each operator is a kernel of its own, the
-// tensor crosses memory once for each.
+// Rows of floats to int8, alone and fused with what comes before, because the tensor crosses memory once for every
+// kernel.
 //
 //   scale[n] = max_i |v[n,i]| / 127, a zero row gets 1
 //   q[n,i]   = clamp(round_half_even(v[n,i] / scale[n]), -127, 127)

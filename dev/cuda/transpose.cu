@@ -3,12 +3,12 @@
 //   out[i,o] = wq[o,i]
 //
 // o: outputs; i: inputs of a linear. `out` is written (=). Its rows and columns are padded to multiples of 16, as the
-// int8 GEMM wants them, and what is not wq's is written 0.
+// int8 GEMM wants them, with zeros beyond wq.
 //
 //   kernel 1   a thread a byte: neighbours write neighbours and read a row apart, 32 transactions of 32 bytes for 32
 //   kernel 2   a tile of 32 x 32 in shared memory: rows are read, rows are written, a byte a thread
-//   kernel 3   llmc/cuda/gemm/transpose.cuh: a tile of 128 x 128, 4 x 4 bytes turned in a thread's registers, whole
-//   words
+//   kernel 3   llmc/cuda/gemm/transpose.cuh: a tile of 128 x 128, 4 x 4 bytes transposed in a thread's registers, moved
+//              as whole words
 //
 // Bytes: wq read, out written.
 #include "dev/cuda/common.cuh"

@@ -56,7 +56,7 @@ Heartbeat::~Heartbeat() {
             listen();
             std::this_thread::yield();
         }
-        check(MPI_Comm_free(&comm_), "letting the heartbeats' communicator go");
+        check(MPI_Comm_free(&comm_), "releasing the heartbeats' communicator");
     } catch (const std::exception& error) {
         lost_(-1, error.what());
     }

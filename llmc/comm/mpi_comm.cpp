@@ -86,7 +86,7 @@ MpiComm::MpiComm() {
     // A thread that watches a GPU may have to end the run.
     check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided), "the start");
     any_thread_ = provided >= MPI_THREAD_MULTIPLE;
-    check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "choosing how errors are told");
+    check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "choosing how errors are reported");
     check(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "asking for the rank");
     check(MPI_Comm_size(MPI_COMM_WORLD, &size_), "asking for the number of ranks");
     MPI_Comm host = MPI_COMM_NULL;
@@ -94,7 +94,7 @@ MpiComm::MpiComm() {
           "finding the ranks of this host");
     check(MPI_Comm_rank(host, &local_rank_), "asking for the rank on this host");
     check(MPI_Comm_size(host, &local_size_), "asking for the ranks on this host");
-    check(MPI_Comm_free(&host), "letting the ranks of this host go");
+    check(MPI_Comm_free(&host), "releasing the ranks of this host");
     char name[MPI_MAX_PROCESSOR_NAME] = "";
     int length = 0;
     check(MPI_Get_processor_name(name, &length), "asking for the host's name");
@@ -132,8 +132,7 @@ void MpiComm::run(const char* what, const Start& start) {
         sched_yield();
         if (const double waited = waiting.seconds(); time_limit_ > 0 && waited > time_limit_)
             fail(what, " has waited for more than ", std::lround(time_limit_), " seconds for ", lost_ranks(),
-                 ". Is that host overloaded, or the network down? ", program().comm_timeout,
-                 " sets how long is waited");
+                 ". Is that host overloaded, or the network down? ", program().comm_timeout, " sets the limit");
     }
 }
 
@@ -161,7 +160,7 @@ std::string MpiComm::lost_ranks() {
     std::string lost;
     for (int r = 0; r < size_; ++r)
         if (!heard[static_cast<size_t>(r)]) lost += (lost.empty() ? "" : ", ") + names_[static_cast<size_t>(r)];
-    return lost.empty() ? "the other ranks, which all live but do not get there" : lost;
+    return lost.empty() ? "the other ranks, which are all alive but do not get there" : lost;
 }
 
 void MpiComm::max(std::span<float> values) {
@@ -266,7 +265,7 @@ void MpiComm::start_heartbeat(double limit) {
         if (rank < 0) fail_all(error, EXIT_FAILURE);
         fail_all(concat(names_[static_cast<size_t>(rank)], " has given no sign of life for ", std::lround(limit),
                         " seconds. Was the process stopped, or is that host or the network down? ",
-                        program().comm_timeout, " sets how long is waited"),
+                        program().comm_timeout, " sets the limit"),
                  EXIT_FAILURE);
     });
 }

@@ -105,8 +105,9 @@ void read_delimited(std::istream& in, char delimiter, const RowSink& sink) {
         const std::string where = concat(sink.file, ":", reader.line());
         std::string problem = reader.problem();
         if (problem.empty() && cells.size() != header.size())
-            problem = concat(cells.size(), " cells, but the header names ", header.size(), " columns; put a cell with ",
-                             delimiter == ',' ? "a comma" : "a tab", " or a line break in it in quotes");
+            problem = concat(cells.size(), " cells, but the header names ", header.size(),
+                             " columns; quote every cell that contains ", delimiter == ',' ? "a comma" : "a tab",
+                             " or a line break");
         std::vector<Field> fields(cells.size());
         for (size_t i = 0; i < cells.size() && problem.empty(); ++i) {
             if (find_invalid_utf8(cells[i]) != std::string::npos)

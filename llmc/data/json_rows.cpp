@@ -148,10 +148,10 @@ class RowCollector {
                             ? R"(has two fields for its role ("role" or "from"); keep one of them)"
                             : R"(has two fields for its text ("content" or "value"); keep one of them)");
         } else if (calls_) {
-            bad_message("calls tools, which no template here lays out; take the row out");
+            bad_message("calls tools, which is not supported; remove the row");
         } else if (!weight_.empty() && (message_.role == "assistant" || message_.role == "gpt")) {
             bad_message(
-                concat("has a weight that is ", weight_, ", but every answer's loss counts 1 here; take the row out"));
+                concat("has a weight that is ", weight_, ", but every answer has weight 1 here; remove the row"));
         } else if (!has_role_ || !has_content_) {
             bad_message(has_role_ ? R"(has no "content" (or "value") that is a string)"
                                   : R"(has no "role" (or "from") that is a string)");

@@ -193,7 +193,7 @@ void check_for_messages(std::vector<Field>& fields) {
         const Field* field = find(fields, name);
         if (!field) continue;
         require(field->type != Field::Type::ids || !field->ids.empty(), "the field ", quoted(name),
-                ": there is no message in it");
+                ": holds no message");
         fail("the field ", quoted(name), " is ", what(*field),
              ", but must be a list of objects with role and content; .csv and .tsv files cannot hold conversations, "
              "write them as .jsonl");
@@ -247,7 +247,7 @@ Record to_record(std::vector<Field> fields, int64_t vocab_size) {
         const auto labels = take_ids(fields, "labels");
         require(!labels || labels->size() == ids->size(), "\"input_ids\" has ", ids->size(),
                 " entries, but \"labels\" has ", labels ? labels->size() : 0,
-                "; they are aligned one to one, -100 where there is no loss");
+                "; give each id a label, -100 where it has no loss");
         record.labels = labels ? to_tokens("labels", *labels, vocab_size, true) : record.input_ids;
         check_no_padding(fields);
         return record;

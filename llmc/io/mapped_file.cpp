@@ -69,8 +69,8 @@ void on_lost_page(int signal, siginfo_t* info, void*) {
         put(program().name);
         put(": ");
         put(rest.substr(rest.find('/')));
-        put(": cannot be read to its end any more; has it been cut short since the run began, or does its disk "
-            "fail?\n");
+        put(": can no longer be read to its end; was it cut short during the run, or is its disk "
+            "failing?\n");
         ::_exit(EXIT_FAILURE);
     }
 }

@@ -101,7 +101,7 @@ class Line {
             const char escaped = ++at_ < text_.size() ? text_[at_] : '\0';
             const size_t found = escaped ? kEscapes.find(escaped) : kEscapes.npos;
             require(found != kEscapes.npos, where_, ": \\", escaped,
-                    R"( is no escape this program reads; use \" \\ \n \t \r)");
+                    R"( is not a supported escape; use \" \\ \n \t \r)");
             value += kMeanings[found];
         }
         fail(where_, ": the string has no closing \"");

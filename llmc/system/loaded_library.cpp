@@ -33,7 +33,7 @@ void* find_function(const std::string& library, const char* name, const std::str
     require(handle != nullptr, library, " cannot be loaded (", reason, "); ", remedy);
     void* function = ::dlsym(handle, name);
     require(function != nullptr, library, " has no function ", name,
-            "; it is of another version than this program was built for");
+            "; this program was built for another version of it");
     return function;
 }
 

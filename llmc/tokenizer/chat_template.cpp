@@ -143,10 +143,10 @@ ChatTemplate ChatTemplate::recognise(std::string_view jinja, const std::string& 
 
     std::string unheeded;
     if (has("strftime_now")) unheeded = "today's date (strftime_now)";
-    if (has("<think>")) unheeded += (unheeded.empty() ? "" : " and ") + std::string("what the model thinks (<think>)");
+    if (has("<think>")) unheeded += (unheeded.empty() ? "" : " and ") + std::string("the model's reasoning (<think>)");
     if (!unheeded.empty())
-        t.note_ = concat(where, ": the model's chat template goes by ", unheeded,
-                         ", which the texts laid out here do not: they may differ from transformers'");
+        t.note_ = concat(where, ": the model's chat template uses ", unheeded,
+                         ", which is not supported; its texts here may differ from transformers'");
 
     // The family's BOS and EOS, spelled as this model spells them; BOS only if its template has it.
     const auto spell = [](std::string& text, std::string_view from, const std::string& to) {

@@ -164,7 +164,7 @@ Pattern::Pattern(const JsonObject& owner, const std::string& key) {
     const JsonObject pattern = owner.object(key);
     if (pattern.has("String") && pattern.tree().size() == 1) {
         literal_ = pattern.string("String");
-        if (literal_.empty()) pattern.fail_field("String", "not be empty");
+        if (literal_.empty()) pattern.fail_field("String", "a string that is not empty");
     } else if (pattern.has("Regex") && pattern.tree().size() == 1) {
         regex_.emplace(pattern.string("Regex"), pattern.field("Regex"));
     } else {

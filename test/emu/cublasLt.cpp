@@ -42,11 +42,11 @@ struct Preference {
 };
 struct Choice {
     uint64_t magic;
-    uint64_t kind;  // of products it was made for
+    uint64_t kind;  // of the products it was made for
     uint64_t index;
 };
 constexpr uint64_t kMagic = 0x656d755f626c6173;
-constexpr int64_t kWorthThreads = 1 << 18;  // multiplications: less is over before other threads have woken up
+constexpr int64_t kWorthThreads = 1 << 18;  // multiplications: fewer are done before other threads wake up
 
 template <class Inside, class Opaque>
 Inside open(const Opaque* opaque) {

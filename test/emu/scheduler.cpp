@@ -78,7 +78,7 @@ void Scheduler::run(const Launch& launch, uint64_t block) {
     }
 }
 
-// Runs the lanes of a warp, round after round, until every one waits at the block's barrier or has returned.
+// Runs the lanes of a warp, round after round, until each waits at the block's barrier or has returned.
 void Scheduler::run_warp(int warp) {
     const int first = warp * kWarpSize;
     const int lanes = std::min(kWarpSize, n_threads_ - first);
@@ -173,7 +173,7 @@ void Scheduler::collective(const char* what, uint32_t mask, void* argument, Toge
     if (together) together(arguments);
 }
 
-// No thread can go on, and not all of them wait at the barrier: says for which thread another one waits in vain.
+// No thread can continue, and not all wait at the barrier: says which thread another one waits for in vain.
 void Scheduler::fail_stuck() {
     for (int t = 0; t < n_threads_; t++) {
         const Thread& thread = *threads_[t];

@@ -30,7 +30,7 @@ inline std::string advice(cudaError_t error) {
         case cudaErrorIllegalAddress:
         case cudaErrorLaunchFailure:
         case cudaErrorUnknown:
-            return "; this process can use the GPU no more: start it again, and look for the GPU's own complaints with "
+            return "; this process can no longer use the GPU: start it again, and look for errors of the GPU with "
                    "dmesg | grep Xid";
         default:
             return "";

@@ -24,7 +24,7 @@ std::string what_driver_lacks() {
     int driver = 0, runtime = 0;
     // The newest CUDA that the driver can run; 0: there is none.
     if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
-        return "there is no NVIDIA driver here (a container needs to be given it: docker run --gpus all)";
+        return "there is no NVIDIA driver here (start a container with docker run --gpus all)";
     CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
     return concat("the NVIDIA driver is too old: it can run CUDA ", text(driver),
                   ", and this program was built with CUDA ", text(runtime),

@@ -37,8 +37,8 @@ struct Gpu {
     // the same order everywhere.
     Gpu(int index, const std::filesystem::path& choices_directory)
         : device(index), workspace_(device.allocate(BlasLt::kWorkspaceBytes)) {
-        require(workspace_ != nullptr, "GPU ", index, " has not even ", BlasLt::kWorkspaceBytes >> 20,
-                " MiB of memory free; end what else runs there (nvidia-smi shows it), or ", program().use_cpu);
+        require(workspace_ != nullptr, "GPU ", index, " has less than ", BlasLt::kWorkspaceBytes >> 20,
+                " MiB of memory free; end other programs on it (nvidia-smi lists them), or ", program().use_cpu);
         blas_ = std::make_unique<BlasLt>(workspace_, BlasLt::kWorkspaceBytes, choices_directory);
         device.blas = blas_.get();
         device.free_at_first = device.available_memory();

@@ -85,8 +85,8 @@ std::unique_ptr<Comm> gpu_comm(Comm& ranks, int gpu, cudaStream_t stream, const 
     return std::make_unique<NcclComm>(ranks, gpu, stream);
 #else
     (void)gpu;
-    fail("this program was built without NCCL, by which ", ranks.size(),
-         " GPUs talk to each other. Install libnccl-dev ",
+    fail("this program was built without NCCL, which ", ranks.size(),
+         " GPUs need to exchange gradients; install libnccl-dev ",
          "(or unpack NCCL into the CUDA toolkit's folder) and build again, or ", program().use_mpi,
          ", which goes through the host's memory");
 #endif

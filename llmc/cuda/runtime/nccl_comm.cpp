@@ -17,7 +17,8 @@ constexpr std::chrono::milliseconds kLook{20};     // the watchdog looks this of
 constexpr size_t kWarmUpValues = size_t{1} << 20;  // as many as a model sums at a time
 
 [[maybe_unused]] std::string without_nccl() {
-    return concat("install NCCL (libnccl2), or ", program().use_mpi, ", by which GPUs talk through the host's memory");
+    return concat("install NCCL (libnccl2), or ", program().use_mpi,
+                  " to exchange gradients through the host's memory");
 }
 
 struct Functions {
@@ -42,7 +43,7 @@ const Functions& library() {
 void check(ncclResult_t status, const char* what) {
     if (status == ncclSuccess || status == ncclInProgress) return;
     fail("NCCL: ", what, " failed: ", library().ncclGetErrorString(status), " (", library().ncclGetLastError(nullptr),
-         "). NCCL_DEBUG=INFO makes it tell more; to do without it, ", program().use_mpi);
+         "). NCCL_DEBUG=INFO shows more; to do without NCCL, ", program().use_mpi);
 }
 
 bool has_happened(cudaEvent_t event) {
@@ -198,7 +199,7 @@ std::string NcclComm::find_fault() {
     if (library().ncclCommGetAsyncError(comm_, &status) != ncclSuccess ||
         (status != ncclSuccess && status != ncclInProgress))
         return concat("NCCL: ", library().ncclGetErrorString(status), " (", library().ncclGetLastError(comm_),
-                      "). Has another rank ended, or the network?");
+                      "). Has another rank ended, or is the network down?");
     std::lock_guard lock(mutex_);
     collect();
     const double limit = time_limit_;
@@ -208,7 +209,7 @@ std::string NcclComm::find_fault() {
         if (operation.since_begun->seconds() > limit)
             return concat(operation.what, " has waited for more than ", std::lround(limit),
                           " seconds for another rank. Is its host overloaded, or the network down? ",
-                          program().comm_timeout, " sets how long is waited");
+                          program().comm_timeout, " sets the limit");
     }
     return "";
 }

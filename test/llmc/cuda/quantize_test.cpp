@@ -102,8 +102,8 @@ TEST_CASE("a weight quantised on the GPU is the CPU's, bit for bit", "[cuda][qua
     CHECK(Quantized{q.download(), scale.download(), Buffer<float>(35, 0)} == reference(w));
 }
 
-// A scale just below a power of two has the reciprocal that is furthest off, so that a product with it is on the wrong
-// side of many a half. Scales beyond 2^-96 and 2^96 are divided by, and below 2^-128 there is no reciprocal at all.
+// A scale just below a power of two has the least accurate reciprocal, which puts many products on the wrong side of a
+// half. Beyond 2^-96 and 2^96 the kernel divides by the scale, and below 2^-128 there is no reciprocal at all.
 TEST_CASE("halves between two integers go to the even one on the GPU, whatever the row's scale", "[cuda][quantize]") {
     const cuda::Device<float> device;
     const std::vector<int> exponents{-130, -126, -97, -96, -95, -20, 0, 95, 96, 97, 120};

@@ -164,10 +164,10 @@ TEST_CASE("ranks share a window: each micro-batch once, those of the same turn a
             const Totals totals = sampler.totals(window);
             CHECK(totals.tokens == std::accumulate(tokens.begin(), tokens.end(), int64_t{0}));
             CHECK(totals.labelled == labelled);
-            // Dealt out there and back, two ranks differ by no more than the largest micro-batch.
+            // Dealt out back and forth, two ranks differ by no more than the largest micro-batch.
             CHECK(*std::max_element(tokens.begin(), tokens.end()) - *std::min_element(tokens.begin(), tokens.end()) <=
                   most);
-            if (ranks > 1) std::sort(all.begin(), all.end());  // one rank takes them as they come
+            if (ranks > 1) std::sort(all.begin(), all.end());  // a single rank takes them in order
             Indices expected(window.count);
             std::iota(expected.begin(), expected.end(), window.first);
             CHECK(all == expected);

@@ -18,7 +18,7 @@ TEST_CASE("every order of four is as likely as the next", "[data][shuffle]") {
 }
 
 TEST_CASE("an order is pinned: it is part of what a checkpoint resumes", "[data][shuffle]") {
-    // By a Philox4x32-10 written in Python, whose integers have no width to get wrong.
+    // From a Philox4x32-10 in Python, whose integers have no width to get wrong.
     CHECK(permutation(8, 0, RandomStream::epoch, 0) == Indices{3, 4, 0, 7, 1, 6, 5, 2});
     CHECK(permutation(8, uint64_t{12345} << 32 | 7, RandomStream::epoch, 3) == Indices{7, 1, 3, 4, 2, 6, 0, 5});
     CHECK(permutation(8, 0, RandomStream::subset) == Indices{0, 4, 6, 5, 1, 2, 3, 7});

@@ -55,7 +55,7 @@ TEST_CASE("what is being written is its user's alone, and is like any file or di
     fs::create_directory(directory / "any folder");
     publish_directory(directory / "new");
     CHECK(mode_of(directory / "new") == mode_of(directory / "any folder"));
-    // A group's folder hands its group down, and the folders in it do so too.
+    // A folder with the group bit hands its group down, and so do the folders in it.
     fs::permissions(directory / "new", fs::perms::owner_all | fs::perms::set_gid);
     publish_directory(directory / "new");
     CHECK(mode_of(directory / "new") == (mode_of(directory / "any folder") | fs::perms::set_gid));

@@ -49,6 +49,6 @@ TEST_CASE("a mapped file that is cut short ends the program with its name", "[ma
     REQUIRE(WIFEXITED(status));
     CHECK(WEXITSTATUS(status) == 1);
     CHECK(test::read(said) == "train_quaff: " + (directory / "da?ta").string() +
-                                  ": cannot be read to its end any more; has it been cut short since the run began, or "
-                                  "does its disk fail?\n");
+                                  ": can no longer be read to its end; was it cut short during the run, or is its disk "
+                                  "failing?\n");
 }

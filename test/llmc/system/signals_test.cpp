@@ -29,7 +29,7 @@ TEST_CASE("a signal asks for a stop, and the old handler comes back", "[signals]
     std::signal(signal, outside);
 }
 
-// oneDNN's kernels have their stack pointer in the heap: a handler on top of it would overwrite other allocations.
+// oneDNN's kernels keep their stack pointer in the heap: a handler below it would overwrite other allocations.
 TEST_CASE("a signal's handler does not run on the stack of what it interrupts", "[signals]") {
     const StopSignals signals;
     for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {

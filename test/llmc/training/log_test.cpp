@@ -42,7 +42,7 @@ TEST_CASE("a resumed log drops the steps that will be taken again, and a torn li
     }
     CHECK(test::read(path) == before + "{\"step\":1}\n{\"step\":2}\n{\"step\":3,\"loss\":1}\n");
     { JsonLog log(path.string(), up_to_step(0)); }
-    CHECK(test::read(path) == before);  // a run that goes on from step 0 has been evaluated already
+    CHECK(test::read(path) == before);  // a run that resumes from step 0 has been evaluated already
     { JsonLog log(path.string()); }
     CHECK(test::read(path).empty());
     CHECK_THROWS_AS(JsonLog((path.parent_path() / "no" / "log.jsonl").string()), Error);
@@ -59,7 +59,7 @@ TEST_CASE("a resumed log keeps lines that are not the run's own", "[log]") {
 TEST_CASE("the old log is there until the shortened one takes its place", "[log]") {
     const fs::path folder = fresh_folder("log_atomic"), path = folder / "log.jsonl";
     write_text(path, "{\"step\":1}\n{\"step\":2}\n");
-    std::ifstream reader(path);  // holds the old file, which is replaced and not written over
+    std::ifstream reader(path);  // holds the old file, which is replaced, not overwritten
     { JsonLog log(path.string(), up_to_step(1)); }
     CHECK(std::string(std::istreambuf_iterator<char>(reader), {}) == "{\"step\":1}\n{\"step\":2}\n");
     CHECK(test::read(path) == "{\"step\":1}\n");
