@@ -26,8 +26,8 @@ struct Device {
     using InputStaging = cpu::InputStaging;
     static constexpr const char* name = "cpu";
     static constexpr bool scales_loss = false;        // loss_scale.h
-    static constexpr bool rehearses = false;          // Trainer::rehearse
-    static constexpr bool keeps_stored_types = true;  // quaff/model/frozen_matrix.h
+    static constexpr bool rehearses = false;          // no choices to time before the first step
+    static constexpr bool keeps_stored_types = true;  // 16-bit weights are widened where they are used (half_matrix.h)
 
     int threads = omp_get_max_threads();
     Comm* comm = &single_process();  // the ranks that train together

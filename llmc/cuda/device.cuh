@@ -49,8 +49,8 @@ struct Device {
     using InputStaging = cuda::InputStaging;
     static constexpr const char* name = "cuda";
     static constexpr bool scales_loss = std::is_same_v<T, fp16>;  // loss_scale.h
-    static constexpr bool rehearses = true;                       // Trainer::rehearse
-    static constexpr bool keeps_stored_types = false;             // quaff/model/frozen_matrix.h
+    static constexpr bool rehearses = true;                       // times its products before the first step (gpu.h)
+    static constexpr bool keeps_stored_types = false;             // all weights are T
 
     static constexpr const char* compute_name() {
         return std::is_same_v<T, bf16> ? "bf16" : std::is_same_v<T, fp16> ? "fp16" : "fp32";
