@@ -3,15 +3,15 @@
 namespace llmc {
 namespace {
 
-constinit Program current;
+constinit ProgramWords current;
 
 }  // namespace
 
-const Program& program() {
+const ProgramWords& program() {
     return current;
 }
 
-void set_program(const Program& program) {
+void set_program(const ProgramWords& program) {
     current = program;
 }
 

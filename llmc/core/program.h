@@ -5,7 +5,7 @@ namespace llmc {
 
 // The defaults fit any program; one with a command line names its options instead. All members must point to static
 // text.
-struct Program {
+struct ProgramWords {
     const char* name = "llmc";  // begins errors on stderr; names the folder in the user's cache
 
     // What a message says to raise, lower or set.
@@ -26,9 +26,9 @@ struct Program {
 };
 
 // The only global setting of llmc/; a signal handler may read it.
-const Program& program();
+const ProgramWords& program();
 
 // For main(), before any thread or handler starts.
-void set_program(const Program& program);
+void set_program(const ProgramWords& program);
 
 }  // namespace llmc

@@ -5,7 +5,7 @@
 
 namespace quaff {
 
-inline constexpr llmc::Program kProgram = {
+inline constexpr llmc::ProgramWords kProgram = {
     .name = "train_quaff",
     .batch_size = "--batch-size",
     .source_max_len = "--source-max-len",
