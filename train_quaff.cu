@@ -25,6 +25,7 @@
 #include "llmc/system/thread_waiting.h"
 #include "quaff/cli/option_table.h"
 #include "quaff/cli/parsing.h"
+#include "quaff/cli/program.h"
 #include "quaff/cli/verbs.h"
 #include "quaff/model/devices.h"
 #include "quaff/run/ranks.h"
@@ -160,6 +161,7 @@ void open_standard_files() {
 }  // namespace
 
 int main(int argc, char** argv) {
+    llmc::set_program(quaff::kProgram);
     llmc::restart_with_passive_waiting(argv);
     open_standard_files();
     llmc::ignore_broken_pipes();

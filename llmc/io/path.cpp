@@ -14,7 +14,7 @@ std::filesystem::file_status status_of(const std::filesystem::path& path) {
         constexpr size_t kLongest = 200;
         const std::string name = path.string();
         fail(name.size() > kLongest ? name.substr(0, kLongest) + "..." : name, ": cannot be reached: ", error.message(),
-             error == std::errc::permission_denied ? "; you need the right to enter every folder on the way" : "");
+             error == std::errc::permission_denied ? "; you need permission to enter every folder on the way" : "");
     }
     return status;
 }

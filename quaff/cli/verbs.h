@@ -20,13 +20,13 @@ struct Fault {
 // Of the one that is being handled.
 Fault current_fault();
 
-// work(). An exception ends the other ranks at once, while what the caller holds lives: to take down a model or a
+// action(). An exception ends the other ranks at once, while what the caller holds lives: to take down a model or a
 // communicator is to wait for them, and they wait for this rank.
-template <class Work>
-auto or_end_all_ranks(llmc::Comm& comm, const Work& work) {
-    if (comm.size() == 1) return work();
+template <class Action>
+auto or_end_all_ranks(llmc::Comm& comm, const Action& action) {
+    if (comm.size() == 1) return action();
     try {
-        return work();
+        return action();
     } catch (...) {
         const Fault fault = current_fault();
         comm.fail_all(fault.message, fault.status);

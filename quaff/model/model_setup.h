@@ -2,6 +2,7 @@
 // Included where Model is instantiated.
 #pragma once
 
+#include "llmc/core/integers.h"
 #include "llmc/core/philox.h"
 #include "quaff/model/block_setup.h"
 #include "quaff/model/model.h"
@@ -111,7 +112,7 @@ void Model<Device>::layout_adapters(Arena<Device>& arena) {
     // Rounded copies begin at multiples of 16 bytes, which is what fast products of 16-bit matrices want.
     const auto room = [](int64_t rows, int64_t cols) {
         constexpr int64_t kMultiple = std::is_same_v<T, float> ? 1 : 8;
-        return (rows * cols + kMultiple - 1) / kMultiple * kMultiple;
+        return round_up(rows * cols, kMultiple);
     };
     int64_t size = 0;
     for (Block<Device>& block : blocks_) {

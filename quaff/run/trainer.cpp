@@ -9,6 +9,7 @@
 #include <set>
 
 #include "llmc/core/error.h"
+#include "llmc/core/integers.h"
 #include "llmc/cpu/peak.h"
 #include "llmc/io/sha256.h"
 #include "llmc/system/memory_limits.h"
@@ -313,7 +314,7 @@ void Trainer<Device>::prepare() {
     if (state_.ranks != comm_.size())
         terminal_.warn(concat("the run goes on with ", counted(comm_.size(), "rank"), " and was of ", state_.ranks,
                               ": a step takes ", window_, " micro-batches as before, up to ",
-                              (window_ + comm_.size() - 1) / comm_.size(), " of each rank"));
+                              ceil_div(window_, comm_.size()), " of each rank"));
 }
 
 template <class Device>
@@ -380,10 +381,10 @@ void Trainer<Device>::rehearse() {
 }
 
 template <class Device>
-template <class Work>
-auto Trainer<Device>::or_say_where(const std::string& name, const Work& work) {
+template <class Action>
+auto Trainer<Device>::or_say_where(const std::string& name, const Action& action) {
     try {
-        return work();
+        return action();
     } catch (const std::exception& error) {
         fail(name, ": ", reason_of(error), "; ", where_to_go_on());
     }

@@ -1,7 +1,7 @@
-// Ranks that compute on GPUs. They find each other, and exchange what lies in the host's memory, through the ranks of
-// the launcher; values of the device are reduced
+// Ranks that compute on GPUs. They find each other, and exchange values in host memory, through the launcher's ranks.
+// Device values are reduced
 //
-//   by NCCL          from GPU to GPU, each rank having one of its own (nccl_comm.h)
+//   by NCCL          from GPU to GPU; each rank needs a GPU of its own (nccl_comm.h)
 //   by the host      copied to it and back, which lets ranks share a GPU
 #pragma once
 
@@ -15,7 +15,7 @@ namespace cuda {
 
 using namespace llmc;
 
-// What both have in common: everything but the values of the device.
+// What both share: everything but the reductions of device values.
 class GpuComm : public Comm {
   public:
     explicit GpuComm(Comm& ranks);
@@ -60,12 +60,12 @@ class StagedComm final : public GpuComm {
     Traffic traffic_;
 };
 
-// The GPU of this rank, given how many it sees: those of its host, which the ranks there take in turn, or the one that
-// a scheduler has bound to it. Throws Error where there is none.
+// The GPU of this rank, of as many as it sees: its host's, dealt out to the ranks there in turn, or the one that a
+// scheduler bound to it. Throws Error if there is none.
 int gpu_of_rank(const Comm& ranks, int gpus);
 
-// kind: "auto" and "nccl", or "mpi" for the way through the host. Throws Error where NCCL is asked for and is not
-// there, and on all ranks where two of them have the same GPU, which NCCL cannot do.
+// kind: "auto" or "nccl"; "mpi" for the way through the host. Throws Error if NCCL is asked for and missing, and on all
+// ranks if two of them have the same GPU, which NCCL does not support.
 std::unique_ptr<Comm> gpu_comm(Comm& ranks, int gpu, cudaStream_t stream, const std::string& kind);
 
 }  // namespace cuda

@@ -9,7 +9,7 @@ using namespace llmc;
 
 namespace {
 
-// A device whose memory ends at `capacity` bytes per block.
+// A device with `capacity` bytes for each block.
 struct SmallDevice {
     int64_t capacity;
     void* allocate(int64_t bytes) const { return bytes <= capacity ? cpu::Device{}.allocate(bytes) : nullptr; }

@@ -241,7 +241,7 @@ TEST_CASE("what a chat template does and its family does not is told where it is
         CHECK(ending.status == 0);
         return ending.err;
     };
-    const std::string note = "the model's chat template goes by what the model thinks (<think>)";
+    const std::string note = "the model's chat template uses the model's reasoning (<think>)";
     const std::string told = shown(row + "\n" + row, {});
     CHECK(mentions(told, note));
     CHECK(told.find(note) == told.rfind(note));

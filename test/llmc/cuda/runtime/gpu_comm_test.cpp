@@ -103,7 +103,7 @@ TEST_CASE("ranks of a host take its GPUs in turn, or the one that is bound to ea
     CHECK(gpu_of_rank(ranks, 1) == 0);
     CHECK_THROWS_WITH(gpu_of_rank(ranks, 0), Catch::Matchers::ContainsSubstring("--device cpu"));
     if (ranks.size() == 1) return;
-    // By the host's memory all may share a GPU, by NCCL none.
+    // Through the host's memory ranks may share a GPU, with NCCL they may not.
     CUDA_CHECK(cudaSetDevice(0));
     CHECK_NOTHROW(gpu_comm(ranks, 0, nullptr, "mpi"));
 #ifdef LLMC_NCCL
