@@ -73,7 +73,7 @@ std::vector<Row> option_table(CommandLine& line) {
     Options& o = line.options;
     constexpr Verbs kData = kTrain | kCalibrate | kEval | kInfo;
     constexpr Verbs kReads = kData | kGenerate;  // how examples are read; generate has those of --cal-data
-    constexpr Verbs kFits = kTrain | kPlan;      // what only a training run uses
+    constexpr Verbs kFits = kTrain | kPlanOnly;  // what only a training run uses
     // Some options are something else to one of the verbs.
     const auto to = [&line](Verb verb, const char* help, const char* else_help) {
         return line.verb == verb ? help : else_help;
@@ -98,7 +98,7 @@ std::vector<Row> option_table(CommandLine& line) {
                   "log, checkpoints and adapter [out/<model>-<method>]")},
               {"adapter", Text{&o.model.adapter, "DIR"}, kTrain | kEval | kGenerate | kMerge | kInfo, fixed,
                "PEFT adapter to start from (train) or to use (eval, generate, merge)"},
-              {"text", Text{&line.text, "TEXT"}, kTokenize, transient, "text to tokenise"},
+              {"text", Text{&line.text, "TEXT", /*may_be_empty=*/true}, kTokenize, transient, "text to tokenise"},
           });
     group(
         "examples",
@@ -156,8 +156,7 @@ std::vector<Row> option_table(CommandLine& line) {
             {"max-steps", Whole{&o.training.max_steps, count_from(-1)}, kFits, free,
              "that many steps instead, as often round the data as it takes; -1: --epochs counts"},
             {"learning-rate", Real{&o.training.learning_rate, above(0)}, kFits, fixed, "peak learning rate of AdamW"},
-            {"lr-scheduler", choice(o.training.lr_scheduler, LearningRateSchedule::names()), kFits, fixed,
-             "learning-rate schedule"},
+            {"lr-scheduler", choice(o.training.lr_scheduler, kScheduleNames), kFits, fixed, "learning-rate schedule"},
             {"warmup-ratio", Real{&o.training.warmup_ratio, from_to(0, 1)}, kFits, fixed,
              "share of the steps to warm up in (all schedules but constant)"},
             {"weight-decay", Real{&o.training.weight_decay, at_least(0)}, kFits, fixed, "decoupled weight decay"},
@@ -184,7 +183,8 @@ std::vector<Row> option_table(CommandLine& line) {
           });
     group("generation",
           {
-              {"prompt", Text{&o.generation.prompt, "TEXT"}, kGenerate, transient, "text to continue"},
+              {"prompt", Text{&o.generation.prompt, "TEXT", /*may_be_empty=*/true}, kGenerate, transient,
+               "text to continue"},
               {"prompt-file", Text{&o.generation.prompt_file, "FILE"}, kGenerate, transient, "a prompt on each line"},
               {"chat", Switch{&o.generation.chat}, kGenerate, transient,
                "put the model's chat template around the prompt"},
@@ -280,9 +280,8 @@ void assign(const Row& row, const std::string& text, const std::string& where) {
         if (!parse_number(text, number) || !contains(range, number)) wrong("a number " + range_text(range));
         return number;
     };
-    const auto any_text = [&](const char* type) {
-        const bool free_text = std::string(type) == "TEXT";
-        if (!free_text && (text.empty() || text.rfind("--", 0) == 0))
+    const auto any_text = [&](const char* type, bool may_be_empty) {
+        if (!may_be_empty && (text.empty() || text.rfind("--", 0) == 0))
             throw UsageError(concat(name, " needs a value (", type, ")"));
         return text;
     };
@@ -302,9 +301,9 @@ void assign(const Row& row, const std::string& text, const std::string& where) {
             wrong(join(choice->words, ", ", " or "));
         choice->set(text);
     } else if (const auto* any = std::get_if<Text>(&row.value)) {
-        *any->value = any_text(any->type);
+        *any->value = any_text(any->type, any->may_be_empty);
     } else if (const auto* any = std::get_if<OptionalText>(&row.value)) {
-        *any->value = any_text(any->type);
+        *any->value = any_text(any->type, false);
     }
 }
 

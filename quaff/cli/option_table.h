@@ -11,36 +11,20 @@
 
 namespace quaff::cli {
 
-// A set of verbs. kPlan: info, but only with --plan, which plans a training run.
+// A set of verbs. kPlanOnly: info, but only with --plan, which plans a training run.
 using Verbs = unsigned;
 constexpr Verbs only(Verb verb) {
     return 1u << static_cast<unsigned>(verb);
 }
 inline constexpr Verbs kTrain = only(Verb::train), kCalibrate = only(Verb::calibrate), kEval = only(Verb::eval),
                        kGenerate = only(Verb::generate), kMerge = only(Verb::merge), kTokenize = only(Verb::tokenize),
-                       kInfo = only(Verb::info), kPlan = kInfo << 1;
-inline constexpr Verbs kRuns = kTrain | kCalibrate | kEval | kGenerate | kPlan;
+                       kInfo = only(Verb::info), kPlanOnly = kInfo << 1;
+inline constexpr Verbs kRuns = kTrain | kCalibrate | kEval | kGenerate | kPlanOnly;
 inline constexpr Verbs kAll = kRuns | kMerge | kTokenize | kInfo;
 
-struct VerbInfo {
-    Verb verb;
-    const char* name;
-    const char* does;
-
-    // The options it takes.
-    constexpr Verbs takes() const { return verb == Verb::info ? kInfo | kPlan : only(verb); }
-};
-
-inline constexpr VerbInfo kVerbs[] = {
-    {Verb::train, "train", "quantise, evaluate, fine-tune, evaluate, save the adapter (the default)"},
-    {Verb::calibrate, "calibrate", "write the outlier channels of a model to a JSON file"},
-    {Verb::eval, "eval", "loss, perplexity, token accuracy of a model, with or without an adapter"},
-    {Verb::generate, "generate", "text from a prompt, or from each line of a file"},
-    {Verb::merge, "merge", "fold an adapter into the weights and write a Hugging Face model"},
-    {Verb::tokenize, "tokenize", "the token ids of a text, or of each line of a file"},
-    {Verb::info, "info", "what a model, adapter, outlier file or checkpoint holds; --plan: the memory a run takes"}};
-constexpr const VerbInfo& info_of(Verb verb) {
-    return kVerbs[static_cast<size_t>(verb)];
+// The options that a verb takes.
+constexpr Verbs takes(Verb verb) {
+    return verb == Verb::info ? kInfo | kPlanOnly : only(verb);
 }
 
 struct Range {
@@ -74,6 +58,7 @@ struct OptionalReal {
 struct Text {
     std::string* value;
     const char* type;  // DIR, FILE, TEXT
+    bool may_be_empty = false;
 };
 struct OptionalText {
     std::optional<std::string>* value;

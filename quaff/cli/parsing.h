@@ -9,11 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "quaff/cli/verbs.h"
 #include "quaff/run/options.h"
 
 namespace quaff::cli {
-
-enum class Verb { train, calibrate, eval, generate, merge, tokenize, info };
 
 struct CommandLine {
     Verb verb = Verb::train;
@@ -37,8 +36,5 @@ CommandLine parse(const std::vector<std::string>& arguments);
 
 // How a run's options are written down. `options` are the command line's, or what a run made of them.
 RunRecord record_of(const CommandLine& line, const Options& options);
-
-// Of the candidates the one with the smallest edit distance to `word`, or "" when none is near.
-std::string nearest_name(const std::string& word, const std::vector<std::string>& candidates);
 
 }  // namespace quaff::cli

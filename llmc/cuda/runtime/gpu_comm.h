@@ -10,10 +10,16 @@
 #include <cstdlib>
 
 #include "llmc/comm/comm.h"
+#include "llmc/core/named.h"
 
 namespace cuda {
 
 using namespace llmc;
+
+enum class Transport { nccl, host };
+
+// As the command line of a program may name them: MPI carries what goes through the host.
+inline constexpr Named<Transport> kTransportNames[] = {{"nccl", Transport::nccl}, {"mpi", Transport::host}};
 
 // What both have in common: everything but the values of the device.
 class GpuComm : public Comm {
@@ -64,8 +70,8 @@ class StagedComm final : public GpuComm {
 // a scheduler has bound to it. Throws Error where there is none.
 int gpu_of_rank(const Comm& ranks, int gpus);
 
-// kind: "auto" and "nccl", or "mpi" for the way through the host. Throws Error where NCCL is asked for and is not
-// there, and on all ranks where two of them have the same GPU, which NCCL cannot do.
-std::unique_ptr<Comm> gpu_comm(Comm& ranks, int gpu, cudaStream_t stream, const std::string& kind);
+// Throws Error where NCCL is asked for and this program was built without it, and on all ranks where two of them have
+// the same GPU, which NCCL cannot do.
+std::unique_ptr<Comm> gpu_comm(Comm& ranks, int gpu, cudaStream_t stream, Transport transport);
 
 }  // namespace cuda
