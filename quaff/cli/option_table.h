@@ -1,4 +1,4 @@
-// The table of all options: what parsing, --help, the list on the terminal and out/config.toml are read from.
+// The table of all options. Parsing, --help, the list on the terminal and out/config.toml are all read from it.
 #pragma once
 
 #include <functional>
@@ -32,8 +32,8 @@ struct Range {
     bool low_open, high_open;
 };
 
-// How a value looks: a switch, a whole number, a number, a text, one of some words. What may follow the adapter is
-// `optional`, with the value that is shown while it is empty.
+// The kinds of values: a switch, a whole number, a number, a text, one of several words. `Optional...` values follow
+// the adapter while they are empty, and `otherwise` is shown.
 struct Switch {
     bool* value;
 };
@@ -72,11 +72,11 @@ struct Choice {
 };
 using Value = std::variant<Switch, Whole, OptionalWhole, Real, OptionalReal, Text, OptionalText, Choice>;
 
-// What becomes of an option when a run is resumed or its options are written down.
+// What happens to an option when a run is resumed and when its options are written down.
 enum class Kept {
-    fixed,      // changing it would make another run: a resumed run has to agree
-    free,       // written to config.toml, may change on resume
-    transient,  // about this one invocation: not written down
+    fixed,      // written to config.toml; a resumed run must have the same
+    free,       // written to config.toml; may change on resume
+    transient,  // not written: about this invocation alone
 };
 
 struct Row {
@@ -88,11 +88,11 @@ struct Row {
     const char* group = "";  // the heading it stands under in --help
 };
 
-// Rows that read and write the members of `line`.
+// The rows read and write the members of `line`, which must outlive them.
 std::vector<Row> option_table(CommandLine& line);
 
-// Sets one option from text; `where` names the file and line it stands in, empty on the command line. Throws UsageError
-// when the text is no value of the option.
+// Sets one option from text. `where` is the file and line that it stands in, empty on the command line. Throws
+// UsageError when the option cannot have this value.
 void assign(const Row& row, const std::string& text, const std::string& where);
 std::string value_text(const Row& row);
 // How the value is written in --help: "N", "DIR", "8|16"; empty for a switch.

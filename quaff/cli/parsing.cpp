@@ -25,13 +25,13 @@ std::vector<std::string> option_names(const std::vector<Row>& table) {
     return names;
 }
 
-// The option that was probably meant by a name that is none, or "".
+// The option that was probably meant by an unknown name, or "".
 std::string nearest_option(const std::string& name, const std::vector<Row>& table) {
-    if (name == "lr") return "learning-rate";  // what everybody calls it, and near no name by its letters
+    if (name == "lr") return "learning-rate";  // everybody's name for it, by its letters near none of ours
     return nearest_name(name, option_names(table));
 }
 
-// The table of a verb: an option that it makes no use of is checked like the others and then has no effect.
+// The table of a verb. The value of an option that it makes no use of is checked as well, and then dropped.
 std::vector<Row> table_of(const VerbInfo& verb, CommandLine& line, CommandLine& unheeded) {
     std::vector<Row> table = option_table(line), others = option_table(unheeded);
     for (size_t i = 0; i < table.size(); ++i)
@@ -67,7 +67,7 @@ void parse_command_line(CommandLine& line, const std::vector<Row>& table, const 
     app.add_flag("-h,--help", help);
     app.add_flag("--version", version);
     if (verb.verb == Verb::info) app.add_option("path", line.path);
-    // CLI11 only takes the line apart: every value arrives as text, so that all of them are checked in one place.
+    // CLI11 only splits the line. Every value arrives as text and is checked by assign().
     std::vector<std::string> texts(table.size());
     std::vector<CLI::Option*> parsed;
     for (size_t i = 0; i < table.size(); ++i) {
@@ -118,14 +118,14 @@ void parse_command_line(CommandLine& line, const std::vector<Row>& table, const 
     }
 }
 
-// Options of a file fill in what was not given before.
+// Options from a file fill in what was not given before.
 void parse_file(CommandLine& line, const std::vector<Row>& table, const std::string& path) {
     std::vector<TomlEntry> entries;
     try {
         entries = read_toml(path);
     } catch (const Error& error) {
         if (path == line.config) throw UsageError(error.what());
-        throw;  // a file that the user did not name
+        throw;  // the user did not name this file
     }
     const auto name_of_entry = [](const TomlEntry& entry) {
         std::string name = entry.name;
@@ -146,14 +146,14 @@ void parse_file(CommandLine& line, const std::vector<Row>& table, const std::str
         if (name == "config" || name == "resume")
             throw UsageError(concat(where, ": ", name, " belongs on the command line"));
         if (given_before.contains(name)) continue;
-        // What a training run's file calls its data is not what its model is to be evaluated on.
+        // eval evaluates on a training run's --eval-data, not on its --data.
         if (line.verb == Verb::eval && name == "data" && has_eval_data) continue;
         assign(*row, entry.value, where);
         line.given.insert(name);
     }
 }
 
-// info PATH with --plan or --show-tokens: the run that is planned, or whose examples are shown, is PATH's.
+// info PATH with --plan or --show-tokens is about a run with PATH as its model, adapter or outlier file.
 void take_path(CommandLine& line, const std::set<std::string>& on_command_line) {
     if (line.path.empty() || (!line.plan && line.show_tokens == 0)) return;
     Kind kind{};
@@ -178,7 +178,7 @@ void take_path(CommandLine& line, const std::set<std::string>& on_command_line) 
         take("adapter", line.options.model.adapter);
 }
 
-// The folder a model is named after: dev/demo/model is the demo's.
+// The name of the model's folder, or of the one around it when that is just "model": dev/demo/model -> demo.
 std::string model_name(const std::string& model) {
     std::filesystem::path path = std::filesystem::path(model).lexically_normal();
     if (path.filename().empty()) path = path.parent_path();
@@ -208,7 +208,7 @@ void resolve_defaults(CommandLine& line) {
         o.data.file = demo + "train.jsonl";
         if (o.data.eval_file.empty()) o.data.eval_file = demo + "eval.jsonl";
     }
-    // eval and generate look at the adapter first.
+    // With eval and generate, the adapter decides.
     if (!o.compute.method && line.verb != Verb::eval && line.verb != Verb::generate) o.compute.method = Method::quaff;
     resolve_out(line);
 }
@@ -251,7 +251,7 @@ CommandLine parse(const std::vector<std::string>& arguments) {
                 "--resume and --adapter contradict each other: a resumed run goes on with its checkpoint's adapter");
         resolve_out(line);
         line.given.insert("out");
-        // The run that is continued decides which file it is continued with, also where --out names another folder.
+        // The config.toml is that of the run to continue, even if --out names another folder.
         const bool newest = resume == kNewestCheckpoint;
         const std::string config = (newest ? options.out : run_folder(resume).string()) + "/config.toml";
         if (path_exists(config)) parse_file(line, table, config);

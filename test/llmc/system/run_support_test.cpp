@@ -1,4 +1,4 @@
-// What a run leans on besides its model: the log, the terminal's formats, signals, memory limits, spikes.
+// What a run leans on besides its model: the log, signals, memory limits, spikes.
 #include <omp.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -11,7 +11,6 @@
 #include "llmc/core/error.h"
 #include "llmc/system/memory_limits.h"
 #include "llmc/system/signals.h"
-#include "llmc/system/terminal.h"
 #include "llmc/training/log.h"
 #include "llmc/training/spike_detector.h"
 #include "test/catch.h"
@@ -99,41 +98,6 @@ TEST_CASE("a log line that cannot be written waits, and what was cut short is ca
     CHECK(read_text(path) == "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n{\"step\":4}\n");
 }
 
-TEST_CASE("figures are printed for people", "[terminal]") {
-    CHECK(format_duration(7.4) == "7s");
-    CHECK(format_duration(59.6) == "1m00s");
-    CHECK(format_duration(125) == "2m05s");
-    CHECK(format_duration(3725) == "1h02m");
-    CHECK(format_duration(-1) == "?");
-    CHECK(format_count(0) == "0");
-    CHECK(format_count(999) == "999");
-    CHECK(format_count(1000) == "1,000");
-    CHECK(format_count(-1234567) == "-1,234,567");
-    CHECK(progress_bar(0, 10, 4) == "[....]");
-    CHECK(progress_bar(5, 10, 4) == "[##..]");
-    CHECK(progress_bar(10, 10, 4) == "[####]");
-    CHECK(progress_bar(1, 0, 4) == "[....]");
-    CHECK(std::stof(format_loss(0.1f)) == 0.1f);
-}
-
-TEST_CASE("a file gets plain lines: no live line, no escape codes", "[terminal]") {
-    const fs::path path = fresh_folder("terminal") / "out.txt";
-    std::FILE* file = std::fopen(path.c_str(), "w");
-    {
-        Terminal terminal(file, /*quiet=*/false);
-        CHECK_FALSE(terminal.live());
-        terminal.status("half way");
-        terminal.table("options", {{"a", "1"}, {"longer", "2"}});
-    }
-    {
-        Terminal terminal(file, /*quiet=*/true);
-        terminal.line("left out");
-        terminal.result("kept");
-    }
-    std::fclose(file);
-    CHECK(read_text(path) == "options\n  a       1\n  longer  2\nkept\n");
-}
-
 TEST_CASE("a signal asks for a stop, and the old handler comes back", "[signals]") {
     const int signal = GENERATE(SIGINT, SIGTERM, SIGHUP, SIGUSR1);
     const auto outside = std::signal(signal, SIG_DFL);  // whoever started the tests may have SIGHUP ignored
@@ -176,12 +140,6 @@ TEST_CASE("a signal's handler does not run on the stack of what it interrupts", 
             unblocked += omp_get_thread_num() != 0 && sigismember(&blocked, signal) == 0;
     }
     CHECK(unblocked == 0);
-}
-
-TEST_CASE("one of a thing is not several", "[terminal]") {
-    CHECK(counted(0, "step") == "0 steps");
-    CHECK(counted(1, "step") == "1 step");
-    CHECK(counted(1234, "step") == "1,234 steps");
 }
 
 TEST_CASE("SIGHUP stays ignored where it was: nohup", "[signals]") {
