@@ -201,10 +201,10 @@ std::vector<Row> option_table(CommandLine& line) {
     group("how it is computed",
           {
               {"method", choice(o.compute.method, kMethodNames, ""), kRuns & ~kCalibrate, fixed,
-               line.verb == Verb::train
-                   ? "8-bit weights and activations, or full precision [quaff]"
-                   : "8-bit weights and activations, or full precision [the adapter's own; else quaff "
-                     "where --outliers or --cal-data is given, else fp]"},
+               info_of(line.verb).adapter_decides_method
+                   ? "8-bit weights and activations, or full precision [the adapter's own; else quaff where --outliers "
+                     "or --cal-data is given, else fp]"
+                   : "8-bit weights and activations, or full precision [quaff]"},
               {"device", choice(o.compute.device, kDeviceNames), kRuns, free,
                "device to compute on; auto: a GPU where there is one"},
               {"dtype", choice(o.compute.dtype, kComputeTypeNames), kRuns, fixed,

@@ -208,8 +208,7 @@ void resolve_defaults(CommandLine& line) {
         o.data.file = demo + "train.jsonl";
         if (o.data.eval_file.empty()) o.data.eval_file = demo + "eval.jsonl";
     }
-    // With eval and generate, the adapter decides.
-    if (!o.compute.method && line.verb != Verb::eval && line.verb != Verb::generate) o.compute.method = Method::quaff;
+    if (!o.compute.method && !info_of(line.verb).adapter_decides_method) o.compute.method = Method::quaff;
     resolve_out(line);
 }
 

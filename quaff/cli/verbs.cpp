@@ -43,7 +43,7 @@ Work work_of(const CommandLine& line) {
 template <class Device>
 int run_verb(const CommandLine& line, Terminal& terminal, const Device& device) {
     for (const std::string& name : line.unused)
-        terminal.warn(concat(info_of(line.verb).name, " makes no use of --", name));
+        terminal.warn(concat(info_of(line.verb).name, " does not use --", name));
     const bool shared = work_of(line).shared_by_ranks;
     device.comm->set_time_limit(shared ? kPatience : 0);
     if (!shared && !device.comm->is_first()) return kDone;

@@ -24,6 +24,7 @@ struct VerbInfo {
     const char* name;
     const char* does;
     Work work;
+    bool adapter_decides_method = false;  // without --method that of the adapter counts; otherwise quaff
 };
 
 inline constexpr VerbInfo kVerbs[] = {
@@ -38,8 +39,13 @@ inline constexpr VerbInfo kVerbs[] = {
     {Verb::eval,
      "eval",
      "loss, perplexity, token accuracy of a model, with or without an adapter",
-     {.needs_device = true, .shared_by_ranks = true, .needs_examples = true}},
-    {Verb::generate, "generate", "text from a prompt, or from each line of a file", {.needs_device = true}},
+     {.needs_device = true, .shared_by_ranks = true, .needs_examples = true},
+     /*adapter_decides_method=*/true},
+    {Verb::generate,
+     "generate",
+     "text from a prompt, or from each line of a file",
+     {.needs_device = true},
+     /*adapter_decides_method=*/true},
     {Verb::merge, "merge", "fold an adapter into the weights and write a Hugging Face model", {}},
     {Verb::tokenize, "tokenize", "the token ids of a text, or of each line of a file", {}},
     {Verb::info, "info", "what a model, adapter, outlier file or checkpoint holds; --plan: the memory of a run", {}},
