@@ -78,8 +78,8 @@ void require_own_gpus(Comm& ranks, int gpu) {
 }  // namespace
 #endif
 
-std::unique_ptr<Comm> gpu_comm(Comm& ranks, int gpu, cudaStream_t stream, const std::string& kind) {
-    if (kind == "mpi") return std::make_unique<StagedComm>(ranks, stream);
+std::unique_ptr<Comm> gpu_comm(Comm& ranks, int gpu, cudaStream_t stream, Transport transport) {
+    if (transport == Transport::host) return std::make_unique<StagedComm>(ranks, stream);
 #ifdef LLMC_NCCL
     require_own_gpus(ranks, gpu);
     return std::make_unique<NcclComm>(ranks, gpu, stream);

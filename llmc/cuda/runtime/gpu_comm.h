@@ -10,10 +10,16 @@
 #include <cstdlib>
 
 #include "llmc/comm/comm.h"
+#include "llmc/core/named.h"
 
 namespace cuda {
 
 using namespace llmc;
+
+enum class Transport { nccl, host };
+
+// As the command line of a program may name them: MPI carries what goes through the host.
+inline constexpr Named<Transport> kTransportNames[] = {{"nccl", Transport::nccl}, {"mpi", Transport::host}};
 
 // What both share: everything but the reductions of device values.
 class GpuComm : public Comm {
@@ -64,8 +70,8 @@ class StagedComm final : public GpuComm {
 // scheduler bound to it. Throws Error if there is none.
 int gpu_of_rank(const Comm& ranks, int gpus);
 
-// kind: "auto" or "nccl"; "mpi" for the way through the host. Throws Error if NCCL is asked for and missing, and on all
-// ranks if two of them have the same GPU, which NCCL does not support.
-std::unique_ptr<Comm> gpu_comm(Comm& ranks, int gpu, cudaStream_t stream, const std::string& kind);
+// Throws Error if NCCL is asked for and missing, and on all ranks if two of them have the same GPU, which NCCL does not
+// support.
+std::unique_ptr<Comm> gpu_comm(Comm& ranks, int gpu, cudaStream_t stream, Transport transport);
 
 }  // namespace cuda

@@ -7,8 +7,10 @@
 
 // What train_quaff.cu includes is included before its main() is renamed.
 #include "llmc/core/error.h"
+#include "quaff/cli/device_choice.h"
 #include "quaff/cli/parsing.h"
 #include "quaff/cli/verbs.h"
+#include "quaff/model/devices.h"
 #include "test/quaff/program.h"
 
 #define main train_quaff_main
@@ -180,6 +182,18 @@ TEST_CASE("a prompt that cannot be answered is named before anything is generate
     CHECK(mentions(desk.run({"generate", "--prompt-file", lengthy}).err, lengthy + ":2: the prompt has "));
     const std::string blank = desk.folder.write("blank.txt", "\n \n");
     CHECK(mentions(desk.run({"generate", "--prompt-file", blank}).err, blank + ": holds no prompt"));
+}
+
+TEST_CASE("the empty text has no tokens", "[program]") {
+    const Desk desk;
+    for (const std::vector<std::string>& text : {std::vector<std::string>{"--text", ""}, {"--text="}}) {
+        std::vector<std::string> arguments = {"tokenize"};
+        arguments.insert(arguments.end(), text.begin(), text.end());
+        const Ending ending = desk.run(arguments);
+        CHECK(ending.status == 0);
+        CHECK(ending.out == "[]\n");
+        CHECK(ending.err.empty());
+    }
 }
 
 TEST_CASE("blank lines of a prompt file are skipped", "[program]") {
