@@ -14,6 +14,7 @@
 #include "llmc/cpu/gemm/half_matrix.h"
 #include "llmc/cpu/rows.h"
 #include "quaff/files/model_files.h"
+#include "quaff/model/memory_kinds.h"
 
 namespace quaff {
 
@@ -30,11 +31,12 @@ class FrozenMatrix {
         if constexpr (Device::keeps_stored_types) {
             is_half_ = stored != DType::f32;
             if (is_half_) {
-                half_ = {stored, arena.template matrix<uint16_t>(kind, name, rows, cols)};
+                half_.dtype = stored;
+                arena.place(half_.bits, kind, name, rows, cols);
                 return;
             }
         }
-        values_ = arena.template matrix<T>(kind, name, rows, cols);
+        arena.place(values_, kind, name, rows, cols);
     }
 
     // Elements of the workspace that the products below want.

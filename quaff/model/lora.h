@@ -8,38 +8,10 @@
 // Hu et al. 2021, arXiv 2106.09685.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "llmc/cpu/device.h"
-
-namespace quaff {
-
-using namespace llmc;
-
-struct LoraOptions {
-    int r = 16;
-    float alpha = 16;
-    float dropout = 0.1f;
-    bool rslora = false;                      // scale by alpha / sqrt(r), as adapters trained with use_rslora want
-    std::vector<std::string> target_modules;  // "q_proj", ...; empty: every linear of the blocks
-
-    // Whether "self_attn.q_proj" (or any longer name that ends so) gets an adapter.
-    bool targets(const std::string& module) const;
-    float scale() const;  // alpha / r
-};
-
-// One adapter, under the name PEFT gives it. All matrices are views of the model's flat buffers, fp32.
-struct LoraAdapter {
-    std::string module;     // "model.layers.0.self_attn.q_proj"
-    int64_t out_begin = 0;  // first output of the joint layer that it writes
-    Matrix<float> a;        // [r, I]
-    Matrix<float> b;        // [O_p, r]
-    Matrix<float> da;       // gradients, empty when not training
-    Matrix<float> db;
-};
-
-}  // namespace quaff
+#include "quaff/files/lora.h"
 
 namespace cpu {
 

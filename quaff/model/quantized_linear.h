@@ -27,6 +27,7 @@
 #include "llmc/core/operator_options.h"
 #include "llmc/cpu/quantize.h"
 #include "llmc/cpu/rows.h"
+#include "quaff/files/method.h"
 #include "quaff/model/channel_statistics.h"
 #include "quaff/model/frozen_matrix.h"
 #include "quaff/model/linear_input.h"
@@ -35,34 +36,11 @@
 
 namespace quaff {
 
-enum class Method { quaff, fp };
-const char* name_of(Method method);
-
 // What a forward pass is for.
 enum class Mode {
     train,      // moves s, drops out, keeps what backward needs
     recompute,  // the same numbers again from the same input: s and the dropout mask are those of the train pass
     evaluate,   // s as it stands, no dropout, keeps nothing
-};
-
-// A Hugging Face linear inside a joint layer, or the joint layer itself.
-struct LinearPart {
-    std::string module;  // within the block: "self_attn.q_proj"
-    int64_t out_features;
-};
-
-// Shape of one layer; the same in every block.
-struct LinearSpec {
-    std::string module;  // joint name within the block: "self_attn.qkv_proj"
-    int64_t in_features;
-    std::vector<LinearPart> parts;
-    bool bias;
-
-    int64_t out_features() const {
-        int64_t sum = 0;
-        for (const LinearPart& part : parts) sum += part.out_features;
-        return sum;
-    }
 };
 
 // What one forward or backward pass tells each of its linears.
@@ -98,15 +76,15 @@ struct LinearWorkspace {
 
     void layout(Arena<Device>& arena, const LinearWorkspaceSizes& sizes) {
         const MemoryKind kind = MemoryKind::workspace;
-        quantized = arena.template vector<int8_t>(kind, "quantized rows", sizes.quantized);
-        row_scale = arena.template vector<float>(kind, "row scales", sizes.row_scale);
-        lora = arena.template vector<T>(kind, "products with A", sizes.lora);
-        z = arena.template vector<T>(kind, "z", sizes.z);
-        joint_weight = arena.template vector<T>(kind, "joint weight", sizes.joint_weight);
-        xmax = arena.template vector<float>(kind, "outlier maxima", sizes.xmax);
-        tile = arena.template vector<int32_t>(kind, "int32 tile", sizes.tile);
-        dequantized = arena.template vector<T>(kind, "dequantized rows", sizes.dequantized);
-        widened = arena.template vector<T>(kind, "widened weights", sizes.widened);
+        arena.place(quantized, kind, "quantized rows", sizes.quantized);
+        arena.place(row_scale, kind, "row scales", sizes.row_scale);
+        arena.place(lora, kind, "products with A", sizes.lora);
+        arena.place(z, kind, "z", sizes.z);
+        arena.place(joint_weight, kind, "joint weight", sizes.joint_weight);
+        arena.place(xmax, kind, "outlier maxima", sizes.xmax);
+        arena.place(tile, kind, "int32 tile", sizes.tile);
+        arena.place(dequantized, kind, "dequantized rows", sizes.dequantized);
+        arena.place(widened, kind, "widened weights", sizes.widened);
     }
 };
 
@@ -166,22 +144,21 @@ class QuantizedLinear {
 
     void layout(Arena<Device>& arena, const Device& device) {
         const int64_t n = n_outliers();
+        const ArenaScope scope(arena, module);
         if (method == Method::quaff) {
-            weight_q = arena.template matrix<int8_t>(MemoryKind::int8_weights, module + ".weight",
-                                                     padded_features(device, out_features),
-                                                     padded_features(device, in_features));
+            arena.place(weight_q, MemoryKind::int8_weights, "weight", padded_features(device, out_features),
+                        padded_features(device, in_features));
             weight_q.cols = in_features;
-            weight_scale = arena.template vector<float>(MemoryKind::weights, module + ".weight_scale", out_features);
+            arena.place(weight_scale, MemoryKind::weights, "weight_scale", out_features);
         } else {
-            weight.layout(arena, MemoryKind::weights, module + ".weight", out_features, in_features, stored);
+            weight.layout(arena, MemoryKind::weights, "weight", out_features, in_features, stored);
         }
-        bias = arena.template vector<T>(MemoryKind::weights, module + ".bias", has_bias ? out_features : 0);
-        outlier_weight =
-            arena.template matrix<T>(MemoryKind::outlier_rows, module + ".outlier_weight", out_features, n);
-        channel_index = arena.template vector<int32_t>(MemoryKind::outlier_rows, module + ".outlier_channels", n);
-        outlier_wmax = arena.template vector<float>(MemoryKind::outlier_rows, module + ".outlier_wmax", n);
-        s = arena.template vector<float>(MemoryKind::outlier_rows, module + ".s", n);
-        kept_s = arena.template vector<float>(MemoryKind::outlier_rows, module + ".kept_s", n);
+        arena.place(bias, MemoryKind::weights, "bias", has_bias ? out_features : 0);
+        arena.place(outlier_weight, MemoryKind::outlier_rows, "outlier_weight", out_features, n);
+        arena.place(channel_index, MemoryKind::outlier_rows, "outlier_channels", n);
+        arena.place(outlier_wmax, MemoryKind::outlier_rows, "outlier_wmax", n);
+        arena.place(s, MemoryKind::outlier_rows, "s", n);
+        arena.place(kept_s, MemoryKind::outlier_rows, "kept_s", n);
     }
 
     // Raises `sizes` to what this layer needs for `n_tokens` rows. `dropout` and `grad_bits` matter to training only.

@@ -23,13 +23,11 @@ constexpr int64_t kUnplanned = int64_t{64} << 20;
 // A thread's stack, and the scratch of the libraries in it.
 constexpr int64_t kOfThread = int64_t{12} << 20;
 
-LoraOptions lora_of(const Adapter& adapter, double dropout) {
-    LoraOptions lora;
-    lora.r = static_cast<int>(adapter.config().r);
-    lora.alpha = static_cast<float>(adapter.config().lora_alpha);
-    lora.dropout = static_cast<float>(dropout);
-    lora.rslora = adapter.config().use_rslora;
-    for (const LoraTensor& tensor : adapter.tensors()) {
+LoraConfig lora_of(const Adapter& adapter, double dropout) {
+    LoraConfig lora = adapter.config();
+    lora.lora_dropout = dropout;
+    lora.target_modules.clear();
+    for (const LoraAdapter& tensor : adapter.tensors()) {
         const std::string name = tensor.module.substr(tensor.module.rfind('.') + 1);
         if (std::find(lora.target_modules.begin(), lora.target_modules.end(), name) == lora.target_modules.end())
             lora.target_modules.push_back(name);
@@ -53,7 +51,7 @@ std::vector<std::string> split_names(const std::string& names) {
 std::string canonical_targets(const std::vector<std::string>& names, const ModelConfig& config) {
     const auto last_name = [](const std::string& name) { return name.substr(name.rfind('.') + 1); };
     std::set<std::string> all, chosen;
-    for (const LinearLayer& linear : linear_layers(config)) all.insert(last_name(linear.name));
+    for_each_linear(config, [&](const JointLinear&, const LinearPart& part) { all.insert(last_name(part.name)); });
     for (const std::string& name : names) chosen.insert(last_name(name));
     if (chosen.empty() || chosen == all) return "all-linear";
     std::string text;
@@ -70,16 +68,6 @@ const std::string& model_folder(const Options& options) {
     return options.model;
 }
 
-// The model's adapters as views of `parameters`, a copy of all of them in host memory.
-template <class Device>
-std::vector<LoraAdapter> host_adapters(Model<Device>& model, std::vector<float>& parameters) {
-    std::vector<LoraAdapter> adapters = model.adapters();
-    for (LoraAdapter& adapter : adapters)
-        for (Matrix<float>* matrix : {&adapter.a, &adapter.b})
-            matrix->data = parameters.data() + (matrix->data - model.parameters().data());
-    return adapters;
-}
-
 template <class Device>
 OutlierChannels calibrate_on(const RunSetup& setup, const Device& device, const std::vector<Example>& examples,
                              const std::string& dataset, const Progress& progress) {
@@ -89,11 +77,7 @@ OutlierChannels calibrate_on(const RunSetup& setup, const Device& device, const 
                                           static_cast<uint64_t>(options.seed)))
         chosen.push_back(examples[static_cast<size_t>(i)]);
     std::vector<Batch> batches;
-    for (const auto& positions : sequential_batches(chosen, options.batch_size)) {
-        std::vector<const Example*> members;
-        for (const int64_t position : positions) members.push_back(&chosen[static_cast<size_t>(position)]);
-        batches.push_back(pack(members));
-    }
+    for (const auto& indices : sequential_batches(chosen, options.batch_size)) batches.push_back(pack(chosen, indices));
     CalibrationOptions calibration;
     calibration.strategy = parse_outlier_strategy(options.outlier_strategy);
     calibration.threshold = options.outlier_threshold;
@@ -233,9 +217,10 @@ FrozenLayers resolve_frozen_layers(const RunSetup& setup, const Device& device, 
                                : state                 ? state->method
                                : channels_given        ? "quaff"
                                                        : "fp";
-    require(method == "quaff" || method == "fp", adapter, "/quaff.json: method \"", method,
+    const std::optional<Method> known = parse_method(method);
+    require(known.has_value(), adapter, "/quaff.json: method \"", method,
             "\" is not known to this program (quaff and fp are); give --method to choose one");
-    frozen.method = method == "quaff" ? Method::quaff : Method::fp;
+    frozen.method = *known;
     if (frozen.method == Method::fp) {
         if (options.method.empty() && channels_given)
             setup.terminal().warn(concat(adapter, " was trained with --method fp: no use is made of --",
@@ -274,7 +259,7 @@ FrozenLayers resolve_frozen_layers(const RunSetup& setup, const Device& device, 
 OutlierChannels most_outlier_channels(const ModelConfig& config, const std::string& max_ratio) {
     OutlierChannels most;
     const MaxRatio ratio(max_ratio);
-    for (const JointModule& module : joint_modules(config)) {
+    for (const JointLinear& module : all_joint_linears(config)) {
         std::vector<int32_t>& channels = most.channels[module.name];
         channels.resize(static_cast<size_t>(max_outliers(module.in_features, ratio.of(module.name))));
         for (size_t i = 0; i < channels.size(); ++i) channels[i] = static_cast<int32_t>(i);
@@ -298,12 +283,12 @@ BuildOptions build_options(const Options& options, const FrozenLayers& frozen, c
     if (frozen.adapter) {
         build.lora = lora_of(*frozen.adapter, options.lora_dropout);
     } else {
-        build.lora.r = static_cast<int>(options.lora_r);
-        build.lora.alpha = static_cast<float>(options.lora_alpha);
-        build.lora.dropout = static_cast<float>(options.lora_dropout);
+        build.lora.r = options.lora_r;
+        build.lora.lora_alpha = options.lora_alpha;
+        build.lora.lora_dropout = options.lora_dropout;
         build.lora.target_modules = split_names(options.target_modules);
     }
-    build.scale_momentum = static_cast<float>(options.scale_momentum);
+    build.scale_momentum = options.scale_momentum;
     build.grad_bits = options.grad_bits == "16" ? 16 : 8;
     build.seed = static_cast<uint64_t>(options.seed);
     build.training = training;
@@ -354,67 +339,8 @@ std::unique_ptr<Model<Device>> build_model(const RunSetup& setup, const Device& 
 }
 
 template <class Device>
-void load_adapter(Model<Device>& model, const Adapter& adapter) {
-    std::vector<float> parameters(model.parameters().size());
-    for (const LoraAdapter& mine : host_adapters(model, parameters)) {
-        const LoraTensor* saved = adapter.find(mine.module);
-        require(saved != nullptr, "the adapter has no tensors for ", mine.module);
-        require(saved->a.rows == mine.a.rows && saved->b.cols == mine.b.cols, "the adapter's rank of ", mine.module,
-                " is ", saved->a.rows, ", but the model was built for ", mine.a.rows);
-        for (int64_t i = 0; i < mine.a.rows; ++i) std::copy_n(saved->a.row(i), mine.a.cols, mine.a.row(i));
-        for (int64_t i = 0; i < mine.b.rows; ++i) std::copy_n(saved->b.row(i), mine.b.cols, mine.b.row(i));
-    }
-    model.write(model.parameters(), parameters);
-}
-
-template <class Device>
-void load_scales(Model<Device>& model, const std::map<std::string, std::vector<float>>& saved) {
-    std::vector<LayerScales> scales = model.scales();
-    for (LayerScales& layer : scales) {
-        const auto found = saved.find(layer.module);
-        if (found == saved.end() || found->second.size() != layer.s.size()) continue;
-        layer.s = found->second;
-        layer.initialised = true;
-    }
-    model.set_scales(scales);
-}
-
-template <class Device>
 void save_adapter(const fs::path& folder, Model<Device>& model, const FrozenLayers& frozen, const Options& options) {
-    const LoraOptions& lora = model.options().lora;
-    LoraConfig config;
-    config.r = lora.r;
-    config.lora_alpha = static_cast<double>(lora.alpha);
-    config.lora_dropout = options.lora_dropout;  // as it was written: 0.1f is no 0.1
-    config.use_rslora = lora.rslora;
-    config.base_model = options.model;
-    std::vector<LoraTensor> tensors;
-    std::vector<float> parameters;
-    const auto adapters = [&] {
-        if constexpr (std::is_same_v<Device, cpu::Device>) return model.adapters();  // they are in host memory
-        parameters = model.read(model.parameters());
-        return host_adapters(model, parameters);
-    };
-    for (const LoraAdapter& adapter : adapters()) tensors.push_back({adapter.module, adapter.a, adapter.b});
-    write_adapter(folder, config, tensors);
-
-    QuaffState state;
-    state.method = name_of(frozen.method);
-    state.scale_momentum = options.scale_momentum;
-    state.grad_bits = model.options().grad_bits;
-    if (frozen.method == Method::quaff) {
-        state.outliers = frozen.outliers;
-        // All of them or, before the first training step of channels without maxima, none.
-        for (const LayerScales& layer : model.scales()) {
-            if (layer.initialised || layer.s.empty()) {
-                state.scales[layer.module] = layer.s;
-            } else {
-                state.scales.clear();
-                break;
-            }
-        }
-    }
-    write_quaff_state(folder, state);
+    save_adapter(folder, model, options.model, frozen.outliers);
 }
 
 #define INSTANTIATE(Device)                                                                                  \
@@ -424,8 +350,6 @@ void save_adapter(const fs::path& folder, Model<Device>& model, const FrozenLaye
     template void require_room_to_begin(const Device&);                                                      \
     template std::unique_ptr<Model<Device>> build_model(const RunSetup&, const Device&, const FrozenLayers&, \
                                                         const BuildOptions&);                                \
-    template void load_adapter(Model<Device>&, const Adapter&);                                              \
-    template void load_scales(Model<Device>&, const std::map<std::string, std::vector<float>>&);             \
     template void save_adapter(const fs::path&, Model<Device>&, const FrozenLayers&, const Options&);
 QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
 
