@@ -46,8 +46,7 @@ void measure(const Device& device) {
     for (size_t n = 1 << 10; n <= size_t{1} << 24; n *= 4) {
         Arena<Device> arena(device, kMemoryKinds);
         std::span<float> values;
-        arena.build(
-            [&](Arena<Device>& a) { a.place(values, MemoryKind::values, "values", static_cast<int64_t>(n)); });
+        arena.build([&](Arena<Device>& a) { a.place(values, MemoryKind::values, "values", static_cast<int64_t>(n)); });
         const Matrix<float> row(values.data(), 1, static_cast<int64_t>(n));
         std::vector<double> seconds;
         for (int i = 0; i <= kRepeats; ++i) {

@@ -24,6 +24,7 @@
 
 #include "quaff/files/model_files.h"
 #include "quaff/files/outliers.h"
+#include "quaff/files/quaff_json.h"
 #include "quaff/model/calibrate.h"
 #include "quaff/model/model.h"
 #include "quaff/model/saved_adapter.h"

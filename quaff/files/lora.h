@@ -31,7 +31,8 @@ struct LoraConfig {
     bool targets(const std::string& module) const;
 };
 
-// The adapter of one linear, under the name PEFT gives it. Its matrices are views: whoever hands it out owns the values.
+// The adapter of one linear, under the name PEFT gives it. Its matrices are views: whoever hands it out owns the
+// values.
 struct LoraAdapter {
     std::string module;  // "model.layers.0.self_attn.q_proj"
     Matrix<float> a;     // [r, in_features]

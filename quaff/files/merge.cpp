@@ -77,8 +77,8 @@ int64_t merge_shard(const SafetensorsFile& shard, const Adapter& adapter, const 
     for (const TensorSpec& spec : specs) {
         const std::string weight_suffix = ".weight";
         const LoraAdapter* lora = spec.name.ends_with(weight_suffix)
-                                     ? adapter.find(spec.name.substr(0, spec.name.size() - weight_suffix.size()))
-                                     : nullptr;
+                                      ? adapter.find(spec.name.substr(0, spec.name.size() - weight_suffix.size()))
+                                      : nullptr;
         if (lora == nullptr) {
             writer.write(spec.name, shard.tensor(spec.name).bytes);
             shard.release(spec.name);

@@ -78,7 +78,7 @@ class CalibrationLayer {
     Block<Device> block_;
     BlockActivations<Device> activations_;
     BlockWorkspace<Device> workspace_;
-    Matrix<T> stream_;  // the block's input, then its output [max_tokens, C]
+    Matrix<T> stream_;                             // the block's input, then its output [max_tokens, C]
     std::vector<float> weight_staging_, staging_;  // of what comes from files, and of what is copied to the host
 };
 

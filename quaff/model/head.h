@@ -173,16 +173,16 @@ class Head {
     int64_t vocab_size_, hidden_size_, max_labelled_;  // V, C, L
     bool tied_;
     float eps_;
-    DType stored_;                 // what the model's file has W in
-    FrozenMatrix<Device> weight_;  // W
-    std::span<T> norm_;            // [C]
-    Matrix<T> residual_;           // x + delta of the labelled rows [L,C]
-    Matrix<T> delta_;              // delta of them, then the gradient of x + delta [L,C]
-    Matrix<T> normed_;             // h, then its gradient [L,C]
-    std::span<float> rstd_;        // [L]
-    Matrix<T> logits_;             // [chunk,V]
-    std::span<float> losses_;      // [L]
-    std::span<uint8_t> correct_;   // [L]
+    DType stored_;                    // what the model's file has W in
+    FrozenMatrix<Device> weight_;     // W
+    std::span<T> norm_;               // [C]
+    Matrix<T> residual_;              // x + delta of the labelled rows [L,C]
+    Matrix<T> delta_;                 // delta of them, then the gradient of x + delta [L,C]
+    Matrix<T> normed_;                // h, then its gradient [L,C]
+    std::span<float> rstd_;           // [L]
+    Matrix<T> logits_;                // [chunk,V]
+    std::span<float> losses_;         // [L]
+    std::span<uint8_t> correct_;      // [L]
     std::vector<float> host_losses_;  // what LossSums shows, where the device's memory is not the host's
     std::vector<uint8_t> host_correct_;
 };

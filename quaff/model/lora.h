@@ -1,11 +1,11 @@
-// LoRA adapters, and the one weight that adds both of a quantised layer's corrections.
+// The one weight that adds both corrections of a quantised linear: its LoRA adapters and its outlier channels.
 //
 //   Y += Z Wz^T,   Z  = [ dropout(X) A^T | Xh[:,Oc] ]            [N, R + n]
 //                  Wz = [ (alpha/r) B    | (s - 1) Wo ]           [O, R + n]
 //
-// A layer that stands for several Hugging Face linears (q, k, v; gate, up) has an adapter for each: their A are stacked
-// to [R, I], R the sum of the ranks, and B is block-diagonal: adapter p writes outputs out_begin .. out_begin + O_p.
-// Hu et al. 2021, arXiv 2106.09685.
+// A joint linear (q, k, v; gate, up) has an adapter for each of its parts. Their A are stacked to [R, I], R the sum of
+// the ranks. B is block-diagonal: adapter p writes outputs out_begin .. out_begin + O_p - 1. Hu et al. 2021, arXiv
+// 2106.09685.
 #pragma once
 
 #include <vector>
@@ -15,7 +15,7 @@
 
 namespace cpu {
 
-// Wz [O, R + n] (=) from the adapters' B, `outlier_weight` Wo [O, n] and `s` [n]. Zero where B has no block.
+// Wz [O, R + n] = from the adapters' B, `outlier_weight` Wo [O, n] and `s` [n]. Zero outside of B's blocks.
 inline void joint_weight(const Device& device, Matrix<float> wz, const std::vector<quaff::LoraAdapter>& adapters,
                          float scale, Matrix<const float> outlier_weight, const float* s) {
     const int64_t n = outlier_weight.cols;

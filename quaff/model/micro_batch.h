@@ -1,7 +1,8 @@
 // The micro-batch that is being worked on, on the device: its integers, and where its tokens stand.
 //
 //   ids [N], cu_seqlens [S+1], label_rows [L], label_ids [L]   as in Batch
-//   rope_rows [N]                                              each token's row of the tables cos and sin (rope_table.h)
+//   rope_rows [N]                                              each token's row of the tables cos and sin
+//   (rope_table.h)
 //
 // They go through one staging buffer, one after the other, and lie behind each other in one buffer of the device: a
 // single copy, for which the host does not wait.

@@ -37,16 +37,14 @@ Model<Device>::Model(const Device& device, const ModelFiles& checkpoint, const O
 
 template <class Device>
 void Model<Device>::configure(const ModelFiles& checkpoint, const OutlierChannels& outliers) {
-    const std::vector<DType> stored = options_.method == Method::fp
-                                          ? stored_types(checkpoint)
-                                          : std::vector<DType>(kLayersPerBlock, DType::f32);
+    const std::vector<DType> stored =
+        options_.method == Method::fp ? stored_types(checkpoint) : std::vector<DType>(kLayersPerBlock, DType::f32);
     const std::vector<JointLinear> joints = joint_linears(config_);
     blocks_.resize(static_cast<size_t>(config_.num_hidden_layers));
     for (size_t layer = 0; layer < blocks_.size(); layer++) {
         std::vector<std::vector<int32_t>> channels(kLayersPerBlock);
         for (int k = 0; k < kLayersPerBlock && options_.method == Method::quaff; k++) {
-            const auto found =
-                outliers.channels.find(block_name(static_cast<int64_t>(layer)) + "." + joints[k].name);
+            const auto found = outliers.channels.find(block_name(static_cast<int64_t>(layer)) + "." + joints[k].name);
             if (found != outliers.channels.end()) channels[k] = found->second;
             for (int32_t channel : channels[k])
                 require(channel >= 0 && channel < joints[k].in_features, "outlier channel ", channel, " of ",

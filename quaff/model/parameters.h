@@ -161,8 +161,8 @@ void Parameters<Device>::initialise(const Device& device, std::vector<Block<Devi
         const float bound = 1.0f / std::sqrt(static_cast<float>(linear.in_features));
         fill_from_host(device, linear.lora_a, [&](Matrix<float> a) {
             for (int64_t i = 0; i < a.size(); i++) {
-                const PhiloxWords words = philox4x32_10(
-                    {static_cast<uint32_t>(i), static_cast<uint32_t>(i >> 32), linear.id, kStream}, key);
+                const PhiloxWords words =
+                    philox4x32_10({static_cast<uint32_t>(i), static_cast<uint32_t>(i >> 32), linear.id, kStream}, key);
                 const float uniform = static_cast<float>(words.x0 >> 8) * 0x1p-24f;  // [0, 1)
                 a.data[i] = bound * (2 * uniform - 1);
             }

@@ -65,10 +65,10 @@ void load_scales(Model<Device>& model, const std::map<std::string, std::vector<f
     model.set_scales(scales);
 }
 
-#define INSTANTIATE(Device)                                                                             \
-    template void save_adapter(const std::filesystem::path&, Model<Device>&, const std::string&,        \
-                               const OutlierChannels&);                                                 \
-    template void load_adapter(Model<Device>&, const Adapter&);                                         \
+#define INSTANTIATE(Device)                                                                      \
+    template void save_adapter(const std::filesystem::path&, Model<Device>&, const std::string&, \
+                               const OutlierChannels&);                                          \
+    template void load_adapter(Model<Device>&, const Adapter&);                                  \
     template void load_scales(Model<Device>&, const std::map<std::string, std::vector<float>>&);
 QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
 

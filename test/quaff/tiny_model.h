@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -78,6 +79,26 @@ inline void write_tiny_model(const TempDir& directory, const nlohmann::json& con
     write_tensors(directory / names[0], {specs.begin(), middle});
     write_tensors(directory / names[1], {middle, specs.end()});
     directory.write("model.safetensors.index.json", index.dump(1));
+}
+
+using ChangeWeight = std::function<void(const std::string& name, llmc::Matrix<float> weight)>;
+
+// Writes the tensors of a file anew in F32, each after `change` has had it.
+inline void change_weights(const std::filesystem::path& path, const ChangeWeight& change) {
+    std::vector<llmc::TensorSpec> specs;
+    std::vector<std::vector<float>> values;
+    {
+        const llmc::SafetensorsFile file(path);
+        for (const auto& [name, tensor] : file.tensors()) {
+            specs.push_back({name, "F32", tensor.shape});
+            values.emplace_back(static_cast<size_t>(tensor.size()));
+            file.read(name, values.back());
+            change(name, {values.back().data(), tensor.shape[0], tensor.size() / tensor.shape[0]});
+        }
+    }
+    llmc::SafetensorsWriter writer(path, specs);
+    for (size_t i = 0; i < specs.size(); ++i) writer.write(specs[i].name, std::span<const float>(values[i]));
+    writer.finish();
 }
 
 // An adapter of o_proj and down_proj, rank 3, alpha 6, written for the model in `model`.

@@ -263,7 +263,8 @@ TEST_CASE("recomputing blocks gives the same bits", "[properties]") {
         setup.options.recompute = quaff::Recompute::block;
         const auto recomputed = setup.build();
         REQUIRE(recomputed->n_recomputed() == setup.checkpoint.config().num_hidden_layers);
-        REQUIRE(recomputed->plan().total(quaff::MemoryKind::activations) < kept->plan().total(quaff::MemoryKind::activations));
+        REQUIRE(recomputed->plan().total(quaff::MemoryKind::activations) <
+                kept->plan().total(quaff::MemoryKind::activations));
         check_identical(train(*recomputed, setup, 4), train(*kept, setup, 4));
     }
 }
