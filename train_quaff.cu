@@ -23,6 +23,7 @@
 #include "llmc/system/signals.h"
 #include "llmc/system/terminal.h"
 #include "llmc/system/thread_waiting.h"
+#include "quaff/cli/option_table.h"
 #include "quaff/cli/parsing.h"
 #include "quaff/cli/verbs.h"
 #include "quaff/model/devices.h"
@@ -30,60 +31,69 @@
 
 namespace {
 
-int run_on_cpu(const quaff::Options& options, llmc::Terminal& terminal, llmc::Comm& ranks) {
-    if (options.dtype == "fp16")
+using quaff::ComputeType;
+
+int run_on_cpu(const quaff::cli::CommandLine& line, llmc::Terminal& terminal, llmc::Comm& ranks) {
+    const quaff::ComputeOptions& compute = line.options.compute;
+    if (compute.dtype == ComputeType::fp16)
         throw llmc::UsageError("--dtype fp16: the CPU computes in fp32, or with products in bf16; take one of these");
-    if (options.comm == "nccl" && ranks.size() > 1)
+    if (compute.transport == quaff::Transport::nccl && ranks.size() > 1)
         throw llmc::UsageError("--comm nccl: NCCL is for GPUs; processors talk by --comm mpi");
     cpu::Device device;
     device.comm = &ranks;
-    if (options.dtype == "bf16") {
+    if (compute.dtype == ComputeType::bf16) {
         device.products = cpu::Products::bf16;
         if (!cpu::has_bf16_instructions())
             terminal.warn("--dtype bf16: this processor has no instructions for it (AVX512_BF16); fp32 is faster");
     }
-    return quaff::run_verb(options, terminal, device);
+    return quaff::cli::run_verb(line, terminal, device);
 }
 
 #ifdef LLMC_CUDA
 template <class T>
-int run_on_cuda(const quaff::Options& options, llmc::Terminal& terminal, llmc::Comm& ranks, int index) {
+int run_on_cuda(const quaff::cli::CommandLine& line, llmc::Terminal& terminal, llmc::Comm& ranks, int index) {
     cuda::Gpu<T> gpu(index, cuda::cache_directory());
-    if (ranks.size() == 1) return quaff::run_verb(options, terminal, gpu.device);
-    const auto comm = cuda::gpu_comm(ranks, index, gpu.device.stream, options.comm);
+    if (ranks.size() == 1) return quaff::cli::run_verb(line, terminal, gpu.device);
+    const auto comm = cuda::gpu_comm(ranks, index, gpu.device.stream,
+                                     name_in(quaff::kTransportNames, line.options.compute.transport));
     gpu.device.comm = comm.get();
     gpu.device.free_at_first = gpu.device.available_memory();  // without NCCL's
-    return quaff::or_end_all_ranks(*comm, [&] { return quaff::run_verb(options, terminal, gpu.device); });
+    return quaff::cli::or_end_all_ranks(*comm, [&] { return quaff::cli::run_verb(line, terminal, gpu.device); });
 }
 
 // Every device this program was built for computes the same things; this one only chooses.
-int run_on_device(const quaff::Options& options, llmc::Terminal& terminal, llmc::Comm& ranks) {
-    const bool computes = options.verb != "merge" && options.verb != "tokenize" &&
-                          (options.verb != "info" || options.plan) && options.show_tokens == 0;
-    if (options.device == "cpu" || !computes) return run_on_cpu(options, terminal, ranks);
+int run_on_device(const quaff::cli::CommandLine& line, llmc::Terminal& terminal, llmc::Comm& ranks) {
+    using quaff::cli::Verb;
+    const quaff::ComputeOptions& compute = line.options.compute;
+    const bool computes = line.verb != Verb::merge && line.verb != Verb::tokenize &&
+                          (line.verb != Verb::info || line.plan) && line.show_tokens == 0;
+    if (compute.device == quaff::DeviceChoice::cpu || !computes) return run_on_cpu(line, terminal, ranks);
     const int gpus = cuda::count_gpus();
     const int gpu = gpus == 0 ? 0 : cuda::gpu_of_rank(ranks, gpus);
     const std::string missing = cuda::why_no_gpu(gpu);
     // A rank without a GPU takes the others along, or fails with --device cuda.
-    if (!missing.empty() && options.device == "cuda") throw llmc::Error("--device cuda: " + missing);
+    if (!missing.empty() && line.options.compute.device == quaff::DeviceChoice::cuda)
+        throw llmc::Error("--device cuda: " + missing);
     if (ranks.any(!missing.empty())) {
-        if (!options.quiet)
+        if (!line.quiet)
             terminal.warn("on the CPU, because " +
                           (missing.empty() ? "another rank has no GPU it could use" : missing));
-        return run_on_cpu(options, terminal, ranks);
+        return run_on_cpu(line, terminal, ranks);
     }
     const bool has_bf16 = !ranks.any(!cuda::has_bf16(gpu));
-    const std::string dtype = options.dtype != "auto" ? options.dtype : has_bf16 ? "bf16" : "fp16";
-    if (dtype == "fp32") return run_on_cuda<float>(options, terminal, ranks, gpu);
-    if (dtype == "fp16") return run_on_cuda<cuda::fp16>(options, terminal, ranks, gpu);
-    return run_on_cuda<cuda::bf16>(options, terminal, ranks, gpu);
+    const ComputeType dtype = compute.dtype != ComputeType::automatic ? compute.dtype
+                              : has_bf16                              ? ComputeType::bf16
+                                                                      : ComputeType::fp16;
+    if (dtype == ComputeType::fp32) return run_on_cuda<float>(line, terminal, ranks, gpu);
+    if (dtype == ComputeType::fp16) return run_on_cuda<cuda::fp16>(line, terminal, ranks, gpu);
+    return run_on_cuda<cuda::bf16>(line, terminal, ranks, gpu);
 }
 #else
-int run_on_device(const quaff::Options& options, llmc::Terminal& terminal, llmc::Comm& ranks) {
-    if (options.device == "cuda")
+int run_on_device(const quaff::cli::CommandLine& line, llmc::Terminal& terminal, llmc::Comm& ranks) {
+    if (line.options.compute.device == quaff::DeviceChoice::cuda)
         throw llmc::UsageError(
             "--device cuda: this program was built without CUDA; build it where nvcc is found, or take --device cpu");
-    return run_on_cpu(options, terminal, ranks);
+    return run_on_cpu(line, terminal, ranks);
 }
 #endif
 
@@ -105,17 +115,19 @@ void set_threads(int64_t asked_for, llmc::Terminal& terminal, llmc::Comm& ranks)
 }
 
 int run(const std::vector<std::string>& arguments, llmc::Comm& ranks) {
-    const quaff::Options options = quaff::parse_options(arguments);
-    if (!options.help.empty()) {
-        llmc::print(stdout, options.help);
-        return quaff::kDone;
+    const quaff::cli::CommandLine line = quaff::cli::parse(arguments);
+    if (!line.help.empty()) {
+        llmc::print(stdout, line.help);
+        return quaff::cli::kDone;
     }
-    if (ranks.size() > 1) quaff::require_same_start(ranks, options);
-    ranks.start_heartbeat(static_cast<double>(options.comm_timeout));
-    llmc::Terminal terminal(!ranks.is_first() ? nullptr : options.json ? stderr : stdout, options.quiet);
+    if (ranks.size() > 1)
+        quaff::require_same_start(ranks, quaff::cli::info_of(line.verb).name,
+                                  quaff::cli::record_of(line, line.options).shown);
+    ranks.start_heartbeat(static_cast<double>(line.options.compute.comm_timeout));
+    llmc::Terminal terminal(!ranks.is_first() ? nullptr : line.json ? stderr : stdout, line.quiet);
     if (ranks.size() > 1) terminal.be_plain();
-    set_threads(options.threads, terminal, ranks);
-    return run_on_device(options, terminal, ranks);
+    set_threads(line.options.compute.threads, terminal, ranks);
+    return run_on_device(line, terminal, ranks);
 }
 
 int complain(const std::string& message, int status) {
@@ -129,8 +141,8 @@ int complain(const std::string& message, int status) {
 int finish_stdout(int status) {
     llmc::print(stdout, "");
     const int error = llmc::take_stdout_error();
-    if (error == 0 || error == EPIPE || status != quaff::kDone) return status;
-    return complain(llmc::concat("standard output: cannot write: ", std::strerror(error)), quaff::kFailed);
+    if (error == 0 || error == EPIPE || status != quaff::cli::kDone) return status;
+    return complain(llmc::concat("standard output: cannot write: ", std::strerror(error)), quaff::cli::kFailed);
 }
 
 // Rank 0 speaks for all.
@@ -138,14 +150,14 @@ void silence_stdout() {
     if (!std::freopen("/dev/null", "w", stdout)) llmc::fail("/dev/null cannot be opened");
 }
 
-}  // namespace
-
 // A closed stdin, stdout or stderr would give its number to the next file that is opened, and what is printed would go
 // there.
 void open_standard_files() {
     for (int file = STDIN_FILENO; file <= STDERR_FILENO; file++)
         if (fcntl(file, F_GETFD) == -1) (void)!open("/dev/null", O_RDWR);
 }
+
+}  // namespace
 
 int main(int argc, char** argv) {
     llmc::restart_with_passive_waiting(argv);
@@ -160,7 +172,7 @@ int main(int argc, char** argv) {
         if (!ranks.is_first()) silence_stdout();
         return finish_stdout(run({argv + 1, argv + argc}, ranks));
     } catch (...) {
-        const quaff::Fault fault = quaff::current_fault();
+        const quaff::cli::Fault fault = quaff::cli::current_fault();
         if (joined && joined->size() > 1) joined->fail_all(fault.message, fault.status);
         return complain(fault.message, fault.status);
     }

@@ -38,6 +38,7 @@ class Terminal {
     // A remark on stderr, whatever --quiet says: something the user should know and may want to change.
     void warn(const std::string& text);
 
+    bool is_quiet() const { return quiet_; }
     bool live() const { return live_; }
     // No live line from here on: a launcher shows what it reads here wherever it was sent itself.
     void be_plain() { live_ = false; }

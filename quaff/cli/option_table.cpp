@@ -13,18 +13,6 @@ namespace quaff::cli {
 
 using namespace llmc;
 
-const std::vector<Verb>& verbs() {
-    static const std::vector<Verb> verbs = {
-        {"train", kTrain, "quantise, evaluate, fine-tune, evaluate, save the adapter (the default)"},
-        {"calibrate", kCalibrate, "write the outlier channels of a model to a JSON file"},
-        {"eval", kEval, "loss, perplexity, token accuracy of a model, with or without an adapter"},
-        {"generate", kGenerate, "text from a prompt, or from each line of a file"},
-        {"merge", kMerge, "fold an adapter into the weights and write a Hugging Face model"},
-        {"tokenize", kTokenize, "the token ids of a text, or of each line of a file"},
-        {"info", kInfo, "what a model, adapter, outlier file or checkpoint holds; --plan: the memory a run takes"}};
-    return verbs;
-}
-
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -46,22 +34,49 @@ constexpr Range from_below(double low, double high) {
     return {low, high, false, true};
 }
 
+// One of the names of a table.
+template <class E, size_t N>
+Choice choice(E& value, const Named<E> (&names)[N]) {
+    Choice choice;
+    for (const Named<E>& entry : names) choice.words.emplace_back(entry.name);
+    choice.get = [&value, &names] { return std::string(name_in(names, value)); };
+    choice.set = [&value, &names](const std::string& word) { value = *value_in(names, word); };
+    return choice;
+}
+
+// The same for what may be left open; `otherwise` is the name that is shown then.
+template <class E, size_t N>
+Choice choice(std::optional<E>& value, const Named<E> (&names)[N], const char* otherwise) {
+    Choice choice;
+    for (const Named<E>& entry : names) choice.words.emplace_back(entry.name);
+    choice.get = [&value, &names, otherwise] { return std::string(value ? name_in(names, *value) : otherwise); };
+    choice.set = [&value, &names](const std::string& word) { value = *value_in(names, word); };
+    return choice;
+}
+
+Choice choice(std::string& value, std::vector<std::string> words) {
+    return {std::move(words), [&value] { return value; }, [&value](const std::string& word) { value = word; }};
+}
+
 std::vector<std::string> template_names() {
     std::vector<std::string> names = ChatTemplate::names();
     names.push_back("auto");
     return names;
 }
 
+constexpr Named<bool> kOnOff[] = {{"on", true}, {"off", false}};
+
 }  // namespace
 
-std::vector<Row> option_table(Options& o) {
+std::vector<Row> option_table(CommandLine& line) {
     using enum Kept;
-    constexpr unsigned kData = kTrain | kCalibrate | kEval | kInfo;
-    constexpr unsigned kReads = kData | kGenerate;  // how examples are read; generate has those of --cal-data
-    constexpr unsigned kFits = kTrain | kPlan;      // what only a training run uses
+    Options& o = line.options;
+    constexpr Verbs kData = kTrain | kCalibrate | kEval | kInfo;
+    constexpr Verbs kReads = kData | kGenerate;  // how examples are read; generate has those of --cal-data
+    constexpr Verbs kFits = kTrain | kPlan;      // what only a training run uses
     // Some options are something else to one of the verbs.
-    const auto to = [&o](const char* verb, const char* help, const char* else_help) {
-        return o.verb == verb ? help : else_help;
+    const auto to = [&line](Verb verb, const char* help, const char* else_help) {
+        return line.verb == verb ? help : else_help;
     };
     std::vector<Row> table;
     const auto group = [&table](const char* heading, const std::vector<Row>& rows) {
@@ -72,136 +87,145 @@ std::vector<Row> option_table(Options& o) {
     };
     group("model and data",
           {
-              {"model", Text{&o.model, "DIR"}, kAll, free, "Hugging Face model directory"},
-              {"data", Text{&o.data, "FILE"}, kData | kTokenize, free,
-               to("tokenize", "text, of which each line is tokenised", "examples: .jsonl, .json, .csv or .tsv")},
-              {"eval-data", Text{&o.eval_data, "FILE"}, kFits | kEval, free, "held-out examples"},
-              {"eval-split", Real{&o.eval_split, from_below(0, 1)}, kFits, fixed,
+              {"model", Text{&o.model.folder, "DIR"}, kAll, free, "Hugging Face model directory"},
+              {"data", Text{&o.data.file, "FILE"}, kData | kTokenize, free,
+               to(Verb::tokenize, "text, of which each line is tokenised", "examples: .jsonl, .json, .csv or .tsv")},
+              {"eval-data", Text{&o.data.eval_file, "FILE"}, kFits | kEval, free, "held-out examples"},
+              {"eval-split", Real{&o.data.eval_split, from_below(0, 1)}, kFits, fixed,
                "share of --data held out when there is no --eval-data"},
               {"out", Text{&o.out, "DIR"}, kFits | kMerge, free,
-               to("merge", "the merged model [out/<model>-merged]",
+               to(Verb::merge, "the merged model [out/<model>-merged]",
                   "log, checkpoints and adapter [out/<model>-<method>]")},
-              {"adapter", Text{&o.adapter, "DIR"}, kTrain | kEval | kGenerate | kMerge | kInfo, fixed,
+              {"adapter", Text{&o.model.adapter, "DIR"}, kTrain | kEval | kGenerate | kMerge | kInfo, fixed,
                "PEFT adapter to start from (train) or to use (eval, generate, merge)"},
-              {"text", Text{&o.text, "TEXT"}, kTokenize, transient, "text to tokenise"},
+              {"text", Text{&line.text, "TEXT"}, kTokenize, transient, "text to tokenise"},
           });
     group(
         "examples",
         {
-            {"template", Choice{&o.chat_template, template_names()}, kRuns | kInfo, fixed,
+            {"template", choice(o.data.chat_template, template_names()), kRuns | kInfo, fixed,
              "prompt template put around the examples' texts; auto: the model's own, which conversations take anyway"},
-            {"source-max-len", Whole{&o.source_max_len, count_from(1)}, kReads, fixed,
+            {"source-max-len", Whole{&o.data.source_max_len, count_from(1)}, kReads, fixed,
              "examples whose prompt has more tokens are dropped and counted"},
-            {"target-max-len", Whole{&o.target_max_len, count_from(1)}, kReads, fixed, "the same for the answer"},
-            {"train-on-source", Switch{&o.train_on_source}, kReads, fixed, "the prompt's tokens carry a loss too"},
-            {"strict-data", Choice{&o.strict_data, {"on", "off"}}, kReads, fixed,
+            {"target-max-len", Whole{&o.data.target_max_len, count_from(1)}, kReads, fixed, "the same for the answer"},
+            {"train-on-source", Switch{&o.data.train_on_source}, kReads, fixed, "the prompt's tokens carry a loss too"},
+            {"strict-data", choice(o.data.strict, kOnOff), kReads, fixed,
              "on: stop at the first line that cannot be used; off: leave such lines out, count and list them"},
-            {"show-tokens", Whole{&o.show_tokens, count_from(0)}, kData, transient,
+            {"show-tokens", Whole{&line.show_tokens, count_from(0)}, kData, transient,
              "print the first N examples token by token, those in the loss marked, and stop"},
         });
     group("outlier channels and int8",
           {
-              {"outliers", Text{&o.outliers, "FILE"}, kRuns | kInfo, fixed,
-               to("calibrate", "outlier channels, to write [outlier/<strategy><threshold>_<data>_<model>.json]",
+              {"outliers", Text{&o.outliers.file, "FILE"}, kRuns | kInfo, fixed,
+               to(Verb::calibrate, "outlier channels, to write [outlier/<strategy><threshold>_<data>_<model>.json]",
                   "outlier channels, to read")},
-              {"outlier-strategy",
-               Choice{&o.outlier_strategy, {"token_max", "mean_times", "static", "zscore", "top_abs"}}, kRuns, fixed,
+              {"outlier-strategy", choice(o.outliers.strategy, kOutlierStrategyNames), kRuns, fixed,
                "how calibration ranks the channels"},
-              {"outlier-threshold", Real{&o.outlier_threshold, above(0)}, kRuns, fixed,
+              {"outlier-threshold", Real{&o.outliers.threshold, above(0)}, kRuns, fixed,
                "the bound of mean_times, static and zscore"},
-              {"outlier-max-ratio", Text{&o.outlier_max_ratio, "RATIO"}, kRuns, fixed,
+              {"outlier-max-ratio", Text{&o.outliers.max_ratio, "RATIO"}, kRuns, fixed,
                "largest share of outlier channels; per module: down_proj=0.05,o_proj=0.02,0.003"},
-              {"cal-data", Text{&o.cal_data, "FILE"}, kRuns, fixed,
-               to("train", "examples to calibrate on; else the training data",
-                  to("generate", "examples to calibrate on", "examples to calibrate on; else --data"))},
-              {"max-cal-samples", Whole{&o.max_cal_samples, count_from(1)}, kRuns, fixed, "at most that many of them"},
-              {"scale-momentum", Real{&o.scale_momentum, from_to(0, 1)}, kFits, fixed,
+              {"cal-data", Text{&o.outliers.data, "FILE"}, kRuns, fixed,
+               to(Verb::train, "examples to calibrate on; else the training data",
+                  to(Verb::generate, "examples to calibrate on", "examples to calibrate on; else --data"))},
+              {"max-cal-samples", Whole{&o.outliers.max_samples, count_from(1)}, kRuns, fixed,
+               "at most that many of them"},
+              {"scale-momentum", OptionalReal{&o.compute.scale_momentum, 0.1, from_to(0, 1)}, kFits, fixed,
                "weight of the old scale of a channel"},
-              {"grad-bits", Choice{&o.grad_bits, {"8", "16"}}, kFits, fixed,
+              {"grad-bits", choice(o.compute.grad_bits, kGradBitsNames, "8"), kFits, fixed,
                "bits of the backward product of frozen layers"},
           });
     group(
         "adapters",
         {
-            {"lora-r", Whole{&o.lora_r, from_to(1, 65536)}, kFits, fixed, "rank of the adapters"},
-            {"lora-alpha", Real{&o.lora_alpha, above(0)}, kFits, fixed, "the adapters' part is scaled by alpha / r"},
-            {"lora-dropout", Real{&o.lora_dropout, from_below(0, 1)}, kFits, fixed, "dropout in front of the adapters"},
-            {"target-modules", Text{&o.target_modules, "NAMES"}, kFits, fixed, "all-linear, or names: q_proj,v_proj"},
+            {"lora-r", OptionalWhole{&o.lora.r, 16, from_to(1, 65536)}, kFits, fixed, "rank of the adapters"},
+            {"lora-alpha", OptionalReal{&o.lora.alpha, 16, above(0)}, kFits, fixed,
+             "the adapters' part is scaled by alpha / r"},
+            {"lora-dropout", Real{&o.lora.dropout, from_below(0, 1)}, kFits, fixed, "dropout in front of the adapters"},
+            {"target-modules", OptionalText{&o.lora.target_modules, "all-linear", "NAMES"}, kFits, fixed,
+             "all-linear, or names: q_proj,v_proj"},
         });
-    group("steps",
-          {
-              {"batch-size", Whole{&o.batch_size, count_from(1)}, kRuns, fixed, "sequences of a micro-batch"},
-              {"gradient-accumulation-steps", Whole{&o.gradient_accumulation_steps, count_from(1)}, kFits, fixed,
-               "micro-batches of a step, for each rank"},
-              {"epochs", Real{&o.epochs, {0, kMostCounted, true, false}}, kFits, free, "times round the training data"},
-              {"max-steps", Whole{&o.max_steps, count_from(-1)}, kFits, free,
-               "that many steps instead, as often round the data as it takes; -1: --epochs counts"},
-              {"learning-rate", Real{&o.learning_rate, above(0)}, kFits, fixed, "peak learning rate of AdamW"},
-              {"lr-scheduler", Choice{&o.lr_scheduler, LearningRateSchedule::names()}, kFits, fixed,
-               "learning-rate schedule"},
-              {"warmup-ratio", Real{&o.warmup_ratio, from_to(0, 1)}, kFits, fixed,
-               "share of the steps to warm up in (all schedules but constant)"},
-              {"weight-decay", Real{&o.weight_decay, at_least(0)}, kFits, fixed, "decoupled weight decay"},
-              {"adam-beta1", Real{&o.adam_beta1, from_below(0, 1)}, kFits, fixed, "decay of AdamW's first moment"},
-              {"adam-beta2", Real{&o.adam_beta2, from_below(0, 1)}, kFits, fixed, "decay of AdamW's second moment"},
-              {"adam-eps", Real{&o.adam_eps, above(0)}, kFits, fixed, "added to the root of the second moment"},
-              {"max-grad-norm", Real{&o.max_grad_norm, at_least(0)}, kFits, fixed,
-               "gradients are clipped to it; 0: never"},
-          });
+    group(
+        "steps",
+        {
+            {"batch-size", Whole{&o.data.batch_size, count_from(1)}, kRuns, fixed, "sequences of a micro-batch"},
+            {"gradient-accumulation-steps", Whole{&o.training.gradient_accumulation_steps, count_from(1)}, kFits, fixed,
+             "micro-batches of a step, for each rank"},
+            {"epochs", Real{&o.training.epochs, {0, kMostCounted, true, false}}, kFits, free,
+             "times round the training data"},
+            {"max-steps", Whole{&o.training.max_steps, count_from(-1)}, kFits, free,
+             "that many steps instead, as often round the data as it takes; -1: --epochs counts"},
+            {"learning-rate", Real{&o.training.learning_rate, above(0)}, kFits, fixed, "peak learning rate of AdamW"},
+            {"lr-scheduler", choice(o.training.lr_scheduler, LearningRateSchedule::names()), kFits, fixed,
+             "learning-rate schedule"},
+            {"warmup-ratio", Real{&o.training.warmup_ratio, from_to(0, 1)}, kFits, fixed,
+             "share of the steps to warm up in (all schedules but constant)"},
+            {"weight-decay", Real{&o.training.weight_decay, at_least(0)}, kFits, fixed, "decoupled weight decay"},
+            {"adam-beta1", Real{&o.training.adam_beta1, from_below(0, 1)}, kFits, fixed,
+             "decay of AdamW's first moment"},
+            {"adam-beta2", Real{&o.training.adam_beta2, from_below(0, 1)}, kFits, fixed,
+             "decay of AdamW's second moment"},
+            {"adam-eps", Real{&o.training.adam_eps, above(0)}, kFits, fixed, "added to the root of the second moment"},
+            {"max-grad-norm", Real{&o.training.max_grad_norm, at_least(0)}, kFits, fixed,
+             "gradients are clipped to it; 0: never"},
+        });
     group("evaluation and checkpoints",
           {
-              {"exact-match", Choice{&o.exact_match, {"auto", "on", "off"}}, kTrain | kEval, free,
+              {"exact-match", choice(o.data.exact_match, kToggleNames), kTrain | kEval, free,
                "share of answers that greedy decoding gives word for word; auto: when they are short"},
-              {"eval-steps", Whole{&o.eval_steps, count_from(0)}, kFits, free,
+              {"eval-steps", Whole{&o.training.eval_steps, count_from(0)}, kFits, free,
                "evaluate every so many steps; 0: only around"},
-              {"save-steps", Whole{&o.save_steps, count_from(0)}, kFits, free,
+              {"save-steps", Whole{&o.training.save_steps, count_from(0)}, kFits, free,
                "write a checkpoint every so many steps; 0: only when stopped"},
-              {"save-total-limit", Whole{&o.save_total_limit, count_from(0)}, kFits, free,
+              {"save-total-limit", Whole{&o.training.save_total_limit, count_from(0)}, kFits, free,
                "checkpoints to keep, the newest; 0: all"},
-              {"resume", Text{&o.resume, "[DIR]"}, kTrain, transient,
+              {"resume", Text{&o.training.resume, "[DIR]"}, kTrain, transient,
                "go on from the newest intact checkpoint of --out or of that run, or from that checkpoint"},
           });
     group("generation",
           {
-              {"prompt", Text{&o.prompt, "TEXT"}, kGenerate, transient, "text to continue"},
-              {"prompt-file", Text{&o.prompt_file, "FILE"}, kGenerate, transient, "a prompt on each line"},
-              {"chat", Switch{&o.chat}, kGenerate, transient, "put the model's chat template around the prompt"},
-              {"max-new-tokens", Whole{&o.max_new_tokens, count_from(1)}, kGenerate, transient,
+              {"prompt", Text{&o.generation.prompt, "TEXT"}, kGenerate, transient, "text to continue"},
+              {"prompt-file", Text{&o.generation.prompt_file, "FILE"}, kGenerate, transient, "a prompt on each line"},
+              {"chat", Switch{&o.generation.chat}, kGenerate, transient,
+               "put the model's chat template around the prompt"},
+              {"max-new-tokens", Whole{&o.generation.max_new_tokens, count_from(1)}, kGenerate, transient,
                "stop after that many tokens"},
-              {"temperature", Real{&o.temperature, at_least(0)}, kGenerate, transient, "0: always the likeliest token"},
-              {"top-k", Whole{&o.top_k, count_from(0)}, kGenerate, transient,
+              {"temperature", Real{&o.generation.temperature, at_least(0)}, kGenerate, transient,
+               "0: always the likeliest token"},
+              {"top-k", Whole{&o.generation.top_k, count_from(0)}, kGenerate, transient,
                "draw from the k likeliest tokens; 0: from all"},
-              {"top-p", Real{&o.top_p, {0, 1, true, false}}, kGenerate, transient,
+              {"top-p", Real{&o.generation.top_p, {0, 1, true, false}}, kGenerate, transient,
                "draw from the likeliest tokens that hold this probability"},
           });
     group("how it is computed",
           {
-              {"method", Choice{&o.method, {"quaff", "fp"}}, kRuns & ~kCalibrate, fixed,
-               o.verb == "train" ? "8-bit weights and activations, or full precision [quaff]"
-                                 : "8-bit weights and activations, or full precision [the adapter's own; else quaff "
-                                   "where --outliers or --cal-data is given, else fp]"},
-              {"device", Choice{&o.device, {"auto", "cpu", "cuda"}}, kRuns, free, "what to compute on"},
-              {"dtype", Choice{&o.dtype, {"auto", "fp32", "bf16", "fp16"}}, kRuns, fixed,
+              {"method", choice(o.compute.method, kMethodNames, ""), kRuns & ~kCalibrate, fixed,
+               line.verb == Verb::train
+                   ? "8-bit weights and activations, or full precision [quaff]"
+                   : "8-bit weights and activations, or full precision [the adapter's own; else quaff "
+                     "where --outliers or --cal-data is given, else fp]"},
+              {"device", choice(o.compute.device, kDeviceNames), kRuns, free, "what to compute on"},
+              {"dtype", choice(o.compute.dtype, kComputeTypeNames), kRuns, fixed,
                "compute type; auto: fp32 on the CPU, bf16 or (sm_75) fp16 on CUDA; on the CPU bf16 is for products "
                "alone"},
-              {"recompute", Choice{&o.recompute, {"auto", "none", "block"}}, kFits, free,
+              {"recompute", choice(o.compute.recompute, kRecomputeNames), kFits, free,
                "recompute blocks in the backward pass; auto: when the memory asks for it"},
-              {"seed", Whole{&o.seed, at_least(0)}, kRuns, fixed,
+              {"seed", Whole{&o.compute.seed, at_least(0)}, kRuns, fixed,
                "of the adapters' start, the order of the examples, dropout and sampling"},
-              {"threads", Whole{&o.threads, from_to(0, 4096)}, kAll & ~kTokenize, free,
+              {"threads", Whole{&o.compute.threads, from_to(0, 4096)}, kAll & ~kTokenize, free,
                "CPU threads; 0: one for each core"},
-              {"comm", Choice{&o.comm, {"auto", "nccl", "mpi"}}, kRuns, free,
+              {"comm", choice(o.compute.transport, kTransportNames), kRuns, free,
                "between ranks: NCCL for GPUs, or MPI, by which ranks may share a GPU; auto: NCCL where there is a GPU"},
-              {"comm-timeout", Whole{&o.comm_timeout, from_to(1, 86400)}, kRuns, free,
+              {"comm-timeout", Whole{&o.compute.comm_timeout, from_to(1, 86400)}, kRuns, free,
                "seconds that a rank may answer later than the others; more end the run"},
           });
     group("the program itself",
           {
-              {"config", Text{&o.config, "FILE"}, kAll, transient, "read options from a TOML file: name = value"},
-              {"json", Switch{&o.json}, kAll & ~kTokenize, transient,
+              {"config", Text{&line.config, "FILE"}, kAll, transient, "read options from a TOML file: name = value"},
+              {"json", Switch{&line.json}, kAll & ~kTokenize, transient,
                "print one JSON object on stdout at the end, all else on stderr"},
-              {"plan", Switch{&o.plan}, kTrain | kInfo, transient, "print the memory plan and stop"},
-              {"quiet", Switch{&o.quiet}, kAll, transient, "print the result only"},
+              {"plan", Switch{&line.plan}, kTrain | kInfo, transient, "print the memory plan and stop"},
+              {"quiet", Switch{&line.quiet}, kAll, transient, "print the result only"},
           });
     return table;
 }
@@ -245,44 +269,75 @@ void assign(const Row& row, const std::string& text, const std::string& where) {
     const auto wrong = [&](const std::string& expected) {
         throw UsageError(concat(name, " must be ", expected, ", not '", text, "'"));
     };
+    const auto whole_number = [&](const Range& range) {
+        int64_t number = 0;
+        if (!parse_number(text, number) || !contains(range, static_cast<double>(number)))
+            wrong("a whole number " + range_text(range));
+        return number;
+    };
+    const auto real_number = [&](const Range& range) {
+        double number = 0;
+        if (!parse_number(text, number) || !contains(range, number)) wrong("a number " + range_text(range));
+        return number;
+    };
+    const auto any_text = [&](const char* type) {
+        const bool free_text = std::string(type) == "TEXT";
+        if (!free_text && (text.empty() || text.rfind("--", 0) == 0))
+            throw UsageError(concat(name, " needs a value (", type, ")"));
+        return text;
+    };
     if (const auto* flag = std::get_if<Switch>(&row.value)) {
         if (text != "true" && text != "false") wrong("true or false");
         *flag->value = text == "true";
     } else if (const auto* whole = std::get_if<Whole>(&row.value)) {
-        int64_t number = 0;
-        if (!parse_number(text, number) || !contains(whole->range, static_cast<double>(number)))
-            wrong("a whole number " + range_text(whole->range));
-        *whole->value = number;
+        *whole->value = whole_number(whole->range);
+    } else if (const auto* whole = std::get_if<OptionalWhole>(&row.value)) {
+        *whole->value = whole_number(whole->range);
     } else if (const auto* real = std::get_if<Real>(&row.value)) {
-        double number = 0;
-        if (!parse_number(text, number) || !contains(real->range, number)) wrong("a number " + range_text(real->range));
-        *real->value = number;
+        *real->value = real_number(real->range);
+    } else if (const auto* real = std::get_if<OptionalReal>(&row.value)) {
+        *real->value = real_number(real->range);
     } else if (const auto* choice = std::get_if<Choice>(&row.value)) {
         if (std::find(choice->words.begin(), choice->words.end(), text) == choice->words.end())
             wrong(join(choice->words, ", ", " or "));
-        *choice->value = text;
+        choice->set(text);
     } else if (const auto* any = std::get_if<Text>(&row.value)) {
-        const bool free_text = std::string(any->type) == "TEXT";
-        if (!free_text && (text.empty() || text.rfind("--", 0) == 0))
-            throw UsageError(concat(name, " needs a value (", any->type, ")"));
-        *any->value = text;
+        *any->value = any_text(any->type);
+    } else if (const auto* any = std::get_if<OptionalText>(&row.value)) {
+        *any->value = any_text(any->type);
     }
 }
 
 std::string value_text(const Row& row) {
-    if (const auto* flag = std::get_if<Switch>(&row.value)) return *flag->value ? "true" : "false";
-    if (const auto* whole = std::get_if<Whole>(&row.value)) return std::to_string(*whole->value);
-    if (const auto* real = std::get_if<Real>(&row.value)) return number_text(*real->value);
-    if (const auto* choice = std::get_if<Choice>(&row.value)) return *choice->value;
-    return *std::get<Text>(row.value).value;
+    struct {
+        std::string operator()(const Switch& flag) const { return *flag.value ? "true" : "false"; }
+        std::string operator()(const Whole& whole) const { return std::to_string(*whole.value); }
+        std::string operator()(const OptionalWhole& whole) const {
+            return std::to_string(whole.value->value_or(whole.otherwise));
+        }
+        std::string operator()(const Real& real) const { return number_text(*real.value); }
+        std::string operator()(const OptionalReal& real) const {
+            return number_text(real.value->value_or(real.otherwise));
+        }
+        std::string operator()(const Text& text) const { return *text.value; }
+        std::string operator()(const OptionalText& text) const { return text.value->value_or(text.otherwise); }
+        std::string operator()(const Choice& choice) const { return choice.get(); }
+    } as_text;
+    return std::visit(as_text, row.value);
 }
 
 std::string type_text(const Row& row) {
-    if (std::holds_alternative<Switch>(row.value)) return "";
-    if (std::holds_alternative<Whole>(row.value)) return " N";
-    if (std::holds_alternative<Real>(row.value)) return " X";
-    if (const auto* choice = std::get_if<Choice>(&row.value)) return " " + join(choice->words, "|", "|");
-    return std::string(" ") + std::get<Text>(row.value).type;
+    struct {
+        std::string operator()(const Switch&) const { return ""; }
+        std::string operator()(const Whole&) const { return " N"; }
+        std::string operator()(const OptionalWhole&) const { return " N"; }
+        std::string operator()(const Real&) const { return " X"; }
+        std::string operator()(const OptionalReal&) const { return " X"; }
+        std::string operator()(const Text& text) const { return std::string(" ") + text.type; }
+        std::string operator()(const OptionalText& text) const { return std::string(" ") + text.type; }
+        std::string operator()(const Choice& choice) const { return " " + join(choice.words, "|", "|"); }
+    } as_text;
+    return std::visit(as_text, row.value);
 }
 
 }  // namespace quaff::cli

@@ -13,11 +13,10 @@
 #include "quaff/files/info.h"
 #include "quaff/files/outliers.h"
 
-namespace quaff {
+namespace quaff::cli {
 namespace {
 
 using namespace llmc;
-using namespace cli;
 
 // ---- help ----------------------------------------------------------------------------------------------------------
 
@@ -28,24 +27,24 @@ std::string help_line(std::string left, const std::string& description) {
     return concat(left, description, "\n");
 }
 
-std::string help_text(const Verb& verb) {
-    const bool trains = verb.bit == kTrain, informs = verb.bit == kInfo;
+std::string help_text(const VerbInfo& verb) {
+    const bool trains = verb.verb == Verb::train, informs = verb.verb == Verb::info;
     std::string help = concat("train_quaff ", trains ? "[train]" : verb.name, informs ? " [PATH]" : "",
                               " [options]: ", verb.does, "\n");
     if (trains) {
         help += "\nverbs (train_quaff VERB --help tells more):\n";
-        for (const Verb& other : verbs())
+        for (const VerbInfo& other : kVerbs)
             help += concat("  ", other.name, std::string(11 - std::string(other.name).size(), ' '), other.does, "\n");
     }
     if (informs)
         help += "\n" + help_line("PATH",
                                  "a model, adapter, checkpoint or outlier file; else --adapter, --outliers or --model");
     help += "\noptions (_ may stand for -)\n";
-    Options defaults;
-    defaults.verb = verb.name;
+    CommandLine defaults;
+    defaults.verb = verb.verb;
     std::string heading;
     for (const Row& row : option_table(defaults)) {
-        if (!(row.used_by & verb.bit)) continue;
+        if (!(row.used_by & only(verb.verb))) continue;
         if (heading != row.group) help += concat("\n", row.group, ":\n");
         heading = row.group;
         const std::string value = value_text(row);
@@ -75,18 +74,23 @@ std::string nearest_option(const std::string& name, const std::vector<Row>& tabl
 }
 
 // The table of a verb: an option that it makes no use of is checked like the others and then has no effect.
-std::vector<Row> table_of(const Verb& verb, Options& options, Options& unheeded) {
-    std::vector<Row> table = option_table(options), others = option_table(unheeded);
+std::vector<Row> table_of(const VerbInfo& verb, CommandLine& line, CommandLine& unheeded) {
+    std::vector<Row> table = option_table(line), others = option_table(unheeded);
     for (size_t i = 0; i < table.size(); ++i)
         if (!(table[i].used_by & verb.takes())) table[i] = others[i];
     return table;
+}
+
+bool is_text(const Row& row) {
+    return std::holds_alternative<Text>(row.value) || std::holds_alternative<OptionalText>(row.value) ||
+           std::holds_alternative<Choice>(row.value);
 }
 
 std::string did_you_mean(const std::string& near, const char* dashes) {
     return near.empty() ? "" : concat("; did you mean ", dashes, near, "?");
 }
 
-void parse_command_line(Options& options, const std::vector<Row>& table, const Verb& verb,
+void parse_command_line(CommandLine& line, const std::vector<Row>& table, const VerbInfo& verb,
                         std::vector<std::string> arguments) {
     CLI::App app;
     app.set_help_flag();
@@ -94,7 +98,7 @@ void parse_command_line(Options& options, const std::vector<Row>& table, const V
     bool help = false, version = false;
     app.add_flag("-h,--help", help);
     app.add_flag("--version", version);
-    if (verb.bit == kInfo) app.add_option("path", options.path);
+    if (verb.verb == Verb::info) app.add_option("path", line.path);
     // CLI11 only takes the line apart: every value arrives as text, so that all of them are checked in one place.
     std::vector<std::string> texts(table.size());
     std::vector<CLI::Option*> parsed;
@@ -120,9 +124,9 @@ void parse_command_line(Options& options, const std::vector<Row>& table, const V
     } catch (const CLI::ParseError& error) {
         throw UsageError(concat("wrong usage: ", error.what()));
     }
-    if (help) options.help = help_text(verb);
-    if (version) options.help = "train_quaff 0.1.0\n";
-    if (!options.help.empty()) return;
+    if (help) line.help = help_text(verb);
+    if (version) line.help = "train_quaff 0.1.0\n";
+    if (!line.help.empty()) return;
     for (const std::string& argument : app.remaining()) {
         if (!argument.starts_with('-'))
             throw UsageError(concat("unexpected argument '", argument,
@@ -139,19 +143,19 @@ void parse_command_line(Options& options, const std::vector<Row>& table, const V
         if (parsed[i]->count() == 0) continue;
         assign(table[i], texts[i], "");
         if (table[i].used_by & verb.takes())
-            options.given.insert(table[i].name);
+            line.given.insert(table[i].name);
         else
-            options.unused.push_back(table[i].name);
+            line.unused.push_back(table[i].name);
     }
 }
 
 // Options of a file fill in what was not given before.
-void parse_file(Options& options, const std::vector<Row>& table, const std::string& path) {
+void parse_file(CommandLine& line, const std::vector<Row>& table, const std::string& path) {
     std::vector<TomlEntry> entries;
     try {
         entries = read_toml(path);
     } catch (const Error& error) {
-        if (path == options.config) throw UsageError(error.what());
+        if (path == line.config) throw UsageError(error.what());
         throw;  // a file that the user did not name
     }
     const auto name_of_entry = [](const TomlEntry& entry) {
@@ -159,11 +163,10 @@ void parse_file(Options& options, const std::vector<Row>& table, const std::stri
         std::replace(name.begin(), name.end(), '_', '-');
         return name;
     };
-    const std::set<std::string> given_before = options.given;
-    const bool has_eval_data =
-        options.was_given("eval-data") || std::ranges::any_of(entries, [&](const TomlEntry& entry) {
-            return name_of_entry(entry) == "eval-data" && !entry.value.empty();
-        });
+    const std::set<std::string> given_before = line.given;
+    const bool has_eval_data = line.was_given("eval-data") || std::ranges::any_of(entries, [&](const TomlEntry& entry) {
+                                   return name_of_entry(entry) == "eval-data" && !entry.value.empty();
+                               });
     for (const TomlEntry& entry : entries) {
         const std::string name = name_of_entry(entry);
         const std::string where = concat(path, " line ", entry.line);
@@ -175,69 +178,75 @@ void parse_file(Options& options, const std::vector<Row>& table, const std::stri
             throw UsageError(concat(where, ": ", name, " belongs on the command line"));
         if (given_before.contains(name)) continue;
         // What a training run's file calls its data is not what its model is to be evaluated on.
-        if (options.verb == "eval" && name == "data" && has_eval_data) continue;
+        if (line.verb == Verb::eval && name == "data" && has_eval_data) continue;
         assign(*row, entry.value, where);
-        options.given.insert(name);
+        line.given.insert(name);
     }
 }
 
 // info PATH with --plan or --show-tokens: the run that is planned, or whose examples are shown, is PATH's.
-void take_path(Options& o, const std::set<std::string>& on_command_line) {
-    if (o.path.empty() || (!o.plan && o.show_tokens == 0)) return;
+void take_path(CommandLine& line, const std::set<std::string>& on_command_line) {
+    if (line.path.empty() || (!line.plan && line.show_tokens == 0)) return;
     Kind kind{};
     try {
-        kind = kind_of(o.path);
+        kind = kind_of(line.path);
     } catch (const Error& error) {
         throw UsageError(error.what());
     }
     const auto take = [&](const char* name, std::string& value) {
         std::error_code ignored;
-        if (on_command_line.contains(name) && !std::filesystem::equivalent(value, o.path, ignored))
+        if (on_command_line.contains(name) && !std::filesystem::equivalent(value, line.path, ignored))
             throw UsageError(
-                concat("info ", o.path, " and --", name, " ", value, " contradict each other: give one of them"));
-        value = o.path;
-        o.given.insert(name);
+                concat("info ", line.path, " and --", name, " ", value, " contradict each other: give one of them"));
+        value = line.path;
+        line.given.insert(name);
     };
     if (kind == Kind::model)
-        take("model", o.model);
+        take("model", line.options.model.folder);
     else if (kind == Kind::outliers)
-        take("outliers", o.outliers);
+        take("outliers", line.options.outliers.file);
     else
-        take("adapter", o.adapter);
+        take("adapter", line.options.model.adapter);
 }
 
-void check_contradictions(const Options& o) {
+void check_contradictions(const CommandLine& line) {
     const auto refuse = [](const auto&... parts) { throw UsageError(concat(parts...)); };
-    if (!o.resume.empty() && o.plan) refuse("--resume and --plan contradict each other: --plan starts no run");
-    if (o.verb == "train" && o.max_steps == 0) refuse("--max-steps must be at least 1, or -1 to let --epochs count");
-    if (o.verb != "calibrate" && !o.outliers.empty() && !o.cal_data.empty())
+    const Options& o = line.options;
+    if (!o.training.resume.empty() && line.plan)
+        refuse("--resume and --plan contradict each other: --plan starts no run");
+    if (line.verb == Verb::train && o.training.max_steps == 0)
+        refuse("--max-steps must be at least 1, or -1 to let --epochs count");
+    if (line.verb != Verb::calibrate && !o.outliers.file.empty() && !o.outliers.data.empty())
         refuse(
             "--outliers names channels that were chosen already and --cal-data would choose them anew: give one of "
             "them");
-    if (o.verb == "generate") {
-        if (o.was_given("prompt") && !o.prompt_file.empty())
+    if (line.verb == Verb::generate) {
+        if (line.was_given("prompt") && !o.generation.prompt_file.empty())
             refuse("--prompt and --prompt-file contradict each other: give one of them");
-        if (!o.was_given("prompt") && o.prompt_file.empty())
+        if (!line.was_given("prompt") && o.generation.prompt_file.empty())
             refuse("generate needs a --prompt \"TEXT\" or a --prompt-file FILE");
     }
-    if (o.verb == "tokenize" && o.was_given("text") && o.was_given("data"))
+    if (line.verb == Verb::tokenize && line.was_given("text") && line.was_given("data"))
         refuse("--text and --data contradict each other: give one of them");
-    if (o.verb == "tokenize" && !o.was_given("text") && !o.was_given("data"))
+    if (line.verb == Verb::tokenize && !line.was_given("text") && !line.was_given("data"))
         refuse("tokenize needs a --text \"TEXT\" or a --data FILE");
-    if (o.verb == "merge" && o.adapter.empty()) refuse("merge needs an --adapter DIR to fold into the weights");
+    if (line.verb == Verb::merge && o.model.adapter.empty())
+        refuse("merge needs an --adapter DIR to fold into the weights");
     // Whoever wants to know what a run takes does not want the run.
-    if (std::ranges::find(o.unused, "plan") != o.unused.end())
-        refuse(o.verb, " has no --plan; train_quaff info --plan prints the memory that a training run takes");
-    MaxRatio checked(o.outlier_max_ratio);  // throws UsageError
+    if (std::ranges::find(line.unused, "plan") != line.unused.end())
+        refuse(info_of(line.verb).name,
+               " has no --plan; train_quaff info --plan prints the memory that a training run takes");
+    MaxRatio checked(o.outliers.max_ratio);  // throws UsageError
 }
 
 // The demo's examples stand in for --data where the demo's model is used, and nowhere else.
-void check_data(const Options& o) {
-    const bool needs_data = o.verb == "train" || o.verb == "eval" || o.verb == "calibrate" ||
-                            (o.verb == "info" && (o.plan || o.show_tokens > 0));
-    const bool has_data =
-        !o.data.empty() || (o.verb == "eval" && !o.eval_data.empty()) || (o.verb == "calibrate" && !o.cal_data.empty());
-    if (needs_data && !has_data && o.model != Options().model)
+void check_data(const CommandLine& line) {
+    const Options& o = line.options;
+    const bool needs_data = line.verb == Verb::train || line.verb == Verb::eval || line.verb == Verb::calibrate ||
+                            (line.verb == Verb::info && (line.plan || line.show_tokens > 0));
+    const bool has_data = !o.data.file.empty() || (line.verb == Verb::eval && !o.data.eval_file.empty()) ||
+                          (line.verb == Verb::calibrate && !o.outliers.data.empty());
+    if (needs_data && !has_data && o.model.folder != ModelOptions().folder)
         throw UsageError("--model needs --data FILE as well: the demo's examples are for the demo's model");
 }
 
@@ -251,118 +260,106 @@ std::string model_name(const std::string& model) {
     return name.empty() || name == "." || name == ".." ? "model" : name;
 }
 
-void resolve_out(Options& o) {
-    if (!o.resume.empty() && o.resume != kNewestCheckpoint && !o.was_given("out"))
-        o.out = run_folder(o.resume).string();
-    if (o.out.empty())
-        o.out = "out/" + model_name(o.model) + "-" +
-                (o.verb == "merge"  ? "merged"
-                 : o.method.empty() ? "quaff"
-                                    : o.method);
+void resolve_out(CommandLine& line) {
+    Options& o = line.options;
+    const std::string& resume = o.training.resume;
+    if (!resume.empty() && resume != kNewestCheckpoint && !line.was_given("out")) o.out = run_folder(resume).string();
+    if (!o.out.empty()) return;
+    const char* kind =
+        line.verb == Verb::merge ? "merged" : name_in(kMethodNames, o.compute.method.value_or(Method::quaff));
+    o.out = concat("out/", model_name(o.model.folder), "-", kind);
 }
 
-void resolve_defaults(Options& o) {
+void resolve_defaults(CommandLine& line) {
     const std::string demo = "dev/demo/";
-    if (o.verb == "eval") {
-        if (o.data.empty()) o.data = o.eval_data.empty() ? demo + "eval.jsonl" : o.eval_data;
-    } else if (o.verb != "tokenize" && o.data.empty()) {
-        o.data = demo + "train.jsonl";
-        if (o.eval_data.empty()) o.eval_data = demo + "eval.jsonl";
+    Options& o = line.options;
+    o.model.is_demo = !line.was_given("model");
+    if (line.verb == Verb::eval) {
+        if (o.data.file.empty()) o.data.file = o.data.eval_file.empty() ? demo + "eval.jsonl" : o.data.eval_file;
+    } else if (line.verb != Verb::tokenize && o.data.file.empty()) {
+        o.data.file = demo + "train.jsonl";
+        if (o.data.eval_file.empty()) o.data.eval_file = demo + "eval.jsonl";
     }
     // eval and generate look at the adapter first.
-    if (o.method.empty() && o.verb != "eval" && o.verb != "generate") o.method = "quaff";
-    resolve_out(o);
+    if (!o.compute.method && line.verb != Verb::eval && line.verb != Verb::generate) o.compute.method = Method::quaff;
+    resolve_out(line);
 }
 
 }  // namespace
 
-Options parse_options(const std::vector<std::string>& arguments) {
-    Options options;
+CommandLine parse(const std::vector<std::string>& arguments) {
+    CommandLine line;
+    Options& options = line.options;
     std::vector<std::string> rest = arguments;
     if (!rest.empty() && !rest.front().starts_with('-')) {
-        options.verb = rest.front();
+        const std::string word = rest.front();
         rest.erase(rest.begin());
-        if (options.verb == "help") {
-            options.help = help_text(verbs().front());
-            return options;
+        if (word == "help") {
+            line.help = help_text(info_of(Verb::train));
+            return line;
         }
+        const auto* verb = std::ranges::find_if(kVerbs, [&](const VerbInfo& verb) { return verb.name == word; });
+        if (verb == std::end(kVerbs)) {
+            std::vector<std::string> names;
+            for (const VerbInfo& known : kVerbs) names.emplace_back(known.name);
+            throw UsageError(concat("there is no verb ", word, did_you_mean(nearest_name(word, names), ""),
+                                    " (the verbs are ", join(names, ", ", " and "), ")"));
+        }
+        line.verb = verb->verb;
     }
-    const auto verb =
-        std::find_if(verbs().begin(), verbs().end(), [&](const Verb& verb) { return verb.name == options.verb; });
-    if (verb == verbs().end()) {
-        std::vector<std::string> names;
-        for (const Verb& known : verbs()) names.push_back(known.name);
-        throw UsageError(concat("there is no verb ", options.verb, did_you_mean(nearest_name(options.verb, names), ""),
-                                " (the verbs are ", join(names, ", ", " and "), ")"));
-    }
-    Options unheeded;
-    const std::vector<Row> table = table_of(*verb, options, unheeded);
-    parse_command_line(options, table, *verb, rest);
-    if (!options.help.empty()) return options;
-    const std::set<std::string> on_command_line = options.given;
-    if (!options.config.empty()) parse_file(options, table, options.config);
-    take_path(options, on_command_line);
+    const VerbInfo& verb = info_of(line.verb);
+    CommandLine unheeded;
+    const std::vector<Row> table = table_of(verb, line, unheeded);
+    parse_command_line(line, table, verb, rest);
+    if (!line.help.empty()) return line;
+    const std::set<std::string> on_command_line = line.given;
+    if (!line.config.empty()) parse_file(line, table, line.config);
+    take_path(line, on_command_line);
 
-    if (!options.resume.empty()) {
-        if (!options.adapter.empty())
+    const std::string& resume = options.training.resume;
+    if (!resume.empty()) {
+        if (!options.model.adapter.empty())
             throw UsageError(
                 "--resume and --adapter contradict each other: a resumed run goes on with its checkpoint's adapter");
-        resolve_out(options);
-        options.given.insert("out");
+        resolve_out(line);
+        line.given.insert("out");
         // The run that is continued decides which file it is continued with, also where --out names another folder.
-        const bool newest = options.resume == kNewestCheckpoint;
-        const std::string config = (newest ? options.out : run_folder(options.resume).string()) + "/config.toml";
-        if (path_exists(config)) parse_file(options, table, config);
-    } else if (options.model == Options().model && !options.was_given("data")) {
+        const bool newest = resume == kNewestCheckpoint;
+        const std::string config = (newest ? options.out : run_folder(resume).string()) + "/config.toml";
+        if (path_exists(config)) parse_file(line, table, config);
+    } else if (options.model.folder == ModelOptions().folder && !line.was_given("data")) {
         const std::string demo = "dev/demo/demo.toml";
-        if (path_exists(demo)) parse_file(options, table, demo);
+        if (path_exists(demo)) parse_file(line, table, demo);
     }
-    check_contradictions(options);
-    check_data(options);
-    resolve_defaults(options);
-    if (options.verb == "info" && !options.plan)
+    check_contradictions(line);
+    check_data(line);
+    resolve_defaults(line);
+    if (line.verb == Verb::info && !line.plan)
         for (const Row& row : table)
             if (on_command_line.contains(row.name) && !(row.used_by & kInfo))
-                options.unused.push_back(concat(row.name, " without --plan"));
-    if (options.verb == "eval" && on_command_line.contains("data") && on_command_line.contains("eval-data"))
-        options.unused.push_back("eval-data beside --data");
-    if (options.method == "fp" && (options.verb != "info" || options.plan))
+                line.unused.push_back(concat(row.name, " without --plan"));
+    if (line.verb == Verb::eval && on_command_line.contains("data") && on_command_line.contains("eval-data"))
+        line.unused.push_back("eval-data beside --data");
+    if (options.compute.method == Method::fp && (line.verb != Verb::info || line.plan))
         for (const char* name : kQuaffOnly)
-            if (on_command_line.contains(name)) options.unused.push_back(concat(name, " with --method fp"));
-    return options;
+            if (on_command_line.contains(name)) line.unused.push_back(concat(name, " with --method fp"));
+    return line;
 }
 
-std::vector<std::pair<std::string, std::string>> option_rows(const Options& options) {
-    Options copy = options;
-    std::vector<std::pair<std::string, std::string>> rows;
-    const auto verb =
-        std::find_if(verbs().begin(), verbs().end(), [&](const Verb& verb) { return verb.name == options.verb; });
+RunRecord record_of(const CommandLine& line, const Options& options) {
+    CommandLine copy = line;
+    copy.options = options;
+    RunRecord record;
+    record.config = concat("# The options of a run: train_quaff ", info_of(line.verb).name, " --config THIS_FILE\n");
     for (const Row& row : option_table(copy)) {
         const std::string value = value_text(row);
-        if ((row.used_by & verb->takes()) && !value.empty() && row.kept != Kept::transient)
-            rows.emplace_back(row.name, value);
+        const bool trains = row.used_by & kTrain;
+        if (row.kept == Kept::fixed && trains) record.fixed.emplace_back(row.name, value);
+        if (row.kept == Kept::transient || value.empty()) continue;
+        if (row.used_by & info_of(line.verb).takes()) record.shown.emplace_back(row.name, value);
+        if (trains) record.config += concat(row.name, " = ", is_text(row) ? toml_quote(value) : value, "\n");
     }
-    return rows;
-}
-
-std::string to_toml(const Options& options) {
-    Options copy = options;
-    std::string toml = concat("# The options of a run: train_quaff ", options.verb, " --config THIS_FILE\n");
-    for (const Row& row : option_table(copy)) {
-        const std::string value = value_text(row);
-        if (row.kept == Kept::transient || !(row.used_by & kTrain) || value.empty()) continue;
-        const bool text = std::holds_alternative<Text>(row.value) || std::holds_alternative<Choice>(row.value);
-        toml += concat(row.name, " = ", text ? toml_quote(value) : value, "\n");
-    }
-    return toml;
-}
-
-std::vector<std::pair<std::string, std::string>> resume_rows(const Options& options) {
-    Options copy = options;
-    std::vector<std::pair<std::string, std::string>> rows;
-    for (const Row& row : option_table(copy))
-        if (row.kept == Kept::fixed && (row.used_by & kTrain)) rows.emplace_back(row.name, value_text(row));
-    return rows;
+    return record;
 }
 
 std::string nearest_name(const std::string& word, const std::vector<std::string>& candidates) {
@@ -389,4 +386,4 @@ std::string nearest_name(const std::string& word, const std::vector<std::string>
     return nearest;
 }
 
-}  // namespace quaff
+}  // namespace quaff::cli

@@ -12,6 +12,7 @@
 
 #include "llmc/core/error.h"
 #include "llmc/io/file_io.h"
+#include "quaff/cli/option_table.h"
 #include "quaff/files/info.h"
 #include "quaff/files/merge.h"
 #include "quaff/model/devices.h"
@@ -21,7 +22,7 @@
 #include "quaff/run/run_setup.h"
 #include "quaff/run/trainer.h"
 
-namespace quaff {
+namespace quaff::cli {
 namespace {
 
 namespace fs = std::filesystem;
@@ -65,30 +66,30 @@ struct Prompt {
 
 // --prompt, or the lines of --prompt-file that are not blank.
 std::vector<Prompt> read_prompts(const Options& options) {
-    if (options.prompt_file.empty()) return {{options.prompt, "--prompt"}};
+    if (options.generation.prompt_file.empty()) return {{options.generation.prompt, "--prompt"}};
     std::vector<Prompt> prompts;
     int64_t line = 0;
-    for (const std::string& text : read_lines(options.prompt_file)) {
+    for (const std::string& text : read_lines(options.generation.prompt_file)) {
         ++line;
         if (text.find_first_not_of(" \t") != text.npos)
-            prompts.push_back({text, concat(options.prompt_file, ":", line)});
+            prompts.push_back({text, concat(options.generation.prompt_file, ":", line)});
     }
-    require(!prompts.empty(), options.prompt_file, ": holds no prompt, every line is blank");
+    require(!prompts.empty(), options.generation.prompt_file, ": holds no prompt, every line is blank");
     return prompts;
 }
 
 template <class Device>
-int train(const Options& asked_for, Terminal& terminal, const Device& device) {
-    const Options options = with_lora_of_adapter(asked_for);
-    Trainer<Device> trainer(options, terminal, device);
-    if (options.plan) {
+int train(const CommandLine& line, Terminal& terminal, const Device& device) {
+    const Options options = with_lora_of_adapter(line.options);
+    Trainer<Device> trainer(options, record_of(line, options), terminal, device);
+    if (line.plan) {
         const ordered_json plan = trainer.plan();
-        if (options.json) print_json(plan);
+        if (line.json) print_json(plan);
         return kDone;
     }
     bool stopped = false;
     const ordered_json result = or_end_all_ranks(*device.comm, [&] { return trainer.run(stopped); });
-    if (options.json) print_json(result);
+    if (line.json) print_json(result);
     return stopped ? kStopped : kDone;
 }
 
@@ -106,18 +107,20 @@ void require_no_other_file(const fs::path& path) {
 }
 
 template <class Device>
-int calibrate_verb(const Options& options, Terminal& terminal, const Device& device) {
+int calibrate_verb(const CommandLine& line, Terminal& terminal, const Device& device) {
+    const Options& options = line.options;
     Options calibration = options;
-    calibration.method = "quaff";
-    calibration.outliers.clear();  // for this verb it names the file to write
-    if (!options.outliers.empty()) require_no_other_file(options.outliers);
-    const std::string& data = options.cal_data.empty() ? options.data : options.cal_data;
-    calibration.data = data;
-    calibration.cal_data.clear();
+    calibration.compute.method = Method::quaff;
+    calibration.outliers.file.clear();  // for this verb it names the file to write
+    if (!options.outliers.file.empty()) require_no_other_file(options.outliers.file);
+    const std::string& data = options.outliers.data.empty() ? options.data.file : options.outliers.data;
+    calibration.data.file = data;
+    calibration.outliers.data.clear();
     const RunSetup setup(calibration, terminal);
     const Dataset examples = setup.read(data);
     const FrozenLayers frozen = resolve_frozen_layers(setup, device, "", examples.examples, show_progress(terminal));
-    const fs::path path = options.outliers.empty() ? default_outlier_path(frozen.outliers) : fs::path(options.outliers);
+    const fs::path path =
+        options.outliers.file.empty() ? default_outlier_path(frozen.outliers) : fs::path(options.outliers.file);
     if (device.comm->is_first()) {
         if (path.has_parent_path()) make_directories(path.parent_path());
         write_outlier_channels(path, frozen.outliers);
@@ -128,18 +131,21 @@ int calibrate_verb(const Options& options, Terminal& terminal, const Device& dev
     terminal.result(concat(path.string(), " holds ", counted(channels, "outlier channel"), " of ",
                            counted(static_cast<int64_t>(frozen.outliers.channels.size()), "layer"),
                            "; use it with --outliers ", path.string()));
-    if (options.json) print_json(outliers_to_json(frozen.outliers));
+    if (line.json) print_json(outliers_to_json(frozen.outliers));
     return kDone;
 }
 
 template <class Device>
-int evaluate_verb(const Options& options, Terminal& terminal, const Device& device) {
+int evaluate_verb(const CommandLine& line, Terminal& terminal, const Device& device) {
+    const Options& options = line.options;
     const RunSetup setup(options, terminal);
-    const Dataset data = setup.read(options.data);
-    const bool exact_match = wants_exact_match(options.exact_match, data, options.train_on_source);
-    const auto batches = sequential_batches(data.examples, options.batch_size, kEvaluationTokens);
+    const Dataset data = setup.read(options.data.file);
+    const bool exact_match = wants_exact_match(options.data.exact_match, data, options.data.train_on_source);
+    const auto batches = sequential_batches(data.examples, options.data.batch_size, kEvaluationTokens);
     const Progress progress = show_progress(terminal);
-    const FrozenLayers frozen = resolve_frozen_layers(setup, device, options.adapter, data.examples, progress);
+    const FrozenLayers frozen = resolve_frozen_layers(setup, device, options.model.adapter, data.examples, progress);
+    if (frozen.calibrated_on_examples)
+        terminal.warn("no --outliers and no --cal-data: the outlier channels were found on --data itself");
     const BuildOptions build = build_options(options, frozen, batch_limits(data.examples, batches), /*training=*/false,
                                              device.available_memory());
     const auto model = build_model(setup, device, frozen, build);
@@ -149,14 +155,15 @@ int evaluate_verb(const Options& options, Terminal& terminal, const Device& devi
     terminal.result(concat(in_words(evaluation), " (", name_of(frozen.method), ", ",
                            counted(evaluation.labelled, "token"), " of ", counted(evaluation.examples, "example"),
                            ")"));
-    if (options.json) print_json(to_json(evaluation));
+    if (line.json) print_json(to_json(evaluation));
     return kDone;
 }
 
 template <class Device>
-int generate_verb(const Options& options, Terminal& terminal, const Device& device) {
+int generate_verb(const CommandLine& line, Terminal& terminal, const Device& device) {
+    const Options& options = line.options;
     const RunSetup setup(options, terminal);
-    require(setup.tokenizer() != nullptr, options.model,
+    require(setup.tokenizer() != nullptr, options.model.folder,
             ": has neither tokenizer.json nor tokenizer.model; text needs a tokenizer");
     const std::vector<Prompt> prompts = read_prompts(options);
     const int64_t positions = setup.config().max_position_embeddings;
@@ -176,19 +183,20 @@ int generate_verb(const Options& options, Terminal& terminal, const Device& devi
                 ", and the model has ", positions, " positions for it and the answer");
         limits.max_tokens = std::max(limits.max_tokens, length);
     }
-    allow_for_text(limits, setup.config(), limits.max_tokens + options.max_new_tokens);
+    allow_for_text(limits, setup.config(), limits.max_tokens + options.generation.max_new_tokens);
     limits.max_labelled = 1;
 
-    const FrozenLayers frozen = resolve_frozen_layers(setup, device, options.adapter, {}, show_progress(terminal));
+    const FrozenLayers frozen =
+        resolve_frozen_layers(setup, device, options.model.adapter, {}, show_progress(terminal));
     const auto model = build_model(
         setup, device, frozen, build_options(options, frozen, limits, /*training=*/false, device.available_memory()));
     terminal.clear_status();
-    const SamplingOptions sampling{options.temperature, options.top_k, options.top_p,
-                                   static_cast<uint64_t>(options.seed)};
+    const SamplingOptions sampling{options.generation.temperature, options.generation.top_k, options.generation.top_p,
+                                   static_cast<uint64_t>(options.compute.seed)};
     const std::vector<int32_t> end = setup.end_tokens();
     ordered_json results = ordered_json::array();
     bool speechless = false;
-    std::FILE* out = options.json ? stderr : stdout;
+    std::FILE* out = line.json ? stderr : stdout;
     for (size_t i = 0; i < prompts.size(); ++i) {
         TextStream stream(*setup.tokenizer(), /*skip_special=*/true);
         std::string text;
@@ -197,7 +205,7 @@ int generate_verb(const Options& options, Terminal& terminal, const Device& devi
             print(out, piece);
         };
         const std::vector<int32_t> made =
-            generate(*model, prompt_ids[i], options.max_new_tokens, end, sampling, i, [&](int32_t id) {
+            generate(*model, prompt_ids[i], options.generation.max_new_tokens, end, sampling, i, [&](int32_t id) {
                 show(stream.push(id));
                 return !std::ferror(stdout);  // nobody reads on, or the disk is full
             });
@@ -213,32 +221,34 @@ int generate_verb(const Options& options, Terminal& terminal, const Device& devi
     }
     if (speechless && !around)
         terminal.warn("the model ended its answer at once; does it want a chat template (--chat)?");
-    if (options.json) print_json(options.prompt_file.empty() ? results[0] : ordered_json{{"results", results}});
+    if (line.json) print_json(options.generation.prompt_file.empty() ? results[0] : ordered_json{{"results", results}});
     return kDone;
 }
 
 // --show-tokens: what the examples look like to the model, before anything is computed or written.
-int show_tokens_verb(const Options& options, Terminal& terminal) {
+int show_tokens_verb(const CommandLine& line, Terminal& terminal) {
+    const Options& options = line.options;
     const RunSetup setup(options, terminal);
-    const bool calibrates = options.verb == "calibrate" && !options.cal_data.empty();
-    const int64_t shown = setup.show(setup.read(calibrates ? options.cal_data : options.data));
-    if (options.json) print_json({{"shown", shown}});
+    const bool calibrates = line.verb == Verb::calibrate && !options.outliers.data.empty();
+    const int64_t shown = setup.show(setup.read(calibrates ? options.outliers.data : options.data.file), line.show_tokens);
+    if (line.json) print_json({{"shown", shown}});
     return kDone;
 }
 
-int merge_verb(const Options& options, Terminal& terminal) {
-    const MergeReport report = merge_adapter(options.model, options.adapter, options.out);
-    terminal.result(concat(counted(report.merged_layers, "layer"), " of ", options.model,
-                           report.merged_layers == 1 ? " now holds " : " now hold ", options.adapter, ": ", options.out,
-                           " (", counted(report.files, "file"), ", ", format_bytes(report.bytes), "; rounding ",
-                           format("%.1f", 100 * report.rounding), "% of the change)"));
+int merge_verb(const CommandLine& line, Terminal& terminal) {
+    const Options& options = line.options;
+    const MergeReport report = merge_adapter(options.model.folder, options.model.adapter, options.out);
+    terminal.result(concat(counted(report.merged_layers, "layer"), " of ", options.model.folder,
+                           report.merged_layers == 1 ? " now holds " : " now hold ", options.model.adapter, ": ",
+                           options.out, " (", counted(report.files, "file"), ", ", format_bytes(report.bytes),
+                           "; rounding ", format("%.1f", 100 * report.rounding), "% of the change)"));
     // Twelve steps of SmolLM2 in BF16 make this 66%, which an evaluation shows; the demo's 1050 make it 3%.
     if (report.rounding > 0.1)
         terminal.warn(concat("rounding to the model's own dtype takes the merged weights ",
                              static_cast<int>(std::lround(100 * report.rounding)),
                              "% as far from the exact ones as the adapter takes them from the model; where every bit "
                              "of the training counts, use the adapter as it is"));
-    if (options.json)
+    if (line.json)
         print_json({{"merged_layers", report.merged_layers},
                     {"files", report.files},
                     {"bytes", report.bytes},
@@ -247,32 +257,34 @@ int merge_verb(const Options& options, Terminal& terminal) {
     return kDone;
 }
 
-int tokenize_verb(const Options& options) {
-    const auto tokenizer = Tokenizer::load(options.model);
+int tokenize_verb(const CommandLine& line) {
+    const Options& options = line.options;
+    const auto tokenizer = Tokenizer::load(options.model.folder);
     const auto show = [&](const std::string& text) {
         print(stdout, nlohmann::json(tokenizer->encode(text)).dump() + "\n");
     };
-    if (options.was_given("text")) {
-        show(options.text);
+    if (line.was_given("text")) {
+        show(line.text);
     } else {
-        for (const std::string& line : read_lines(options.data)) {
+        for (const std::string& text : read_lines(options.data.file)) {
             if (std::ferror(stdout)) break;
-            show(line);
+            show(text);
         }
     }
     return kDone;
 }
 
 template <class Device>
-int info_verb(const Options& options, Terminal& terminal, const Device& device) {
-    if (options.plan) return train(options, terminal, device);
-    const std::string path = !options.path.empty()       ? options.path
-                             : !options.adapter.empty()  ? options.adapter
-                             : !options.outliers.empty() ? options.outliers
-                                                         : options.model;
+int info_verb(const CommandLine& line, Terminal& terminal, const Device& device) {
+    const Options& options = line.options;
+    if (line.plan) return train(line, terminal, device);
+    const std::string path = !line.path.empty()               ? line.path
+                             : !options.model.adapter.empty() ? options.model.adapter
+                             : !options.outliers.file.empty() ? options.outliers.file
+                                                              : options.model.folder;
     const ordered_json info = inspect(path);
     terminal.result(info_text(info));
-    if (options.json) print_json(info);
+    if (line.json) print_json(info);
     return kDone;
 }
 
@@ -291,24 +303,35 @@ Fault current_fault() {
 }
 
 template <class Device>
-int run_verb(const Options& options, Terminal& terminal, const Device& device) {
-    for (const std::string& name : options.unused) terminal.warn(concat(options.verb, " makes no use of --", name));
+int run_verb(const CommandLine& line, Terminal& terminal, const Device& device) {
+    for (const std::string& name : line.unused)
+        terminal.warn(concat(info_of(line.verb).name, " makes no use of --", name));
     // What ranks do not share is done by the first of them.
-    const bool shared = options.verb == "train" || options.verb == "eval" || options.verb == "calibrate";
-    const bool first_alone = !shared || options.plan || options.show_tokens > 0;
+    const bool shared = line.verb == Verb::train || line.verb == Verb::eval || line.verb == Verb::calibrate;
+    const bool first_alone = !shared || line.plan || line.show_tokens > 0;
     device.comm->set_time_limit(first_alone ? 0 : kPatience);
     if (first_alone && !device.comm->is_first()) return kDone;
-    if (options.show_tokens > 0) return show_tokens_verb(options, terminal);
-    if (options.verb == "calibrate") return calibrate_verb(options, terminal, device);
-    if (options.verb == "eval") return evaluate_verb(options, terminal, device);
-    if (options.verb == "generate") return generate_verb(options, terminal, device);
-    if (options.verb == "merge") return merge_verb(options, terminal);
-    if (options.verb == "tokenize") return tokenize_verb(options);
-    if (options.verb == "info") return info_verb(options, terminal, device);
-    return train(options, terminal, device);
+    if (line.show_tokens > 0) return show_tokens_verb(line, terminal);
+    switch (line.verb) {
+        case Verb::calibrate:
+            return calibrate_verb(line, terminal, device);
+        case Verb::eval:
+            return evaluate_verb(line, terminal, device);
+        case Verb::generate:
+            return generate_verb(line, terminal, device);
+        case Verb::merge:
+            return merge_verb(line, terminal);
+        case Verb::tokenize:
+            return tokenize_verb(line);
+        case Verb::info:
+            return info_verb(line, terminal, device);
+        case Verb::train:
+            break;
+    }
+    return train(line, terminal, device);
 }
 
-#define INSTANTIATE(Device) template int run_verb(const Options&, Terminal&, const Device&);
+#define INSTANTIATE(Device) template int run_verb(const CommandLine&, Terminal&, const Device&);
 QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
 
-}  // namespace quaff
+}  // namespace quaff::cli

@@ -8,7 +8,7 @@
 #include "llmc/system/terminal.h"
 #include "quaff/cli/parsing.h"
 
-namespace quaff {
+namespace quaff::cli {
 
 inline constexpr int kDone = 0, kFailed = 1, kWrongUsage = 2, kStopped = 130;
 
@@ -34,8 +34,8 @@ auto or_end_all_ranks(llmc::Comm& comm, const Work& work) {
     }
 }
 
-// Runs options.verb on a device. Throws llmc::Error and llmc::UsageError with a sentence for the user.
+// Runs line.verb on a device. Throws llmc::Error and llmc::UsageError with a sentence for the user.
 template <class Device>
-int run_verb(const Options& options, llmc::Terminal& terminal, const Device& device);
+int run_verb(const CommandLine& line, llmc::Terminal& terminal, const Device& device);
 
-}  // namespace quaff
+}  // namespace quaff::cli

@@ -7,27 +7,20 @@
 #include <optional>
 #include <string_view>
 
+#include "llmc/core/named.h"
+
 namespace quaff {
 
 enum class Method { quaff, fp };
 
-struct MethodName {
-    Method method;
-    const char* name;
-};
-inline constexpr MethodName kMethodNames[] = {{Method::quaff, "quaff"}, {Method::fp, "fp"}};
+inline constexpr llmc::Named<Method> kMethodNames[] = {{"quaff", Method::quaff}, {"fp", Method::fp}};
 
 constexpr const char* name_of(Method method) {
-    for (const MethodName& known : kMethodNames)
-        if (known.method == method) return known.name;
-    return "?";
+    return llmc::name_in(kMethodNames, method);
 }
-
 // Nothing where the name is no method's.
 constexpr std::optional<Method> parse_method(std::string_view name) {
-    for (const MethodName& known : kMethodNames)
-        if (known.name == name) return known.method;
-    return std::nullopt;
+    return llmc::value_in(kMethodNames, name);
 }
 
 }  // namespace quaff

@@ -11,16 +11,6 @@ namespace quaff {
 
 namespace {
 
-struct StrategyName {
-    OutlierStrategy strategy;
-    const char* name;
-};
-constexpr StrategyName kStrategies[] = {{OutlierStrategy::token_max, "token_max"},
-                                        {OutlierStrategy::mean_times, "mean_times"},
-                                        {OutlierStrategy::static_threshold, "static"},
-                                        {OutlierStrategy::zscore, "zscore"},
-                                        {OutlierStrategy::top_abs, "top_abs"}};
-
 // Sum over the batch of f(x), row sums in parallel and added in order: the same for any number of threads.
 template <class Function>
 double sum_over(Matrix<const float> x, int threads, Function f) {
@@ -35,21 +25,6 @@ double sum_over(Matrix<const float> x, int threads, Function f) {
 }
 
 }  // namespace
-
-OutlierStrategy parse_outlier_strategy(const std::string& name) {
-    std::string known;
-    for (const auto& [strategy, known_name] : kStrategies) {
-        if (name == known_name) return strategy;
-        known += concat(known.empty() ? "" : ", ", known_name);
-    }
-    throw UsageError(concat("--outlier-strategy ", name, " is none of ", known));
-}
-
-const char* name_of(OutlierStrategy strategy) {
-    for (const auto& entry : kStrategies)
-        if (entry.strategy == strategy) return entry.name;
-    return "?";
-}
 
 void ChannelStatistics::observe(Matrix<const float> x, int threads) {
     require(x.cols == static_cast<int64_t>(rank_.size()), "calibration expected ", rank_.size(), " channels and saw ",

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "llmc/comm/comm.h"
+#include "llmc/core/named.h"
 #include "llmc/core/tensor.h"
 
 namespace quaff {
@@ -25,9 +26,15 @@ namespace quaff {
 using namespace llmc;
 
 enum class OutlierStrategy { token_max, mean_times, static_threshold, zscore, top_abs };
-// From the name in the list above; throws UsageError with the list for any other.
-OutlierStrategy parse_outlier_strategy(const std::string& name);
-const char* name_of(OutlierStrategy strategy);
+inline constexpr Named<OutlierStrategy> kOutlierStrategyNames[] = {
+    {"token_max", OutlierStrategy::token_max},
+    {"mean_times", OutlierStrategy::mean_times},
+    {"static", OutlierStrategy::static_threshold},
+    {"zscore", OutlierStrategy::zscore},
+    {"top_abs", OutlierStrategy::top_abs}};
+constexpr const char* name_of(OutlierStrategy strategy) {
+    return name_in(kOutlierStrategyNames, strategy);
+}
 
 class ChannelStatistics {
   public:

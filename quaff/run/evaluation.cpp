@@ -53,18 +53,18 @@ std::string in_words(const Evaluation& evaluation) {
     return words;
 }
 
-bool wants_exact_match(const std::string& option, const Dataset& data, bool train_on_source) {
+bool wants_exact_match(Toggle option, const Dataset& data, bool train_on_source) {
     const bool possible = !train_on_source && !data.texts.empty() &&
                           std::all_of(data.texts.begin(), data.texts.end(),
                                       [](const SourceTarget& text) { return !text.source.empty(); });
-    if (option == "on" && !possible)
+    if (option == Toggle::on && !possible)
         throw UsageError(
             "--exact-match on needs examples with a source and a target, and no --train-on-source: there is no answer "
             "to "
             "compare");
     const bool cheap = data.size() <= kFewExamples &&
                        static_cast<double>(data.n_labelled()) <= kShortAnswer * static_cast<double>(data.size());
-    return possible && (option == "on" || (option == "auto" && cheap));
+    return possible && (option == Toggle::on || (option == Toggle::automatic && cheap));
 }
 
 }  // namespace quaff

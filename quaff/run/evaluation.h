@@ -15,6 +15,7 @@
 #include <string>
 
 #include "llmc/data/examples.h"
+#include "quaff/run/options.h"
 
 namespace quaff {
 
@@ -35,8 +36,8 @@ nlohmann::ordered_json to_json(const Evaluation& evaluation);
 // "loss 1.2345, perplexity 3.44, token accuracy 71.2%, exact match 83.0%"
 std::string in_words(const Evaluation& evaluation);
 
-// Whether --exact-match ("auto", "on", "off") applies. auto: every example has a source and a target, targets have 32
+// Whether exact match is to be counted. automatic: every example has a source and a target, targets have 32
 // tokens at most on average and there are no more than 1000. Throws UsageError when "on" has nothing to compare.
-bool wants_exact_match(const std::string& option, const llmc::Dataset& data, bool train_on_source);
+bool wants_exact_match(Toggle option, const llmc::Dataset& data, bool train_on_source);
 
 }  // namespace quaff

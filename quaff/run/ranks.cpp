@@ -24,13 +24,13 @@ void require_same(Comm& comm, const Facts& facts) {
     }
 }
 
-void require_same_start(Comm& comm, const Options& options) {
+void require_same_start(Comm& comm, const std::string& verb, const OptionTexts& shown) {
     static const std::set<std::string> kOwn = {"model",    "data",     "eval-data", "out",    "adapter",
                                                "outliers", "cal-data", "resume",    "config", "threads"};
     Sha256 program;  // another build has another one
     program.update(read_file("/proc/self/exe"));
-    Facts facts = {{"build of this program", program.finish()}, {"verb", options.verb}};
-    for (const auto& [name, value] : option_rows(options))
+    Facts facts = {{"build of this program", program.finish()}, {"verb", verb}};
+    for (const auto& [name, value] : shown)
         if (!kOwn.contains(name)) facts.emplace_back("--" + name, value);
     require_same(comm, facts);
 }

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "llmc/comm/comm.h"
-#include "quaff/cli/parsing.h"
+#include "quaff/run/options.h"
 
 namespace quaff {
 
@@ -21,9 +21,9 @@ using Facts = std::vector<std::pair<std::string, std::string>>;
 // Rank 0 throws Error, naming a rank and what it has otherwise, unless all have the same. Each calls it.
 void require_same(Comm& comm, const Facts& facts);
 
-// The same for the program and its options, but for what may have another name on another host: files and folders,
-// whose contents are compared when they have been read, and threads.
-void require_same_start(Comm& comm, const Options& options);
+// The same for the program and its options, `shown` as text, but for what may have another name on another host: files
+// and folders, whose contents are compared when they have been read, and threads.
+void require_same_start(Comm& comm, const std::string& verb, const OptionTexts& shown);
 
 // Threads for this rank: the cores it may run on, divided among the ranks of this host that may run on them as well.
 int fair_threads(Comm& comm);

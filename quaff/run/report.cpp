@@ -116,7 +116,8 @@ void RunReport::summary(const ordered_json& result, const std::vector<Answer>& a
     row("perplexity", "perplexity", 1, "");
     row("token accuracy", "token_accuracy", 100, "%");
     row("exact match", "exact_match", 100, "%");
-    const std::string adapter = result["adapter"], with = concat("--model ", options_.model, " --adapter ", adapter);
+    const std::string adapter = result["adapter"],
+                      with = concat("--model ", options_.model.folder, " --adapter ", adapter);
     // A model answers in the words it was trained in.
     const std::string texts = chat_template == "none" ? "" : " --template " + chat_template;
     const auto steps = result["steps"].get<int64_t>();
@@ -128,7 +129,7 @@ void RunReport::summary(const ordered_json& result, const std::vector<Answer>& a
                             ", peak memory ", format_bytes(result["peak_memory_bytes"].get<int64_t>())));
     if (n_spikes_ > 0)
         terminal_.line(concat(counted(n_spikes_, "spike"), " of loss or gradient norm, flagged in log.jsonl"));
-    terminal_.result(concat("the adapter is in ", adapter, options_.quiet ? "" : "; next:"));
+    terminal_.result(concat("the adapter is in ", adapter, terminal_.is_quiet() ? "" : "; next:"));
     terminal_.line("  ./train_quaff generate " + with + texts + " --prompt \"...\"");
     terminal_.line("  ./train_quaff eval " + with + texts + " --data FILE");
     terminal_.line("  ./train_quaff merge " + with + " --out DIR");

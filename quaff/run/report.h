@@ -13,8 +13,8 @@
 #include "llmc/system/terminal.h"
 #include "llmc/training/log.h"
 #include "llmc/training/spike_detector.h"
-#include "quaff/cli/parsing.h"
 #include "quaff/run/evaluation.h"
+#include "quaff/run/options.h"
 
 namespace quaff {
 

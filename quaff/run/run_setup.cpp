@@ -47,6 +47,11 @@ std::vector<std::string> split_names(const std::string& names) {
     return parts;
 }
 
+// Empty: every linear.
+std::vector<std::string> target_modules(const AdapterOptions& lora) {
+    return split_names(lora.target_modules.value_or("all-linear"));
+}
+
 // One spelling of each choice of layers: last names in alphabetical order, or all-linear.
 std::string canonical_targets(const std::vector<std::string>& names, const ModelConfig& config) {
     const auto last_name = [](const std::string& name) { return name.substr(name.rfind('.') + 1); };
@@ -61,11 +66,11 @@ std::string canonical_targets(const std::vector<std::string>& names, const Model
 
 // Without --model the demo's is meant, which is found from the repository's folder only.
 const std::string& model_folder(const Options& options) {
-    if (options.is_demo() && !fs::exists(options.model))
+    if (options.model.is_demo && !fs::exists(options.model.folder))
         throw UsageError(
-            concat("the demo's model ", options.model,
+            concat("the demo's model ", options.model.folder,
                    " is not here: run train_quaff in the repository's folder, or name a model with --model DIR"));
-    return options.model;
+    return options.model.folder;
 }
 
 template <class Device>
@@ -73,15 +78,16 @@ OutlierChannels calibrate_on(const RunSetup& setup, const Device& device, const 
                              const std::string& dataset, const Progress& progress) {
     const Options& options = setup.options();
     std::vector<Example> chosen;
-    for (const int64_t i : sample_indices(static_cast<int64_t>(examples.size()), options.max_cal_samples,
-                                          static_cast<uint64_t>(options.seed)))
+    for (const int64_t i : sample_indices(static_cast<int64_t>(examples.size()), options.outliers.max_samples,
+                                          static_cast<uint64_t>(options.compute.seed)))
         chosen.push_back(examples[static_cast<size_t>(i)]);
     std::vector<Batch> batches;
-    for (const auto& indices : sequential_batches(chosen, options.batch_size)) batches.push_back(pack(chosen, indices));
+    for (const auto& indices : sequential_batches(chosen, options.data.batch_size))
+        batches.push_back(pack(chosen, indices));
     CalibrationOptions calibration;
-    calibration.strategy = parse_outlier_strategy(options.outlier_strategy);
-    calibration.threshold = options.outlier_threshold;
-    calibration.max_ratio = MaxRatio(options.outlier_max_ratio);
+    calibration.strategy = options.outliers.strategy;
+    calibration.threshold = options.outliers.threshold;
+    calibration.max_ratio = MaxRatio(options.outliers.max_ratio);
     calibration.dataset = fs::path(dataset).stem().string();
     calibration.progress = [&](double fraction) { progress("calibrating", static_cast<int64_t>(100 * fraction), 100); };
     setup.terminal().phase("calibrating on " + counted(static_cast<int64_t>(chosen.size()), "example"));
@@ -94,14 +100,14 @@ OutlierChannels calibrate_on(const RunSetup& setup, const Device& device, const 
 
 RunSetup::RunSetup(const Options& options, Terminal& terminal)
     : options_(options), terminal_(terminal), checkpoint_(model_folder(options)) {
-    const fs::path folder = options.model;
+    const fs::path folder = options.model.folder;
     if (fs::exists(folder / "tokenizer.json") || fs::exists(folder / "tokenizer.model"))
         tokenizer_ = Tokenizer::load(folder);
-    if (options.chat_template == "auto" || (options.chat && options.chat_template == "none")) {
+    if (options.data.chat_template == "auto" || (options.generation.chat && options.data.chat_template == "none")) {
         prompt_template_ = ChatTemplate::of_model(folder);
         tell_note(*prompt_template_);
-    } else if (options.chat_template != "none") {
-        prompt_template_ = ChatTemplate::named(options.chat_template);
+    } else if (options.data.chat_template != "none") {
+        prompt_template_ = ChatTemplate::named(options.data.chat_template);
     } else {
         try {
             own_template_ = ChatTemplate::of_model(folder);
@@ -147,12 +153,12 @@ std::vector<int32_t> RunSetup::end_tokens() const {
 
 Dataset RunSetup::read(const std::string& path) const {
     ExampleOptions limits;
-    limits.source_max_len = options_.source_max_len;
-    limits.target_max_len = options_.target_max_len;
-    limits.train_on_source = options_.train_on_source;
+    limits.source_max_len = options_.data.source_max_len;
+    limits.target_max_len = options_.data.target_max_len;
+    limits.train_on_source = options_.data.train_on_source;
     limits.vocab_size = config().vocab_size;
     limits.max_positions = config().max_position_embeddings;
-    limits.strict = options_.strict_data == "on";
+    limits.strict = options_.data.strict;
     PromptTemplate around;
     if (prompt_template_) {
         around = [this](const std::string& source, const std::string& target) {
@@ -174,29 +180,30 @@ Dataset RunSetup::read(const std::string& path) const {
     return data;
 }
 
-int64_t RunSetup::show(const Dataset& data) const {
+int64_t RunSetup::show(const Dataset& data, int64_t count) const {
     const auto text = [this](int32_t id) { return tokenizer_ ? tokenizer_->token_text(id) : std::string(); };
-    terminal_.result(show_tokens(data.examples, options_.show_tokens, text));
-    return std::min(options_.show_tokens, data.size());
+    terminal_.result(show_tokens(data.examples, count, text));
+    return std::min(count, data.size());
 }
 
 Options with_lora_of_adapter(const Options& options) {
     // A resumed run has them from its own config.toml; the adapter it once began with may be gone.
-    if (options.adapter.empty() || !options.resume.empty()) return options;
+    if (options.model.adapter.empty() || !options.training.resume.empty()) return options;
     const ModelConfig model = read_model_config(model_folder(options));
-    const Adapter adapter(options.adapter, model);
+    const Adapter adapter(options.model.adapter, model);
     Options with = options;
     const auto take = [&](const char* name, auto& option, const auto& own) {
-        if (options.was_given(name) && option != own)
-            throw UsageError(concat("--", name, " ", option, ": the adapter ", options.adapter, " has ", own,
+        if (option && *option != own)
+            throw UsageError(concat("--", name, " ", *option, ": the adapter ", options.model.adapter, " has ", own,
                                     "; leave --", name, " out, or start without --adapter"));
         option = own;
     };
-    take("lora-r", with.lora_r, adapter.config().r);
-    take("lora-alpha", with.lora_alpha, adapter.config().lora_alpha);
-    with.target_modules = canonical_targets(split_names(options.target_modules), model);
-    take("target-modules", with.target_modules,
-         canonical_targets(lora_of(adapter, options.lora_dropout).target_modules, model));
+    take("lora-r", with.lora.r, adapter.config().r);
+    take("lora-alpha", with.lora.alpha, adapter.config().lora_alpha);
+    if (options.lora.target_modules)
+        with.lora.target_modules = canonical_targets(split_names(*options.lora.target_modules), model);
+    take("target-modules", with.lora.target_modules,
+         canonical_targets(lora_of(adapter, options.lora.dropout).target_modules, model));
     return with;
 }
 
@@ -210,44 +217,45 @@ FrozenLayers resolve_frozen_layers(const RunSetup& setup, const Device& device, 
         frozen.adapter.emplace(adapter, setup.config());
         state = read_quaff_state(adapter, setup.config());
     } else {  // told before the channels are looked for, which takes a while
-        require_known_targets(split_names(options.target_modules), setup.config());
+        require_known_targets(target_modules(options.lora), setup.config());
     }
-    const bool channels_given = !options.outliers.empty() || !options.cal_data.empty();
-    const std::string method = !options.method.empty() ? options.method
-                               : state                 ? state->method
-                               : channels_given        ? "quaff"
-                                                       : "fp";
-    const std::optional<Method> known = parse_method(method);
-    require(known.has_value(), adapter, "/quaff.json: method \"", method,
-            "\" is not known to this program (quaff and fp are); give --method to choose one");
-    frozen.method = *known;
+    const bool channels_given = !options.outliers.file.empty() || !options.outliers.data.empty();
+    if (options.compute.method) {
+        frozen.method = *options.compute.method;
+    } else if (state) {
+        const std::optional<Method> own = parse_method(state->method);
+        require(own.has_value(), adapter, "/quaff.json: method \"", state->method,
+                "\" is not known to this program (quaff and fp are); give --method to choose one");
+        frozen.method = *own;
+    } else {
+        frozen.method = channels_given ? Method::quaff : Method::fp;
+    }
     if (frozen.method == Method::fp) {
-        if (options.method.empty() && channels_given)
+        if (!options.compute.method && channels_given)
             setup.terminal().warn(concat(adapter, " was trained with --method fp: no use is made of --",
-                                         options.outliers.empty() ? "cal-data" : "outliers",
+                                         options.outliers.file.empty() ? "cal-data" : "outliers",
                                          " (--method quaff would)"));
         return frozen;
     }
 
     // A resumed run goes on with what its checkpoint holds, whatever the channels once came from.
-    const bool resumed = !options.resume.empty() && state && state->outliers;
-    if (!resumed && !options.outliers.empty()) {
-        frozen.outliers = read_outlier_channels(options.outliers, setup.config());
+    const bool resumed = !options.training.resume.empty() && state && state->outliers;
+    if (!resumed && !options.outliers.file.empty()) {
+        frozen.outliers = read_outlier_channels(options.outliers.file, setup.config());
         // Layers and sizes fit; a folder may have been renamed.
         const std::string name = setup.checkpoint().name();
         if (!frozen.outliers.model.empty() && frozen.outliers.model != name)
-            setup.terminal().warn(concat(options.outliers, " was made for the model ", frozen.outliers.model,
+            setup.terminal().warn(concat(options.outliers.file, " was made for the model ", frozen.outliers.model,
                                          ", and this one is called ", name));
-    } else if (!resumed && !options.cal_data.empty()) {
-        const Dataset data = setup.read(options.cal_data);
-        frozen.outliers = calibrate_on(setup, device, data.examples, options.cal_data, progress);
+    } else if (!resumed && !options.outliers.data.empty()) {
+        const Dataset data = setup.read(options.outliers.data);
+        frozen.outliers = calibrate_on(setup, device, data.examples, options.outliers.data, progress);
     } else if (state && state->outliers) {
         frozen.outliers = *state->outliers;
         frozen.scales = state->scales;
     } else if (!examples.empty()) {
-        if (options.verb == "eval")
-            setup.terminal().warn("no --outliers and no --cal-data: the outlier channels are found on --data itself");
-        frozen.outliers = calibrate_on(setup, device, examples, options.data, progress);
+        frozen.outliers = calibrate_on(setup, device, examples, options.data.file, progress);
+        frozen.calibrated_on_examples = true;
     } else {
         throw UsageError(
             "--method quaff needs the outlier channels: give --outliers FILE, --cal-data FILE to find them, or an "
@@ -281,24 +289,22 @@ BuildOptions build_options(const Options& options, const FrozenLayers& frozen, c
     BuildOptions build;
     build.method = frozen.method;
     if (frozen.adapter) {
-        build.lora = lora_of(*frozen.adapter, options.lora_dropout);
+        build.lora = lora_of(*frozen.adapter, options.lora.dropout);
     } else {
-        build.lora.r = options.lora_r;
-        build.lora.lora_alpha = options.lora_alpha;
-        build.lora.lora_dropout = options.lora_dropout;
-        build.lora.target_modules = split_names(options.target_modules);
+        build.lora.r = options.lora.r.value_or(build.lora.r);
+        build.lora.lora_alpha = options.lora.alpha.value_or(build.lora.lora_alpha);
+        build.lora.lora_dropout = options.lora.dropout;
+        build.lora.target_modules = target_modules(options.lora);
     }
-    build.scale_momentum = options.scale_momentum;
-    build.grad_bits = options.grad_bits == "16" ? 16 : 8;
-    build.seed = static_cast<uint64_t>(options.seed);
+    build.scale_momentum = options.compute.scale_momentum.value_or(build.scale_momentum);
+    build.grad_bits = options.compute.grad_bits.value_or(build.grad_bits);
+    build.seed = static_cast<uint64_t>(options.compute.seed);
     build.training = training;
     build.adapters = training || frozen.adapter.has_value();
     build.max_tokens = limits.max_tokens;
     build.max_sequence_length = limits.max_sequence_length;
     build.max_labelled = limits.max_labelled;
-    build.recompute = options.recompute == "none"    ? Recompute::none
-                      : options.recompute == "block" ? Recompute::block
-                                                     : Recompute::automatic;
+    build.recompute = options.compute.recompute;
     build.memory_limit =
         std::max<int64_t>(1, std::min(static_cast<int64_t>(kPlannedShare * static_cast<double>(available_memory)),
                                       available_memory - kUnplanned));
@@ -340,7 +346,7 @@ std::unique_ptr<Model<Device>> build_model(const RunSetup& setup, const Device& 
 
 template <class Device>
 void save_adapter(const fs::path& folder, Model<Device>& model, const FrozenLayers& frozen, const Options& options) {
-    save_adapter(folder, model, options.model, frozen.outliers);
+    save_adapter(folder, model, options.model.folder, frozen.outliers);
 }
 
 #define INSTANTIATE(Device)                                                                                  \

@@ -15,10 +15,10 @@
 #include "llmc/system/terminal.h"
 #include "llmc/tokenizer/chat_template.h"
 #include "llmc/tokenizer/tokenizer.h"
-#include "quaff/cli/parsing.h"
 #include "quaff/files/adapter.h"
 #include "quaff/files/quaff_json.h"
 #include "quaff/quaff.h"
+#include "quaff/run/options.h"
 
 namespace quaff {
 
@@ -44,8 +44,8 @@ class RunSetup {
 
     // Reads a data file under the options' limits and tells what was left out of it.
     Dataset read(const std::string& path) const;
-    // --show-tokens of the first examples; returns how many there were.
-    int64_t show(const Dataset& data) const;
+    // The first `count` examples token by token; returns how many there were.
+    int64_t show(const Dataset& data, int64_t count) const;
 
   private:
     void tell_note(const ChatTemplate& own) const;
@@ -69,6 +69,7 @@ struct FrozenLayers {
     OutlierChannels outliers;                          // without channels for Method::fp
     std::map<std::string, std::vector<float>> scales;  // s by layer; empty: as calibration left it
     std::optional<Adapter> adapter;
+    bool calibrated_on_examples = false;  // nothing named the outlier channels or what to find them on
 };
 
 // `adapter` may be empty. Calibrates when nothing names the outlier channels, on --cal-data or else on `examples`.

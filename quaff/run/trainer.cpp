@@ -98,8 +98,9 @@ std::vector<int32_t> prompt_of(const Example& example) {
 }  // namespace
 
 template <class Device>
-Trainer<Device>::Trainer(const Options& options, Terminal& terminal, const Device& device)
+Trainer<Device>::Trainer(const Options& options, RunRecord record, Terminal& terminal, const Device& device)
     : options_(options),
+      record_(std::move(record)),
       terminal_(terminal),
       device_(device),
       comm_(*device_.comm),
@@ -110,30 +111,33 @@ Trainer<Device>::Trainer(const Options& options, Terminal& terminal, const Devic
 
 template <class Device>
 void Trainer<Device>::read_data() {
-    train_ = setup_.read(options_.data);
-    if (!options_.eval_data.empty()) {
-        eval_ = setup_.read(options_.eval_data);
-    } else if (options_.eval_split > 0) {
-        std::tie(train_, eval_) = split(std::move(train_), options_.eval_split, static_cast<uint64_t>(options_.seed));
+    train_ = setup_.read(options_.data.file);
+    if (!options_.data.eval_file.empty()) {
+        eval_ = setup_.read(options_.data.eval_file);
+    } else if (options_.data.eval_split > 0) {
+        std::tie(train_, eval_) =
+            split(std::move(train_), options_.data.eval_split, static_cast<uint64_t>(options_.compute.seed));
         terminal_.line(concat(format_count(eval_.size()), " of the examples ", eval_.size() == 1 ? "is" : "are",
                               " held out for evaluation"));
     }
     data_fingerprint_ = fingerprint(train_.examples);
-    exact_match_ = eval_.size() > 0 && wants_exact_match(options_.exact_match, eval_, options_.train_on_source);
+    exact_match_ =
+        eval_.size() > 0 && wants_exact_match(options_.data.exact_match, eval_, options_.data.train_on_source);
 }
 
 template <class Device>
 void Trainer<Device>::plan_steps() {
-    sampler_.emplace(train_.examples, options_.batch_size, static_cast<uint64_t>(options_.seed));
-    window_ = state_.window > 0 ? state_.window : options_.gradient_accumulation_steps * comm_.size();
+    sampler_.emplace(train_.examples, options_.data.batch_size, static_cast<uint64_t>(options_.compute.seed));
+    window_ = state_.window > 0 ? state_.window : options_.training.gradient_accumulation_steps * comm_.size();
     const int64_t per_epoch = sampler_->steps_per_epoch(window_);
-    total_steps_ = options_.max_steps > 0
-                       ? options_.max_steps
-                       : static_cast<int64_t>(std::ceil(options_.epochs * static_cast<double>(per_epoch)));
-    schedule_.emplace(options_.lr_scheduler, options_.learning_rate, total_steps_, options_.warmup_ratio);
+    total_steps_ = options_.training.max_steps > 0
+                       ? options_.training.max_steps
+                       : static_cast<int64_t>(std::ceil(options_.training.epochs * static_cast<double>(per_epoch)));
+    schedule_.emplace(options_.training.lr_scheduler, options_.training.learning_rate, total_steps_,
+                      options_.training.warmup_ratio);
     limits_ = sampler_->limits(0, total_steps_, window_);
     // Evaluation fits the memory that training needs, unless a single one of its examples is longer.
-    eval_batches_ = sequential_batches(eval_.examples, options_.batch_size, limits_.max_tokens);
+    eval_batches_ = sequential_batches(eval_.examples, options_.data.batch_size, limits_.max_tokens);
     limits_.include(batch_limits(eval_.examples, eval_batches_));
     // The answers have the same room whatever else is trained on.
     for (const Example& example : shown_examples())
@@ -169,7 +173,7 @@ void Trainer<Device>::prepare_out() {
         terminal_.warn(goes_on_here ? concat("what came after step ", state_.step, " is now in ", aside.string())
                                     : concat(options_.out, " held an earlier run; it is now in ", aside.string(),
                                              " (--resume would have continued it)"));
-    write_file_atomically(out / "config.toml", to_toml(options_));
+    write_file_atomically(out / "config.toml", record_.config);
     if (!goes_on_here && frozen_.method == Method::quaff)
         write_outlier_channels(out / "outliers.json", frozen_.outliers);
 
@@ -193,11 +197,12 @@ ordered_json Trainer<Device>::plan() {
     read_data();
     plan_steps();
     FrozenLayers frozen;
-    if (!options_.adapter.empty()) frozen.adapter.emplace(options_.adapter, setup_.config());
-    frozen.method = options_.method == "fp" ? Method::fp : Method::quaff;
+    if (!options_.model.adapter.empty()) frozen.adapter.emplace(options_.model.adapter, setup_.config());
+    frozen.method = options_.compute.method.value_or(Method::quaff);
     if (frozen.method == Method::quaff)
-        frozen.outliers = options_.outliers.empty() ? most_outlier_channels(setup_.config(), options_.outlier_max_ratio)
-                                                    : read_outlier_channels(options_.outliers, setup_.config());
+        frozen.outliers = options_.outliers.file.empty()
+                              ? most_outlier_channels(setup_.config(), options_.outliers.max_ratio)
+                              : read_outlier_channels(options_.outliers.file, setup_.config());
     const BuildOptions build = build_options(options_, frozen, limits_, /*training=*/true, device_.available_memory());
     const Model<Device> planned(device_, setup_.checkpoint(), frozen.outliers, build, /*plan_only=*/true);
     terminal_.result(planned.plan().table());
@@ -257,8 +262,8 @@ ordered_json Trainer<Device>::run(bool& stopped) {
     const ordered_json after = answers();
     for (size_t i = 0; i < after.size() && i < state_.answers_before.size(); ++i)
         compared.push_back({eval_.texts[i], state_.answers_before[i], after[i]});
-    const bool has_own = options_.chat_template == "none" && train_.has_conversations;
-    report_.summary(result, compared, has_own ? "auto" : options_.chat_template);
+    const bool has_own = options_.data.chat_template == "none" && train_.has_conversations;
+    report_.summary(result, compared, has_own ? "auto" : options_.data.chat_template);
     return result;
 }
 
@@ -268,7 +273,7 @@ void Trainer<Device>::prepare() {
     comm_.set_time_limit(kPatience);
     read_data();
     // A mistyped --resume is told before a folder of that name is made.
-    if (options_.resume.empty() || fs::exists(options_.out)) claim_out();
+    if (options_.training.resume.empty() || fs::exists(options_.out)) claim_out();
     find_checkpoint();
     if (!out_lock_) claim_out();
     plan_steps();
@@ -283,10 +288,10 @@ void Trainer<Device>::prepare() {
     double peaks[] = {peak_.int8_operations, peak_.float_operations};
     comm_.sum(peaks);
     peak_ = {peaks[0], peaks[1]};
-    const std::string& adapter = resumed_from_.empty() ? options_.adapter : resumed_from_;
+    const std::string& adapter = resumed_from_.empty() ? options_.model.adapter : resumed_from_;
     frozen_ = resolve_frozen_layers(setup_, device_, adapter, train_.examples, progress());
     // Not before every file was read: what is wrong with one of them shall not stand below forty options.
-    terminal_.table("train_quaff train", option_rows(options_));
+    terminal_.table("train_quaff train", record_.shown);
     const BuildOptions build = build_options(options_, frozen_, limits_, /*training=*/true, device_.available_memory());
     model_ = build_model(setup_, device_, frozen_, build);
     if (!resumed_from_.empty()) read_moments(resumed_from_, *model_);
@@ -321,8 +326,8 @@ void Trainer<Device>::claim_out() {
 
 template <class Device>
 void Trainer<Device>::find_checkpoint() {
-    if (options_.resume.empty()) return;
-    const std::string& from = options_.resume == kNewestCheckpoint ? options_.out : options_.resume;
+    if (options_.training.resume.empty()) return;
+    const std::string& from = options_.training.resume == kNewestCheckpoint ? options_.out : options_.training.resume;
     if (comm_.is_first())
         resumed_from_ = checkpoint_to_resume(from, [&](const std::string& damage) { terminal_.warn(damage); }).string();
     comm_.broadcast(resumed_from_);
@@ -348,9 +353,10 @@ void Trainer<Device>::train() {
         const double mean_seconds = training_seconds_ / static_cast<double>(step - first_step_);
         report_.step(step, total_steps_, figures, mean_seconds * static_cast<double>(total_steps_ - step));
         const bool last = step == total_steps_;
-        if (!last && options_.eval_steps > 0 && step % options_.eval_steps == 0 && eval_.size() > 0)
+        if (!last && options_.training.eval_steps > 0 && step % options_.training.eval_steps == 0 && eval_.size() > 0)
             evaluate_now("at step " + std::to_string(step));
-        if (options_.save_steps > 0 && (last || step % options_.save_steps == 0)) try_to_write_checkpoint();
+        if (options_.training.save_steps > 0 && (last || step % options_.training.save_steps == 0))
+            try_to_write_checkpoint();
     }
 }
 
@@ -444,14 +450,15 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
     taken.learning_rate = schedule_->at(step);
     taken.loss_scale = scale.value;
     if (std::isfinite(taken.grad_norm)) {
-        const double clip =
-            options_.max_grad_norm > 0 ? std::min(1.0, options_.max_grad_norm / (taken.grad_norm + 1e-6)) : 1.0;
+        const double clip = options_.training.max_grad_norm > 0
+                                ? std::min(1.0, options_.training.max_grad_norm / (taken.grad_norm + 1e-6))
+                                : 1.0;
         AdamWOptions adamw;
         adamw.learning_rate = taken.learning_rate;
-        adamw.beta1 = options_.adam_beta1;
-        adamw.beta2 = options_.adam_beta2;
-        adamw.eps = options_.adam_eps;
-        adamw.weight_decay = options_.weight_decay;
+        adamw.beta1 = options_.training.adam_beta1;
+        adamw.beta2 = options_.training.adam_beta2;
+        adamw.eps = options_.training.adam_eps;
+        adamw.weight_decay = options_.training.weight_decay;
         model_->step(adamw, step - scale.skipped, static_cast<float>(clip / scale.value));
         scale.step_taken();
     } else if (!scale.step_overflowed()) {
@@ -517,14 +524,15 @@ ordered_json Trainer<Device>::answers() {
 template <class Device>
 TrainingState Trainer<Device>::state_now() const {
     TrainingState state = state_;
-    state.seed = options_.seed;
+    state.seed = options_.compute.seed;
     state.ranks = comm_.size();
     state.window = window_;
     state.model = fingerprint(setup_.checkpoint());
     state.data = data_fingerprint_;
-    state.options = resume_rows(options_);
+    state.options = record_.fixed;
     // The number of steps shapes every schedule that comes down again; with the others a run may be prolonged.
-    if (options_.lr_scheduler != "constant") state.options.emplace_back("max-steps", std::to_string(total_steps_));
+    if (options_.training.lr_scheduler != "constant")
+        state.options.emplace_back("max-steps", std::to_string(total_steps_));
     return state;
 }
 
@@ -587,7 +595,7 @@ std::string Trainer<Device>::checkpoint_now() const {
 
 template <class Device>
 void Trainer<Device>::write_checkpoint_into(const fs::path& out) {
-    write_checkpoint(out, state_.step, options_.save_total_limit, [&](const fs::path& folder) {
+    write_checkpoint(out, state_.step, options_.training.save_total_limit, [&](const fs::path& folder) {
         save_adapter(folder, *model_, frozen_, options_);
         write_moments(folder, *model_);
         write_state(folder, state_now());
@@ -623,7 +631,7 @@ void Trainer<Device>::stop_if_asked() const {
 template <class Device>
 void Trainer<Device>::expect_steps() {
     // A rank whose share is the smaller one waits for the others' as long as a step may take.
-    const double late = static_cast<double>(options_.comm_timeout) + 2 * longest_step_;
+    const double late = static_cast<double>(options_.compute.comm_timeout) + 2 * longest_step_;
     comm_.set_time_limit(longest_step_ > 0 ? late : kPatience);
 }
 

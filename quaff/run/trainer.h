@@ -43,7 +43,7 @@ struct StoppedBySignal {};
 template <class Device>
 class Trainer {
   public:
-    Trainer(const Options& options, Terminal& terminal, const Device& device);
+    Trainer(const Options& options, RunRecord record, Terminal& terminal, const Device& device);
 
     // The whole run; `stopped` says that a signal ended it after a checkpoint. Returns the JSON object of --json.
     nlohmann::ordered_json run(bool& stopped);
@@ -97,6 +97,7 @@ class Trainer {
     Progress progress();
 
     const Options& options_;
+    const RunRecord record_;
     Terminal& terminal_;
     Device device_;
     Comm& comm_;

@@ -17,10 +17,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         }
     }
     return fuzz::check(size, [&] {
-        const quaff::Options options = quaff::parse_options(arguments);
-        if (!options.help.empty()) return;
+        namespace cli = quaff::cli;
+        const cli::CommandLine line = cli::parse(arguments);
+        if (!line.help.empty()) return;
         // What a run writes of its options, a run must be able to read.
-        const auto again = folder.write("again.toml", quaff::to_toml(options));
-        if (options.verb == "train") quaff::parse_options({"train", "--config", again});
+        const auto again = folder.write("again.toml", cli::record_of(line, line.options).config);
+        if (line.verb == cli::Verb::train) cli::parse({"train", "--config", again});
     });
 }

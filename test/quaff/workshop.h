@@ -40,11 +40,15 @@ struct Workshop {
                   "0.125"};
     }
 
-    Options options(const std::string& out, const std::vector<std::string>& more) const {
+    cli::CommandLine line(const std::string& out, const std::vector<std::string>& more) const {
         std::vector<std::string> arguments = common;
         arguments.insert(arguments.end(), more.begin(), more.end());
         arguments.insert(arguments.end(), {"--out", (folder / out).string()});
-        return parse_options(arguments);
+        return cli::parse(arguments);
+    }
+
+    Options options(const std::string& out, const std::vector<std::string>& more) const {
+        return line(out, more).options;
     }
 
     nlohmann::ordered_json run(const std::string& out, const std::vector<std::string>& more,
@@ -59,13 +63,13 @@ struct Workshop {
     nlohmann::ordered_json run_on(const Device& device, const std::string& out, const std::vector<std::string>& more,
                                   bool* was_stopped = nullptr, bool stop_at_once = false,
                                   const std::function<void(int64_t, int64_t, int64_t)>& after_micro_batch = {}) const {
-        const Options chosen = options(out, more);
+        const cli::CommandLine chosen = line(out, more);
         std::FILE* sink = std::fopen((folder / "terminal.txt").c_str(), "a");
         Terminal terminal(sink, /*quiet=*/false);
         bool stopped = false;
         nlohmann::ordered_json result;
         try {
-            Trainer<Device> trainer(chosen, terminal, device);
+            Trainer<Device> trainer(chosen.options, cli::record_of(chosen, chosen.options), terminal, device);
             trainer.after_micro_batch = after_micro_batch;
             if (stop_at_once) raise(SIGTERM);
             result = trainer.run(stopped);

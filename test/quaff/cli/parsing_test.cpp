@@ -9,6 +9,7 @@
 #include "test/files.h"
 
 using namespace quaff;
+using namespace quaff::cli;
 using llmc::UsageError;
 
 namespace {
@@ -16,7 +17,7 @@ namespace {
 // What the user is told, or "" when the command line is fine.
 std::string complaint(const std::vector<std::string>& arguments) {
     try {
-        parse_options(arguments);
+        parse(arguments);
     } catch (const UsageError& error) {
         return error.what();
     }
@@ -34,38 +35,42 @@ std::string write_file(const std::string& name, const std::string& content) {
     return (folder / name).string();
 }
 
+std::string config_of(const CommandLine& line) {
+    return record_of(line, line.options).config;
+}
+
 }  // namespace
 
 TEST_CASE("no verb trains, and the defaults are the documented ones", "[options]") {
-    const Options o = parse_options({"--model", "m", "--data", "d.jsonl"});
-    CHECK(o.verb == "train");
-    CHECK(o.method == "quaff");
-    CHECK(o.out == "out/m-quaff");
-    CHECK(o.batch_size == 16);
-    CHECK(o.gradient_accumulation_steps == 1);
-    CHECK(o.learning_rate == 2e-4);
-    CHECK(o.lr_scheduler == "constant");
-    CHECK(o.warmup_ratio == 0.03);
-    CHECK(o.max_grad_norm == 0.3);
-    CHECK(o.adam_eps == 1e-8);
-    CHECK(o.lora_r == 16);
-    CHECK(o.lora_dropout == 0.1);
-    CHECK(o.outlier_strategy == "token_max");
-    CHECK(o.outlier_max_ratio == "0.02");
-    CHECK(o.max_cal_samples == 512);
-    CHECK(o.save_total_limit == 2);
-    CHECK(o.eval_split == 0.1);
-    CHECK(o.max_steps == -1);
-    CHECK(o.eval_data.empty());
+    const CommandLine o = parse({"--model", "m", "--data", "d.jsonl"});
+    CHECK(o.verb == Verb::train);
+    CHECK(o.options.compute.method == Method::quaff);
+    CHECK(o.options.out == "out/m-quaff");
+    CHECK(o.options.data.batch_size == 16);
+    CHECK(o.options.training.gradient_accumulation_steps == 1);
+    CHECK(o.options.training.learning_rate == 2e-4);
+    CHECK(o.options.training.lr_scheduler == "constant");
+    CHECK(o.options.training.warmup_ratio == 0.03);
+    CHECK(o.options.training.max_grad_norm == 0.3);
+    CHECK(o.options.training.adam_eps == 1e-8);
+    CHECK_FALSE(o.options.lora.r);  // 16, or the adapter's
+    CHECK(o.options.lora.dropout == 0.1);
+    CHECK(o.options.outliers.strategy == OutlierStrategy::token_max);
+    CHECK(o.options.outliers.max_ratio == "0.02");
+    CHECK(o.options.outliers.max_samples == 512);
+    CHECK(o.options.training.save_total_limit == 2);
+    CHECK(o.options.data.eval_split == 0.1);
+    CHECK(o.options.training.max_steps == -1);
+    CHECK(o.options.data.eval_file.empty());
 }
 
 TEST_CASE("options are written --name value, --name=value and with _ for -", "[options]") {
-    CHECK(parse_options({"train", "--model", "m", "--data", "d", "--batch-size", "3"}).batch_size == 3);
-    CHECK(parse_options({"train", "--model=m", "--data=d", "--batch_size=4"}).batch_size == 4);
-    CHECK(parse_options({"--model", "m", "--data", "d", "--max-steps", "-1"}).max_steps == -1);
-    CHECK(parse_options({"--model", "m", "--data", "d", "--seed", "1", "--seed", "2"}).seed == 2);
-    CHECK(parse_options({"generate", "--prompt", "[a, b] -- \"c\""}).prompt == "[a, b] -- \"c\"");
-    CHECK(parse_options({"generate", "--prompt", ""}).prompt.empty());
+    CHECK(parse({"train", "--model", "m", "--data", "d", "--batch-size", "3"}).options.data.batch_size == 3);
+    CHECK(parse({"train", "--model=m", "--data=d", "--batch_size=4"}).options.data.batch_size == 4);
+    CHECK(parse({"--model", "m", "--data", "d", "--max-steps", "-1"}).options.training.max_steps == -1);
+    CHECK(parse({"--model", "m", "--data", "d", "--seed", "1", "--seed", "2"}).options.compute.seed == 2);
+    CHECK(parse({"generate", "--prompt", "[a, b] -- \"c\""}).options.generation.prompt == "[a, b] -- \"c\"");
+    CHECK(parse({"generate", "--prompt", ""}).options.generation.prompt.empty());
 }
 
 TEST_CASE("an unknown verb or option names the nearest one", "[options]") {
@@ -101,6 +106,7 @@ TEST_CASE("every value is checked against its range", "[options]") {
         CHECK(mentions(complaint({name, "1.1"}), "from 0 to 1"));
     CHECK(mentions(complaint({"--device", "tpu"}), "auto, cpu or cuda"));
     CHECK(mentions(complaint({"--grad-bits", "4"}), "8 or 16"));
+    CHECK(mentions(complaint({"--outlier-strategy", "kurtosis"}), "token_max, mean_times, static, zscore or top_abs"));
     CHECK(mentions(complaint({"--lr-scheduler", "polynomial"}), "constant, constant_with_warmup, linear or cosine"));
     CHECK(mentions(complaint({"--max-steps", "0"}), "--max-steps"));
     CHECK(mentions(complaint({"--out", "--json"}), "--out needs a value"));
@@ -135,20 +141,21 @@ TEST_CASE("--plan starts nothing, also where there is no plan", "[options]") {
     }
     // A file may be a training run's.
     CHECK(complaint({"eval", "--config", write_file("m.toml", "plan = true\n")}).empty());
-    for (const char* verb : {"train", "info"}) CHECK(parse_options({verb, "--plan"}).plan);
+    for (const char* verb : {"train", "info"}) CHECK(parse({verb, "--plan"}).plan);
 }
 
 TEST_CASE("eval and generate leave the method to the adapter unless told", "[options]") {
-    CHECK(parse_options({"eval", "--model", "m", "--data", "d"}).method.empty());
-    CHECK(parse_options({"generate", "--model", "m", "--prompt", "p", "--outliers", "o"}).method.empty());
-    CHECK(parse_options({"calibrate", "--model", "m", "--data", "d"}).method == "quaff");
-    CHECK(parse_options({"eval", "--model", "m", "--data", "d", "--method", "fp"}).method == "fp");
+    CHECK(parse({"eval", "--model", "m", "--data", "d"}).options.compute.method == std::nullopt);
+    CHECK(parse({"generate", "--model", "m", "--prompt", "p", "--outliers", "o"}).options.compute.method ==
+          std::nullopt);
+    CHECK(parse({"calibrate", "--model", "m", "--data", "d"}).options.compute.method == Method::quaff);
+    CHECK(parse({"eval", "--model", "m", "--data", "d", "--method", "fp"}).options.compute.method == Method::fp);
 }
 
 TEST_CASE("--resume takes a folder or none", "[options]") {
-    CHECK(parse_options({"--model", "m", "--data", "d"}).resume.empty());
-    CHECK(parse_options({"--model", "m", "--data", "d", "--resume"}).resume == kNewestCheckpoint);
-    CHECK(parse_options({"--resume", "--model", "m", "--data", "d", "--quiet"}).resume == kNewestCheckpoint);
+    CHECK(parse({"--model", "m", "--data", "d"}).options.training.resume.empty());
+    CHECK(parse({"--model", "m", "--data", "d", "--resume"}).options.training.resume == kNewestCheckpoint);
+    CHECK(parse({"--resume", "--model", "m", "--data", "d", "--quiet"}).options.training.resume == kNewestCheckpoint);
 }
 
 TEST_CASE("--resume names a checkpoint when the folder holds state.json, else a run", "[options]") {
@@ -156,14 +163,14 @@ TEST_CASE("--resume names a checkpoint when the folder holds state.json, else a 
         std::filesystem::path(write_file("runs/a/checkpoint-3/state.json", "{}")).parent_path().parent_path();
     write_file("runs/a/config.toml", "model = \"m\"\ndata = \"d\"\nlora-r = 4\nout = \"elsewhere\"\n");
     for (const std::string named : {"checkpoint-3", "checkpoint-3/", ".", ""}) {
-        const Options o = parse_options({"--resume", (run / named).string()});
-        CHECK(o.resume == (run / named).string());
-        CHECK(o.out == run.string());
-        CHECK(o.lora_r == 4);
+        const CommandLine o = parse({"--resume", (run / named).string()});
+        CHECK(o.options.training.resume == (run / named).string());
+        CHECK(o.options.out == run.string());
+        CHECK(o.options.lora.r == 4);
     }
-    const Options o = parse_options({"--resume", run.string(), "--out", "b"});
-    CHECK(o.out == "b");
-    CHECK(o.lora_r == 4);  // of the run that is continued
+    const CommandLine o = parse({"--resume", run.string(), "--out", "b"});
+    CHECK(o.options.out == "b");
+    CHECK(o.options.lora.r == 4);  // of the run that is continued
 }
 
 TEST_CASE("the command line overrides --config, which overrides the defaults", "[options]") {
@@ -175,13 +182,13 @@ TEST_CASE("the command line overrides --config, which overrides the defaults", "
                                         "learning-rate = 1e-3\n"
                                         "quiet = true\n"
                                         "target-modules = [\"q_proj\", 'v_proj']\n");
-    const Options o = parse_options({"--config", path, "--batch-size", "5"});
-    CHECK(o.model == "a # b, c");
-    CHECK(o.data == "d\\e.jsonl");
-    CHECK(o.batch_size == 5);
-    CHECK(o.learning_rate == 1e-3);
+    const CommandLine o = parse({"--config", path, "--batch-size", "5"});
+    CHECK(o.options.model.folder == "a # b, c");
+    CHECK(o.options.data.file == "d\\e.jsonl");
+    CHECK(o.options.data.batch_size == 5);
+    CHECK(o.options.training.learning_rate == 1e-3);
     CHECK(o.quiet);
-    CHECK(o.target_modules == "q_proj,v_proj");
+    CHECK(o.options.lora.target_modules == "q_proj,v_proj");
 }
 
 TEST_CASE("a config file's errors name file and line", "[options]") {
@@ -201,32 +208,32 @@ TEST_CASE("the resolved options are a config file again", "[options]") {
         "--model", "a \"b\" \\ #c",     "--data",      "d", "--learning-rate",  "0.00123",       "--lora-alpha",
         "0.1",     "--train-on-source", "--max-steps", "7", "--target-modules", "q_proj,v_proj", "--seed",
         "42"};
-    const Options o = parse_options(arguments);
-    const Options again = parse_options({"--config", write_file("out.toml", to_toml(o))});
-    CHECK(to_toml(again) == to_toml(o));
-    CHECK(again.model == o.model);
-    CHECK(again.learning_rate == o.learning_rate);
-    CHECK(again.lora_alpha == o.lora_alpha);
-    CHECK(again.train_on_source);
-    CHECK(again.out == o.out);
+    const CommandLine o = parse(arguments);
+    const CommandLine again = parse({"--config", write_file("out.toml", config_of(o))});
+    CHECK(config_of(again) == config_of(o));
+    CHECK(again.options.model.folder == o.options.model.folder);
+    CHECK(again.options.training.learning_rate == o.options.training.learning_rate);
+    CHECK(again.options.lora.alpha == o.options.lora.alpha);
+    CHECK(again.options.data.train_on_source);
+    CHECK(again.options.out == o.options.out);
 }
 
 TEST_CASE("a resumed run is continued with its own options", "[options]") {
     const std::string config = write_file("config.toml", "model = \"m\"\ndata = \"d\"\nlora-r = 4\nmax-steps = 60\n");
     const std::string out = std::filesystem::path(config).parent_path().string();
-    const Options o = parse_options({"--resume", "--out", out, "--max-steps", "100"});
-    CHECK(o.model == "m");
-    CHECK(o.lora_r == 4);
-    CHECK(o.max_steps == 100);
+    const CommandLine o = parse({"--resume", "--out", out, "--max-steps", "100"});
+    CHECK(o.options.model.folder == "m");
+    CHECK(o.options.lora.r == 4);
+    CHECK(o.options.training.max_steps == 100);
 }
 
 TEST_CASE("an option that the verb makes no use of is noticed on the command line only", "[options]") {
-    CHECK(parse_options({"eval", "--lora-r", "4"}).unused == std::vector<std::string>{"lora-r"});
-    CHECK(parse_options({"eval", "--config", write_file("i.toml", "lora-r = 4\n")}).unused.empty());
+    CHECK(parse({"eval", "--lora-r", "4"}).unused == std::vector<std::string>{"lora-r"});
+    CHECK(parse({"eval", "--config", write_file("i.toml", "lora-r = 4\n")}).unused.empty());
 }
 
 TEST_CASE("--help lists what the verb uses and nothing else", "[options]") {
-    const auto help = [](const std::string& verb) { return parse_options({verb, "--help"}).help; };
+    const auto help = [](const std::string& verb) { return parse({verb, "--help"}).help; };
     // What a verb's help lists it takes, and what it does not list has no effect.
     for (const char* verb : {"train", "calibrate", "eval", "generate", "merge", "tokenize", "info"}) {
         const std::string listed = help(verb);
@@ -250,7 +257,7 @@ TEST_CASE("--help lists what the verb uses and nothing else", "[options]") {
             add_needed("generate", "prompt");
             add_needed("merge", "adapter");
             if (name == "text") arguments.erase(arguments.begin() + 1, arguments.begin() + 3);  // one or the other
-            const std::vector<std::string> unused = parse_options(arguments).unused;
+            const std::vector<std::string> unused = parse(arguments).unused;
             const bool is_unused = std::ranges::any_of(
                 unused, [&](const std::string& told) { return told == name || told == name + " without --plan"; });
             CHECK(mentions(listed, "  --" + name + " ") != is_unused);
@@ -260,7 +267,7 @@ TEST_CASE("--help lists what the verb uses and nothing else", "[options]") {
     CHECK(mentions(help("info"), "\n  PATH "));
     CHECK(help("eval").starts_with("train_quaff eval [options]: "));
     CHECK_FALSE(mentions(help("eval"), "PATH"));
-    CHECK(parse_options({"--help"}).help == help("train"));
+    CHECK(parse({"--help"}).help == help("train"));
     CHECK(mentions(help("train"), "\nadapters:\n  --lora-r N"));
     CHECK_FALSE(mentions(help("merge"), "adapters:"));  // no heading without an option
     CHECK(mentions(help("tokenize"), "text, of which each line is tokenised\n"));
@@ -270,7 +277,7 @@ TEST_CASE("--help lists what the verb uses and nothing else", "[options]") {
 
 TEST_CASE("--help tells what stands in for an option that is not given", "[options]") {
     const auto line = [](const std::string& verb, const std::string& option) {
-        const std::string help = parse_options({verb, "--help"}).help;
+        const std::string help = parse({verb, "--help"}).help;
         const size_t at = help.find("\n  --" + option + " ");
         REQUIRE(at != help.npos);
         const size_t end = std::min(help.find("\n  -", at + 1), help.find("\n\n", at + 1));
@@ -278,7 +285,7 @@ TEST_CASE("--help tells what stands in for an option that is not given", "[optio
     };
     CHECK(line("train", "out").ends_with("[out/<model>-<method>]"));
     CHECK(line("merge", "out").ends_with("[out/<model>-merged]"));
-    CHECK(parse_options({"merge", "--model", "m", "--adapter", "a"}).out == "out/m-merged");
+    CHECK(parse({"merge", "--model", "m", "--adapter", "a"}).options.out == "out/m-merged");
     CHECK(line("calibrate", "outliers").ends_with("[outlier/<strategy><threshold>_<data>_<model>.json]"));
     CHECK(line("train", "outliers").ends_with("to read"));
     CHECK(line("train", "method").ends_with("[quaff]"));
@@ -290,14 +297,14 @@ TEST_CASE("--help tells what stands in for an option that is not given", "[optio
 }
 
 TEST_CASE("tokenize prints JSON with and without --json", "[options]") {
-    CHECK_FALSE(mentions(parse_options({"tokenize", "--help"}).help, "--json"));
-    CHECK(parse_options({"tokenize", "--text", "t", "--json"}).unused == std::vector<std::string>{"json"});
+    CHECK_FALSE(mentions(parse({"tokenize", "--help"}).help, "--json"));
+    CHECK(parse({"tokenize", "--text", "t", "--json"}).unused == std::vector<std::string>{"json"});
 }
 
 TEST_CASE("info uses what a training run takes with --plan only", "[options]") {
-    CHECK(parse_options({"info", "m", "--lora-r", "4"}).unused == std::vector<std::string>{"lora-r without --plan"});
-    CHECK(parse_options({"info", "--plan", "--model", "m", "--data", "d", "--lora-r", "4"}).unused.empty());
-    CHECK(parse_options({"info", "--plan", "--model", "m", "--data", "d", "--lora-r", "4"}).lora_r == 4);
+    CHECK(parse({"info", "m", "--lora-r", "4"}).unused == std::vector<std::string>{"lora-r without --plan"});
+    CHECK(parse({"info", "--plan", "--model", "m", "--data", "d", "--lora-r", "4"}).unused.empty());
+    CHECK(parse({"info", "--plan", "--model", "m", "--data", "d", "--lora-r", "4"}).options.lora.r == 4);
 }
 
 TEST_CASE("info PATH --plan and --show-tokens are about PATH", "[options]") {
@@ -314,23 +321,23 @@ TEST_CASE("info PATH --plan and --show-tokens are about PATH", "[options]") {
             more.insert(more.end(), what.begin(), what.end());
             return more;
         };
-        CHECK(parse_options(with(model)).model == model);
-        CHECK_FALSE(parse_options(with(model)).is_demo());
-        CHECK(parse_options(with(model, {"--model", model + "/"})).model == model);
+        CHECK(parse(with(model)).options.model.folder == model);
+        CHECK_FALSE(parse(with(model)).options.model.is_demo);
+        CHECK(parse(with(model, {"--model", model + "/"})).options.model.folder == model);
         CHECK(complaint(with(model, {"--model", "m"})) ==
               "info " + model + " and --model m contradict each other: give one of them");
         // A file is overridden as it is by the command line.
         const std::string file = write_file("l.toml", "model = \"m\"\nlora-r = 4\n");
-        const Options configured = parse_options(with(model, {"--config", file}));
-        CHECK(configured.model == model);
-        CHECK(configured.lora_r == 4);
+        const CommandLine configured = parse(with(model, {"--config", file}));
+        CHECK(configured.options.model.folder == model);
+        CHECK(configured.options.lora.r == 4);
 
-        CHECK(parse_options(with(adapter)).adapter == adapter);
-        CHECK(parse_options(with(adapter, {"--model", "m"})).model == "m");
+        CHECK(parse(with(adapter)).options.model.adapter == adapter);
+        CHECK(parse(with(adapter, {"--model", "m"})).options.model.folder == "m");
         CHECK(mentions(complaint(with(adapter, {"--adapter", "a"})), "--adapter a contradict"));
         write_file("an_adapter/state.json", "{}");
-        CHECK(parse_options(with(adapter)).adapter == adapter);  // a checkpoint is one
-        CHECK(parse_options(with(outliers)).outliers == outliers);
+        CHECK(parse(with(adapter)).options.model.adapter == adapter);  // a checkpoint is one
+        CHECK(parse(with(outliers)).options.outliers.file == outliers);
         CHECK(mentions(complaint(with(outliers, {"--outliers", "o"})), "--outliers o contradict"));
 
         CHECK(complaint(with("/nonexistent")) == "/nonexistent: does not exist");
@@ -343,22 +350,22 @@ TEST_CASE("info PATH --plan and --show-tokens are about PATH", "[options]") {
 }
 
 TEST_CASE("an option that the verb makes no use of has no effect", "[options]") {
-    const Options o = parse_options({"train", "--chat", "--prompt", "x"});
-    CHECK_FALSE(o.chat);
-    CHECK(o.prompt.empty());
+    const CommandLine o = parse({"train", "--chat", "--prompt", "x"});
+    CHECK_FALSE(o.options.generation.chat);
+    CHECK(o.options.generation.prompt.empty());
     CHECK(o.unused == std::vector<std::string>{"prompt", "chat"});
-    CHECK_FALSE(parse_options({"train", "--config", write_file("j.toml", "chat = true\n")}).chat);
+    CHECK_FALSE(parse({"train", "--config", write_file("j.toml", "chat = true\n")}).options.generation.chat);
     CHECK(mentions(complaint({"eval", "--lora-r", "0"}), "--lora-r must be"));  // checked all the same
 }
 
 TEST_CASE("eval evaluates one file, and says so", "[options]") {
-    const Options both = parse_options({"eval", "--model", "m", "--data", "a", "--eval-data", "b"});
-    CHECK(both.data == "a");
+    const CommandLine both = parse({"eval", "--model", "m", "--data", "a", "--eval-data", "b"});
+    CHECK(both.options.data.file == "a");
     CHECK(both.unused == std::vector<std::string>{"eval-data beside --data"});
     const auto quietly = [](const std::vector<std::string>& arguments) {
-        const Options o = parse_options(arguments);
+        const CommandLine o = parse(arguments);
         CHECK(o.unused.empty());
-        return o.data;
+        return o.options.data.file;
     };
     CHECK(quietly({"eval", "--model", "m", "--data", "a"}) == "a");
     CHECK(quietly({"eval", "--model", "m", "--eval-data", "b"}) == "b");
@@ -372,11 +379,10 @@ TEST_CASE("eval evaluates one file, and says so", "[options]") {
 }
 
 TEST_CASE("full precision makes no use of outlier channels, and says so", "[options]") {
-    CHECK(parse_options({"train", "--method", "fp", "--outliers", "o.json", "--lora-r", "4"}).unused ==
+    CHECK(parse({"train", "--method", "fp", "--outliers", "o.json", "--lora-r", "4"}).unused ==
           std::vector<std::string>{"outliers with --method fp"});
-    CHECK(parse_options({"train", "--outliers", "o.json"}).unused.empty());
-    CHECK(parse_options({"calibrate", "--method", "fp", "--outliers", "o.json"}).unused ==
-          std::vector<std::string>{"method"});
+    CHECK(parse({"train", "--outliers", "o.json"}).unused.empty());
+    CHECK(parse({"calibrate", "--method", "fp", "--outliers", "o.json"}).unused == std::vector<std::string>{"method"});
 }
 
 TEST_CASE("the demo's examples are not taken for another model's", "[options]") {

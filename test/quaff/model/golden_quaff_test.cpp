@@ -110,7 +110,7 @@ TEST_CASE("calibration finds the reference's channels with every strategy", "[go
             const quaff::OutlierChannels expected = quaff::read_outlier_channels(
                 directory(name) / "outlier" / (std::string(strategy) + ".json"), test.checkpoint.config());
             quaff::CalibrationOptions options;
-            options.strategy = quaff::parse_outlier_strategy(strategy);
+            options.strategy = value_in(quaff::kOutlierStrategyNames, strategy).value();
             options.threshold = expected.threshold;
             options.max_ratio = quaff::MaxRatio(expected.max_ratio);
             const auto check = [&](const quaff::OutlierChannels& found) {

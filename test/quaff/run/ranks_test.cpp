@@ -337,7 +337,7 @@ TEST_CASE("ranks evaluate and calibrate as one process does", "[trainer][ranks]"
             const Arguments line = with({verb, "--model", (shop.folder / "model").string(), "--data",
                                          (shop.folder / "train.jsonl").string(), "--batch-size", "2"},
                                         more);
-            CHECK(run_verb(parse_options(line), terminal, device) == kDone);
+            CHECK(cli::run_verb(cli::parse(line), terminal, device) == cli::kDone);
         }
         std::fclose(sink);
         return test::read(file);

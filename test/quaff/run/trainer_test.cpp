@@ -292,15 +292,16 @@ TEST_CASE("an adapter is evaluated as it was trained, from its folder alone", "[
     const std::string eval_data = (shop.folder / "eval.jsonl").string();
     for (const std::string method : {"quaff", "fp"}) {
         const auto result = shop.run(method, {"--method", method, "--max-steps", "8", "--eval-data", eval_data});
-        const Options options = parse_options({"eval", "--model", (shop.folder / "model").string(), "--data", eval_data,
-                                               "--adapter", (shop.folder / method / "adapter").string()});
+        const Options options = cli::parse({"eval", "--model", (shop.folder / "model").string(), "--data", eval_data,
+                                            "--adapter", (shop.folder / method / "adapter").string()})
+                                    .options;
         std::FILE* sink = std::fopen("/dev/null", "w");
         Terminal terminal(sink, true);
         const RunSetup setup(options, terminal);
-        const Dataset data = setup.read(options.data);
+        const Dataset data = setup.read(options.data.file);
         const auto batches = sequential_batches(data.examples, 2);
         cpu::Device device;
-        const FrozenLayers frozen = resolve_frozen_layers(setup, device, options.adapter, data.examples,
+        const FrozenLayers frozen = resolve_frozen_layers(setup, device, options.model.adapter, data.examples,
                                                           [](const std::string&, int64_t, int64_t) {});
         CHECK(name_of(frozen.method) == method);
         const auto model = build_model(
@@ -320,7 +321,7 @@ TEST_CASE("--plan adds up what the run then takes", "[trainer]") {
     std::FILE* sink = std::fopen((shop.folder / "plan.txt").c_str(), "w");
     Terminal terminal(sink, false);
     cpu::Device device;
-    const auto plan = Trainer<cpu::Device>(options, terminal, device).plan();
+    const auto plan = Trainer<cpu::Device>(options, {}, terminal, device).plan();
     std::fclose(sink);
     int64_t total = 0;
     for (const auto& [kind, bytes] : plan["bytes"].items()) total += bytes.get<int64_t>();

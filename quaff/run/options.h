@@ -1,0 +1,125 @@
+// What a run is asked to do, as plain data. The command line fills it in (cli/parsing.h); a program of your own can
+// too. A field that is `optional` and empty follows the adapter the run starts from, else the default that stands
+// beside it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "llmc/core/named.h"
+#include "quaff/files/method.h"
+#include "quaff/model/channel_statistics.h"
+#include "quaff/model/model.h"
+
+namespace quaff {
+
+enum class DeviceChoice { automatic, cpu, cuda };
+enum class ComputeType { automatic, fp32, bf16, fp16 };
+enum class Transport { automatic, nccl, mpi };
+enum class Toggle { automatic, on, off };
+
+inline constexpr llmc::Named<DeviceChoice> kDeviceNames[] = {
+    {"auto", DeviceChoice::automatic}, {"cpu", DeviceChoice::cpu}, {"cuda", DeviceChoice::cuda}};
+inline constexpr llmc::Named<ComputeType> kComputeTypeNames[] = {{"auto", ComputeType::automatic},
+                                                                 {"fp32", ComputeType::fp32},
+                                                                 {"bf16", ComputeType::bf16},
+                                                                 {"fp16", ComputeType::fp16}};
+inline constexpr llmc::Named<Transport> kTransportNames[] = {
+    {"auto", Transport::automatic}, {"nccl", Transport::nccl}, {"mpi", Transport::mpi}};
+inline constexpr llmc::Named<Toggle> kToggleNames[] = {
+    {"auto", Toggle::automatic}, {"on", Toggle::on}, {"off", Toggle::off}};
+inline constexpr llmc::Named<Recompute> kRecomputeNames[] = {
+    {"auto", Recompute::automatic}, {"none", Recompute::none}, {"block", Recompute::block}};
+inline constexpr llmc::Named<int> kGradBitsNames[] = {{"8", 8}, {"16", 16}};
+
+struct ModelOptions {
+    std::string folder = "dev/demo/model";  // a Hugging Face model directory
+    bool is_demo = true;                    // nobody named a model
+    std::string adapter;                    // a PEFT folder to start from or to use; may be empty
+};
+
+struct DataOptions {
+    std::string file, eval_file;
+    double eval_split = 0.1;             // held out of `file` where there is no eval_file
+    std::string chat_template = "none";  // a name of ChatTemplate::names(), or "auto": the model's own
+    int64_t source_max_len = 512, target_max_len = 512;
+    bool train_on_source = false;
+    bool strict = true;                      // stop at a line that cannot be used
+    Toggle exact_match = Toggle::automatic;  // automatic: where answers are short
+    int64_t batch_size = 16;                 // sequences of a micro-batch
+};
+
+struct OutlierOptions {
+    std::string file;  // read (calibrate: written); may be empty
+    std::string data;  // examples to calibrate on; may be empty
+    int64_t max_samples = 512;
+    OutlierStrategy strategy = OutlierStrategy::token_max;
+    double threshold = 100;
+    std::string max_ratio = "0.02";  // MaxRatio
+};
+
+struct AdapterOptions {
+    std::optional<int64_t> r;     // 16
+    std::optional<double> alpha;  // 16
+    double dropout = 0.1;
+    std::optional<std::string> target_modules;  // "all-linear"
+};
+
+struct ComputeOptions {
+    std::optional<Method> method;  // quaff; eval and generate: fp, unless outlier channels are named
+    DeviceChoice device = DeviceChoice::automatic;
+    ComputeType dtype = ComputeType::automatic;
+    std::optional<double> scale_momentum;  // 0.1
+    std::optional<int> grad_bits;          // 8
+    Recompute recompute = Recompute::automatic;
+    int64_t seed = 0;
+    int64_t threads = 0;  // 0: one for each core
+    Transport transport = Transport::automatic;
+    int64_t comm_timeout = 20;  // seconds
+};
+
+struct TrainingOptions {
+    int64_t gradient_accumulation_steps = 1, max_steps = -1;
+    double epochs = 1;
+    double learning_rate = 2e-4, warmup_ratio = 0.03, weight_decay = 0, max_grad_norm = 0.3;
+    double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_eps = 1e-8;
+    std::string lr_scheduler = "constant";
+    int64_t eval_steps = 100, save_steps = 100, save_total_limit = 2;
+    std::string resume;  // a checkpoint, a run's folder, or kNewestCheckpoint; empty: a new run
+};
+
+// Value of `resume` for the newest intact checkpoint of Options::out.
+inline constexpr const char* kNewestCheckpoint = "newest";
+
+struct GenerationOptions {
+    std::string prompt, prompt_file;
+    bool chat = false;  // put the model's chat template around the prompt
+    int64_t max_new_tokens = 256, top_k = 0;
+    double temperature = 0, top_p = 1;
+};
+
+struct Options {
+    ModelOptions model;
+    DataOptions data;
+    OutlierOptions outliers;
+    AdapterOptions lora;
+    ComputeOptions compute;
+    TrainingOptions training;
+    GenerationOptions generation;
+    std::string out;  // folder of the run, or of the merged model
+};
+
+// The options of a run as they are shown and kept, name and value as text.
+using OptionTexts = std::vector<std::pair<std::string, std::string>>;
+
+// How a run's options are written down. The command line makes it, so that run/ knows no option's spelling.
+struct RunRecord {
+    OptionTexts shown;   // for the table on the terminal
+    OptionTexts fixed;   // what a resumed run must share with the one it continues
+    std::string config;  // out/config.toml
+};
+
+}  // namespace quaff
