@@ -25,6 +25,9 @@ using namespace llmc;
 
 constexpr int kRepeats = 10;
 
+enum class MemoryKind { values };
+constexpr MemoryKindInfo kMemoryKinds[] = {{"values", "use a larger device", false}};
+
 void wait(const cpu::Device&) {}
 #ifdef LLMC_CUDA
 void wait(const cuda::Device<float>& device) {
@@ -41,12 +44,9 @@ void measure(const Device& device) {
         std::printf("%12s %12s %10s %10s\n", "bytes", "seconds", "sum GB/s", "bus GB/s");
     }
     for (size_t n = 1 << 10; n <= size_t{1} << 24; n *= 4) {
-        Arena<Device> arena(device);
+        Arena<Device> arena(device, kMemoryKinds);
         std::span<float> values;
-        for (int pass = 0; pass < 2; ++pass) {
-            values = arena.template vector<float>(MemoryKind::workspace, "values", static_cast<int64_t>(n));
-            if (pass == 0) arena.commit();
-        }
+        arena.build([&](Arena<Device>& a) { a.place(values, MemoryKind::values, "values", static_cast<int64_t>(n)); });
         const Matrix<float> row(values.data(), 1, static_cast<int64_t>(n));
         std::vector<double> seconds;
         for (int i = 0; i <= kRepeats; ++i) {

@@ -38,10 +38,11 @@ std::vector<TensorSpec> tensors_of(const quaff::ModelConfig& config) {
         const std::string owner = concat("model.layers.", layer, ".");
         add(owner + "input_layernorm.weight", {config.hidden_size});
         add(owner + "post_attention_layernorm.weight", {config.hidden_size});
-        for (const quaff::LinearLayer& linear : quaff::linear_layers(config)) {
-            const bool has_bias = linear.name.starts_with("mlp.") ? config.mlp_bias : config.attention_bias;
-            add(owner + linear.name + ".weight", {linear.out_features, linear.in_features});
-            if (has_bias) add(owner + linear.name + ".bias", {linear.out_features});
+        for (const quaff::JointLinear& joint : quaff::joint_linears(config)) {
+            for (const quaff::LinearPart& part : joint.parts) {
+                add(owner + part.name + ".weight", {part.out_features, joint.in_features});
+                if (joint.bias) add(owner + part.name + ".bias", {part.out_features});
+            }
         }
     }
     add("model.norm.weight", {config.hidden_size});

@@ -27,8 +27,7 @@
 #include "llmc/cpu/peak.h"
 #include "llmc/system/memory_limits.h"
 #include "llmc/system/thread_waiting.h"
-#include "quaff/model/model_passes.h"
-#include "quaff/model/model_setup.h"
+#include "quaff/model/model_definitions.h"
 #include "quaff/run/run_setup.h"
 #include "quaff/run/speed_of_light.h"
 
@@ -78,7 +77,7 @@ class Bench {
         device_.vocab_size = checkpoint_.config().vocab_size;
         if (method.ends_with("-bf16")) device_.products = cpu::Products::bf16;
         build_.method = method.starts_with("fp") ? quaff::Method::fp : quaff::Method::quaff;
-        build_.lora.dropout = 0.1f;
+        build_.lora.lora_dropout = 0.1;
         build_.lora.r = options.lora_r;
         build_.max_tokens = batch_.n_tokens();
         build_.max_sequence_length = options.tokens;

@@ -8,36 +8,16 @@
 // refused by name.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "llmc/core/tensor.h"
-#include "quaff/files/model_config.h"
+#include "quaff/files/lora.h"
 
 namespace quaff {
 
 using namespace llmc;
-
-struct LoraConfig {
-    int64_t r = 0;
-    double lora_alpha = 0;
-    double lora_dropout = 0;
-    bool use_rslora = false;
-    std::string base_model;  // where the adapter was trained on; informative
-    // Of the adapted layers, "q_proj", .. when read from PEFT's list; may be a pattern. The tensors decide.
-    std::vector<std::string> target_modules;
-
-    double scaling() const;  // lora_alpha / r, or lora_alpha / sqrt(r) with use_rslora
-};
-
-struct LoraTensor {
-    std::string module;     // "model.layers.0.self_attn.q_proj"
-    Matrix<const float> a;  // [r, in_features]
-    Matrix<const float> b;  // [out_features, r]
-};
 
 // The names that PEFT gives the two files.
 inline constexpr const char* kAdapterConfig = "adapter_config.json";
@@ -47,7 +27,7 @@ inline constexpr const char* kAdapterWeights = "adapter_model.safetensors";
 // the directory where it is missing. The list of target modules is that of the tensors' layers; config.target_modules
 // is not used.
 void write_adapter(const std::filesystem::path& directory, const LoraConfig& config,
-                   std::span<const LoraTensor> tensors);
+                   std::span<const LoraAdapter> tensors);
 
 // Reads adapter_config.json alone. Throws Error when it is missing, or when it asks for a LoRA that is not supported.
 LoraConfig read_lora_config(const std::filesystem::path& directory);
@@ -71,14 +51,14 @@ class Adapter {
 
     const LoraConfig& config() const { return config_; }
     // In the order of the model's forward pass.
-    const std::vector<LoraTensor>& tensors() const { return tensors_; }
+    const std::vector<LoraAdapter>& tensors() const { return tensors_; }
     // nullptr when the module is not adapted.
-    const LoraTensor* find(const std::string& module) const;
+    const LoraAdapter* find(const std::string& module) const;
 
   private:
     LoraConfig config_;
     std::vector<float> values_;
-    std::vector<LoraTensor> tensors_;
+    std::vector<LoraAdapter> tensors_;
 };
 
 }  // namespace quaff

@@ -58,8 +58,7 @@ ordered_json inspect_model(const fs::path& path) {
         }
     }
     int64_t quantized = 0;
-    for (const LinearLayer& linear : linear_layers(config)) quantized += linear.in_features * linear.out_features;
-    quantized *= config.num_hidden_layers;
+    for (const JointLinear& linear : all_joint_linears(config)) quantized += linear.in_features * linear.out_features();
     ordered_json info = {
         {"kind", "model"},
         {"path", path.string()},

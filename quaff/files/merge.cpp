@@ -42,7 +42,7 @@ void copy_into(const fs::path& file, const fs::path& directory) {
 }
 
 // w[o, i] += scaling * sum_k b[o, k] a[k, i]
-void add_product(Matrix<float> w, const LoraTensor& lora, float scaling) {
+void add_product(Matrix<float> w, const LoraAdapter& lora, float scaling) {
 #pragma omp parallel for schedule(static)
     for (int64_t o = 0; o < w.rows; ++o) {
         float* row = w.row(o);
@@ -82,9 +82,9 @@ int64_t merge_shard(const SafetensorsFile& shard, const Adapter& adapter, const 
     std::vector<std::byte> rounded;
     for (const TensorSpec& spec : specs) {
         const std::string weight_suffix = ".weight";
-        const LoraTensor* lora = spec.name.ends_with(weight_suffix)
-                                     ? adapter.find(spec.name.substr(0, spec.name.size() - weight_suffix.size()))
-                                     : nullptr;
+        const LoraAdapter* lora = spec.name.ends_with(weight_suffix)
+                                      ? adapter.find(spec.name.substr(0, spec.name.size() - weight_suffix.size()))
+                                      : nullptr;
         if (lora == nullptr) {
             writer.write(spec.name, shard.tensor(spec.name).bytes);
             shard.release(spec.name);
@@ -121,7 +121,7 @@ int64_t merge_shard(const SafetensorsFile& shard, const Adapter& adapter, const 
 MergeReport merge_adapter(const fs::path& model, const fs::path& adapter_directory, const fs::path& out) {
     const ModelFiles checkpoint(model);
     const Adapter adapter(adapter_directory, checkpoint.config());
-    for (const LoraTensor& tensor : adapter.tensors()) {
+    for (const LoraAdapter& tensor : adapter.tensors()) {
         require(checkpoint.contains(tensor.module + ".weight"), model.string(), ": the weights have no tensor ",
                 tensor.module, ".weight, which the adapter changes");
     }

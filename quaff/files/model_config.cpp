@@ -194,36 +194,42 @@ const char* name_of(Architecture architecture) {
     return "";
 }
 
-std::vector<LinearLayer> linear_layers(const ModelConfig& config) {
-    const int64_t hidden = config.hidden_size, intermediate = config.intermediate_size;
-    const int64_t q = config.q_size(), kv = config.kv_size();
-    std::vector<LinearLayer> layers;
-    if (config.fused()) {
-        layers = {{"self_attn.qkv_proj", "self_attn.qkv_proj", q + 2 * kv, hidden},
-                  {"self_attn.o_proj", "self_attn.o_proj", hidden, q},
-                  {"mlp.gate_up_proj", "mlp.gate_up_proj", 2 * intermediate, hidden}};
-    } else {
-        layers = {{"self_attn.q_proj", "self_attn.qkv_proj", q, hidden},
-                  {"self_attn.k_proj", "self_attn.qkv_proj", kv, hidden},
-                  {"self_attn.v_proj", "self_attn.qkv_proj", kv, hidden},
-                  {"self_attn.o_proj", "self_attn.o_proj", hidden, q},
-                  {"mlp.gate_proj", "mlp.gate_up_proj", intermediate, hidden},
-                  {"mlp.up_proj", "mlp.gate_up_proj", intermediate, hidden}};
-    }
-    layers.push_back({"mlp.down_proj", "mlp.down_proj", hidden, intermediate});
-    return layers;
+int64_t JointLinear::out_features() const {
+    int64_t sum = 0;
+    for (const LinearPart& part : parts) sum += part.out_features;
+    return sum;
 }
 
-std::vector<JointModule> joint_modules(const ModelConfig& config) {
-    std::vector<JointModule> modules;
+std::string block_name(int64_t layer) {
+    return concat("model.layers.", layer);
+}
+
+std::vector<JointLinear> joint_linears(const ModelConfig& config) {
+    const int64_t hidden = config.hidden_size, intermediate = config.intermediate_size;
+    const int64_t q = config.q_size(), kv = config.kv_size();
+    std::vector<LinearPart> qkv = {{"self_attn.q_proj", q}, {"self_attn.k_proj", kv}, {"self_attn.v_proj", kv}};
+    std::vector<LinearPart> gate_up = {{"mlp.gate_proj", intermediate}, {"mlp.up_proj", intermediate}};
+    if (config.fused()) {
+        qkv = {{"self_attn.qkv_proj", q + 2 * kv}};
+        gate_up = {{"mlp.gate_up_proj", 2 * intermediate}};
+    }
+    return {{"self_attn.qkv_proj", hidden, config.attention_bias, std::move(qkv)},
+            {"self_attn.o_proj", q, config.attention_bias, {{"self_attn.o_proj", hidden}}},
+            {"mlp.gate_up_proj", hidden, config.mlp_bias, std::move(gate_up)},
+            {"mlp.down_proj", intermediate, config.mlp_bias, {{"mlp.down_proj", hidden}}}};
+}
+
+std::vector<JointLinear> all_joint_linears(const ModelConfig& config) {
+    const std::vector<JointLinear> of_block = joint_linears(config);
+    std::vector<JointLinear> all;
     for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-        for (const LinearLayer& linear : linear_layers(config)) {
-            std::string name = concat("model.layers.", layer, ".", linear.joint);
-            if (modules.empty() || modules.back().name != name)
-                modules.push_back({std::move(name), linear.in_features});
+        for (JointLinear joint : of_block) {
+            joint.name = block_name(layer) + "." + joint.name;
+            for (LinearPart& part : joint.parts) part.name = block_name(layer) + "." + part.name;
+            all.push_back(std::move(joint));
         }
     }
-    return modules;
+    return all;
 }
 
 ModelConfig read_model_config(const std::filesystem::path& directory) {

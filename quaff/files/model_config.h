@@ -64,26 +64,37 @@ struct ModelConfig {
     bool fused() const { return architecture == Architecture::phi3; }
 };
 
-// A frozen linear layer of a block, W[out_features, in_features] as the checkpoint stores it.
-struct LinearLayer {
-    std::string name;   // in the block: "self_attn.q_proj"
-    std::string joint;  // the matrix it is a part of, with the others that read the same input: "self_attn.qkv_proj"
+// A frozen linear layer as the checkpoint stores it: W[out_features, in_features].
+struct LinearPart {
+    std::string name;  // "self_attn.q_proj"
     int64_t out_features;
-    int64_t in_features;
 };
 
-// The linear layers of every block, in the order of the forward pass. Layers of the same joint matrix are neighbours
-// and lie in it, row below row, in this order.
-std::vector<LinearLayer> linear_layers(const ModelConfig& config);
-
-// A joint matrix of one layer: what is quantized, and what has outlier channels and their scales.
-struct JointModule {
-    std::string name;  // "model.layers.0.self_attn.qkv_proj"
+// The linear layers that read the same input, as one matrix: their rows one below the other, in this order. It is what
+// is quantized, and what has outlier channels and their scales.
+struct JointLinear {
+    std::string name;  // "self_attn.qkv_proj"
     int64_t in_features;
+    bool bias;
+    std::vector<LinearPart> parts;
+
+    int64_t out_features() const;
 };
 
-// Of all layers, in the order of the forward pass.
-std::vector<JointModule> joint_modules(const ModelConfig& config);
+// "model.layers.0"
+std::string block_name(int64_t layer);
+
+// Those of a block, by their names within it, in the order of the forward pass. All blocks have the same.
+std::vector<JointLinear> joint_linears(const ModelConfig& config);
+// Those of all blocks by their whole names, "model.layers.0.self_attn.qkv_proj", in the order of the forward pass.
+std::vector<JointLinear> all_joint_linears(const ModelConfig& config);
+
+// Calls visit(joint, part) for every linear layer of the model, with whole names, in the order of the forward pass.
+template <class Visit>
+void for_each_linear(const ModelConfig& config, const Visit& visit) {
+    for (const JointLinear& joint : all_joint_linears(config))
+        for (const LinearPart& part : joint.parts) visit(joint, part);
+}
 
 // "llama", "mistral", "phi3"
 const char* name_of(ModelConfig::Architecture architecture);

@@ -20,12 +20,6 @@ int64_t count_exact(const Batch& batch, std::span<const uint8_t> correct_rows) {
 
 }  // namespace
 
-Batch pack_examples(const std::vector<Example>& examples, const std::vector<int64_t>& positions) {
-    std::vector<const Example*> chosen;
-    for (const int64_t position : positions) chosen.push_back(&examples[static_cast<size_t>(position)]);
-    return pack(chosen);
-}
-
 template <class Device>
 Evaluation evaluate(Model<Device>& model, const Dataset& data, const std::vector<std::vector<int64_t>>& batches,
                     bool exact_match, const std::function<void(int64_t, int64_t)>& progress) {
@@ -34,7 +28,7 @@ Evaluation evaluate(Model<Device>& model, const Dataset& data, const std::vector
     for (size_t i = 0; i < batches.size(); ++i) {
         if (!is_mine(model.comm(), static_cast<int64_t>(i))) continue;
         progress(static_cast<int64_t>(i), static_cast<int64_t>(batches.size()));
-        const Batch batch = pack_examples(data.examples, batches[i]);
+        const Batch batch = pack(data.examples, batches[i]);
         const LossSums sums = model.evaluate(batch);
         evaluation.loss_sum += sums.loss;
         evaluation.labelled += sums.labelled;

@@ -17,7 +17,4 @@ template <class Device>
 Evaluation evaluate(Model<Device>& model, const Dataset& data, const std::vector<std::vector<int64_t>>& batches,
                     bool exact_match, const std::function<void(int64_t done, int64_t total)>& progress);
 
-// The examples at these positions, laid end to end.
-Batch pack_examples(const std::vector<Example>& examples, const std::vector<int64_t>& positions);
-
 }  // namespace quaff

@@ -11,6 +11,7 @@
 
 #include "llmc/core/named.h"
 #include "llmc/training/schedule.h"
+#include "quaff/files/method.h"
 #include "quaff/model/channel_statistics.h"
 #include "quaff/model/model.h"
 
@@ -33,7 +34,6 @@ inline constexpr llmc::Named<Toggle> kToggleNames[] = {
     {"auto", Toggle::automatic}, {"on", Toggle::on}, {"off", Toggle::off}};
 inline constexpr llmc::Named<Recompute> kRecomputeNames[] = {
     {"auto", Recompute::automatic}, {"none", Recompute::none}, {"block", Recompute::block}};
-inline constexpr llmc::Named<Method> kMethodNames[] = {{"quaff", Method::quaff}, {"fp", Method::fp}};
 inline constexpr llmc::Named<int> kGradBitsNames[] = {{"8", 8}, {"16", 16}};
 
 struct ModelOptions {

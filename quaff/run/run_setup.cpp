@@ -23,15 +23,12 @@ constexpr double kPlannedShare = 0.9;
 constexpr int64_t kUnplanned = int64_t{64} << 20;
 // A thread's stack, and the scratch of the libraries in it.
 constexpr int64_t kOfThread = int64_t{12} << 20;
-constexpr double kScaleMomentum = 0.1;  // as it is written to quaff.json: 0.1f is no 0.1
 
-LoraOptions lora_of(const Adapter& adapter, double dropout) {
-    LoraOptions lora;
-    lora.r = static_cast<int>(adapter.config().r);
-    lora.alpha = static_cast<float>(adapter.config().lora_alpha);
-    lora.dropout = static_cast<float>(dropout);
-    lora.rslora = adapter.config().use_rslora;
-    for (const LoraTensor& tensor : adapter.tensors()) {
+LoraConfig lora_of(const Adapter& adapter, double dropout) {
+    LoraConfig lora = adapter.config();
+    lora.lora_dropout = dropout;
+    lora.target_modules.clear();
+    for (const LoraAdapter& tensor : adapter.tensors()) {
         const std::string name = tensor.module.substr(tensor.module.rfind('.') + 1);
         if (std::find(lora.target_modules.begin(), lora.target_modules.end(), name) == lora.target_modules.end())
             lora.target_modules.push_back(name);
@@ -60,7 +57,7 @@ std::vector<std::string> target_modules(const AdapterOptions& lora) {
 std::string canonical_targets(const std::vector<std::string>& names, const ModelConfig& config) {
     const auto last_name = [](const std::string& name) { return name.substr(name.rfind('.') + 1); };
     std::set<std::string> all, chosen;
-    for (const LinearLayer& linear : linear_layers(config)) all.insert(last_name(linear.name));
+    for_each_linear(config, [&](const JointLinear&, const LinearPart& part) { all.insert(last_name(part.name)); });
     for (const std::string& name : names) chosen.insert(last_name(name));
     if (chosen.empty() || chosen == all) return "all-linear";
     std::string text;
@@ -77,16 +74,6 @@ const std::string& model_folder(const Options& options) {
     return options.model.folder;
 }
 
-// The model's adapters as views of `parameters`, a copy of all of them in host memory.
-template <class Device>
-std::vector<LoraAdapter> host_adapters(Model<Device>& model, std::vector<float>& parameters) {
-    std::vector<LoraAdapter> adapters = model.adapters();
-    for (LoraAdapter& adapter : adapters)
-        for (Matrix<float>* matrix : {&adapter.a, &adapter.b})
-            matrix->data = parameters.data() + (matrix->data - model.parameters().data());
-    return adapters;
-}
-
 template <class Device>
 OutlierChannels calibrate_on(const RunSetup& setup, const Device& device, const std::vector<Example>& examples,
                              const std::string& dataset, const Progress& progress) {
@@ -96,11 +83,8 @@ OutlierChannels calibrate_on(const RunSetup& setup, const Device& device, const 
                                           static_cast<uint64_t>(options.compute.seed)))
         chosen.push_back(examples[static_cast<size_t>(i)]);
     std::vector<Batch> batches;
-    for (const auto& positions : sequential_batches(chosen, options.data.batch_size)) {
-        std::vector<const Example*> members;
-        for (const int64_t position : positions) members.push_back(&chosen[static_cast<size_t>(position)]);
-        batches.push_back(pack(members));
-    }
+    for (const auto& indices : sequential_batches(chosen, options.data.batch_size))
+        batches.push_back(pack(chosen, indices));
     CalibrationOptions calibration;
     calibration.strategy = options.outliers.strategy;
     calibration.threshold = options.outliers.threshold;
@@ -244,7 +228,7 @@ FrozenLayers resolve_frozen_layers(const RunSetup& setup, const Device& device, 
     if (options.compute.method) {
         frozen.method = *options.compute.method;
     } else if (state) {
-        const std::optional<Method> own = value_in(kMethodNames, state->method);
+        const std::optional<Method> own = parse_method(state->method);
         require(own.has_value(), adapter, "/quaff.json: method \"", state->method,
                 "\" is not known to this program (quaff and fp are); give --method to choose one");
         frozen.method = *own;
@@ -288,7 +272,7 @@ FrozenLayers resolve_frozen_layers(const RunSetup& setup, const Device& device, 
 OutlierChannels most_outlier_channels(const ModelConfig& config, const std::string& max_ratio) {
     OutlierChannels most;
     const MaxRatio ratio(max_ratio);
-    for (const JointModule& module : joint_modules(config)) {
+    for (const JointLinear& module : all_joint_linears(config)) {
         std::vector<int32_t>& channels = most.channels[module.name];
         channels.resize(static_cast<size_t>(max_outliers(module.in_features, ratio.of(module.name))));
         for (size_t i = 0; i < channels.size(); ++i) channels[i] = static_cast<int32_t>(i);
@@ -312,12 +296,12 @@ BuildOptions build_options(const Options& options, const FrozenLayers& frozen, c
     if (frozen.adapter) {
         build.lora = lora_of(*frozen.adapter, options.lora.dropout);
     } else {
-        build.lora.r = static_cast<int>(options.lora.r.value_or(build.lora.r));
-        build.lora.alpha = static_cast<float>(options.lora.alpha.value_or(build.lora.alpha));
-        build.lora.dropout = static_cast<float>(options.lora.dropout);
+        build.lora.r = options.lora.r.value_or(build.lora.r);
+        build.lora.lora_alpha = options.lora.alpha.value_or(build.lora.lora_alpha);
+        build.lora.lora_dropout = options.lora.dropout;
         build.lora.target_modules = target_modules(options.lora);
     }
-    build.scale_momentum = static_cast<float>(options.compute.scale_momentum.value_or(kScaleMomentum));
+    build.scale_momentum = options.compute.scale_momentum.value_or(build.scale_momentum);
     build.grad_bits = options.compute.grad_bits.value_or(build.grad_bits);
     build.seed = static_cast<uint64_t>(options.compute.seed);
     build.training = training;
@@ -366,67 +350,8 @@ std::unique_ptr<Model<Device>> build_model(const RunSetup& setup, const Device& 
 }
 
 template <class Device>
-void load_adapter(Model<Device>& model, const Adapter& adapter) {
-    std::vector<float> parameters(model.parameters().size());
-    for (const LoraAdapter& mine : host_adapters(model, parameters)) {
-        const LoraTensor* saved = adapter.find(mine.module);
-        require(saved != nullptr, "the adapter has no tensors for ", mine.module);
-        require(saved->a.rows == mine.a.rows && saved->b.cols == mine.b.cols, "the adapter's rank of ", mine.module,
-                " is ", saved->a.rows, ", but the model was built for ", mine.a.rows);
-        for (int64_t i = 0; i < mine.a.rows; ++i) std::copy_n(saved->a.row(i), mine.a.cols, mine.a.row(i));
-        for (int64_t i = 0; i < mine.b.rows; ++i) std::copy_n(saved->b.row(i), mine.b.cols, mine.b.row(i));
-    }
-    model.write(model.parameters(), parameters);
-}
-
-template <class Device>
-void load_scales(Model<Device>& model, const std::map<std::string, std::vector<float>>& saved) {
-    std::vector<LayerScales> scales = model.scales();
-    for (LayerScales& layer : scales) {
-        const auto found = saved.find(layer.module);
-        if (found == saved.end() || found->second.size() != layer.s.size()) continue;
-        layer.s = found->second;
-        layer.initialised = true;
-    }
-    model.set_scales(scales);
-}
-
-template <class Device>
 void save_adapter(const fs::path& folder, Model<Device>& model, const FrozenLayers& frozen, const Options& options) {
-    const LoraOptions& lora = model.options().lora;
-    LoraConfig config;
-    config.r = lora.r;
-    config.lora_alpha = static_cast<double>(lora.alpha);
-    config.lora_dropout = options.lora.dropout;  // as it was written: 0.1f is no 0.1
-    config.use_rslora = lora.rslora;
-    config.base_model = options.model.folder;
-    std::vector<LoraTensor> tensors;
-    std::vector<float> parameters;
-    const auto adapters = [&] {
-        if constexpr (std::is_same_v<Device, cpu::Device>) return model.adapters();  // they are in host memory
-        parameters = model.read(model.parameters());
-        return host_adapters(model, parameters);
-    };
-    for (const LoraAdapter& adapter : adapters()) tensors.push_back({adapter.module, adapter.a, adapter.b});
-    write_adapter(folder, config, tensors);
-
-    QuaffState state;
-    state.method = name_of(frozen.method);
-    state.scale_momentum = options.compute.scale_momentum.value_or(kScaleMomentum);
-    state.grad_bits = model.options().grad_bits;
-    if (frozen.method == Method::quaff) {
-        state.outliers = frozen.outliers;
-        // All of them or, before the first training step of channels without maxima, none.
-        for (const LayerScales& layer : model.scales()) {
-            if (layer.initialised || layer.s.empty()) {
-                state.scales[layer.module] = layer.s;
-            } else {
-                state.scales.clear();
-                break;
-            }
-        }
-    }
-    write_quaff_state(folder, state);
+    save_adapter(folder, model, options.model.folder, frozen.outliers);
 }
 
 #define INSTANTIATE(Device)                                                                                  \
@@ -436,8 +361,6 @@ void save_adapter(const fs::path& folder, Model<Device>& model, const FrozenLaye
     template void require_room_to_begin(const Device&);                                                      \
     template std::unique_ptr<Model<Device>> build_model(const RunSetup&, const Device&, const FrozenLayers&, \
                                                         const BuildOptions&);                                \
-    template void load_adapter(Model<Device>&, const Adapter&);                                              \
-    template void load_scales(Model<Device>&, const std::map<std::string, std::vector<float>>&);             \
     template void save_adapter(const fs::path&, Model<Device>&, const FrozenLayers&, const Options&);
 QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
 

@@ -100,12 +100,6 @@ template <class Device>
 std::unique_ptr<Model<Device>> build_model(const RunSetup& setup, const Device& device, const FrozenLayers& frozen,
                                            const BuildOptions& build);
 
-template <class Device>
-void load_adapter(Model<Device>& model, const Adapter& adapter);
-// s of the layers that are named.
-template <class Device>
-void load_scales(Model<Device>& model, const std::map<std::string, std::vector<float>>& scales);
-
 // The three files of an adapter, into `folder`.
 template <class Device>
 void save_adapter(const std::filesystem::path& folder, Model<Device>& model, const FrozenLayers& frozen,

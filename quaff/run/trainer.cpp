@@ -374,7 +374,7 @@ void Trainer<Device>::rehearse() {
             if (!rehearsed.insert(size_class(device_, batch_limits(train_.examples, {&indices, 1}).max_tokens)).second)
                 continue;
             stop_if_asked();
-            model_->rehearse(pack_examples(train_.examples, indices));
+            model_->rehearse(pack(train_.examples, indices));
         }
         end_rehearsal(device_);
     }
@@ -410,7 +410,7 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
     taken.labelled = labelled;
     Work work;
     for (const int64_t m : share) {
-        batches.push_back(pack_examples(train_.examples, sampler_->micro_batch(window.epoch, m)));
+        batches.push_back(pack(train_.examples, sampler_->micro_batch(window.epoch, m)));
         work += work_->of(batches.back());
     }
     const auto mine = static_cast<int64_t>(share.size());

@@ -45,7 +45,7 @@ TEST_CASE("info tells what a path holds", "[info]") {
     state.method = "quaff";
     state.outliers.emplace();
     state.outliers->strategy = "top_abs";
-    for (const JointModule& module : joint_modules(read_model_config(model.path()))) {
+    for (const JointLinear& module : all_joint_linears(read_model_config(model.path()))) {
         state.outliers->channels[module.name] = {1, 2, 3};
     }
     write_quaff_state(work / "adapter", state);

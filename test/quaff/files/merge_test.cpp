@@ -49,7 +49,7 @@ TEST_CASE("merging adds scaling B A to the adapted weights and leaves the others
             double change = 0, rounding = 0;  // squares
             for (const TensorSpec& spec : test::weight_specs(before.config(), dtype)) {
                 const std::vector<float> w = values_of(before, spec), merged = values_of(after, spec);
-                const LoraTensor* lora = adapter.find(spec.name.substr(0, spec.name.rfind('.')));
+                const LoraAdapter* lora = adapter.find(spec.name.substr(0, spec.name.rfind('.')));
                 if (lora == nullptr) {
                     CHECK(w == merged);
                     continue;

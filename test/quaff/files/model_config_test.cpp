@@ -206,7 +206,7 @@ TEST_CASE("the configs of the golden models are read", "[model_config]") {
 TEST_CASE("a joint matrix stands for the layers that share an input", "[model_config]") {
     const ModelConfig llama = read(tiny_config()), phi3 = read(tiny_config("phi3"));
     for (const ModelConfig& config : {llama, phi3}) {
-        const std::vector<JointModule> modules = joint_modules(config);
+        const std::vector<JointLinear> modules = all_joint_linears(config);
         REQUIRE(modules.size() == 8);
         CHECK(modules[0].name == "model.layers.0.self_attn.qkv_proj");
         CHECK(modules[1].name == "model.layers.0.self_attn.o_proj");
@@ -214,11 +214,17 @@ TEST_CASE("a joint matrix stands for the layers that share an input", "[model_co
         CHECK(modules[7].name == "model.layers.1.mlp.down_proj");
         CHECK(modules[7].in_features == 12);
         int64_t rows = 0;
-        for (const LinearLayer& linear : linear_layers(config)) rows += linear.out_features;
+        for (const JointLinear& joint : joint_linears(config)) rows += joint.out_features();
         CHECK(rows == 8 + 2 * 4 + 8 + 2 * 12 + 8);  // q, k, v, o, gate, up, down
     }
-    CHECK(linear_layers(llama).size() == 7);
-    CHECK(linear_layers(phi3).size() == 4);
+    const auto names = [](const ModelConfig& config) {
+        std::vector<std::string> all;
+        for_each_linear(config, [&](const JointLinear&, const LinearPart& part) { all.push_back(part.name); });
+        return all;
+    };
+    CHECK(names(llama).size() == 2 * 7);
+    CHECK(names(llama)[8] == "model.layers.1.self_attn.k_proj");
+    CHECK(names(phi3).size() == 2 * 4);
 }
 
 TEST_CASE("a config that cannot be true is refused, naming the field", "[model_config]") {

@@ -9,31 +9,15 @@
 #include "quaff/files/outliers.h"
 #include "test/catch.h"
 #include "test/files.h"
+#include "test/quaff/tiny_model.h"
 #include "test/quaff/workshop.h"
 
 using namespace quaff;
 
 namespace {
 
-using Change = std::function<void(const std::string& name, Matrix<float> weight)>;
-
-// Writes the model's tensors anew, each after `change` has had it.
-void change_weights(const Workshop& shop, const Change& change) {
-    const fs::path path = shop.folder / "model" / "model.safetensors";
-    std::vector<llmc::TensorSpec> specs;
-    std::vector<std::vector<float>> values;
-    {
-        const llmc::SafetensorsFile file(path);
-        for (const auto& [name, tensor] : file.tensors()) {
-            specs.push_back({name, "F32", tensor.shape});
-            values.emplace_back(static_cast<size_t>(tensor.size()));
-            file.read(name, values.back());
-            change(name, {values.back().data(), tensor.shape[0], tensor.size() / tensor.shape[0]});
-        }
-    }
-    llmc::SafetensorsWriter writer(path, specs);
-    for (size_t i = 0; i < specs.size(); ++i) writer.write(specs[i].name, std::span<const float>(values[i]));
-    writer.finish();
+void change_weights(const Workshop& shop, const test::ChangeWeight& change) {
+    test::change_weights(shop.folder / "model" / "model.safetensors", change);
 }
 
 // Trains on the data and evaluates on the same: the loss falls, every number on the way is one.

@@ -186,7 +186,7 @@ TEST_CASE("the scales of all ranks move towards the largest maxima of any", "[tr
     const OutlierChannels outliers = most_outlier_channels(checkpoint.config(), "0.25");
     BuildOptions build;
     build.lora.r = 2;
-    build.lora.dropout = 0;
+    build.lora.lora_dropout = 0;
     build.max_tokens = build.max_sequence_length = build.max_labelled = 4;
     const bool follows = ranks.size() > 1 && ranks.rank() == ranks.size() - 1;
     // The scales after micro-batch number `rank`, or none where that is -1.
@@ -235,7 +235,7 @@ TEST_CASE("gradients of several buckets are summed as those of one", "[trainer][
         BuildOptions build;
         build.method = Method::fp;
         build.lora.r = 2;
-        build.lora.dropout = 0;
+        build.lora.lora_dropout = 0;
         build.max_tokens = build.max_sequence_length = build.max_labelled = 4;
         build.bucket_size = bucket_size;
         cpu::Device device;

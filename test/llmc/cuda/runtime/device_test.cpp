@@ -24,10 +24,15 @@ TEST_CASE("device memory is zero when it is handed out", "[cuda][device]") {
 TEST_CASE("memory that cannot be had is null, and the arena names the tensor", "[cuda][device]") {
     const cuda::Device<float> device;
     CHECK(device.allocate(int64_t{1} << 50) == nullptr);
-    CHECK(cudaPeekAtLastError() == cudaSuccess);  // the next launch does not report it
-    llmc::Arena arena(device);
-    arena.matrix<float>(llmc::MemoryKind::activations, "hidden_states", int64_t{1} << 30, 1 << 18);
-    CHECK(error_of([&] { arena.commit(); }).find("hidden_states") != std::string::npos);
+    CHECK(cudaPeekAtLastError() == cudaSuccess);  // the next launch is not blamed for it
+    enum class Kind { activations };
+    constexpr llmc::MemoryKindInfo kinds[] = {{"activations", "", true}};
+    llmc::Arena arena(device, kinds);
+    llmc::Matrix<float> view;
+    const auto layout = [&](auto& from) {
+        from.place(view, Kind::activations, "hidden_states", int64_t{1} << 30, 1 << 18);
+    };
+    CHECK(error_of([&] { arena.build(layout); }).find("hidden_states") != std::string::npos);
 }
 
 TEST_CASE("a failed call says what failed, where and why", "[cuda][device]") {
