@@ -57,8 +57,8 @@ class Terminal {
 // The columns of the terminal behind `out`, 80 where it does not say; 0 when it is no terminal.
 int terminal_columns(std::FILE* out);
 
-// `text` with a line break in place of the spaces between two words wherever a line would pass `columns` (0: no
-// limit). What follows a break is indented as its line is, plus `hanging` columns. A longer word stays whole.
+// `text` with line breaks between words wherever a line would pass `columns` (0: no limit). It goes on under its last
+// column in the left half, two spaces or more from the one before, or else `hanging` columns in. Long words stay whole.
 std::string wrap(const std::string& text, int columns, int hanging = 0);
 // The first `columns` characters of UTF-8 text.
 std::string cut(const std::string& text, int columns);

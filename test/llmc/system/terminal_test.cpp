@@ -131,10 +131,14 @@ TEST_CASE("text breaks between words", "[terminal]") {
     CHECK(wrap("one two three", 13) == "one two three");
     CHECK(wrap("one two three", 0) == "one two three");
     CHECK(wrap("a /path/that/is/longer/than/a/line b", 8) == "a\n/path/that/is/longer/than/a/line\nb");
-    CHECK(wrap("  in  two  columns that go on", 17, 5) == "  in  two  columns\n       that go on");
+    CHECK(wrap("  in the first line", 12, 3) == "  in the\n     first\n     line");
+    CHECK(wrap("  of  three  columns that go on", 24, 3) == "  of  three  columns\n      that go on");
+    CHECK(wrap("  of  two columns that go on", 24, 3) == "  of  two columns that\n      go on");
+    CHECK(wrap("a very long first column  b", 18, 3) == "a very long first\n   column  b");
     CHECK(wrap("a b\n\nc d e\n", 4, 1) == "a b\n\nc d\n e\n");
     CHECK(wrap("\xC3\xA4\xC3\xB6\xC3\xBC \xC3\x9F", 5) == "\xC3\xA4\xC3\xB6\xC3\xBC \xC3\x9F");  // five characters
     CHECK(wrap("", 5).empty());
+    CHECK(wrap("a   ", 9) == "a   ");
     CHECK(cut("abc", 2) == "ab");
     CHECK(cut("abc", 3) == "abc");
     CHECK(cut("\xC3\xA4\xC3\xB6", 1) == "\xC3\xA4");
