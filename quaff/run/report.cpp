@@ -29,21 +29,19 @@ std::string one_line(std::string text, size_t width) {
 std::string step_line(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left) {
     constexpr size_t kColumns = 79;  // of a terminal's 80
     const double rate = static_cast<double>(figures.tokens) / figures.seconds;
-    const std::string fields[] = {
-        concat("step ", step, "/", total_steps),
-        format(figures.loss < 10 ? "loss %.4f" : "loss %.5g", figures.loss),
-        format(figures.grad_norm < 10 ? "grad %.3f" : "grad %.4g", figures.grad_norm),
-        format("lr %.1e", figures.learning_rate),
-        rate < 99999.5 ? format_count(std::llround(rate)) + " tok/s" : format("%.0fk tok/s", rate / 1000),
-        format("%.0f%% SOL", 100 * figures.speed_of_light),
-        format_duration(seconds_left)};
-    const auto joined = [&fields](const std::string& between) {
-        std::string line;
-        for (const std::string& field : fields) line += (line.empty() ? "" : between) + field;
-        return line;
+    const std::string exact_rate = format_count(std::llround(rate)), short_rate = rate < 9999.5 ? exact_rate
+                                                                                  : rate < 999'500
+                                                                                      ? format("%.0fk", rate / 1e3)
+                                                                                      : format("%.1fM", rate / 1e6);
+    const auto line = [&](const char* between, const std::string& tokens_per_second) {
+        return concat("step ", step, "/", total_steps, between,
+                      format(figures.loss < 10 ? "loss %.4f" : "loss %.4g", figures.loss), between,
+                      format(figures.grad_norm < 10 ? "grad %.3f" : "grad %.4g", figures.grad_norm), between,
+                      format("lr %.1e", figures.learning_rate), between, tokens_per_second, " tok/s", between,
+                      format("%.0f%% SOL", 100 * figures.speed_of_light), between, format_duration(seconds_left));
     };
-    const std::string line = joined("  ");
-    return line.size() <= kColumns ? line : joined(" ");
+    const std::string full = line("  ", exact_rate);
+    return full.size() <= kColumns ? full : line(" ", short_rate);
 }
 
 void RunReport::open_log(const JsonLog::Keep& keep) {

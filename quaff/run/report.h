@@ -39,12 +39,12 @@ struct Answer {
     std::string before, after;
 };
 
-// What the terminal shows of a step, in 79 columns for all figures but absurd ones:
+// What the terminal shows of a step, in 79 columns unless a figure is absurd:
 //
 //   step 12/1050  loss 0.1234  grad 1.234  lr 2.0e-04  12,345 tok/s  45% SOL  3m05s
 //
 // grad: norm of the gradient before it is clipped; lr: learning rate; SOL: share of the speed of light; last the time
-// left, an estimate. From 100,000 tok/s on the rate is in thousands, and long lines have single spaces.
+// left, an estimate. A line that would be longer has single spaces, and its rate in thousands.
 std::string step_line(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left);
 
 class RunReport {

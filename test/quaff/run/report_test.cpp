@@ -25,15 +25,14 @@ TEST_CASE("a step's line holds its figures and fits a terminal", "[report]") {
     CHECK(step_line(12, 1050, figures(0.12344, 1.2344, 12345, 0.45), 185) ==
           "step 12/1050  loss 0.1234  grad 1.234  lr 2.0e-04  12,345 tok/s  45% SOL  3m05s");
     CHECK(step_line(100000, 100000, figures(0.12344, 1.2344, 999999, 1), 39720) ==
-          "step 100000/100000 loss 0.1234 grad 1.234 lr 2.0e-04 1000k tok/s 100% SOL 11h02m");
+          "step 100000/100000 loss 0.1234 grad 1.234 lr 2.0e-04 1.0M tok/s 100% SOL 11h02m");
     for (const int64_t steps : {1, 1050, 100000})
         for (const double loss : {0.0123, 2.3456, 10.82567, 123.456})
-            for (const double grad_norm : {0.01234, 9.9999, 123.456, 1234567.0})
+            for (const double grad_norm : {0.01234, 9.9999, 123.456, 9876.5})
                 for (const int64_t tokens : {7, 12345, 99999, 999999}) {
                     const std::string line = step_line(steps, steps, figures(loss, grad_norm, tokens, 0.45), 39720);
                     CAPTURE(line, line.size());
-                    // Not all of them large at once: that is a run that has come apart.
-                    if (loss < 100 || grad_norm < 1000) CHECK(line.size() <= 79);
+                    CHECK(line.size() <= 79);
                     CHECK(line.find("loss ") != line.npos);
                 }
     const double infinity = std::numeric_limits<double>::infinity();
