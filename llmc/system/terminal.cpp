@@ -22,10 +22,19 @@ int width_of(std::string_view text) {
         std::ranges::count_if(text, [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }));
 }
 
+// Where wrap() goes on with a line that does not fit.
+size_t next_indent(std::string_view line, int columns, int hanging) {
+    const size_t indent = std::min(line.find_first_not_of(' '), line.size());
+    const size_t gap = line.substr(0, static_cast<size_t>(columns) / 2).rfind("  ");
+    const bool has_columns = gap != line.npos && gap > indent;
+    return has_columns ? std::min(line.find_first_not_of(' ', gap), line.size())
+                       : indent + static_cast<size_t>(hanging);
+}
+
 // One line of wrap().
 std::string wrap_line(std::string_view line, int columns, int hanging) {
     const size_t indent = std::min(line.find_first_not_of(' '), line.size());
-    const std::string next_line = "\n" + std::string(indent + static_cast<size_t>(hanging), ' ');
+    const std::string next_line = "\n" + std::string(next_indent(line, columns, hanging), ' ');
     std::string wrapped(line.substr(0, indent));
     int at = static_cast<int>(indent);
     for (size_t begin = indent; begin < line.size();) {
@@ -78,7 +87,15 @@ Terminal::Terminal(std::FILE* out, bool quiet) : out_(out), quiet_(quiet) {
 }
 
 std::string Terminal::fitted(const std::string& text, std::FILE* out, int hanging) const {
-    return wrap(text, plain_ ? 0 : terminal_columns(out), hanging) + "\n";
+    return wrap(text, columns_of(out), hanging) + "\n";
+}
+
+int Terminal::columns_of(std::FILE* out) const {
+    return plain_ || !out ? 0 : terminal_columns(out);
+}
+
+int Terminal::columns() const {
+    return columns_of(out_);
 }
 
 void Terminal::line(const std::string& text) {

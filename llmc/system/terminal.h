@@ -39,12 +39,15 @@ class Terminal {
     // A note on stderr, printed with --quiet too: something the user should know and may want to change.
     void warn(const std::string& text);
 
+    // Of the terminal that lines go to; 0 where lines stay whole.
+    int columns() const;
     bool is_quiet() const { return quiet_; }
     bool live() const { return live_; }
     // From here on no live line and no broken lines: a launcher reads them and may write them to a file.
     void be_plain() { live_ = false, plain_ = true; }
 
   private:
+    int columns_of(std::FILE* out) const;
     std::string fitted(const std::string& text, std::FILE* out, int hanging) const;
 
     std::FILE* out_;
@@ -57,8 +60,8 @@ class Terminal {
 // The columns of the terminal behind `out`, 80 where it does not say; 0 when it is no terminal.
 int terminal_columns(std::FILE* out);
 
-// `text` with a line break in place of the spaces between two words wherever a line would pass `columns` (0: no
-// limit). What follows a break is indented as its line is, plus `hanging` columns. A longer word stays whole.
+// `text` with line breaks between words wherever a line would pass `columns` (0: no limit). It goes on under its last
+// column in the left half, two spaces or more from the one before, or else `hanging` columns in. Long words stay whole.
 std::string wrap(const std::string& text, int columns, int hanging = 0);
 // The first `columns` characters of UTF-8 text.
 std::string cut(const std::string& text, int columns);

@@ -46,14 +46,18 @@ bool is_text(const Row& row) {
 
 // CLI11 takes --text= for a --text without a value. As two words it is the empty text.
 std::vector<std::string> with_empty_texts(const std::vector<std::string>& arguments, const std::vector<Row>& table) {
+    std::set<std::string> options;
+    for (const Row& row : table)
+        if (const auto* text = std::get_if<Text>(&row.value); text != nullptr && text->may_be_empty)
+            options.insert(concat("--", row.name));
     std::vector<std::string> words;
     for (const std::string& argument : arguments) {
-        const bool is_empty_text = std::ranges::any_of(table, [&](const Row& row) {
-            const auto* text = std::get_if<Text>(&row.value);
-            return text != nullptr && text->may_be_empty && argument == concat("--", row.name, "=");
-        });
-        words.push_back(is_empty_text ? argument.substr(0, argument.size() - 1) : argument);
-        if (is_empty_text) words.emplace_back();
+        const bool is_value = !words.empty() && options.contains(words.back());
+        const std::string option = argument.substr(0, argument.find('='));
+        if (!is_value && argument == option + "=" && options.contains(option))
+            words.insert(words.end(), {option, ""});
+        else
+            words.push_back(argument);
     }
     return words;
 }

@@ -30,7 +30,7 @@ struct VerbInfo {
 inline constexpr VerbInfo kVerbs[] = {
     {Verb::train,
      "train",
-     "quantise, evaluate, fine-tune, evaluate, save the adapter (the default)",
+     "quantise, evaluate, train, evaluate, save the adapter (the default)",
      {.device = true, .all_ranks = true, .examples = true}},
     {Verb::calibrate,
      "calibrate",

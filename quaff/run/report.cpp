@@ -26,24 +26,27 @@ std::string one_line(std::string text, size_t width) {
 
 }  // namespace
 
-std::string step_line(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left) {
-    constexpr size_t kColumns = 79;  // of a terminal's 80
+std::string step_line(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left, int columns) {
     const double rate = static_cast<double>(figures.tokens) / figures.seconds;
-    const std::string fields[] = {
-        concat("step ", step, "/", total_steps),
-        format(figures.loss < 10 ? "loss %.4f" : "loss %.5g", figures.loss),
-        format(figures.grad_norm < 10 ? "grad %.3f" : "grad %.4g", figures.grad_norm),
-        format("lr %.1e", figures.learning_rate),
-        rate < 99999.5 ? format_count(std::llround(rate)) + " tok/s" : format("%.0fk tok/s", rate / 1000),
-        format("%.0f%% SOL", 100 * figures.speed_of_light),
-        format_duration(seconds_left)};
-    const auto joined = [&fields](const std::string& between) {
-        std::string line;
-        for (const std::string& field : fields) line += (line.empty() ? "" : between) + field;
-        return line;
+    const std::string exact_rate = format_count(std::llround(rate)), short_rate = rate < 9999.5 ? exact_rate
+                                                                                  : rate < 999'500
+                                                                                      ? format("%.0fk", rate / 1e3)
+                                                                                      : format("%.1fM", rate / 1e6);
+    const auto line = [&](const char* between, const std::string& tokens_per_second, const std::string& memory = "") {
+        return concat("step ", step, "/", total_steps, between,
+                      format(figures.loss < 10 ? "loss %.4f" : "loss %.4g", figures.loss), between,
+                      format(figures.grad_norm < 10 ? "grad %.3f" : "grad %.4g", figures.grad_norm), between,
+                      format("lr %.1e", figures.learning_rate), between, tokens_per_second, " tok/s", between,
+                      format("%.0f%% SOL", 100 * figures.speed_of_light), memory, memory.empty() ? between : " ",
+                      format_duration(seconds_left));
     };
-    const std::string line = joined("  ");
-    return line.size() <= kColumns ? line : joined(" ");
+    const auto fits = [&](const std::string& text) {
+        return columns == 0 || text.size() < static_cast<size_t>(columns);  // the last column stays free
+    };
+    const std::string full = line("  ", exact_rate, "  " + format_bytes(figures.peak_memory) + "  ETA");
+    if (fits(full)) return full;
+    const std::string without_memory = line("  ", exact_rate);
+    return fits(without_memory) ? without_memory : line(" ", short_rate);
 }
 
 void RunReport::open_log(const JsonLog::Keep& keep) {
@@ -82,7 +85,7 @@ void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figur
         line["loss_scale"] = figures.loss_scale;
         line["skipped_steps"] = figures.skipped;
     }
-    terminal_.line(step_line(step, total_steps, figures, seconds_left));
+    terminal_.line(step_line(step, total_steps, figures, seconds_left, terminal_.columns()));
     if (!std::isfinite(figures.grad_norm)) {
         line["grad_norm"] = nullptr;  // JSON has no infinity
         terminal_.warn(concat("step ", step, "/", total_steps,

@@ -39,13 +39,15 @@ struct Answer {
     std::string before, after;
 };
 
-// What the terminal shows of a step, in 79 columns for all figures but absurd ones:
+// A step as one line of a terminal with `columns` columns (0: no terminal, and no limit):
 //
+//   step 12/1050  loss 0.1234  grad 1.234  lr 2.0e-04  12,345 tok/s  45% SOL  2.18 GiB  ETA 3m05s
 //   step 12/1050  loss 0.1234  grad 1.234  lr 2.0e-04  12,345 tok/s  45% SOL  3m05s
+//   step 12/1050 loss 0.1234 grad 1.234 lr 2.0e-04 12k tok/s 45% SOL 3m05s
 //
-// grad: norm of the gradient before it is clipped; lr: learning rate; SOL: share of the speed of light; last the time
-// left, an estimate. From 100,000 tok/s on the rate is in thousands, and long lines have single spaces.
-std::string step_line(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left);
+// the first of these that fits, or the last. grad: norm of the gradient before it is clipped; lr: learning rate; SOL:
+// share of the speed of light; then the peak of memory so far and an estimate of the time left.
+std::string step_line(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left, int columns);
 
 class RunReport {
   public:

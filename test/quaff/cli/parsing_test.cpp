@@ -93,7 +93,7 @@ TEST_CASE("a text may be empty, other values may not", "[options]") {
     CHECK(o.text.empty());
     CHECK(o.quiet);
     CHECK(parse({"tokenize", "--text=a", "--text="}).text.empty());
-    CHECK(parse({"tokenize", "--text", "--text=x="}).text == "x=");
+    CHECK(parse({"tokenize", "--text", "--text="}).text == "--text=");
     for (const char* name : {"model", "data", "out", "target-modules", "seed", "learning-rate", "device"}) {
         CAPTURE(name);
         CHECK_FALSE(complaint({concat("--", name, "=")}).empty());
@@ -335,22 +335,22 @@ TEST_CASE("--help tells what stands in for an option that is not given", "[optio
 }
 
 TEST_CASE("a verb's row says what it needs, and --plan and --show-tokens need less", "[options]") {
-    const auto work = [](const std::vector<std::string>& arguments) { return needs_of(parse(arguments)); };
+    const auto needs = [](const std::vector<std::string>& arguments) { return needs_of(parse(arguments)); };
     for (const char* verb : {"train", "calibrate", "eval"}) {
-        CHECK(work({verb}).device);
-        CHECK(work({verb}).all_ranks);
-        CHECK_FALSE(work({verb, "--show-tokens", "1"}).device);
-        CHECK_FALSE(work({verb, "--show-tokens", "1"}).all_ranks);
+        CHECK(needs({verb}).device);
+        CHECK(needs({verb}).all_ranks);
+        CHECK_FALSE(needs({verb, "--show-tokens", "1"}).device);
+        CHECK_FALSE(needs({verb, "--show-tokens", "1"}).all_ranks);
     }
-    CHECK(work({"generate", "--prompt", "p"}).device);
-    CHECK_FALSE(work({"generate", "--prompt", "p"}).all_ranks);
-    CHECK_FALSE(work({"merge", "--adapter", "a"}).device);
-    CHECK_FALSE(work({"tokenize", "--text", "t"}).device);
-    CHECK_FALSE(work({"info"}).device);
+    CHECK(needs({"generate", "--prompt", "p"}).device);
+    CHECK_FALSE(needs({"generate", "--prompt", "p"}).all_ranks);
+    CHECK_FALSE(needs({"merge", "--adapter", "a"}).device);
+    CHECK_FALSE(needs({"tokenize", "--text", "t"}).device);
+    CHECK_FALSE(needs({"info"}).device);
     for (const char* verb : {"train", "info"}) {
-        CHECK(work({verb, "--plan"}).device);
-        CHECK_FALSE(work({verb, "--plan"}).all_ranks);
-        CHECK_FALSE(work({verb, "--plan", "--show-tokens", "1"}).device);  // the examples come first
+        CHECK(needs({verb, "--plan"}).device);
+        CHECK_FALSE(needs({verb, "--plan"}).all_ranks);
+        CHECK_FALSE(needs({verb, "--plan", "--show-tokens", "1"}).device);  // the examples come first
     }
 }
 
