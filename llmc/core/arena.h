@@ -20,6 +20,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "llmc/core/bytes.h"
 #include "llmc/core/error.h"
 #include "llmc/core/tensor.h"
 
@@ -57,8 +58,6 @@ struct MemoryPlan {
     // The same for the kind that is best lowered when `missing` bytes cannot be had.
     std::string blame(int64_t missing) const;
 };
-
-std::string format_bytes(int64_t bytes);  // "1.25 GiB"
 
 // Untyped part of Arena<Device>: the bookkeeping of both runs.
 class ArenaBase {

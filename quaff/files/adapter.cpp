@@ -23,12 +23,12 @@ constexpr const char* kLoraA = ".lora_A.weight";
 constexpr const char* kLoraB = ".lora_B.weight";
 constexpr int64_t kMaxRank = 65536;
 
-// What a field holds when the feature is off: PEFT writes null, false, {} or [].
+// PEFT writes null, false, {} or [] for a feature that is off.
 bool is_off(const json& value) {
     return value.is_null() || value == false || ((value.is_object() || value.is_array()) && value.empty());
 }
 
-// Fields of PEFT's LoraConfig that change what an adapter computes, and that this program does not compute.
+// Fields of PEFT's LoraConfig that make an adapter compute what this program does not.
 constexpr const char* kUnsupported[] = {
     "rank_pattern",      "alpha_pattern", "use_dora",      "modules_to_save",         "lora_bias",
     "layer_replication", "use_qalora",    "use_bdlora",    "trainable_token_indices", "alora_invocation_tokens",
@@ -121,7 +121,7 @@ void write_adapter(const std::filesystem::path& directory, const LoraConfig& con
         specs.push_back({kPrefix + tensor.module + kLoraB, "F32", {tensor.b.rows, tensor.b.cols}});
     }
 
-    SafetensorsWriter writer(directory / "adapter_model.safetensors", specs);
+    SafetensorsWriter writer(directory / kAdapterWeights, specs);
     const auto write = [&](const std::string& name, Matrix<const float> values) {
         if (values.contiguous()) return writer.write(name, std::span(values.data, static_cast<size_t>(values.size())));
         for (int64_t i = 0; i < values.rows; ++i) {
@@ -159,17 +159,25 @@ void write_adapter(const std::filesystem::path& directory, const LoraConfig& con
         {"rank_pattern", ordered_json::object()},
         {"alpha_pattern", ordered_json::object()},
     };
-    // Last: a directory with adapter_config.json is an adapter whose tensors are complete.
-    write_file_atomically(directory / "adapter_config.json", dump_pretty(fields));
+    write_file_atomically(directory / kAdapterConfig, dump_pretty(fields));
 }
 
 std::string adapter_below(const std::filesystem::path& directory) {
-    if (!path_exists(directory / "adapter" / "adapter_config.json")) return "";
+    if (!path_exists(directory / "adapter" / kAdapterConfig)) return "";
     return concat("; did you mean ", (directory / "adapter").string(), "?");
 }
 
+void require_no_adapter_inside(const std::filesystem::path& model_directory) {
+    if (!path_exists(model_directory / kAdapterConfig)) return;
+    for (const char* weights : {kAdapterWeights, "adapter_model.bin"}) {
+        require(!path_exists(model_directory / weights), model_directory.string(), " holds an adapter (",
+                kAdapterConfig, ") beside the model's weights: give --adapter ", model_directory.string(),
+                " to use both, or move ", kAdapterConfig, " and ", weights, " away to use the model alone");
+    }
+}
+
 LoraConfig read_lora_config(const std::filesystem::path& directory) {
-    const std::filesystem::path path = directory / "adapter_config.json";
+    const std::filesystem::path path = directory / kAdapterConfig;
     require(path_exists(path), directory.string(),
             ": is not an adapter directory; it has no adapter_config.json, which PEFT writes next to "
             "adapter_model.safetensors",
@@ -196,7 +204,7 @@ LoraConfig read_lora_config(const std::filesystem::path& directory) {
 
 Adapter::Adapter(const std::filesystem::path& directory, const ModelConfig& model)
     : config_(read_lora_config(directory)) {
-    const std::filesystem::path path = directory / "adapter_model.safetensors";
+    const std::filesystem::path path = directory / kAdapterWeights;
     require(path_exists(path), path.string(),
             ": is missing; adapters are read from safetensors, save a .bin one again with a newer PEFT");
     const SafetensorsFile file(path);

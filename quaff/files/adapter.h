@@ -4,8 +4,8 @@
 //   base_model.model.<module>.lora_B.weight   B[out_features, r]
 //
 // and W x + scaling B A x in place of W x. PEFT 0.9 and later, vLLM and llama.cpp's converter load what is written
-// here. What PEFT writes is read in F32, F16 or BF16; every variant of LoRA that computes something else is refused by
-// name.
+// here, in F32. PEFT's own adapters are read in F32, F16 or BF16. A variant of LoRA that computes something else is
+// refused by name.
 #pragma once
 
 #include <filesystem>
@@ -19,25 +19,35 @@ namespace quaff {
 
 using namespace llmc;
 
-// Both files, atomically each. config.target_modules is not used: the list written is that of the tensors' layers.
+// The names that PEFT gives the two files.
+inline constexpr const char* kAdapterConfig = "adapter_config.json";
+inline constexpr const char* kAdapterWeights = "adapter_model.safetensors";
+
+// Writes both files, each atomically, adapter_config.json last: a directory that has it holds whole weights. Creates
+// the directory where it is missing. The list of target modules is that of the tensors' layers; config.target_modules
+// is not used.
 void write_adapter(const std::filesystem::path& directory, const LoraConfig& config,
                    std::span<const LoraAdapter> tensors);
 
-// adapter_config.json alone.
+// Reads adapter_config.json alone. Throws Error when it is missing, or when it asks for a LoRA that is not supported.
 LoraConfig read_lora_config(const std::filesystem::path& directory);
 
-// What to add to a complaint that a folder is no adapter: "; did you mean DIR/adapter?" where there is one, as in a
-// run's folder, else nothing.
+// What an error says after "is no adapter": "; did you mean DIR/adapter?" where there is one, as in a run's folder,
+// else "".
 std::string adapter_below(const std::filesystem::path& directory);
 
-// An adapter that fits a model: every name and shape is checked against its config, every value is finite, and all
-// layers adapt the same set of linear layers.
+// Throws Error when a model's directory also holds an adapter, configuration and weights. transformers would load both;
+// whoever wants the model alone has to say so.
+void require_no_adapter_inside(const std::filesystem::path& model_directory);
+
+// An adapter that fits a model: every name and shape agrees with the model's config, every value is finite, and all
+// layers adapt the same linear layers. The constructor throws Error where that is not so.
 class Adapter {
   public:
     Adapter(const std::filesystem::path& directory, const ModelConfig& model);
     Adapter(Adapter&&) = default;
     Adapter& operator=(Adapter&&) = default;
-    Adapter(const Adapter&) = delete;  // the tensors are views into values_
+    Adapter(const Adapter&) = delete;  // the tensors are views of values_
 
     const LoraConfig& config() const { return config_; }
     // In the order of the model's forward pass.

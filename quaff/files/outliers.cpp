@@ -19,7 +19,7 @@ namespace {
 
 constexpr const char* kJointNames[] = {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"};
 
-// The joint matrix that a LLaMA checkpoint's own layer name stands for, or "".
+// The joint matrix that a LLaMA checkpoint's layer of this name is a part of, or "" for any other name.
 std::string joint_of(const std::string& layer) {
     if (layer == "q_proj" || layer == "k_proj" || layer == "v_proj") return "qkv_proj";
     if (layer == "gate_proj" || layer == "up_proj") return "gate_up_proj";
@@ -47,7 +47,7 @@ void check_names(const JsonObject& lists, const std::vector<JointLinear>& module
     }
 }
 
-// Throws where the lists end before the model's layers do: a file of a smaller model.
+// Throws when the lists end before the model's layers do: the file belongs to a smaller model.
 void check_layers(const JsonObject& object, const JsonObject& lists, const std::vector<JointLinear>& modules) {
     const auto is_there = [&](const JointLinear& module) { return lists.contains(module.name); };
     const auto found = std::find_if(modules.rbegin(), modules.rend(), is_there);

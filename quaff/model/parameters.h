@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "llmc/core/integers.h"
 #include "llmc/core/philox.h"
 #include "quaff/model/block.h"
 
@@ -77,7 +78,7 @@ class Parameters {
     // 16-bit matrices want.
     static int64_t room(int64_t rows, int64_t cols) {
         constexpr int64_t kMultiple = std::is_same_v<T, float> ? 1 : 8;
-        return (rows * cols + kMultiple - 1) / kMultiple * kMultiple;
+        return round_up(rows * cols, kMultiple);
     }
     static int64_t stacked_rank(const QuantizedLinear<Device>& linear, int64_t r) {
         return r * static_cast<int64_t>(linear.adapters.size());

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "llmc/core/arena.h"
+#include "llmc/core/integers.h"
 #include "llmc/core/operator_options.h"
 #include "llmc/cpu/quantize.h"
 #include "llmc/cpu/rows.h"
@@ -136,7 +137,7 @@ class QuantizedLinear {
     int64_t rank() const { return lora_a.rows; }
     // Of Z and Wz. Their rows begin at multiples of 16 bytes in every type, which is what fast GEMMs want. With
     // outliers the contraction is as long as the device likes it: their operators fill the rest with zeros.
-    int64_t z_stride() const { return (rank() + n_outliers() + 7) / 8 * 8; }
+    int64_t z_stride() const { return round_up(rank() + n_outliers(), 8); }
     int64_t z_columns(const Device& device) const {
         return n_outliers() > 0 ? padded_contraction(device, rank() + n_outliers()) : rank();
     }

@@ -1,6 +1,7 @@
 #include "quaff/run/run_setup.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <set>
 
@@ -89,7 +90,10 @@ OutlierChannels calibrate_on(const RunSetup& setup, const Device& device, const 
     calibration.threshold = options.outliers.threshold;
     calibration.max_ratio = MaxRatio(options.outliers.max_ratio);
     calibration.dataset = fs::path(dataset).stem().string();
-    calibration.progress = [&](double fraction) { progress("calibrating", static_cast<int64_t>(100 * fraction), 100); };
+    const int64_t layers = setup.config().num_hidden_layers;
+    calibration.progress = [&](double fraction) {
+        progress("calibrating", std::llround(fraction * static_cast<double>(layers)), layers);
+    };
     setup.terminal().phase("calibrating on " + counted(static_cast<int64_t>(chosen.size()), "example"));
     OutlierChannels outliers = calibrate(device, setup.checkpoint(), batches, calibration);
     outliers.samples = static_cast<int64_t>(chosen.size());
@@ -101,12 +105,13 @@ OutlierChannels calibrate_on(const RunSetup& setup, const Device& device, const 
 RunSetup::RunSetup(const Options& options, Terminal& terminal)
     : options_(options), terminal_(terminal), checkpoint_(model_folder(options)) {
     const fs::path folder = options.model.folder;
+    for (const std::string& note : checkpoint_.config().notes) terminal_.warn(note);
     if (fs::exists(folder / "tokenizer.json") || fs::exists(folder / "tokenizer.model"))
         tokenizer_ = Tokenizer::load(folder);
-    if (options.data.chat_template == "auto" || (options.generation.chat && options.data.chat_template == "none")) {
+    if (options.data.chat_template == kOwnTemplate || (options.generation.chat && options.data.chat_template == kNoTemplate)) {
         prompt_template_ = ChatTemplate::of_model(folder);
         tell_note(*prompt_template_);
-    } else if (options.data.chat_template != "none") {
+    } else if (options.data.chat_template != kNoTemplate) {
         prompt_template_ = ChatTemplate::named(options.data.chat_template);
     } else {
         try {

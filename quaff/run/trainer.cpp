@@ -9,6 +9,7 @@
 #include <set>
 
 #include "llmc/core/error.h"
+#include "llmc/core/integers.h"
 #include "llmc/cpu/peak.h"
 #include "llmc/io/sha256.h"
 #include "llmc/system/memory_limits.h"
@@ -262,8 +263,8 @@ ordered_json Trainer<Device>::run(bool& stopped) {
     const ordered_json after = answers();
     for (size_t i = 0; i < after.size() && i < state_.answers_before.size(); ++i)
         compared.push_back({eval_.texts[i], state_.answers_before[i], after[i]});
-    const bool has_own = options_.data.chat_template == "none" && train_.has_conversations;
-    report_.summary(result, compared, has_own ? "auto" : options_.data.chat_template);
+    const bool has_own = options_.data.chat_template == kNoTemplate && train_.has_conversations;
+    report_.summary(result, compared, has_own ? kOwnTemplate : options_.data.chat_template);
     return result;
 }
 
@@ -313,7 +314,7 @@ void Trainer<Device>::prepare() {
     if (state_.ranks != comm_.size())
         terminal_.warn(concat("the run goes on with ", counted(comm_.size(), "rank"), " and was of ", state_.ranks,
                               ": a step takes ", window_, " micro-batches as before, up to ",
-                              (window_ + comm_.size() - 1) / comm_.size(), " of each rank"));
+                              ceil_div(window_, comm_.size()), " of each rank"));
 }
 
 template <class Device>
@@ -380,10 +381,10 @@ void Trainer<Device>::rehearse() {
 }
 
 template <class Device>
-template <class Work>
-auto Trainer<Device>::or_say_where(const std::string& name, const Work& work) {
+template <class Action>
+auto Trainer<Device>::or_say_where(const std::string& name, const Action& action) {
     try {
-        return work();
+        return action();
     } catch (const std::exception& error) {
         fail(name, ": ", reason_of(error), "; ", where_to_go_on());
     }
@@ -531,7 +532,7 @@ TrainingState Trainer<Device>::state_now() const {
     state.data = data_fingerprint_;
     state.options = record_.fixed;
     // The number of steps shapes every schedule that comes down again; with the others a run may be prolonged.
-    if (options_.training.lr_scheduler != "constant")
+    if (options_.training.lr_scheduler != Schedule::constant)
         state.options.emplace_back("max-steps", std::to_string(total_steps_));
     return state;
 }
@@ -637,9 +638,9 @@ void Trainer<Device>::expect_steps() {
 
 template <class Device>
 Progress Trainer<Device>::progress() {
-    return [this](const std::string& what, int64_t done, int64_t total) {
+    return [this, line = ProgressLine(terminal_)](const std::string& what, int64_t done, int64_t total) mutable {
         stop_if_asked();
-        terminal_.status(what + " " + progress_bar(done, total, 30));
+        line.show(what, done, total);
     };
 }
 

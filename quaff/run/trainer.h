@@ -69,8 +69,8 @@ class Trainer {
     StepFigures take_step(int64_t step);
     std::string where_to_go_on() const;
     // Does the work; what breaks in it is told with the name of the work and what is left to go on from.
-    template <class Work>
-    auto or_say_where(const std::string& name, const Work& work);
+    template <class Action>
+    auto or_say_where(const std::string& name, const Action& action);
     [[noreturn]] void fail_nonfinite(const std::string& what, double value);
 
     Evaluation evaluate_now(const std::string& when);

@@ -8,6 +8,7 @@
 
 #include <vector>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/kernel/row_block.cuh"
 #include "quaff/model/lora.h"
 

@@ -12,6 +12,7 @@
 
 #include <span>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/runtime/launch.cuh"
 
 namespace cuda {

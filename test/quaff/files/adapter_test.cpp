@@ -253,6 +253,24 @@ TEST_CASE("half of a pair, a foreign tensor or a NaN is refused", "[adapter]") {
           "adapter_model.safetensors");
 }
 
+TEST_CASE("a model's folder that also holds an adapter is named, with both ways out", "[adapter]") {
+    const TempDir directory;
+    test::write_tiny_model(directory);
+    const auto error = [&] { return error_of([&] { require_no_adapter_inside(directory.path()); }); };
+    const std::string folder = directory.path().string();
+    CHECK(error() == "");
+    test::write_tiny_adapter(directory.path(), directory.path());
+    CHECK(error() ==
+          folder + " holds an adapter (adapter_config.json) beside the model's weights: give --adapter " + folder +
+              " to use both, or move adapter_config.json and adapter_model.safetensors away to use the model "
+              "alone");
+    CHECK(Adapter(directory.path(), read_model_config(directory.path())).tensors().size() == 4);
+    fs::rename(directory / "adapter_model.safetensors", directory / "adapter_model.bin");
+    CHECK(error().ends_with("or move adapter_config.json and adapter_model.bin away to use the model alone"));
+    fs::remove(directory / "adapter_model.bin");  // its configuration alone is no adapter
+    CHECK(error() == "");
+}
+
 TEST_CASE("quaff.json keeps how the frozen layers were computed", "[adapter]") {
     const ModelConfig model = tiny_model();
     const TempDir directory;

@@ -43,7 +43,7 @@ void run(const Workshop& shop, const std::string& way, bool alone, const std::st
     if (way == "cpu") return;
     const int index = cuda::gpu_of_rank(test::ranks(), cuda::count_gpus());
     cuda::Gpu<float> gpu(index, {});
-    const auto comm = alone ? nullptr : cuda::gpu_comm(ranks, index, gpu.device.stream, way);
+    const auto comm = alone ? nullptr : cuda::gpu_comm(ranks, index, gpu.device.stream, *value_in(cuda::kTransportNames, way));
     if (comm) gpu.device.comm = comm.get();
     shop.run_on(gpu.device, out, more);
 #endif
