@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstdio>
 
-namespace llmc {
+#include "llmc/core/integers.h"
 
-}
+namespace llmc {
 
 int64_t MemoryPlan::total() const {
     int64_t sum = 0;
@@ -50,7 +50,7 @@ int64_t ArenaBase::place_bytes(size_t kind, const std::string& name, const char*
         __builtin_mul_overflow(bytes, size, &bytes) || bytes > (int64_t{1} << 60))
         fail("tensor ", full_name, " [", rows, ", ", cols,
              "] is larger than any memory; check the sizes in config.json");
-    bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    bytes = round_up(bytes, kAlignment);
 
     if (!committed_) {
         plan_.tensors.push_back({kind, full_name, type, rows, cols, bytes});

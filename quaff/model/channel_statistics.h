@@ -26,12 +26,11 @@ namespace quaff {
 using namespace llmc;
 
 enum class OutlierStrategy { token_max, mean_times, static_threshold, zscore, top_abs };
-inline constexpr Named<OutlierStrategy> kOutlierStrategyNames[] = {
-    {"token_max", OutlierStrategy::token_max},
-    {"mean_times", OutlierStrategy::mean_times},
-    {"static", OutlierStrategy::static_threshold},
-    {"zscore", OutlierStrategy::zscore},
-    {"top_abs", OutlierStrategy::top_abs}};
+inline constexpr Named<OutlierStrategy> kOutlierStrategyNames[] = {{"token_max", OutlierStrategy::token_max},
+                                                                   {"mean_times", OutlierStrategy::mean_times},
+                                                                   {"static", OutlierStrategy::static_threshold},
+                                                                   {"zscore", OutlierStrategy::zscore},
+                                                                   {"top_abs", OutlierStrategy::top_abs}};
 constexpr const char* name_of(OutlierStrategy strategy) {
     return name_in(kOutlierStrategyNames, strategy);
 }

@@ -13,7 +13,7 @@ enum class Kind { weights, activations, workspace };
 constexpr MemoryKindInfo kKinds[] = {
     {"weights", "use a smaller model", false}, {"activations", "lower the batch", true}, {"workspace", "", true}};
 
-// A device whose memory ends at `capacity` bytes per block.
+// A device with `capacity` bytes for each block.
 struct SmallDevice {
     int64_t capacity;
     void* allocate(int64_t bytes) const { return bytes <= capacity ? cpu::Device{}.allocate(bytes) : nullptr; }

@@ -24,7 +24,7 @@ TEST_CASE("device memory is zero when it is handed out", "[cuda][device]") {
 TEST_CASE("memory that cannot be had is null, and the arena names the tensor", "[cuda][device]") {
     const cuda::Device<float> device;
     CHECK(device.allocate(int64_t{1} << 50) == nullptr);
-    CHECK(cudaPeekAtLastError() == cudaSuccess);  // the next launch is not blamed for it
+    CHECK(cudaPeekAtLastError() == cudaSuccess);  // the next launch does not report it
     enum class Kind { activations };
     constexpr llmc::MemoryKindInfo kinds[] = {{"activations", "", true}};
     llmc::Arena arena(device, kinds);
