@@ -29,8 +29,8 @@
 #include "llmc/system/thread_waiting.h"
 #include "quaff/model/model_passes.h"
 #include "quaff/model/model_setup.h"
-#include "quaff/run/run_setup.h"
 #include "quaff/run/speed_of_light.h"
+#include "quaff/run/starting_point.h"
 
 namespace {
 

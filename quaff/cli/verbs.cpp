@@ -17,9 +17,12 @@
 #include "quaff/files/merge.h"
 #include "quaff/model/devices.h"
 #include "quaff/run/evaluate.h"
+#include "quaff/run/examples.h"
 #include "quaff/run/generate.h"
+#include "quaff/run/memory_room.h"
+#include "quaff/run/open_model.h"
 #include "quaff/run/ranks.h"
-#include "quaff/run/run_setup.h"
+#include "quaff/run/starting_point.h"
 #include "quaff/run/trainer.h"
 
 namespace quaff::cli {
@@ -80,7 +83,7 @@ std::vector<Prompt> read_prompts(const Options& options) {
 
 template <class Device>
 int train(const CommandLine& line, Terminal& terminal, const Device& device) {
-    const Options options = with_lora_of_adapter(line.options);
+    const Options options = with_options_of_adapter(line.options, terminal);
     Trainer<Device> trainer(options, record_of(line, options), terminal, device);
     if (line.plan) {
         const ordered_json plan = trainer.plan();
@@ -116,43 +119,48 @@ int calibrate_verb(const CommandLine& line, Terminal& terminal, const Device& de
     const std::string& data = options.outliers.data.empty() ? options.data.file : options.outliers.data;
     calibration.data.file = data;
     calibration.outliers.data.clear();
-    const RunSetup setup(calibration, terminal);
-    const Dataset examples = setup.read(data);
-    const FrozenLayers frozen = resolve_frozen_layers(setup, device, "", examples.examples, show_progress(terminal));
+    const ModelFiles files = open_model(calibration, terminal);
+    const ExampleReader reader(calibration, files.config(), terminal);
+    const Dataset examples = reader.read(data);
+    StartingPoint start = starting_point(calibration, files, "", terminal);
+    find_outlier_channels(start, calibration, files, device, reader, examples.examples, terminal,
+                          show_progress(terminal));
     const fs::path path =
-        options.outliers.file.empty() ? default_outlier_path(frozen.outliers) : fs::path(options.outliers.file);
+        options.outliers.file.empty() ? default_outlier_path(start.outliers) : fs::path(options.outliers.file);
     if (device.comm->is_first()) {
         if (path.has_parent_path()) make_directories(path.parent_path());
-        write_outlier_channels(path, frozen.outliers);
+        write_outlier_channels(path, start.outliers);
     }
 
     int64_t channels = 0;
-    for (const auto& [module, list] : frozen.outliers.channels) channels += static_cast<int64_t>(list.size());
+    for (const auto& [module, list] : start.outliers.channels) channels += static_cast<int64_t>(list.size());
     terminal.result(concat(path.string(), " holds ", counted(channels, "outlier channel"), " of ",
-                           counted(static_cast<int64_t>(frozen.outliers.channels.size()), "layer"),
+                           counted(static_cast<int64_t>(start.outliers.channels.size()), "layer"),
                            "; use it with --outliers ", path.string()));
-    if (line.json) print_json(outliers_to_json(frozen.outliers));
+    if (line.json) print_json(outliers_to_json(start.outliers));
     return kDone;
 }
 
 template <class Device>
 int evaluate_verb(const CommandLine& line, Terminal& terminal, const Device& device) {
     const Options& options = line.options;
-    const RunSetup setup(options, terminal);
-    const Dataset data = setup.read(options.data.file);
+    const ModelFiles files = open_model(options, terminal);
+    const ExampleReader reader(options, files.config(), terminal);
+    const Dataset data = reader.read(options.data.file);
     const bool exact_match = wants_exact_match(options.data.exact_match, data, options.data.train_on_source);
     const auto batches = sequential_batches(data.examples, options.data.batch_size, kEvaluationTokens);
     const Progress progress = show_progress(terminal);
-    const FrozenLayers frozen = resolve_frozen_layers(setup, device, options.model.adapter, data.examples, progress);
-    if (frozen.calibrated_on_examples)
-        terminal.warn("no --outliers and no --cal-data: the outlier channels were found on --data itself");
-    const BuildOptions build = build_options(options, frozen, batch_limits(data.examples, batches), /*training=*/false,
+    StartingPoint start = starting_point(options, files, options.model.adapter, terminal);
+    if (start.calibration == Calibration::on_examples)
+        terminal.warn("no --outliers and no --cal-data: the outlier channels are found on --data itself");
+    find_outlier_channels(start, options, files, device, reader, data.examples, terminal, progress);
+    const BuildOptions build = build_options(options, start, batch_limits(data.examples, batches), /*training=*/false,
                                              device.available_memory());
-    const auto model = build_model(setup, device, frozen, build);
+    const auto model = build_model(files, device, start, build);
     terminal.phase("evaluating " + counted(data.size(), "example"));
-    const Evaluation evaluation = evaluate(*model, data, batches, exact_match,
+    const Evaluation evaluation = evaluate(*model, options.data.file, data, batches, exact_match,
                                            [&](int64_t done, int64_t total) { progress("evaluating", done, total); });
-    terminal.result(concat(in_words(evaluation), " (", name_of(frozen.method), ", ",
+    terminal.result(concat(in_words(evaluation), " (", name_of(start.method), ", ",
                            counted(evaluation.labelled, "token"), " of ", counted(evaluation.examples, "example"),
                            ")"));
     if (line.json) print_json(to_json(evaluation));
@@ -162,17 +170,18 @@ int evaluate_verb(const CommandLine& line, Terminal& terminal, const Device& dev
 template <class Device>
 int generate_verb(const CommandLine& line, Terminal& terminal, const Device& device) {
     const Options& options = line.options;
-    const RunSetup setup(options, terminal);
-    require(setup.tokenizer() != nullptr, options.model.folder,
+    const ModelFiles files = open_model(options, terminal);
+    const ExampleReader reader(options, files.config(), terminal);
+    require(reader.tokenizer() != nullptr, options.model.folder,
             ": has neither tokenizer.json nor tokenizer.model; text needs a tokenizer");
     const std::vector<Prompt> prompts = read_prompts(options);
-    const int64_t positions = setup.config().max_position_embeddings;
-    const auto& around = setup.prompt_template();
+    const int64_t positions = files.config().max_position_embeddings;
+    const auto& around = reader.prompt_template();
     std::vector<std::vector<int32_t>> prompt_ids;
     BatchLimits limits;
     for (const Prompt& prompt : prompts) {
         try {
-            prompt_ids.push_back(encode_prompt(setup.encoding(), around ? around->prompt(prompt.text) : prompt.text));
+            prompt_ids.push_back(encode_prompt(reader.encoding(), around ? around->prompt(prompt.text) : prompt.text));
         } catch (const Error& error) {
             fail(prompt.where, ": ", error.what());
         }
@@ -183,22 +192,22 @@ int generate_verb(const CommandLine& line, Terminal& terminal, const Device& dev
                 ", and the model has ", positions, " positions for it and the answer");
         limits.max_tokens = std::max(limits.max_tokens, length);
     }
-    allow_for_text(limits, setup.config(), limits.max_tokens + options.generation.max_new_tokens);
+    allow_for_text(limits, files.config(), limits.max_tokens + options.generation.max_new_tokens);
     limits.max_labelled = 1;
 
-    const FrozenLayers frozen =
-        resolve_frozen_layers(setup, device, options.model.adapter, {}, show_progress(terminal));
+    StartingPoint start = starting_point(options, files, options.model.adapter, terminal);
+    find_outlier_channels(start, options, files, device, reader, {}, terminal, show_progress(terminal));
     const auto model = build_model(
-        setup, device, frozen, build_options(options, frozen, limits, /*training=*/false, device.available_memory()));
+        files, device, start, build_options(options, start, limits, /*training=*/false, device.available_memory()));
     terminal.clear_status();
     const SamplingOptions sampling{options.generation.temperature, options.generation.top_k, options.generation.top_p,
                                    static_cast<uint64_t>(options.compute.seed)};
-    const std::vector<int32_t> end = setup.end_tokens();
+    const std::vector<int32_t> end = reader.end_tokens();
     ordered_json results = ordered_json::array();
     bool speechless = false;
     std::FILE* out = line.json ? stderr : stdout;
     for (size_t i = 0; i < prompts.size(); ++i) {
-        TextStream stream(*setup.tokenizer(), /*skip_special=*/true);
+        TextStream stream(*reader.tokenizer(), /*skip_special=*/true);
         std::string text;
         const auto show = [&](const std::string& piece) {
             text += piece;
@@ -228,9 +237,11 @@ int generate_verb(const CommandLine& line, Terminal& terminal, const Device& dev
 // --show-tokens: what the examples look like to the model, before anything is computed or written.
 int show_tokens_verb(const CommandLine& line, Terminal& terminal) {
     const Options& options = line.options;
-    const RunSetup setup(options, terminal);
+    const ModelFiles files = open_model(options, terminal);
+    const ExampleReader reader(options, files.config(), terminal);
     const bool calibrates = line.verb == Verb::calibrate && !options.outliers.data.empty();
-    const int64_t shown = setup.show(setup.read(calibrates ? options.outliers.data : options.data.file), line.show_tokens);
+    const int64_t shown =
+        reader.show(reader.read(calibrates ? options.outliers.data : options.data.file), line.show_tokens);
     if (line.json) print_json({{"shown", shown}});
     return kDone;
 }

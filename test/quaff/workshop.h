@@ -69,7 +69,8 @@ struct Workshop {
         bool stopped = false;
         nlohmann::ordered_json result;
         try {
-            Trainer<Device> trainer(chosen.options, cli::record_of(chosen, chosen.options), terminal, device);
+            const Options options = with_options_of_adapter(chosen.options, terminal);
+            Trainer<Device> trainer(options, cli::record_of(chosen, options), terminal, device);
             trainer.after_micro_batch = after_micro_batch;
             if (stop_at_once) raise(SIGTERM);
             result = trainer.run(stopped);
@@ -87,6 +88,10 @@ struct Workshop {
                small::read_text(folder / out / "adapter" / "quaff.json");
     }
 
+    nlohmann::json quaff_json(const std::string& adapter) const {
+        return nlohmann::json::parse(small::read_text(folder / adapter / "quaff.json"));
+    }
+
     std::vector<nlohmann::json> log(const std::string& out) const {
         std::vector<nlohmann::json> lines;
         std::ifstream file(folder / out / "log.jsonl");
@@ -94,5 +99,26 @@ struct Workshop {
         return lines;
     }
 };
+
+using ChangeWeight = std::function<void(const std::string& name, Matrix<float> weight)>;
+
+// Writes the model's tensors anew, each after `change` has had it.
+inline void change_weights(const Workshop& shop, const ChangeWeight& change) {
+    const fs::path path = shop.folder / "model" / "model.safetensors";
+    std::vector<llmc::TensorSpec> specs;
+    std::vector<std::vector<float>> values;
+    {
+        const llmc::SafetensorsFile file(path);
+        for (const auto& [name, tensor] : file.tensors()) {
+            specs.push_back({name, "F32", tensor.shape});
+            values.emplace_back(static_cast<size_t>(tensor.size()));
+            file.read(name, values.back());
+            change(name, {values.back().data(), tensor.shape[0], tensor.size() / tensor.shape[0]});
+        }
+    }
+    llmc::SafetensorsWriter writer(path, specs);
+    for (size_t i = 0; i < specs.size(); ++i) writer.write(specs[i].name, std::span<const float>(values[i]));
+    writer.finish();
+}
 
 }  // namespace quaff

@@ -7,6 +7,8 @@
 #include "llmc/io/json.h"
 #include "quaff/files/checkpoint_folder.h"
 #include "quaff/files/outliers.h"
+#include "quaff/run/memory_room.h"
+#include "quaff/run/open_model.h"
 #include "test/catch.h"
 #include "test/files.h"
 #include "test/quaff/workshop.h"
@@ -14,27 +16,6 @@
 using namespace quaff;
 
 namespace {
-
-using Change = std::function<void(const std::string& name, Matrix<float> weight)>;
-
-// Writes the model's tensors anew, each after `change` has had it.
-void change_weights(const Workshop& shop, const Change& change) {
-    const fs::path path = shop.folder / "model" / "model.safetensors";
-    std::vector<llmc::TensorSpec> specs;
-    std::vector<std::vector<float>> values;
-    {
-        const llmc::SafetensorsFile file(path);
-        for (const auto& [name, tensor] : file.tensors()) {
-            specs.push_back({name, "F32", tensor.shape});
-            values.emplace_back(static_cast<size_t>(tensor.size()));
-            file.read(name, values.back());
-            change(name, {values.back().data(), tensor.shape[0], tensor.size() / tensor.shape[0]});
-        }
-    }
-    llmc::SafetensorsWriter writer(path, specs);
-    for (size_t i = 0; i < specs.size(); ++i) writer.write(specs[i].name, std::span<const float>(values[i]));
-    writer.finish();
-}
 
 // Trains on the data and evaluates on the same: the loss falls, every number on the way is one.
 void check_trains(const Workshop& shop, const std::vector<std::string>& more = {}) {
@@ -112,11 +93,10 @@ TEST_CASE("sequences of one token among others change nothing", "[edge]") {
         // 16-bit gradients and no outlier channels: no maximum, of the batch or of a row, that the rest depends on.
         const Options options =
             shop.options("run", {"--method", method, "--outliers", outlier_file(shop, {}), "--lora-dropout", "0"});
-        const RunSetup setup(options, terminal);
+        const ModelFiles files = open_model(options, terminal);
         cpu::Device device;
         device.threads = 1;
-        const FrozenLayers frozen =
-            resolve_frozen_layers(setup, device, "", {}, [](const std::string&, int64_t, int64_t) {});
+        const StartingPoint start = starting_point(options, files, "", terminal);
         const Example single{{5}, {kIgnoreLabel}}, longer{{1, 2, 3}, {kIgnoreLabel, 2, 3}};
         const std::vector<const Example*> both = {&single, &longer, &single}, one = {&longer};
         const auto loss_of = [&](const std::vector<const Example*>& examples) {
@@ -125,8 +105,8 @@ TEST_CASE("sequences of one token among others change nothing", "[edge]") {
             limits.max_tokens = 16;
             limits.max_sequence_length = 8;
             limits.max_labelled = 8;
-            const auto model = build_model(setup, device, frozen,
-                                           build_options(options, frozen, limits, true, device.available_memory()));
+            const auto model = build_model(files, device, start,
+                                           build_options(options, start, limits, true, device.available_memory()));
             model->zero_gradients();
             model->forward(batch, 1, 0);
             model->backward(batch);

@@ -1,0 +1,41 @@
+// Notices a run that training has destroyed although every number is finite: adapters so large that the last norm
+// divides everything by infinity. The loss is then ln(vocabulary), the gradient exactly zero, and nothing moves again.
+//
+// A gradient that is exactly zero for a while can be right, so that one such step is no proof:
+//   - a step whose labelled tokens all come first in their sequences, where only q_proj and k_proj are adapted: a token
+//     that sees itself alone has one attention weight, which is 1 whatever q and k are
+//   - lora_dropout near 1, which may drop all inputs of a small batch
+//   - a set learnt by heart, whose softmax gives probability 1 in fp32; its loss is zero then, too
+// Fresh adapters are no such case: B = 0 makes dA zero, not dB. Nor is fp16: the loss scale keeps gradients above its
+// smallest number. Norms are summed in fp64, where the square of the smallest fp32 number is not zero.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace quaff {
+
+class VanishedGradient {
+  public:
+    static constexpr double kLearnt = 1e-3;  // a loss of up to that much may have no gradient
+    static constexpr int64_t kProof = 3;     // steps in a row that prove it
+
+    void update(int64_t step, double loss, double grad_norm);
+
+    bool is_zero() const { return in_a_row_ > 0; }          // at the last step
+    bool is_proven() const { return in_a_row_ >= kProof; }  // to be zero for good
+    int64_t first() const { return first_; }                // of the steps in a row
+
+    // What to note at a step where it is zero, else "".
+    std::string note() const;
+    // The error message of the run. `good`: the newest checkpoint of fewer than first() - 1 steps, or "": the update
+    // before the first such step has done the damage.
+    std::string verdict(const std::string& good) const;
+
+  private:
+    int64_t in_a_row_ = 0, first_ = 0, last_ = 0;
+    double loss_ = 0;  // of the last step
+    bool had_gradient_ = false;
+};
+
+}  // namespace quaff
