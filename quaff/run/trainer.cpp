@@ -22,8 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-// A loss that is worse by less looks the same in the summary.
-constexpr double kVisible = 5e-5;
+constexpr double kVisible = 5e-5;  // a loss that is worse by less looks the same in the summary
 
 }  // namespace
 
@@ -41,18 +40,18 @@ Trainer<Device>::Trainer(const Options& options, RunRecord record, Terminal& ter
 
 // ---- before the first step -----------------------------------------------------------------------------------------
 
-// Reads the data and cuts it into steps, for a run and for its plan.
+// Cuts the data into steps, for a run and for its plan.
 template <class Device>
-void Trainer<Device>::prepare_data() {
-    const int64_t window = options_.training.gradient_accumulation_steps * comm_.size();
-    steps_.emplace(plan_steps(options_, data_, state_.window > 0 ? state_.window : window));
+void Trainer<Device>::prepare_steps() {
+    const int64_t accumulated = options_.training.gradient_accumulation_steps * comm_.size();
+    steps_.emplace(plan_steps(options_, data_, state_.window > 0 ? state_.window : accumulated));
     allow_for_answers(steps_->limits, data_, reader_, files_.config());
 }
 
 template <class Device>
 ordered_json Trainer<Device>::plan() {
     data_ = read_training_data(options_, reader_, terminal_);
-    prepare_data();
+    prepare_steps();
     start_ = starting_point(options_, files_, options_.model.adapter, terminal_);
     assume_most_outlier_channels(start_, options_, files_.config());
     const BatchLimits& limits = steps_->limits;
@@ -116,7 +115,7 @@ void Trainer<Device>::prepare_state() {
         state_ = read_state(resumed_from_);
     }
     if (!claims_first) claim_out();
-    prepare_data();
+    prepare_steps();
 
     TrainingState now = state_;
     now.seed = options_.compute.seed;
@@ -224,7 +223,7 @@ void Trainer<Device>::train() {
         if (vanished_.is_proven()) fail(vanished_.verdict(checkpoints_->last_before(vanished_.first() - 1)));
         const bool last = step == steps_->total_steps;
         if (!last && training.eval_steps > 0 && step % training.eval_steps == 0 && data_.eval.size() > 0)
-            evaluate_now("at step " + std::to_string(step));
+            report_.evaluation(step, concat("at step ", step), evaluate_now(concat("at step ", step)));
         if (training.save_steps > 0 && (last || step % training.save_steps == 0) && !vanished_.is_zero()) {
             checkpoints_->save(state_);
             expect_steps();
@@ -261,12 +260,11 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
     const StepShare share =
         share_of(window, sampler, data_.train.examples, static_cast<uint64_t>(state_.micro_batches), comm_);
     const auto count = std::ssize(share.batches);
-    AdamWOptions adamw;
-    adamw.learning_rate = steps_->schedule.at(step);
-    adamw.beta1 = training.adam_beta1;
-    adamw.beta2 = training.adam_beta2;
-    adamw.eps = training.adam_eps;
-    adamw.weight_decay = training.weight_decay;
+    const AdamWOptions adamw{.learning_rate = steps_->schedule.at(step),
+                             .beta1 = training.adam_beta1,
+                             .beta2 = training.adam_beta2,
+                             .eps = training.adam_eps,
+                             .weight_decay = training.weight_decay};
 
     const StepResult result =
         quaff::take_step(*model_, share, adamw, training.max_grad_norm, step, state_.loss_scale, [&](int64_t done) {
@@ -305,28 +303,29 @@ Evaluation Trainer<Device>::evaluate_now(const std::string& when) {
         checkpoints_->fail_with_way_on("the evaluation " + when, error);
     }
     expect_steps();
-    std::string warning;
-    if (when == "after" && state_.eval_before.is_object()) {
-        const double before = state_.eval_before["loss"], after = to_json(evaluation)["loss"];
-        is_better_ = after < before;
-        if (after > before + kVisible)
-            warning = concat("the loss on the evaluation examples is worse after training than before: ",
-                             format("%.4f, was %.4f. ", after, before), kLowerLearningRate, ", or train longer");
-    }
-    report_.evaluation(state_.step, when, evaluation, warning);
     return evaluation;
 }
 
 template <class Device>
 void Trainer<Device>::evaluate_before() {
     if (data_.eval.size() == 0 || !state_.eval_before.is_null()) return;
-    state_.eval_before = to_json(evaluate_now("before"));
+    const Evaluation evaluation = evaluate_now("before");
+    report_.evaluation(state_.step, "before", evaluation);
+    state_.eval_before = to_json(evaluation);
     state_.answers_before = comm_.is_first() ? answers(*model_, data_, reader_) : ordered_json::array();
 }
 
 template <class Device>
 ordered_json Trainer<Device>::evaluate_after() {
-    return data_.eval.size() > 0 ? to_json(evaluate_now("after")) : ordered_json();
+    if (data_.eval.size() == 0) return {};
+    const Evaluation evaluation = evaluate_now("after");
+    const double worse = loss_increase(state_.eval_before, evaluation);
+    is_better_ = worse < 0;
+    report_.evaluation(state_.step, "after", evaluation,
+                       worse > kVisible ? concat("the loss on the evaluation examples is worse after training than ",
+                                                 "before. ", kLowerLearningRate, ", or train longer")
+                                        : "");
+    return to_json(evaluation);
 }
 
 // ---- the end -------------------------------------------------------------------------------------------------------

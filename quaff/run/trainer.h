@@ -52,8 +52,8 @@ class Trainer {
   private:
     // Everything up to the first step: data, channels, the model as it begins or as the checkpoint left it.
     void prepare();
-    void prepare_data();
     void prepare_state();
+    void prepare_steps();
     void prepare_model();
     void prepare_out();
 

@@ -30,7 +30,7 @@ std::string VanishedGradient::verdict(const std::string& good) const {
     const std::string since = concat("step ", last_, ": the gradient has been exactly zero since step ", first_,
                                      ", at a loss of ", format("%.4f", loss_), ": ");
     if (first_ == 1 && !had_gradient_)
-        return since + "no adapter has a part in the loss. Choose other --target-modules";
+        return since + "no adapter has a part in the loss; choose other --target-modules or other --data";
     return concat(since, "training has destroyed the adapters. ", kLowerLearningRate,
                   good.empty()
                       ? "; there is no checkpoint from before"

@@ -1,11 +1,11 @@
 // Notices a run that training has destroyed although every number is finite: adapters so large that the last norm
 // divides everything by infinity. The loss is then ln(vocabulary), the gradient exactly zero, and nothing moves again.
 //
-// A gradient that is exactly zero for a while can be right, so that one such step is no proof:
-//   - a step whose labelled tokens all come first in their sequences, where only q_proj and k_proj are adapted: a token
-//     that sees itself alone has one attention weight, which is 1 whatever q and k are
+// One such step is no proof, for it can be right:
+//   - examples of tokens whose embedding is zero, as that of padding often is: all inputs of adapters are zero with
+//   them
 //   - lora_dropout near 1, which may drop all inputs of a small batch
-//   - a set learnt by heart, whose softmax gives probability 1 in fp32; its loss is zero then, too
+//   - a set learnt by heart, to which the softmax gives probability 1 in fp32; its loss is zero then, too
 // Fresh adapters are no such case: B = 0 makes dA zero, not dB. Nor is fp16: the loss scale keeps gradients above its
 // smallest number. Norms are summed in fp64, where the square of the smallest fp32 number is not zero.
 #pragma once

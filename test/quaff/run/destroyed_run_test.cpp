@@ -1,4 +1,5 @@
 // Runs that training has made worse or destroyed, and runs that only look like it.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -77,8 +78,8 @@ TEST_CASE("a run that is destroyed stops, names the step and saves no checkpoint
 
 TEST_CASE("a run that is destroyed in its last step fails and leaves its adapter", "[trainer][destroyed]") {
     const Workshop shop("destroyed_last");
-    shop.run("find", {"--learning-rate", "0.01", "--max-steps", "1"});
-    Arguments arguments = {"--learning-rate", "1e10", "--max-steps", "20", "--save-steps", "0", "--method", "fp"};
+    Arguments arguments = {"--learning-rate", "1e10", "--max-steps",  "20", "--save-steps", "0",
+                           "--method",        "fp",   "--eval-split", "0"};
     test::error_of([&] { shop.run("probe", arguments); });
     int64_t first = 0;
     for (const nlohmann::json& line : shop.log("probe"))
@@ -92,37 +93,36 @@ TEST_CASE("a run that is destroyed in its last step fails and leaves its adapter
     CHECK(fs::exists(adapter + "/adapter_config.json"));
 }
 
-// A token that sees itself alone: no score depends on q or k, and their gradient is exactly zero.
+// A token whose embedding is zero, as that of padding often is: every input of every adapter is zero with it.
 TEST_CASE("steps without a gradient among others do not end a run", "[trainer][destroyed]") {
     const Workshop shop("zero_at_times");
-    const Arguments arguments = {"--method",       "fp", "--target-modules", "q_proj,k_proj",
-                                 "--batch-size",   "1",  "--eval-split",     "0",
-                                 "--lora-dropout", "0",  "--save-steps",     "0",
-                                 "--epochs",       "2"};
-    const std::string pair = "{\"input_ids\": [5, 6]}\n", longer = "{\"input_ids\": [1, 2, 3, 4, 5]}\n";
-    small::write_text(shop.folder / "train.jsonl", pair + longer + longer + longer);
+    change_weights(shop, [](const std::string& name, Matrix<float> weight) {
+        if (name == "model.embed_tokens.weight") std::fill_n(weight.row(5), weight.cols, 0.0f);
+    });
+    const Arguments arguments = {"--method",       "fp", "--batch-size", "1", "--eval-split", "0",
+                                 "--lora-dropout", "0",  "--save-steps", "0", "--epochs",     "2"};
+    const std::string empty = "{\"input_ids\": [5, 5, 6]}\n", example = "{\"input_ids\": [1, 2, 3, 4]}\n";
+    small::write_text(shop.folder / "train.jsonl", empty + example + example + example);
     CHECK(shop.run("mixed", arguments)["steps"] == 8);
     int zero = 0;
     for (const nlohmann::json& line : shop.log("mixed")) zero += line["grad_norm"] == 0;
     CHECK(zero == 2);
 
-    small::write_text(shop.folder / "train.jsonl", pair + pair + pair + pair);
-    const std::string error = test::error_of([&] { shop.run("pairs", arguments); });
-    CHECK_THAT(error, ContainsSubstring("no adapter has a part in the loss. Choose other --target-modules"));
+    small::write_text(shop.folder / "train.jsonl", empty + empty + empty + empty);
+    const std::string error = test::error_of([&] { shop.run("empty", arguments); });
+    CHECK_THAT(error, ContainsSubstring("step 3: the gradient has been exactly zero since step 1") &&
+                          ContainsSubstring("no adapter has a part in the loss; choose other --target-modules"));
 }
 
 TEST_CASE("a loss that is worse after training than before is told, logged, and no failure", "[trainer][destroyed]") {
     const Workshop shop("worse");
-    const Arguments common = {
-        "--method",     "fp", "--max-grad-norm", "0", "--eval-data", (shop.folder / "train.jsonl").string(),
-        "--batch-size", "8"};
-    const auto run = [&](const std::string& out, const Arguments& more) {
-        Arguments all = common;
-        all.insert(all.end(), more.begin(), more.end());
+    const auto run = [&](const std::string& out, const char* eval_data) {
         nlohmann::ordered_json result;
         {
             const program::Redirection err(stderr, shop.folder / "stderr.txt");
-            result = shop.run(out, all);
+            result = shop.run(
+                out, {"--method", "fp", "--max-grad-norm", "0", "--eval-data", (shop.folder / eval_data).string(),
+                      "--epochs", "12", "--batch-size", "8", "--lora-dropout", "0"});
         }
         const bool worse =
             result["eval_after"]["loss"].get<double>() > result["eval_before"]["loss"].get<double>() + 1e-4;
@@ -130,9 +130,10 @@ TEST_CASE("a loss that is worse after training than before is told, logged, and 
         REQUIRE(last.contains("eval_loss"));
         CHECK(last.contains("warning") == worse);
         const std::string told = small::read_text(shop.folder / "stderr.txt");
-        CHECK((told.find("worse after training than before: ") != told.npos) == worse);
+        CHECK((told.find("worse after training than before. ") != told.npos) == worse);
         return worse;
     };
-    CHECK(run("worse", {"--learning-rate", "0.3", "--max-steps", "3"}));
-    CHECK_FALSE(run("better", {"--learning-rate", "0.01", "--max-steps", "30"}));
+    // Labels are random: what is learnt of some by heart makes a guess at others worse.
+    CHECK(run("worse", "eval.jsonl"));
+    CHECK_FALSE(run("better", "train.jsonl"));
 }

@@ -12,7 +12,9 @@ using Catch::Matchers::ContainsSubstring;
 namespace {
 
 template <class M>
-constexpr bool kNamesPlace = requires(M& model, const Batch& batch) { model.find_nonfinite(batch); };
+constexpr bool kNamesPlace = requires(M& model, const Batch& batch) {
+    model.find_nonfinite(batch);
+};
 
 // A model that is well but for token 47, whose scores in the first block pass fp32.
 void spoil_token_47(const Workshop& shop) {
@@ -40,8 +42,7 @@ TEST_CASE("an evaluation whose loss is no number fails at its first such example
     };
     const std::string error = evaluate("fp");
     CHECK_THAT(error, ContainsSubstring(file + ": example 4: the loss is "));
-    if (kNamesPlace<Model<cpu::Device>>)
-        CHECK_THAT(error, ContainsSubstring("model.layers.0"));
+    if (kNamesPlace<Model<cpu::Device>>) CHECK_THAT(error, ContainsSubstring("model.layers.0"));
 
     // Before training, too; and where the examples are held out of --data, by their place in that.
     CHECK_THAT(test::error_of([&] {

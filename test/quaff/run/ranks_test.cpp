@@ -12,6 +12,7 @@
 #include "quaff/cli/verbs.h"
 #include "quaff/files/checkpoint_folder.h"
 #include "quaff/model/devices.h"
+#include "quaff/quaff.h"
 #include "test/catch.h"
 #include "test/files.h"
 #include "test/quaff/workshop.h"

@@ -21,13 +21,13 @@ Arguments with(Arguments arguments, const Arguments& more) {
     return arguments;
 }
 
-// What `work` prints on stderr, of a terminal that says nothing else.
-template <class Work>
-std::string warnings_of(const Workshop& shop, const Work& work) {
+// What `action` warns of on its terminal.
+template <class Action>
+std::string warnings_of(const Workshop& shop, const Action& action) {
     {
         const program::Redirection err(stderr, shop.folder / "stderr.txt");
-        Terminal terminal(nullptr, /*quiet=*/true);
-        work(terminal);
+        Terminal terminal(stderr, /*quiet=*/true);
+        action(terminal);
     }
     return small::read_text(shop.folder / "stderr.txt");
 }
