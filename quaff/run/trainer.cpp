@@ -345,7 +345,7 @@ ordered_json Trainer<Device>::result(const ordered_json& eval_after) const {
 template <class Device>
 ordered_json Trainer<Device>::finish(const ordered_json& eval_after) {
     const ordered_json object = result(eval_after);
-    if (vanished_.is_zero() && !is_better_)
+    if (vanished_.is_suspect() && !is_better_)
         fail(vanished_.verdict(checkpoints_->last_before(vanished_.first() - 1)), "; the adapter as it is now is in ",
              object["adapter"].get<std::string>());
     std::vector<Answer> compared;

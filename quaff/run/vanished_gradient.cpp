@@ -13,8 +13,9 @@ void VanishedGradient::update(int64_t step, double loss, double grad_norm) {
     last_ = step;
     loss_ = loss;
     if (grad_norm != 0 || loss <= kLearnt) {
-        in_a_row_ = 0;
+        came_back_ = came_back_ || (in_a_row_ > 0 && grad_norm != 0);
         had_gradient_ = had_gradient_ || grad_norm != 0;
+        in_a_row_ = 0;
     } else if (in_a_row_++ == 0) {
         first_ = step;
     }

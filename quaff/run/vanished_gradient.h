@@ -2,8 +2,7 @@
 // divides everything by infinity. The loss is then ln(vocabulary), the gradient exactly zero, and nothing moves again.
 //
 // One such step is no proof, for it can be right:
-//   - examples of tokens whose embedding is zero, as that of padding often is: all inputs of adapters are zero with
-//   them
+//   - examples of tokens whose embedding is zero, as that of padding often is: all inputs of the adapters are zero
 //   - lora_dropout near 1, which may drop all inputs of a small batch
 //   - a set learnt by heart, to which the softmax gives probability 1 in fp32; its loss is zero then, too
 // Fresh adapters are no such case: B = 0 makes dA zero, not dB. Nor is fp16: the loss scale keeps gradients above its
@@ -24,7 +23,9 @@ class VanishedGradient {
 
     bool is_zero() const { return in_a_row_ > 0; }          // at the last step
     bool is_proven() const { return in_a_row_ >= kProof; }  // to be zero for good
-    int64_t first() const { return first_; }                // of the steps in a row
+    // At the last step, and never before did a gradient come back from zero.
+    bool is_suspect() const { return is_zero() && !came_back_; }
+    int64_t first() const { return first_; }  // of the steps in a row
 
     // What to note at a step where it is zero, else "".
     std::string note() const;
@@ -35,7 +36,7 @@ class VanishedGradient {
   private:
     int64_t in_a_row_ = 0, first_ = 0, last_ = 0;
     double loss_ = 0;  // of the last step
-    bool had_gradient_ = false;
+    bool had_gradient_ = false, came_back_ = false;
 };
 
 }  // namespace quaff
