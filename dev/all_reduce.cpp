@@ -1,10 +1,10 @@
-// How fast the ranks of a run sum their gradients: seconds and bytes a second of Comm's sum, by size.
+// How fast the ranks of a run sum their gradients: seconds, and bytes per second, of Comm's sum, by size.
 //
 //   mpirun -np 4 build/all_reduce          processors, by MPI
 //   mpirun -np 8 build/all_reduce cuda     GPUs, by NCCL; `cuda mpi` goes through the host's memory
 //
-// With P ranks a sum of n bytes sends 2 n (P-1)/P from each of them at the least; "bus" is that over the time, which is
-// what the network or the memory between the ranks gives. Every sum is checked: ranks add whole numbers.
+// With P ranks, each must send at least 2 n (P-1)/P bytes for a sum of n bytes; "bus" is that over the time, the rate
+// of the network or memory between the ranks. Every sum is checked: ranks add whole numbers.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -25,6 +25,9 @@ using namespace llmc;
 
 constexpr int kRepeats = 10;
 
+enum class MemoryKind { values };
+constexpr MemoryKindInfo kMemoryKinds[] = {{"values", "use a larger device", false}};
+
 void wait(const cpu::Device&) {}
 #ifdef LLMC_CUDA
 void wait(const cuda::Device<float>& device) {
@@ -41,12 +44,9 @@ void measure(const Device& device) {
         std::printf("%12s %12s %10s %10s\n", "bytes", "seconds", "sum GB/s", "bus GB/s");
     }
     for (size_t n = 1 << 10; n <= size_t{1} << 24; n *= 4) {
-        Arena<Device> arena(device);
+        Arena<Device> arena(device, kMemoryKinds);
         std::span<float> values;
-        for (int pass = 0; pass < 2; ++pass) {
-            values = arena.template vector<float>(MemoryKind::workspace, "values", static_cast<int64_t>(n));
-            if (pass == 0) arena.commit();
-        }
+        arena.build([&](Arena<Device>& a) { a.place(values, MemoryKind::values, "values", static_cast<int64_t>(n)); });
         const Matrix<float> row(values.data(), 1, static_cast<int64_t>(n));
         std::vector<double> seconds;
         for (int i = 0; i <= kRepeats; ++i) {
@@ -80,7 +80,9 @@ void run(Comm& ranks, [[maybe_unused]] const std::string& where, [[maybe_unused]
     if (where == "cuda") {
         const int index = cuda::gpu_of_rank(ranks, cuda::count_gpus());
         cuda::Gpu<float> gpu(index, {});
-        const auto comm = cuda::gpu_comm(ranks, index, gpu.device.stream, kind);
+        const auto transport = value_in(cuda::kTransportNames, kind);
+        require(transport.has_value(), "there is no way between GPUs named ", kind, "; nccl and mpi are");
+        const auto comm = cuda::gpu_comm(ranks, index, gpu.device.stream, *transport);
         gpu.device.comm = comm.get();
         return measure(gpu.device);
     }

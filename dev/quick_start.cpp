@@ -1,10 +1,10 @@
-// The paper's quick start: load, find outlier channels, quantise, add LoRA, train one step -- here against the library
-// of this project, and timed, for full precision and for Quaff.
+// The paper's quick start: load, find outlier channels, quantise, add LoRA, train one step. Here it uses the library
+// of this project, and is timed, for full precision and for Quaff.
 //
 //   build/quick_start [model directory] [data file] [outlier file]
 //
 // The defaults are the demo's. Prints forward, backward and optimiser time of a step (median of several after a
-// warm-up) for both methods, their ratio, and the memory each was planned to take.
+// warm-up) for both methods, their ratio, and the planned memory of each.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>

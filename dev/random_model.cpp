@@ -1,12 +1,11 @@
-// A model directory of random weights and data to match, for timing the shapes of real models where there are no real
-// ones.
+// Makes a model directory of random weights, and data to match, for timing the shapes of real models without them.
 //
 //   build/random_model CONFIG_DIR OUT_DIR [sequences tokens]
 //   ./train_quaff train --model OUT_DIR --data OUT_DIR/data.jsonl --eval-steps 0 --eval-split 0 --max-steps 10
 //
-// dev/configs/ has that of some models. Matrices are uniform with a standard deviation of 0.02, norm weights
-// 1, biases 0, all in BF16; data.jsonl has `sequences` lines (64 if not given) of `tokens` random ids (512). The same
-// config gives the same bytes.
+// dev/configs/ has the configs of some models. Matrices are uniform with a standard deviation of 0.02, norm weights 1,
+// biases 0, all in BF16; data.jsonl has `sequences` lines (64 by default) of `tokens` random ids (512). The same config
+// gives the same bytes.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -39,10 +38,11 @@ std::vector<TensorSpec> tensors_of(const quaff::ModelConfig& config) {
         const std::string owner = concat("model.layers.", layer, ".");
         add(owner + "input_layernorm.weight", {config.hidden_size});
         add(owner + "post_attention_layernorm.weight", {config.hidden_size});
-        for (const quaff::LinearLayer& linear : quaff::linear_layers(config)) {
-            const bool has_bias = linear.name.starts_with("mlp.") ? config.mlp_bias : config.attention_bias;
-            add(owner + linear.name + ".weight", {linear.out_features, linear.in_features});
-            if (has_bias) add(owner + linear.name + ".bias", {linear.out_features});
+        for (const quaff::JointLinear& joint : quaff::joint_linears(config)) {
+            for (const quaff::LinearPart& part : joint.parts) {
+                add(owner + part.name + ".weight", {part.out_features, joint.in_features});
+                if (joint.bias) add(owner + part.name + ".bias", {part.out_features});
+            }
         }
     }
     add("model.norm.weight", {config.hidden_size});

@@ -29,7 +29,7 @@ Shape parse_shape(const std::string& text, const Program& program) {
     return shape;
 }
 
-// What a figure of `unit` is told in, and how much of it is one.
+// The unit in which figures of `unit` are reported, and its size.
 struct Scale {
     const char* name;
     double size;

@@ -1,5 +1,5 @@
-// What a benchmark is asked for and what it tells: the command line, verdicts and times, as an aligned table or as one
-// JSON object a line. Knows no device, and is compiled once for all programs.
+// What a benchmark is asked to do and what it reports: the command line, verdicts and times, as an aligned table or as
+// one JSON object a line. Knows no device, and is compiled once for all programs.
 #pragma once
 
 #include <cstdint>
@@ -30,11 +30,11 @@ struct Options {
     bool json = false, validate = false, quick = false;
 };
 
-// False where --help was all that was wanted. Throws UsageError.
+// False if only --help was asked for. Throws UsageError.
 bool parse(int argc, char** argv, const Program& program, Options& options);
 
-// main() around its work: the work's own exit status. What it throws is told on stderr and makes it 1, or 2 where the
-// command line is wrong.
+// main() around its work: returns the work's exit status. An exception is reported on stderr and makes it 1, or 2 if
+// the command line is wrong.
 int exit_status(const std::function<int()>& work);
 
 // What is counted of an operator, and so which ceiling it has.
@@ -52,7 +52,7 @@ struct Verdict {
     Label label = {};
     int checks = 0;
     double largest_error = 0;  // in units of what is allowed: 1 is the most
-    std::string wrong = {};    // the first that is: a sentence; empty where all is well
+    std::string wrong = {};    // the first failure, a sentence; empty if all is well
 };
 
 struct Timing {

@@ -1,12 +1,21 @@
-// The public door of the library.
+// The public door of the library: train an adapter, and save it where PEFT, vLLM and `train_quaff eval` read it.
 //
 //   quaff::ModelFiles checkpoint("models/smollm2-135m-instruct");
-//   auto channels = quaff::calibrate(device, checkpoint, batches, {});
+//   quaff::OutlierChannels channels = quaff::calibrate(cpu::Device{}, checkpoint, batches, {});
+//
+//   quaff::BuildOptions options;
+//   options.max_tokens = batch.n_tokens();
+//   options.max_sequence_length = batch.max_sequence_length();
+//   options.max_labelled = batch.n_labelled();
 //   auto model = quaff::build_quantized_model(checkpoint, channels, options);
+//
+//   model->zero_gradients();
 //   model->forward(batch, 1.0f / batch.n_labelled(), micro_batch);
 //   model->backward(batch);
 //   quaff::LossSums losses = model->losses();
 //   model->step(adamw, 1, 1.0f);
+//
+//   quaff::save_adapter("out/adapter", *model, "HuggingFaceTB/SmolLM2-135M-Instruct", channels);
 //
 // dev/quick_start.cpp is a whole program written against it.
 #pragma once
@@ -15,8 +24,10 @@
 
 #include "quaff/files/model_files.h"
 #include "quaff/files/outliers.h"
+#include "quaff/files/quaff_json.h"
 #include "quaff/model/calibrate.h"
 #include "quaff/model/model.h"
+#include "quaff/model/saved_adapter.h"
 
 namespace quaff {
 

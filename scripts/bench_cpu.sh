@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# A training step on this processor beside PyTorch's: full precision and quaff, each in fp32 and, where there are
-# instructions for it, with --dtype bf16 (build/dev/cpu/bench_step), and transformers + PEFT in fp32 and bf16
-# (dev/reference/time_peft.py), in turn, one sequence of 512 tokens, all labelled, r = 16 on every linear; and ours as
-# they are on a processor with AVX2 alone, built for that and with oneDNN held to it. Writes
-# dev/results/cpu_step_<CPU>.md.
+# Compares a training step on this processor with PyTorch's. One sequence of 512 tokens, all labelled, r = 16 on every
+# linear. In turn:
+#   fp and quaff, in fp32 and, if the processor has AVX512_BF16, with --dtype bf16 (build/dev/cpu/bench_step)
+#   fp and quaff as on a processor with AVX2 only: built for AVX2, and oneDNN limited to it
+#   transformers + PEFT in fp32 and bf16 (dev/reference/time_peft.py)
+# Writes dev/results/cpu_step_<CPU>.md.
 #
 #   scripts/bench_cpu.sh [--model DIR] [--python PROGRAM] [--rounds N]
 #
-#   --model DIR       TinyLlama's shape with random weights if it is not given; dev/random_model.cpp makes others
-#   --python PROGRAM  one that has torch, transformers and peft; without it PyTorch is left out
-#   --rounds N        how often all take their turn; 2
+#   --model DIR       a model; default: random weights in TinyLlama's shape (dev/random_model.cpp makes other shapes)
+#   --python PROGRAM  a Python with torch, transformers and peft; without it PyTorch is left out
+#   --rounds N        the number of rounds; 2
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -39,7 +40,7 @@ if grep -qw avx512_bf16 /proc/cpuinfo; then methods+=(fp-bf16 quaff-bf16); fi
 lines=$(mktemp)
 trap 'rm -f "$lines"' EXIT
 field() { sed -nE "s/.*\"$1\": ?\"?([A-Za-z0-9.+-]+).*/\1/p" <<<"$2"; }
-# told NAME LINE: one method's line of JSON becomes a line of the table's data.
+# told NAME LINE: appends one method's line of JSON to the table's data.
 told() { echo "$1;$(field step_seconds "$2");$(field tokens_per_second "$2");$(field "$3" "$2");$(field sol "$2")" | tee -a "$lines"; }
 for ((round = 0; round < rounds; round++)); do
     while read -r line; do told "$(field method "$line" | sed "s/-bf16/, bf16/")" "$line" peak_bytes; done \
@@ -60,14 +61,14 @@ mkdir -p dev/results
     echo "# A training step on $cpu"
     echo
     echo "\`scripts/bench_cpu.sh\`, commit $(git rev-parse --short HEAD), $(date -u +%F), $(nproc) cores, load average" \
-        "$(cut -d ' ' -f 1 /proc/loadavg) (the step's own threads included), instruction sets" \
+        "$(cut -d ' ' -f 1 /proc/loadavg) (including the step's own threads), instruction sets" \
         "$(grep -owE 'avx2|avx512f|avx512_vnni|avx512_bf16|amx_int8' /proc/cpuinfo | sort -u | paste -sd ' ')"
     echo
     echo "One sequence of 512 tokens, all labelled; $(basename "$model"), random weights; r = 16 on every linear, dropout 0.1." \
         "Medians of three steps; each round's figure, in the order they were taken." \
         "$([ -z "$python" ] || "$python" -c 'import torch, transformers as t, peft
 print(f"transformers {t.__version__}, PEFT {peft.__version__}, torch {torch.__version__}.")')"
-    echo "\"bf16\": --dtype bf16. \"AVX2\": as on a processor with AVX2 alone, built by ARCH=x86-64-v3, oneDNN and our kernels held to it."
+    echo "\"bf16\": --dtype bf16. \"AVX2\": as on a processor with AVX2 only, built with ARCH=x86-64-v3, oneDNN and our kernels limited to it."
     echo
     echo "| | seconds a step | tokens/s | memory at most | of its speed of light |"
     echo "| --- | --- | --- | --- | --- |"

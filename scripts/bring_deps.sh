@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Copies the headers and libraries that train_quaff is built from into one folder, so that the project can be built and
-# checked on a machine that has neither these packages nor a network: copy the checkout there, this folder included.
-# scripts/gpu_check.sh uses it where it finds it.
+# Copies the headers and libraries that train_quaff needs into one folder. The project can then be built and checked on a
+# machine without these packages and without a network: copy the checkout there, including this folder.
+# scripts/gpu_check.sh uses the folder if it exists.
 #
 #   scripts/bring_deps.sh [DIR]     build/deps; some 45 MB
 set -euo pipefail
@@ -17,15 +17,15 @@ cp -rL /usr/include/{nlohmann,CLI,catch2,oneapi,dnnl*.h*,pcre2.h,sentencepiece_p
 for name in dnnl pcre2-8 sentencepiece; do
     cp -L "$lib/lib$name.so" "$to/lib/"
 done
-[ ! -e "$lib/libCatch2.a" ] || cp "$lib/libCatch2.a" "$to/lib/" # Catch2 3; Catch2 2 is headers alone
+[ ! -e "$lib/libCatch2.a" ] || cp "$lib/libCatch2.a" "$to/lib/" # Catch2 3; Catch2 2 is a header only
 
-# A library under its link name and under the name it is loaded by is one file.
+# The name for linking becomes a link to the name for loading, so that each library is stored once.
 for file in "$to/lib"/*.so; do
     soname=$(objdump -p "$file" | awk '/SONAME/ { print $2 }')
     mv "$file" "$to/lib/$soname"
     ln -s "$soname" "$file"
 done
-# What they load in turn; the C and C++ libraries of the other machine must be as new as those here.
+# The libraries that these load in turn. The other machine's C and C++ libraries must be as new as those here.
 ldd "$to/lib"/*.so.* | awk '$3 ~ /^\// { print $3 }' | sort -u |
     grep -vE '/(libc|libm|libdl|libpthread|librt|libstdc\+\+|libgcc_s)\.so' | xargs -r cp -L -t "$to/lib"
 du -sh "$to"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Called by make before the first compilation (of the program, then of the tests): names the missing packages and the
-# one command that fixes it.
+# make calls this before it first compiles the program, and before it first compiles the tests. Names the missing packages
+# and the one command that installs them.
 set -euo pipefail
 read -r -a cxx <<<"${1:-g++}"  # may be two words: ccache g++
 what=${2:-program}  # program, or tests
@@ -24,8 +24,8 @@ else
     needs sentencepiece_processor.h libsentencepiece-dev
 fi
 
-# Without OpenMPI the program is built all the same and runs as one process.
-[ "$what" = tests ] || command -v mpicc >/dev/null || echo "OpenMPI is not here: no mpirun for this build (make deps)" >&2
+# Without OpenMPI the program still builds and runs as one process.
+[ "$what" = tests ] || command -v mpicc >/dev/null || echo "OpenMPI was not found: this build runs as one process only (make deps)" >&2
 
 if [ ${#missing[@]} -gt 0 ]; then
     echo "Missing packages: ${missing[*]}. Run: make deps" >&2

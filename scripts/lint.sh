@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Static analysis, all findings errors: shellcheck on every script, cppcheck and clang-tidy (.clang-tidy says what is
-# on) on llmc/ and quaff/, what is about MPI and CUDA where they are installed. clang-tidy takes several seconds a file:
-# `scripts/lint.sh core` leaves it to the files that take other people's bytes apart; without an argument it looks at all.
+# Static analysis; every finding is an error. shellcheck checks every script; cppcheck and clang-tidy (.clang-tidy lists
+# its checks) check llmc/ and quaff/, and the MPI and CUDA files if these are installed. clang-tidy takes several seconds
+# a file: `scripts/lint.sh core` runs it only on the files that parse other people's bytes, without an argument on all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,11 +12,11 @@ done
 git grep -lE '^#!.*(bash|sh)$' | xargs shellcheck
 echo "shellcheck: nothing found"
 
-# invalidFunctionArg: it assumes a softmax over an empty row. syntaxError: it does not read []<class V>(..) yet.
-# Its advice on performance is clang-tidy's business, which knows that a Matrix is a view of three words.
+# invalidFunctionArg: cppcheck assumes a softmax over an empty row. syntaxError: it cannot parse []<class V>(..) yet.
+# clang-tidy checks performance instead: it knows that a Matrix is a view of three words.
 cppcheck --std=c++20 --language=c++ --enable=warning,portability --quiet --error-exitcode=1 -j "$(nproc)" -I. \
     --suppress=missingInclude --suppress=unknownMacro --suppress=invalidFunctionArg \
-    --suppress=virtualCallInConstructor --suppress=syntaxError:quaff/model/model_passes.h llmc quaff
+    --suppress=virtualCallInConstructor --suppress=syntaxError:quaff/model/model_definitions.h llmc quaff
 echo "cppcheck: nothing found"
 
 flags=(-x c++ -std=c++20 -I.)
@@ -28,7 +28,7 @@ if [ "${1:-all}" = core ]; then
         quaff/files/{model_config,model_files}.cpp quaff/cli/parsing.cpp)
 else
     mapfile -t files < <(printf '%s\n' llmc/*/*.cpp quaff/*/*.cpp train_quaff.cu |
-        grep -vE '^llmc/cpu/|^quaff/model/(model|calibrate).cpp$')  # the operators have vectors shuffled by GCC, as clang does not know it
+        grep -vE '^llmc/cpu/|^quaff/model/(model|calibrate).cpp$')  # the operators use GCC's vector shuffles, which clang does not have
     if mpi=$(mpicc --showme:compile 2>/dev/null); then
         read -ra mpi <<<"${mpi//-I/-isystem }"
         flags+=(-DLLMC_MPI -DOMPI_SKIP_MPICXX "${mpi[@]}")
@@ -40,7 +40,7 @@ else
         if [ -e "$cuda/nccl.h" ]; then cuda_flags+=(-DLLMC_NCCL); fi
     fi
 fi
-# xargs ends with a status of its own when one of the calls fails.
+# xargs fails when one of its calls fails.
 tidy() { xargs -P "$(nproc)" -I{} clang-tidy --quiet {} -- "$@" 2>/dev/null; }
 printf '%s\n' "${files[@]}" | tidy "${flags[@]}"
 if [ ${#cuda_files[@]} -gt 0 ]; then printf '%s\n' "${cuda_files[@]}" | tidy "${flags[@]}" "${cuda_flags[@]}"; fi

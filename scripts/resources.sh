@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Registers, stack and spills of every kernel in one table, from what ptxas said when they were compiled (-Xptxas -v).
-# `make resources` calls it. Fails where a kernel spills registers to local memory or keeps an array there, and where
-# ptxas could not leave warpgroup products in the background.
+# Prints registers, stack and spills of every kernel in one table, from the output of ptxas (-Xptxas -v). `make resources`
+# calls it. Fails if a kernel spills registers to local memory or keeps an array there, or if ptxas serialised warpgroup
+# products.
 #
 #   scripts/resources.sh build/quaff/model/cuda/model_*.ptxas
 set -euo pipefail
@@ -19,7 +19,7 @@ done | awk '
         kernel = ""
         stack = stores = loads = 0
     }
-    # An entry function, what it uses, and what the functions use that it calls without inlining them.
+    # An entry function, what it uses, and what the functions use that it calls without inlining.
     / Compiling entry function / { tell(); arch = $NF; gsub(/[^0-9a-z_]/, "", arch); type = $1; named = 0 }
     / Function properties for / && !named++ { kernel = $0; sub(/.* for (void )?(cuda::)?/, "", kernel) }
     / bytes stack frame,/ { stack += $2; stores += $6; loads += $10 }
@@ -28,7 +28,7 @@ done | awk '
     END {
         tell()
         if (!count) {
-            print "resources: ptxas has told nothing; is this a build with nvcc?" > "/dev/stderr"
+            print "resources: the logs hold no output of ptxas; is this a build with nvcc?" > "/dev/stderr"
             exit 1
         }
         printf "%d kernels, %d complaints\n", count, n

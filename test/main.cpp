@@ -7,8 +7,10 @@
 #endif
 
 #include "llmc/system/thread_waiting.h"
+#include "quaff/cli/program.h"
 
 int main(int argc, char** argv) {
     llmc::restart_with_passive_waiting(argv);
+    llmc::set_program(quaff::kProgram);
     return Catch::Session().run(argc, argv);
 }

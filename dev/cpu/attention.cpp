@@ -102,7 +102,7 @@ void attention_forward_kernel2(const Device& device, Matrix<float> out, Matrix<f
             for (int64_t j = first_key(i, begin, shape); j <= i; j++) {
                 const float score = shape.scale * dot<float>(qkv.row(i) + q_column(shape, h),
                                                              qkv.row(j) + k_column(shape, h), head_dim);
-                if (score > largest) {  // what was summed so far was relative to the old maximum
+                if (score > largest) {  // the sums so far are relative to the old maximum
                     const float correction = std::exp(largest - score);
                     largest = score;
                     sum *= correction;
@@ -142,7 +142,7 @@ struct Forward {
         for (float& value : qkv.span()) value *= 3;  // some keys get much, most get little
     }
 
-    // Of as many threads as are asked for.
+    // For the requested number of threads.
     std::span<float> workspace_of(const Device& device) {
         const int64_t needed = cpu::attention_workspace(device, shape, qkv.rows);
         if (workspace.cols < needed) workspace = Tensor<float>(1, needed);

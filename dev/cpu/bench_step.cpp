@@ -6,11 +6,11 @@
 //                                           [--lora-r 16] [--outlier-max-ratio 0.02] [--methods quaff quaff-bf16]
 //
 // A micro-batch of `sequences` of `tokens` random ids, all labelled; adapters on every linear, dropout 0.1, as many
-// outlier channels as the ratio allows; -bf16: with --dtype bf16. Each method has a process of its own, so that its
-// peak memory is its own; they take their steps in turn, so that what else the machine does strikes all alike. Figures
-// are medians over the rounds after one that warms up. The parts' seconds are of all threads together (CPU time): other
-// programs do not lengthen them. % SOL is the time that the step's operations take at the measured peaks over the time
-// it took (quaff/run/speed_of_light.h).
+// outlier channels as the ratio allows; -bf16: with --dtype bf16. Each method runs in its own process, so that its peak
+// memory is its own; the methods take their steps in turn, so that other load on the machine affects all alike. Figures
+// are medians over the rounds after a warm-up. The parts' seconds are CPU time of all threads, which other programs do
+// not lengthen. % SOL is the time that the step's operations take at the measured peaks over the time it took
+// (quaff/run/speed_of_light.h).
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,8 +27,7 @@
 #include "llmc/cpu/peak.h"
 #include "llmc/system/memory_limits.h"
 #include "llmc/system/thread_waiting.h"
-#include "quaff/model/model_passes.h"
-#include "quaff/model/model_setup.h"
+#include "quaff/model/model_definitions.h"
 #include "quaff/run/speed_of_light.h"
 #include "quaff/run/starting_point.h"
 
@@ -78,7 +77,7 @@ class Bench {
         device_.vocab_size = checkpoint_.config().vocab_size;
         if (method.ends_with("-bf16")) device_.products = cpu::Products::bf16;
         build_.method = method.starts_with("fp") ? quaff::Method::fp : quaff::Method::quaff;
-        build_.lora.dropout = 0.1f;
+        build_.lora.lora_dropout = 0.1;
         build_.lora.r = options.lora_r;
         build_.max_tokens = batch_.n_tokens();
         build_.max_sequence_length = options.tokens;
@@ -99,7 +98,7 @@ class Bench {
         model_->gradient_norm();
         model_->step(AdamWOptions{}, ++steps_, 1.0f);
         const Time end = timed::now();
-        if (steps_ == 1) return;  // the first one loads code and touches pages
+        if (steps_ == 1) return;  // the first step loads code and touches pages
         forward_.push_back((forward - begin).wall);
         backward_.push_back((backward - forward).wall);
         optimiser_.push_back((end - backward).wall);

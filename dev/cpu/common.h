@@ -1,4 +1,4 @@
-// What every program in this folder is made of: data, validation and times. dev/report.h tells them.
+// What every program in this folder is made of: data, validation and times, which dev/report.h reports.
 //
 // A program is a list of operators, each a struct that owns its operands:
 //
@@ -10,11 +10,11 @@
 //   outputs()            what the call wrote, each with the tolerance it is held to
 //   work()               what is counted: bytes that must cross memory once, or multiplications plus additions
 //
-// run<Operators...>() is all of main(). Each version is first held against version 1 over odd shapes and several
+// run<Operators...>() is all of main(). Each version is first compared with version 1 over odd shapes and several
 // numbers of threads, then timed: the median of several calls, before each of which the caches are filled with
-// something else, so that operands come from memory as they do in a training step. GB/s are compared with a copy by all
-// threads, GFLOP/s and GOP/s with oneDNN's rate on matrices that lie in the caches (peak.h), both measured in the same
-// run. A copy fetches the lines it writes to: what writes where it has read, as AdamW does, passes 100%.
+// something else, so that operands come from memory, as in a training step. GB/s are compared with a copy by all
+// threads, GFLOP/s and GOP/s with oneDNN's rate on matrices in the caches (peak.h), both measured in the same run. A
+// copy fetches the lines it writes to, so an operator that writes where it has read, as AdamW does, exceeds 100%.
 #pragma once
 
 #include <unistd.h>
@@ -35,6 +35,7 @@
 #include <vector>
 
 #include "dev/report.h"
+#include "llmc/core/integers.h"
 #include "llmc/core/philox.h"
 #include "llmc/core/tensor.h"
 #include "llmc/cpu/device.h"
@@ -91,7 +92,7 @@ Tensor<T> random(int64_t rows, int64_t cols, uint32_t seed) {
     return values;
 }
 
-// NaN, or 85 in every byte where T has none: what a version leaves unwritten fails validation.
+// NaN, or 85 in every byte if T has none: elements that a version leaves unwritten fail validation.
 template <class T>
 Tensor<T> unwritten(int64_t rows, int64_t cols) {
     Tensor<T> values(rows, cols);
@@ -204,12 +205,12 @@ inline int64_t more_than_the_caches() {
     return std::max<int64_t>(2 * sysconf(_SC_LEVEL3_CACHE_SIZE), 256 << 20);
 }
 
-// Puts something else into the caches of all threads, by reading it: written lines would have to be put back to memory
-// during what is timed.
+// Fills the caches of all threads with something else, by reading it: written lines would go back to memory while the
+// operator is timed.
 class CacheFlush {
   public:
     explicit CacheFlush(const Device& device) : device_(device), other_(1, more_than_the_caches()) {
-        std::ranges::fill(other_.span(), uint8_t{1});  // or they would all be the one page of zeros
+        std::ranges::fill(other_.span(), uint8_t{1});  // else all would be the one page of zeros
     }
 
     void operator()() {
@@ -218,7 +219,7 @@ class CacheFlush {
         int64_t sum = 0;
 #pragma omp parallel for num_threads(device_.threads) schedule(static) reduction(+ : sum)
         for (int64_t i = 0; i < count; i += 64) sum += bytes[i];
-        require(sum == (count + 63) / 64, "what fills the caches was not read");
+        require(sum == llmc::ceil_div(count, 64), "what fills the caches was not read");
     }
 
   private:
@@ -273,7 +274,7 @@ inline double copy_speed(const Device& device, CacheFlush& flush) {
     return best;
 }
 
-// What this machine can do, measured when first asked for.
+// What this machine can do, measured at first use.
 class Ceilings {
   public:
     Ceilings(const Device& device, CacheFlush& flush) : device_(device), flush_(flush) {}
@@ -309,7 +310,7 @@ inline std::string describe(const Device& device) {
     return concat(name, ", ", device.threads, device.threads == 1 ? " thread" : " threads");
 }
 
-// The versions that were asked for.
+// The requested versions.
 template <class Operator>
 std::vector<int> numbers_of(const Options& options) {
     std::vector<int> numbers;
@@ -338,7 +339,7 @@ void time_versions(const Shape& shape, const Options& options, const Device& dev
     }
 }
 
-// main() of a program. Exit status 1 where a version is wrong.
+// main() of a program. Exit status 1 if a version is wrong.
 template <class... Operators>
 int run(int argc, char** argv, Program program) {
     restart_with_passive_waiting(argv);  // as train_quaff does

@@ -10,9 +10,8 @@
 //   kernel 2   all threads; a block of 4 x 64 results at a time, the same 64 columns of the second operand for 4 rows
 //   kernel 3   llmc/cpu/gemm/gemm.h: oneDNN
 //   kernel 4   operands rounded to bf16, pairs of them packed in panels; vectors of floats, any processor
-//   kernel 5   llmc/cpu/gemm/gemm.h with --dtype bf16: the same with AVX512_BF16, which has twice the rate of floats,
-//   the
-//              ceiling here
+//   kernel 5   llmc/cpu/gemm/gemm.h with products in bf16: the same with AVX512_BF16, at twice the rate of floats,
+//              which is the ceiling here
 //
 // Operands are bf16 numbers, so that all versions multiply the same.
 //
@@ -28,7 +27,7 @@ namespace {
 using namespace llmc;
 using benchmark::Device, benchmark::Tensor;
 
-// element(m, k) and element(k, n) of the operands, whichever way they lie.
+// element(m, k) and element(k, n) of the operands, in either layout.
 struct Operand {
     const float* data;
     int64_t outer, inner;  // strides
@@ -159,7 +158,7 @@ struct Product {
           y(beta == 0 ? benchmark::unwritten<float>(rows, cols) : benchmark::random<float>(rows, cols, 3)) {}
 
     void call(Kernel kernel, const Device& device) { kernel(device, y, a, b, 0.5f, beta); }
-    // Some 600 additions in float, whose errors have both signs.
+    // Some 600 additions in float, with errors of either sign.
     std::vector<benchmark::Output> outputs() const { return {benchmark::output("y", y, 2e-6)}; }
     benchmark::Work work() const {
         return {benchmark::Unit::float_operations, 2.0 * static_cast<double>(y.size()) * static_cast<double>(depth)};

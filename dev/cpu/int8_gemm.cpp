@@ -3,23 +3,22 @@
 //   int8_gemm_nt         y[n,o] = row_scale[n] col_scale[o] sum_i xq[n,i] wq[o,i] + bias[o]
 //   int8_gemm_nt_z       the same + sum_k z[n,k] wz[o,k]                          adapters and outlier channels
 //   int8_gemm_nn         y[n,i] = row_scale[n] sum_o gq[n,o] wq[o,i]
-//   dequantized_gemm_nn  y[n,i] = sum_o dy[n,o] col_scale[o] wq[o,i]              --grad-bits 16
+//   dequantized_gemm_nn  y[n,i] = sum_o dy[n,o] col_scale[o] wq[o,i]              gradients as they are
 //   dequantize           y[n,o] = row_scale[n] col_scale[o] sums[n,o] + bias[o]   the end of the first alone
 //
 //   kernel 1   the definition: three loops, one thread
-//   kernel 2   llmc/cpu/gemm/int8_product.h's own product, which widens to int16, on all threads: what serves
-//   processors on
+//   kernel 2   llmc/cpu/gemm/int8_product.h's own product, which widens to int16, on all threads: for processors on
 //              which oneDNN saturates
 //   kernel 3   int8_gemm_nt with AVX-512 VNNI: 4 x 4 results at a time, 64 products and their sums in an instruction
-//   kernel 4   oneDNN, a tile a thread: where llmc/cpu/gemm/int8_panels.h has no kernel, or there is AMX
+//   kernel 4   oneDNN, a tile a thread: for processors with AMX, or without a kernel in llmc/cpu/gemm/int8_panels.h
 //   kernel 5   panels of w that are packed once, and sums that are dequantised in registers (int8_panels.h), in 16 bits
 //              with AVX2
-//   the last   llmc/cpu/gemm/int8_gemm.h, which takes the fastest there is here: with AVX-512 VNNI panels in 8 bits
+//   the last   llmc/cpu/gemm/int8_gemm.h, which takes the fastest on this processor: with AVX-512 VNNI panels in 8 bits
 //
-// Of int8_gemm_nt_z there are the definition and llmc/cpu; its int8 operations alone are counted.
+// int8_gemm_nt_z has the definition and llmc/cpu alone; only its int8 operations are counted.
 //
-// VNNI multiplies unsigned by signed bytes. Kernel 3 therefore adds 128 to x, by turning the sign bit over, and takes
-// 128 sum_i wq[o,i] away again.
+// VNNI multiplies unsigned by signed bytes. Kernel 3 therefore adds 128 to x, by flipping the sign bit, and subtracts
+// 128 sum_i wq[o,i] afterwards.
 //
 //   make -C dev/cpu && build/dev/cpu/int8_gemm [version] [--shape ...]
 #include "llmc/cpu/gemm/int8_gemm.h"
@@ -106,7 +105,7 @@ void vnni_block(int32_t (&sums)[kSide][kSide], const int8_t* const (&x)[kSide], 
 
 void int8_gemm_nt_kernel3(const Device& device, Matrix<float> y, Matrix<const int8_t> xq, const float* row_scale,
                           Matrix<const int8_t> wq, const float* col_scale, const float* bias, std::span<int32_t>) {
-    constexpr int64_t kCols = 64;  // of y, a thread's: their rows of wq stay in the L2 cache while x goes by
+    constexpr int64_t kCols = 64;  // of y, for a thread: their rows of wq stay in the L2 cache while x passes
 #pragma omp parallel for num_threads(device.threads) schedule(dynamic)
     for (int64_t strip = 0; strip < y.cols; strip += kCols) {
         const int64_t strip_end = std::min(strip + kCols, y.cols);
@@ -149,7 +148,7 @@ void int8_gemm_nt_kernel5(const Device& device, Matrix<float> y, Matrix<const in
 }
 #endif
 
-// Alone: what adapters and outlier channels add is a GEMM of its own here.
+// Without adapters and outlier channels, which are a GEMM of their own here.
 void int8_gemm_nt_kernel6(const Device& device, Matrix<float> y, Matrix<const int8_t> xq, const float* row_scale,
                           Matrix<const int8_t> wq, const float* col_scale, const float* bias,
                           std::span<int32_t> workspace) {
@@ -183,7 +182,7 @@ struct Operands {
           workspace(1, int8_workspace(Device{})),
           operations(2.0 * static_cast<double>(rows) * static_cast<double>(cols) * static_cast<double>(depth)) {}
 
-    // Of as many threads as are asked for.
+    // For the requested number of threads.
     std::span<int32_t> workspace_of(const Device& device) {
         if (workspace.cols < int8_workspace(device)) workspace = Tensor<int32_t>(1, int8_workspace(device));
         return workspace.span();

@@ -1,4 +1,4 @@
-// The one weight that adds both of a quantised layer's corrections, made anew in every pass (quaff/model/lora.h).
+// The one weight that adds both corrections of a quantised layer, built anew in every pass (quaff/model/lora.h).
 //
 //   Wz[o,:] = [ scale B[o,:] of the adapter that writes output o, in its columns, 0 in the others'
 //             | (s[j] - 1) Wo[o,j] ]                                                          [O, R + n]

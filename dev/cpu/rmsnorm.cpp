@@ -1,4 +1,4 @@
-// RMSNorm with the residual addition in front of it, forward and backward.
+// RMSNorm with the residual addition before it, forward and backward.
 //
 //   r[n,c]   = x[n,c] + y[n,c]
 //   rstd[n]  = 1 / sqrt(mean_c r[n,c]^2 + eps)

@@ -1,7 +1,7 @@
-// timed::Device: the processor, with a stopwatch in front of every operator.
+// timed::Device: the processor, with a stopwatch on every operator.
 //
-// The model is a template of its device and finds operators by it. Handed this one it finds the functions here, each of
-// which notes how long the operator of llmc/cpu takes, and under which heading: the model is timed as it stands.
+// The model is a template of its device and finds operators by it. With this device it finds the functions here, which
+// note how long each operator of llmc/cpu takes, under a heading: the model is timed as it is.
 #pragma once
 
 #include <chrono>
@@ -108,8 +108,8 @@ TIMED_TEMPLATE("optimiser", adamw_step)
 #undef TIMED
 #undef TIMED_TEMPLATE
 
-// By the two dimensions that are not tokens: the head has the vocabulary for one; adapters and outlier columns have a
-// short one; what is left are the frozen linears of --method fp.
+// By the two dimensions that are not tokens: one of the head's is the vocabulary, one of adapters and outlier columns
+// is short; what remains are the frozen linears at full precision.
 inline const char* heading_of(const Device& device, int64_t a, int64_t b) {
     constexpr int64_t kShort = 512;
     if (a == device.vocab_size || b == device.vocab_size) return "GEMM, head";

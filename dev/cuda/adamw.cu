@@ -10,7 +10,7 @@
 //
 //   kernel 1   a thread a parameter, everything from the options: two powers in double for each, because an fp32
 //              1 - beta2^step is off by 1e-4 of itself at the first steps
-//   kernel 2   what all have in common is made on the host, once
+//   kernel 2   the host computes once what all parameters share
 //   kernel 3   llmc/cuda/adamw.cuh: a thread eight parameters, 16 bytes a load
 //
 // Bytes: p, m, v read and written, grads read.

@@ -16,14 +16,15 @@
 //   forward    kernel 1   a block has one query of one head and keeps its row of scores in shared memory: reads every
 //                         key once for every query, and takes up to some 12,000 tokens (48 KiB of scores)
 //              kernel 2   llmc/cuda/attention/attention.cuh: tiles of queries against tiles of keys, online softmax, on
-//              tensor
-//                         cores; a warp has 32 queries, so that k and v come out of shared memory once for two products
-//   backward   kernel 1   a block has one query and writes dq; another kernel's has one key and writes dk and dv.
-//                         Computes S, dP and delta anew for every pair, twice
-//              kernel 2   llmc/cuda/attention/attention.cuh: the same two, by tiles on tensor cores. Pairs of warps
-//              have 32 keys,
-//                         one P and dv, the other dS and dk. By blocks of at most so many threads: 256, as the program
-//                         takes them, own 128 keys; 128 own 64, and a GPU of 228 KiB of shared memory holds two of them
+//                         tensor cores; a warp has 32 queries, so that k and v leave shared memory once for two
+//                         products
+//   backward   kernel 1   a block has one query and writes dq; a block of another kernel has one key and writes dk and
+//                         dv. Computes S, dP and delta anew for every pair, twice
+//              kernel 2   llmc/cuda/attention/attention.cuh: the same two, by tiles on tensor cores. A pair of warps
+//              has
+//                         32 keys, one warp P and dv, the other dS and dk. Blocks of 256 threads, which the program
+//                         uses, own 128 keys; blocks of 128 own 64, of which a GPU with 228 KiB of shared memory holds
+//                         two
 //
 // Operations are those under the mask: 2 products of pairs x head_dim forward, 5 backward.
 #include <cmath>
@@ -146,7 +147,7 @@ __global__ void attention_backward_dkv_kernel1(Matrix<T> dqkv, Matrix<const T> d
                 dv[k] += p[query] * to_float(head_dout(query, d));
             }
         }
-        __syncthreads();  // nobody needs this head's any more
+        __syncthreads();  // this head's are read
     }
     for (int k = 0, d = threadIdx.x; d < shape.head_dim; k++, d += static_cast<int>(blockDim.x)) {
         gradient.k(key, d) = from_float<T>(shape.scale * dk[k]);
@@ -174,7 +175,7 @@ struct Problem {
     AttentionShape attention;
     int64_t longest;
     std::vector<int32_t> bounds{0};  // cu_seqlens
-    double pairs = 0;                // of a query and a key it sees
+    double pairs = 0;                // of a query and a key that it sees
 };
 
 template <class T>

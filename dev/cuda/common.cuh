@@ -1,5 +1,4 @@
-// What every program in this folder is made of. It describes an operator, its versions and its CPU reference, and
-// main() hands that over:
+// What every program in this folder is made of. A program describes an operator, its versions and its CPU reference:
 //
 //   int main(int argc, char** argv) {
 //       return benchmark::run(argc, argv, kProgram, []<class T>(const Bench<T>& bench, const Shape& shape) {
@@ -9,9 +8,9 @@
 //   }
 //
 // Validation comes first: on the program's odd shapes, in fp32 and in the 16-bit types of this GPU, every version with
-// each of its block sizes writes poisoned outputs that are then held against the CPU operator. Only where all of them
-// are right are the shapes of a real model timed, in the GPU's 16-bit type. Under the emulator (test/emu) threads run
-// in two orders, and nothing is timed.
+// each of its block sizes writes poisoned outputs, which are compared with the CPU operator's. Only if all are right
+// are the shapes of a real model timed, in the GPU's 16-bit type. Under the emulator (test/emu) threads run in two
+// orders, and nothing is timed.
 #pragma once
 
 #include <concepts>
@@ -48,7 +47,7 @@ Tolerance sum_of(int64_t terms) {
 
 struct Difference {
     double largest = 0;  // in units of what is allowed
-    std::string wrong;   // a sentence where it is more than that
+    std::string wrong;   // a sentence if it is more than that
 };
 
 template <class T, class Real>
@@ -100,7 +99,7 @@ Output updated(const char* name, const Tensor<T>& seen, const Tensor<T>& before,
             [=, &seen, &expected] { return difference(name, seen, expected, allowed); }};
 }
 
-// What has to be moved, or computed, once: the rate is this over the time, the ceiling what the GPU reaches of it.
+// What must be moved, or computed, once. The rate is this over the time; the ceiling is what the GPU reaches.
 struct Work {
     Unit unit;
     double amount;
@@ -140,7 +139,7 @@ struct Bench {
     std::function<void(const Operation&)> run;
 };
 
-// Calls `each(version, block)` for every version that was asked for and each of its block sizes.
+// Calls `each(version, block)` for every requested version and each of its block sizes.
 template <class Each>
 void for_each_block(const Operation& operation, const Options& options, const Each& each) {
     for (const Version& version : operation.versions) {
@@ -227,7 +226,7 @@ void in_types(const Body&, const Measure& measure) {
         if (cuda::has_bf16(0)) measure.template operator()<cuda::bf16>();
 }
 
-// main() of a program. Exit status 1 where a version is wrong.
+// main() of a program. Exit status 1 if a version is wrong.
 template <class Body>
 int run(int argc, char** argv, const Program& program, const Body& body) {
     return exit_status([&] {

@@ -12,8 +12,9 @@
 //   kernel 4   llmc/cuda/cross_entropy.cuh: 16 bytes a load, one correction for eight, the gradient from the row's end,
 //              which L2 still holds
 //
-// Bytes: the logits read, and with the gradient read and written; what a version reads again is not counted. In place:
-// from its second run on a version with the gradient is timed on what the first left, whose work is the same.
+// Bytes: the logits read, and with the gradient read and written; what a version reads again is not counted. A
+// version with the gradient works in place: from the second run on it is timed on what the first one left, which takes
+// the same work.
 #include "dev/cuda/common.cuh"
 #include "llmc/cpu/cross_entropy.h"
 #include "llmc/cuda/cross_entropy.cuh"
@@ -57,7 +58,7 @@ __global__ void cross_entropy_kernel1(float* losses, uint8_t* correct, Matrix<T>
         for (int64_t v = 0; v < logits.cols; v++) logits(n, v) = gradient(logits(n, v), softmax, v == label);
 }
 
-// How a block that knows its row's softmax ends.
+// The end of a block, once it knows its row's softmax.
 template <bool kBackward, class T>
 __device__ void finish_row(float* losses, uint8_t* correct, const Matrix<T>& logits, int64_t n, int32_t label,
                            const SoftmaxRow& softmax) {

@@ -1,4 +1,4 @@
-// The sums of an int8 product back to floats, from a thread a row to the kernels that the program runs.
+// Turns the sums of an int8 product back into floats: from a thread a row to the kernels that the program runs.
 //
 //   dequantize_rows        y[n,o] = row_scale[n] col_scale[o] sums[n,o]                                backward
 //   dequantize_rows_bias   y[n,o] = row_scale[n] col_scale[o] sums[n,o] + bias[o]
@@ -9,7 +9,7 @@
 //
 //   dequantize_rows    kernel 1   a thread a row: neighbours of a warp read addresses a row apart, 32 transactions for
 //                                 one
-//                      kernel 2   a thread an element: neighbours read neighbours, and each its two scales
+//                      kernel 2   a thread an element: neighbours read neighbours, and each reads its two scales
 //                      kernel 3   llmc/cuda/quantize.cuh: a thread eight neighbours, 16 bytes a load, the row's scale
 //                                 read once for them
 //   dequantize_joint   kernel 1   a thread an element: every operand comes from memory, an element at a time
@@ -114,8 +114,8 @@ void joint(const Bench<T>& bench, const Shape& shape) {
     const auto& device = bench.device;
     const int64_t n = shape[0], outputs = shape[1], terms = shape[2];
     // As the program plans them: rows that begin at multiples of 16 bytes, with anything behind the last column.
-    const Tensor<int32_t> sums(n, cuda::ceil_div(outputs, 16) * 16, 1);
-    const Tensor<T> z_memory(n, cuda::ceil_div(terms, 8) * 8, 2), wz_memory(outputs, z_memory.cols(), 3);
+    const Tensor<int32_t> sums(n, cuda::round_up(outputs, 16), 1);
+    const Tensor<T> z_memory(n, cuda::round_up(terms, 8), 2), wz_memory(outputs, z_memory.cols(), 3);
     const Matrix<const T> z = z_memory.view().columns(0, terms), wz = wz_memory.view().columns(0, terms);
     const Tensor<float> row_scale(1, n, 4, 1.0f / 1024), col_scale(1, outputs, 5, 1.0f / 1024);
     const Tensor<T> bias(1, outputs, 6), y(n, outputs);

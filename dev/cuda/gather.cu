@@ -10,8 +10,8 @@
 //   embedding_forward    kernel 2   a thread an element: neighbours read neighbours, two bytes each
 //                        kernel 3   llmc/cuda/gather.cuh: a thread eight neighbours, 16 bytes a load
 //   scatter_rows         kernel 1   zeros everywhere, then the named rows over them: those are written twice
-//                        kernel 2   a block a row of out, which looks for itself in `rows` from the front
-//                        kernel 3   llmc/cuda/gather.cuh: it looks by halving, and stores 16 bytes
+//                        kernel 2   a block a row of out, which searches `rows` from the front
+//                        kernel 3   llmc/cuda/gather.cuh: by binary search, with stores of 16 bytes
 //
 // Bytes: gather and embedding, the picked rows, read and written; scatter, x read and out written.
 #include "dev/cuda/common.cuh"
@@ -63,7 +63,7 @@ std::vector<int32_t> ascending_rows(int64_t count, int64_t n) {
     return rows;
 }
 
-// In no order, some of them more than once.
+// In any order, some of them more than once.
 std::vector<int32_t> scattered_rows(int64_t count, int64_t n) {
     std::vector<int32_t> rows;
     for (int64_t i = 0; i < count; i++)

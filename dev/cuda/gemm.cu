@@ -1,5 +1,5 @@
-// The 16-bit products of a linear layer: the large ones of --method fp, and the one that adds what adapters and outlier
-// channels have to say to the int8 product. Those with the adapters' A are in lora_down.cu.
+// The 16-bit products of a linear layer: the large ones of full precision, and the one that adds adapters and outlier
+// channels to the int8 product. Those with the adapters' A are in lora_down.cu.
 //
 //   gemm_nt    y[n,o]  = sum_i x[n,i] w[o,i]           forward
 //   gemm_nn    dx[n,i] = sum_o dy[n,o] w[o,i]          gradient of the input

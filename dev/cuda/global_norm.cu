@@ -2,8 +2,8 @@
 //
 //   norm = sqrt(sum_i x[i]^2)
 //
-// x is fp32, sums are in double, and the norm ends on the host, which the step waits for: that is in every version's
-// time.
+// x is fp32, sums are in double, and the norm ends up on the host, for which a step waits: every version's time
+// includes that.
 //
 //   kernel 1   one block: one multiprocessor's share of the memory's rate
 //   kernel 2   512 blocks leave a partial sum each, which a second kernel adds: always in the same order
@@ -18,7 +18,7 @@ namespace {
 
 using namespace benchmark;
 
-// Pairs of warps' lanes; every thread of the block gets the sum.
+// Adds pairs of a warp's lanes, then warps; every thread of the block gets the sum.
 __device__ double block_sum(double x) {
     __shared__ double of_warp[cuda::kWarpSize];
     const int lane = threadIdx.x % cuda::kWarpSize, warp = threadIdx.x / cuda::kWarpSize;
@@ -38,7 +38,7 @@ __global__ void global_norm_kernel1(double* norm, const float* x, int64_t count)
     if (threadIdx.x == 0) *norm = sqrt(sum);
 }
 
-// Behind it comes cuda::root_of_sum_kernel, one block of a thread for each partial sum.
+// cuda::root_of_sum_kernel follows: one block with a thread for each partial sum.
 __global__ void global_norm_kernel2(double* partial, const float* x, int64_t count) {
     double sum = 0;
     const int64_t step = int64_t{gridDim.x} * blockDim.x;

@@ -11,15 +11,15 @@
 //   kernel 2   a block has 64 x 64 elements and their operands in shared memory, a thread 4 x 4: dp4a, four products an
 //              instruction
 //   kernel 3   tensor cores: a block has 128 x 128 elements, a warp 64 x 64 or 64 x 32 of them in registers; operands
-//              arrive by cp.async two slabs ahead; the sums are dequantised where they are and never go to memory
+//              arrive by cp.async two slabs ahead; the sums are dequantised in place and never go to memory
 //   kernel 4   llmc/cuda/gemm/int8_gemm.cuh: cuBLASLt, whose sums go to L2 and are dequantised from there
-//   kernel 5   llmc/cuda/gemm/int8_gemm_hopper.cuh, for sm_90 alone: as kernel 3, by products of whole warpgroups. They
-//   read
-//              shared memory themselves and leave the threads free to load
+//   kernel 5   llmc/cuda/gemm/int8_gemm_hopper.cuh, for sm_90 alone: like kernel 3, by products of whole warpgroups,
+//              which read shared memory themselves and leave the threads free to load
 //
-// Tensor cores and dp4a sum along rows of both operands. Backward, kernels 2 to 5 turn the weight round first; that is
-// in their time.
+// Tensor cores and dp4a sum along rows of both operands. Backward, kernels 2 to 5 transpose the weight first; their
+// time includes that.
 #include "dev/cuda/common.cuh"
+#include "llmc/core/integers.h"
 #include "llmc/cpu/gemm/int8_gemm.h"
 #include "llmc/cuda/gemm/int8_gemm.cuh"
 #include "llmc/cuda/kernel/mma.cuh"
@@ -64,7 +64,7 @@ struct Dp4a {
     static constexpr int kTile = 64;        // rows and columns of y that a block has
     static constexpr int kWords = 16;       // of four bytes: how deep a slab is
     static constexpr int kThreads = 256;    // one loads 16 bytes of each operand
-    static constexpr int kRow = kTile + 4;  // spreads the columns that are written over the banks
+    static constexpr int kRow = kTile + 4;  // spreads written columns over the banks
 };
 
 // Word w of row r goes to slab[w][r], so that a thread finds the words of its four rows side by side.
@@ -141,7 +141,7 @@ struct MmaTiling {
     using Slab = cuda::SharedTile<int8_t, kDepth>;
 };
 
-// Starts to load columns k .. k+63 of 128 rows; zeros where m has no row, and from column `depth` on.
+// Starts loading columns k .. k+63 of 128 rows; zeros where m has no row, and from column `depth` on.
 template <int kThreads, bool kDealt>
 __device__ void load_slab(typename MmaTiling<kThreads>::Slab slab, const Matrix<const int8_t>& m, int64_t first_row,
                           int64_t k, int64_t depth) {
@@ -182,11 +182,11 @@ __global__ void __launch_bounds__(kThreads, 2)
     };
 
     int32_t sums[kRowTiles][kColTiles][4] = {};
-    const int slabs = static_cast<int>((depth + Tiling::kDepth - 1) / Tiling::kDepth);
+    const int slabs = static_cast<int>(cuda::ceil_div(depth, Tiling::kDepth));
     for (int slab = 0; slab < kStages - 1; slab++) load(slab);
     for (int slab = 0; slab < slabs; slab++) {
         cuda::cp_async_wait<kStages - 2>();
-        __syncthreads();  // this slab is there, and the one before is read: the next may take its place
+        __syncthreads();  // this slab is there and the one before is read: the next may replace it
         load(slab + kStages - 1);
         const Slab rows = a_slab(slab % kStages), columns = b_slab(slab % kStages);
 #pragma unroll
@@ -403,7 +403,7 @@ const Program kProgram{
 
 int main(int argc, char** argv) {
 #ifdef LLMC_EMULATED
-    emu::machine().major = 9;  // which runs all of the versions
+    emu::machine().major = 9;  // runs all versions
 #endif
     return run(argc, argv, kProgram, []<class T>(const Bench<T>& bench, const Shape& shape) {
         forward(bench, shape);

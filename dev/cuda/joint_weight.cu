@@ -7,7 +7,7 @@
 // written (=).
 //
 //   kernel 1   zeros; then each adapter's B over them, and the outlier columns: five kernels, and B's are written twice
-//   kernel 2   quaff/model/cuda/lora.cuh: one kernel, a thread an element, which finds out whose it is
+//   kernel 2   quaff/model/cuda/lora.cuh: one kernel, a thread an element, which finds out what it belongs to
 //
 // Bytes: B and Wo read, Wz written.
 #include "dev/cuda/common.cuh"

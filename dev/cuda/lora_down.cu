@@ -1,19 +1,17 @@
-// What LoRA adapters compute at the input of their linear, without and with dropout in front of A.
+// What LoRA adapters compute at the input of their linear, without and with dropout before A.
 //
 //   lora_down      z[n,r]   = sum_i D(x)[n,i] a[r,i]                      forward
 //   lora_down_dx   dx[n,i] += mask[n,i] / (1-p) sum_r dz[n,r] a[r,i]      gradient of the input
 //   lora_down_da   da[r,i] += sum_n dz[n,r] D(x)[n,i]                     gradient of A
 //
-// n: tokens; i: features; r: ranks of the layer's adapters, one behind the other. D(x) = mask x / (1-p), rounded to T,
+// n: tokens; i: features; r: ranks of the layer's adapters, one after the other. D(x) = mask x / (1-p), rounded to T,
 // and x itself with p = 0; those with p = 0.1 are called ..._dropout.
 //
 //   kernel 1   a thread an element of the result, which draws the mask for each of its terms
-//   kernel 2   llmc/core/lora_down.h: dropout and cuBLASLt, with D(x), and dz a, in memory between them; what the
-//   program
-//              runs where nothing is dropped
+//   kernel 2   llmc/core/lora_down.h: dropout and cuBLASLt, with D(x), and dz a, in memory between them; the program
+//              runs it without dropout
 //   kernel 3   llmc/cuda/gemm/lora_down.cuh: tensor cores, fed straight from memory. The large matrix is read once, and
-//   the
-//              mask drawn for what a lane has just loaded
+//              the mask is drawn for what a lane has just loaded
 //
 // The rate counts the bytes of the operands, read once, and of the result, for all versions.
 #include "dev/cuda/common.cuh"

@@ -1,4 +1,4 @@
-// The largest magnitude of each outlier channel, alone and on the way through the operators in front.
+// The largest magnitude of each outlier channel, alone and fused with the operators before it.
 //
 //   xmax[j] = max_n |x[n, channels[j]]|
 //
@@ -9,7 +9,7 @@
 // n: tokens; j: some 2% of the channels. `xmax` is written (=).
 //
 //   outlier_absmax   kernel 1   a thread a channel walks all rows: a few dozen threads for the whole GPU
-//                    kernel 2   a thread an element: threads enough, but all of a channel meet in one atomic maximum
+//                    kernel 2   a thread an element: enough threads, but all of a channel meet in one atomic maximum
 //                    kernel 3   a block a channel: each thread its share of the rows, maximum by shuffles, no atomics
 //                    kernel 4   llmc/cuda/quantize.cuh: a thread a channel of 64 rows, whose neighbours read the same
 //                               rows; an atomic for 64 elements
@@ -19,7 +19,7 @@
 //                    kernel 2   llmc/cuda/swiglu.cuh: one kernel, while the row is held; the same bits
 //
 // Bytes: of outlier_absmax the 32-byte sectors that hold an outlier channel, which memory delivers whole; of the others
-// what the operator in front moves.
+// what the operator before it moves.
 #include <set>
 
 #include "dev/cuda/common.cuh"

@@ -1,5 +1,5 @@
-// Rows of floats to int8, alone and fused with what comes before: where each operator is a kernel of its own, the
-// tensor crosses memory once for each.
+// Rows of floats to int8, alone and fused with what comes before, because the tensor crosses memory once for every
+// kernel.
 //
 //   scale[n] = max_i |v[n,i]| / 127, a zero row gets 1
 //   q[n,i]   = clamp(round_half_even(v[n,i] / scale[n]), -127, 127)
@@ -110,7 +110,7 @@ __global__ void quantize_gradient_rows_kernel2(Matrix<int8_t> q, float* row_scal
 constexpr int64_t kPadding = 16;
 
 int64_t padded(int64_t extent) {
-    return cuda::ceil_div(extent, kPadding) * kPadding;
+    return cuda::round_up(extent, kPadding);
 }
 
 // Some 2% of the channels, 1 at the least, and what they are divided by: powers of two, so that Xh is exact in every

@@ -1,4 +1,4 @@
-// RMSNorm with the residual addition in front of it, from a thread a row to the kernel that the program runs.
+// RMSNorm with the residual addition before it, from a thread a row to the kernel that the program runs.
 //
 //   r[n,c]   = x[n,c] + y[n,c]
 //   rstd[n]  = 1 / sqrt(mean_c r[n,c]^2 + eps)

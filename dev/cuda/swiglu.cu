@@ -13,8 +13,8 @@
 //   kernel 2   a thread an element: neighbours read neighbours, two bytes each
 //   kernel 3   llmc/cuda/swiglu.cuh: a thread eight neighbours, 16 bytes a load
 //
-// Fused with the quantisation behind it: quantize_rows.cu. Bytes: forward reads gate_up and writes out; backward reads
-// gate_up and dout and writes dgate_up.
+// quantize_rows.cu fuses it with the quantisation that follows. Bytes: forward reads gate_up and writes out; backward
+// reads gate_up and dout and writes dgate_up.
 #include "dev/cuda/common.cuh"
 #include "llmc/cpu/swiglu.h"
 #include "llmc/cuda/swiglu.cuh"

@@ -34,8 +34,7 @@ class HostMatrix {
     std::vector<T> values_;
 };
 
-// Every byte of an element that nobody has written: NaN in the float formats; in integers a number that no kernel here
-// computes.
+// Every byte of an unwritten element: NaN in the float formats; in integers a number that no kernel here computes.
 template <class T>
 constexpr int kPoison = std::is_integral_v<T> ? 0x80 : 0xff;
 
@@ -56,7 +55,7 @@ double widened(T x) {
         return static_cast<double>(static_cast<float>(x));
 }
 
-// x as T has it.
+// x rounded to T.
 template <class T>
 double rounded(double x) {
     return widened(static_cast<T>(static_cast<float>(x)));
@@ -68,7 +67,7 @@ void round_to(HostMatrix<Real>& matrix) {
         matrix.data()[i] = static_cast<Real>(rounded<T>(static_cast<double>(matrix.data()[i])));
 }
 
-// The grid of a kernel with a thread an item.
+// The grid of a kernel with one thread per item.
 inline dim3 blocks(int64_t items, int block) {
     return dim3(static_cast<unsigned>(cuda::ceil_div(items, block)));
 }

@@ -55,8 +55,8 @@ class Clock {
     bool quick_;
 };
 
-// What a second can hold at the most, each measured when it is first asked for: bytes of a plain copy, read and
-// written; operations of large square products by cuBLASLt.
+// The most that a second can hold, measured at first use: bytes of a plain copy, read and written; operations of large
+// square products by cuBLASLt.
 template <class T>
 class Ceilings {
   public:

@@ -3,12 +3,12 @@
 //   out[i,o] = wq[o,i]
 //
 // o: outputs; i: inputs of a linear. `out` is written (=). Its rows and columns are padded to multiples of 16, as the
-// int8 GEMM wants them, and what is not wq's is written 0.
+// int8 GEMM wants them, with zeros beyond wq.
 //
 //   kernel 1   a thread a byte: neighbours write neighbours and read a row apart, 32 transactions of 32 bytes for 32
 //   kernel 2   a tile of 32 x 32 in shared memory: rows are read, rows are written, a byte a thread
-//   kernel 3   llmc/cuda/gemm/transpose.cuh: a tile of 128 x 128, 4 x 4 bytes turned in a thread's registers, whole
-//   words
+//   kernel 3   llmc/cuda/gemm/transpose.cuh: a tile of 128 x 128, 4 x 4 bytes transposed in a thread's registers, moved
+//              as whole words
 //
 // Bytes: wq read, out written.
 #include "dev/cuda/common.cuh"
@@ -46,7 +46,7 @@ __global__ void transpose_kernel2(Matrix<int8_t> out, Matrix<const int8_t> wq) {
 constexpr int64_t kPadding = 16;
 
 int64_t padded(int64_t extent) {
-    return cuda::ceil_div(extent, kPadding) * kPadding;
+    return cuda::round_up(extent, kPadding);
 }
 
 void transpose(const Bench<float>& bench, const Shape& shape) {

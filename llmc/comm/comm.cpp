@@ -7,6 +7,7 @@
 
 #include "llmc/comm/mpi_comm.h"
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 
 namespace llmc {
 namespace {
@@ -32,7 +33,7 @@ class SingleProcess final : public Comm {
     void set_time_limit(double) override {}
     void start_heartbeat(double) override {}
     void fail_all(const std::string& message, int status) override {
-        std::fprintf(stderr, "train_quaff: %s\n", message.c_str());
+        std::fprintf(stderr, "%s: %s\n", program().name, message.c_str());
         std::_Exit(status);
     }
 };

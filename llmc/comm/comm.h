@@ -1,16 +1,16 @@
-// How the processes of a run, its ranks, talk to each other.
+// How the ranks of a run, one process each, communicate.
 //
-//   a single process    nobody to talk to: every function returns at once
-//   MPI                 processors, and GPUs whose values are staged through the host's memory (mpi_comm.cpp)
-//   NCCL                GPUs, with MPI to find each other (cuda/nccl_comm.h)
+//   single process      nothing to exchange: every function returns at once
+//   MPI                 CPUs, and GPUs whose values are staged through host memory (mpi_comm.h)
+//   NCCL                GPUs, which find each other through MPI (cuda/runtime/nccl_comm.h)
 //
-// Values that a training step reduces lie in the memory of the device that computes them; everything else is small and
-// lies in the host's. All ranks call the same functions in the same order. What a reduction gives is the same bits on
-// every rank, and the same bits again in every run of as many ranks: sums are taken in a fixed order.
+// Values that a training step reduces lie in the memory of the device that computes them; all else is small and lies in
+// host memory. All ranks call the same functions in the same order. A reduction gives the same bits on every rank, and
+// in every run with as many ranks: sums are taken in a fixed order.
 //
-// A rank that fails ends the others too, by fail_all() or by dying; one that does not answer within the time limit is
-// named by the ones that waited for it, and one whose process has stopped by the heartbeat (heartbeat.h), whatever the
-// others do meanwhile.
+// A rank that fails ends the others, by fail_all() or by dying. A rank that does not answer within the time limit is
+// named by those that waited for it. The heartbeat (heartbeat.h) finds a rank whose process has stopped, whatever the
+// others are doing.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,7 @@
 
 namespace llmc {
 
-// The time limit until somebody sets one: starting a GPU's driver takes a while.
+// The time limit until another is set: starting a GPU's driver takes a while.
 inline constexpr double kMeetingSeconds = 120;
 
 // What reductions of device values have cost this rank.
@@ -49,11 +49,11 @@ class Comm {
 
     // values = the maximum over all ranks; later work on the device sees it.
     virtual void all_reduce_max(std::span<float> values) = 0;
-    // values = the sum over all ranks once finish_sums() has returned; nobody touches them in between. Several may be
+    // values = the sum over all ranks once finish_sums() has returned; do not touch them before. Several sums may be
     // under way.
     virtual void start_sum(std::span<float> values) = 0;
     virtual void finish_sums() = 0;
-    // Of the device values so far.
+    // What all_reduce_max() and the sums have cost so far.
     virtual Traffic traffic() = 0;
 
     // ---- values of the host ----
@@ -63,28 +63,28 @@ class Comm {
     virtual void max(std::span<float> values) = 0;
     // values = those of rank 0.
     virtual void broadcast(std::span<std::byte> values) = 0;
-    // On rank 0 everybody's, by rank; nothing elsewhere.
+    // The texts of all ranks, in order, on rank 0; nothing elsewhere.
     virtual std::vector<std::string> gather(const std::string& mine) = 0;
     // Returns once all ranks have called it.
     virtual void barrier() = 0;
 
-    // Whether any rank says so.
+    // Whether any rank passes true.
     bool any(bool mine) {
         int64_t count = mine;
         sum(std::span(&count, 1));
         return count > 0;
     }
-    // Rank 0's text.
+    // text = rank 0's.
     void broadcast(std::string& text);
 
     // ---- faults ----
 
-    // A rank may be this much later than another before it counts as lost; 0: as much as it likes.
+    // How much later than the others a rank may be before it counts as lost; 0: no limit.
     virtual void set_time_limit(double seconds) = 0;
-    // From now on a rank whose process gives no sign of life for this long counts as lost. All ranks call it, once.
+    // From now on a rank whose process sends no heartbeat for `limit` seconds counts as lost. All ranks call it, once.
     virtual void start_heartbeat(double limit) = 0;
-    // Ends all ranks with this exit status. The message, which reaches stderr with the rank's name in front, is told
-    // once where all ranks have the same fault. Any thread may call it, while the communicator lives.
+    // Ends all ranks with this exit status. Writes the rank's name and the message to stderr, only once if all ranks
+    // have the same fault. Any thread may call it while the communicator lives.
     [[noreturn]] virtual void fail_all(const std::string& message, int status) = 0;
 
   protected:
@@ -92,18 +92,18 @@ class Comm {
     std::string host_;
 };
 
-// For whoever runs alone.
+// The communicator of a run with one process.
 Comm& single_process();
 
-// The ranks of the launcher (mpirun, srun) that started this process, or null where none did. Throws Error where one
-// did and there is no reaching the others.
+// The ranks that a launcher (mpirun, srun) started, or null if none started this process. Throws Error if one did but
+// the ranks cannot reach each other.
 std::unique_ptr<Comm> join_ranks();
 
-// How many processes a launcher says it started, from the marks it leaves in the environment: OpenMPI's, PMIx's and
-// PMI's, Slurm's. 0: no launcher; -1: there is one, which does not say.
+// How many processes the launcher says it started, in the environment variables of OpenMPI, PMIx, PMI and Slurm. 0: no
+// launcher; -1: there is one, but it does not say.
 int processes_of_launcher();
 
-// Whether thing number `index` is this rank's: they are dealt out in turn.
+// Whether item `index` belongs to this rank: items are dealt out in turn.
 inline bool is_mine(const Comm& comm, int64_t index) {
     return index % comm.size() == comm.rank();
 }

@@ -13,7 +13,7 @@
 namespace llmc {
 namespace {
 
-constexpr double kLongestPause = 1;  // second between two beats
+constexpr double kLongestPause = 1;  // seconds between two beats
 constexpr double kBeatsInLimit = 8;
 constexpr double kSecondsToEnd = 2, kMostPatience = 8;
 constexpr char kBeat = 1, kLast = 2;
@@ -34,7 +34,7 @@ Heartbeat::Heartbeat(MPI_Comm comm, double limit, std::function<void(int rank, c
         std::iota(others_.begin(), others_.end(), 1);
     } else {
         others_ = {0};
-        // So that a low rank that lives speaks and has ended the others before they do.
+        // The higher the rank the longer it waits, so that the lowest living rank reports and ends the others.
         limit_ += std::min(kSecondsToEnd * (rank - 1), kMostPatience);
     }
     silence_.assign(static_cast<size_t>(size), AwakeTime(limit));
@@ -49,20 +49,20 @@ Heartbeat::~Heartbeat() {
     stop_.notify_one();
     thread_.join();
     try {
-        // MPI wants every message taken: what the others sent until they stopped as well.
+        // MPI requires every message to be received: take what the others sent before they stopped.
         send(kLast);
         AwakeTime waiting(limit_);
         while (n_last_ < others_.size() && waiting.seconds() < limit_) {
             listen();
             std::this_thread::yield();
         }
-        check(MPI_Comm_free(&comm_), "letting the heartbeats' communicator go");
+        check(MPI_Comm_free(&comm_), "releasing the heartbeats' communicator");
     } catch (const std::exception& error) {
         lost_(-1, error.what());
     }
 }
 
-// Nobody waits for a beat to arrive: who was stopped does not take any.
+// Does not wait for the beat to arrive: a stopped process receives none.
 void Heartbeat::send(const char& beat) {
     for (const int rank : others_) {
         MPI_Request request = MPI_REQUEST_NULL;
@@ -90,7 +90,7 @@ void Heartbeat::watch() {
             send(kBeat);
             stop_.wait_for(lock, std::chrono::duration<double>(pause_));
             listen();
-            if (n_last_ > 0) continue;  // a rank that has come to its end is silent from now on
+            if (n_last_ > 0) continue;  // a rank that has finished is silent from now on
             for (const int rank : others_)
                 if (!stopping_ && silence_[static_cast<size_t>(rank)].seconds() > limit_) return lost_(rank, nullptr);
         }

@@ -1,10 +1,11 @@
-// Whether the processes of the other ranks still live, whatever they are busy with: one that was stopped, or whose host
-// is down, is found while it reads a model or evaluates, where nobody knows how long it may take.
+// Finds ranks whose process was stopped or whose host is down, whatever they were doing: loading a model or evaluating
+// may take any time, so that no time limit finds them there.
 //
-// Every rank has a thread that sends a beat to rank 0 several times a limit; rank 0's sends one to each of them. Who
-// hears nothing from the other side for the limit has lost it; of those that miss rank 0 a low one speaks.
+// Every rank has a thread that sends a beat to rank 0 several times per limit; rank 0's thread sends one to each of
+// them. A side that hears nothing from the other within the limit reports it as lost. If rank 0 is lost, the lowest
+// other rank reports it.
 //
-// A process that lives and does not get on is not found here: collectives have time limits for that (mpi_comm.h).
+// A process that runs but makes no progress is not found here: collectives have time limits for that (mpi_comm.h).
 #pragma once
 
 #ifdef LLMC_MPI
@@ -23,26 +24,26 @@ namespace llmc {
 
 class Heartbeat {
   public:
-    // Begins on all ranks of `comm`, on which nothing else is sent; it takes the communicator over. Other threads go on
-    // calling MPI, which has to allow that (MPI_THREAD_MULTIPLE). `lost` is called at most once, on the thread of the
-    // heartbeat, with the rank that was silent for `limit` seconds, or with what has gone wrong and rank -1.
+    // Starts on all ranks of `comm`, which carries nothing else, and takes it over. Other threads go on calling MPI,
+    // which must provide MPI_THREAD_MULTIPLE. `lost` is called at most once, on the heartbeat's thread, with the rank
+    // that was silent for `limit` seconds, or with rank -1 and what went wrong.
     Heartbeat(MPI_Comm comm, double limit, std::function<void(int rank, const char* error)> lost);
-    // Stops this rank's beats, together with the others: it waits for their last.
+    // Stops this rank's beats and waits for the last beats of the others.
     ~Heartbeat();
     Heartbeat(const Heartbeat&) = delete;
     Heartbeat& operator=(const Heartbeat&) = delete;
 
   private:
-    // `beat` outlives the message.
+    // `beat` must outlive the message.
     void send(const char& beat);
-    // Takes what the others have sent; their silence is over.
+    // Receives what the others have sent and ends their silence.
     void listen();
     void watch();
 
     MPI_Comm comm_;
     double limit_, pause_;
     std::function<void(int, const char*)> lost_;
-    std::vector<int> others_;         // whom this rank talks to
+    std::vector<int> others_;         // the ranks this one exchanges beats with
     std::vector<AwakeTime> silence_;  // since the last beat, by rank
     std::mutex mutex_;
     std::condition_variable stop_;

@@ -1,4 +1,4 @@
-// Compiled only where there is MPI to compile with; the program that is built without it refuses to be one of several.
+// Compiled only where MPI is available; without it the program refuses to run as one of several ranks.
 #include "llmc/comm/mpi_comm.h"
 
 #ifdef LLMC_MPI
@@ -16,6 +16,7 @@
 
 #include "llmc/comm/heartbeat.h"
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 #include "llmc/system/awake_time.h"
 
 namespace llmc {
@@ -23,9 +24,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kSlice = size_t{1} << 22;  // values that are reduced at a time: bounds the buffer, and MPI's ints
-constexpr double kRollCallSeconds = 2;      // in which a rank that still lives answers
-constexpr int kRollCall = 1;                // tag of what is said then
+constexpr size_t kSlice = size_t{1} << 22;  // values reduced at a time: bounds the buffer, and MPI's counts are ints
+constexpr double kRollCallSeconds = 2;      // within which a living rank answers
+constexpr int kRollCall = 1;                // tag of its messages
 enum RollCall : char { kWhoIsThere, kHere };
 
 double seconds_since(Clock::time_point begin) {
@@ -40,7 +41,7 @@ void check(int status, const char* what) {
     fail("MPI: ", what, " failed: ", text);
 }
 
-// In a roll call; nobody may be there to hear it.
+// Part of a roll call: the other rank may not be there to receive it.
 void say(RollCall what, int to) {
     static constexpr char words[] = {kWhoIsThere, kHere};  // outlive the message
     MPI_Request request = MPI_REQUEST_NULL;
@@ -48,7 +49,7 @@ void say(RollCall what, int to) {
     MPI_Request_free(&request);
 }
 
-// Slices of `count` values.
+// Calls body(begin, count) for slices of at most kSlice of `count` values.
 template <class Body>
 void for_each_slice(size_t count, const Body& body) {
     for (size_t begin = 0; begin < count; begin += kSlice) body(begin, std::min(kSlice, count - begin));
@@ -82,10 +83,10 @@ struct MpiComm::Parts {
 
 MpiComm::MpiComm() {
     int provided = 0;
-    // A thread that looks after a GPU may have to end the run.
+    // A thread that watches a GPU may have to end the run.
     check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided), "the start");
     any_thread_ = provided >= MPI_THREAD_MULTIPLE;
-    check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "choosing how errors are told");
+    check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "choosing how errors are reported");
     check(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "asking for the rank");
     check(MPI_Comm_size(MPI_COMM_WORLD, &size_), "asking for the number of ranks");
     MPI_Comm host = MPI_COMM_NULL;
@@ -93,7 +94,7 @@ MpiComm::MpiComm() {
           "finding the ranks of this host");
     check(MPI_Comm_rank(host, &local_rank_), "asking for the rank on this host");
     check(MPI_Comm_size(host, &local_size_), "asking for the ranks on this host");
-    check(MPI_Comm_free(&host), "letting the ranks of this host go");
+    check(MPI_Comm_free(&host), "releasing the ranks of this host");
     char name[MPI_MAX_PROCESSOR_NAME] = "";
     int length = 0;
     check(MPI_Get_processor_name(name, &length), "asking for the host's name");
@@ -118,7 +119,7 @@ MpiComm::~MpiComm() {
     MPI_Finalize();
 }
 
-// A rank that waits gives its core to whoever has work: ranks may be more than cores.
+// A waiting rank yields its core: there may be more ranks than cores.
 template <class Start>
 void MpiComm::run(const char* what, const Start& start) {
     MPI_Request request = MPI_REQUEST_NULL;
@@ -131,7 +132,7 @@ void MpiComm::run(const char* what, const Start& start) {
         sched_yield();
         if (const double waited = waiting.seconds(); time_limit_ > 0 && waited > time_limit_)
             fail(what, " has waited for more than ", std::lround(time_limit_), " seconds for ", lost_ranks(),
-                 ". Is that host overloaded, or the network down? --comm-timeout sets how long is waited");
+                 ". Is that host overloaded, or the network down? ", program().comm_timeout, " sets the limit");
     }
 }
 
@@ -147,8 +148,8 @@ int MpiComm::answer_roll_call() {
     return status.MPI_SOURCE;
 }
 
-// Whoever has waited in vain calls the roll. All that wait as well answer, whatever their own limits: who does not is
-// the one they wait for.
+// A rank whose wait has timed out calls the roll. The other waiting ranks answer, whatever their own limits: whoever
+// does not answer is lost.
 std::string MpiComm::lost_ranks() {
     std::vector<char> heard(static_cast<size_t>(size_), 0);
     heard[static_cast<size_t>(rank_)] = 1;
@@ -159,7 +160,7 @@ std::string MpiComm::lost_ranks() {
     std::string lost;
     for (int r = 0; r < size_; ++r)
         if (!heard[static_cast<size_t>(r)]) lost += (lost.empty() ? "" : ", ") + names_[static_cast<size_t>(r)];
-    return lost.empty() ? "the other ranks, which all live but do not get there" : lost;
+    return lost.empty() ? "the other ranks, which are all alive but do not get there" : lost;
 }
 
 void MpiComm::max(std::span<float> values) {
@@ -256,28 +257,28 @@ void MpiComm::start_heartbeat(double limit) {
     run("asking who can send heartbeats", [&](MPI_Request* request) {
         return MPI_Iallreduce(MPI_IN_PLACE, &all_can, 1, MPI_INT64_T, MPI_MIN, MPI_COMM_WORLD, request);
     });
-    if (!all_can) return;  // an MPI for one thread: the time limits alone find who is lost
+    if (!all_can) return;  // MPI for one thread only: time limits alone find lost ranks
     MPI_Comm comm = MPI_COMM_NULL;
     run("making way for heartbeats",
         [&](MPI_Request* request) { return MPI_Comm_idup(MPI_COMM_WORLD, &comm, request); });
     heartbeat_ = std::make_unique<Heartbeat>(comm, limit, [this, limit](int rank, const char* error) {
         if (rank < 0) fail_all(error, EXIT_FAILURE);
         fail_all(concat(names_[static_cast<size_t>(rank)], " has given no sign of life for ", std::lround(limit),
-                        " seconds. Was the process stopped, or is that host or the network down? --comm-timeout sets ",
-                        "how long is waited"),
+                        " seconds. Was the process stopped, or is that host or the network down? ",
+                        program().comm_timeout, " sets the limit"),
                  EXIT_FAILURE);
     });
 }
 
-// A fault that all ranks share, a file that is not there, say, is told by the first of them: the others leave it the
-// time to end them.
+// A fault that all ranks share, such as a missing file, is reported by the first rank: the others give it the time to
+// end them.
 void MpiComm::fail_all(const std::string& message, int status) {
     while (failing_.test_and_set()) std::this_thread::sleep_for(std::chrono::hours(1));  // another thread ends the run
     if (!is_first()) std::this_thread::sleep_for(std::chrono::milliseconds(1000 + 20 * rank_));
     std::fflush(stdout);
-    std::fprintf(stderr, "train_quaff: %s: %s\n", name().c_str(), message.c_str());
+    std::fprintf(stderr, "%s: %s: %s\n", program().name, name().c_str(), message.c_str());
     std::fflush(stderr);
-    // Where this thread must not call MPI, the launcher ends the others because this process leaves without a word.
+    // If this thread must not call MPI, the launcher ends the others because this process exits without MPI_Finalize.
     if (any_thread_ || std::this_thread::get_id() == thread_) MPI_Abort(MPI_COMM_WORLD, status);
     std::_Exit(status);
 }

@@ -1,12 +1,12 @@
-// Ranks that talk through MPI: for values in the host's memory.
+// Ranks that communicate through MPI, for values in host memory.
 //
-// A sum is taken in two steps of n/P values for every pair of ranks, each of P ranks sending 2 n (P-1)/P in all, which
-// is the least there is:
+// A sum takes two steps of n/P values for every pair of ranks. Each of P ranks sends 2 n (P-1)/P in all, the least
+// possible:
 //
 //   alltoall     rank k receives part k of everybody's values and adds them in the order of the ranks
 //   allgather    everybody receives the sums of all parts
 //
-// MPI_Allreduce may choose its order by size and topology; this order is part of what a run computes.
+// MPI_Allreduce may choose its order by size and topology; here the order is part of what a run computes.
 #pragma once
 
 #include <atomic>
@@ -20,9 +20,9 @@ class Heartbeat;
 
 class MpiComm final : public Comm {
   public:
-    // Starts MPI; one at a time.
+    // Starts MPI. Only one may exist at a time.
     MpiComm();
-    // Ends it, together with all other ranks.
+    // Ends MPI, together with all other ranks.
     ~MpiComm() override;
     MpiComm(const MpiComm&) = delete;
     MpiComm& operator=(const MpiComm&) = delete;
@@ -43,18 +43,18 @@ class MpiComm final : public Comm {
     [[noreturn]] void fail_all(const std::string& message, int status) override;
 
   private:
-    struct Parts;  // how values are cut up
+    struct Parts;  // how values are divided among the ranks
 
-    // Runs a collective and waits for it, no longer than the time limit. `start` begins it and returns MPI's status.
+    // Runs a collective and waits for it, at most for the time limit. `start` begins it and returns MPI's status.
     template <class Start>
     void run(const char* what, const Start& start);
-    // The ranks that do not answer any more, by name.
+    // The names of the ranks that no longer answer.
     std::string lost_ranks();
-    // Tells whoever calls the roll that this rank lives, and returns who called or answered, or -1.
+    // Answers a rank that calls the roll. Returns the rank that called or answered, or -1.
     int answer_roll_call();
 
-    std::thread::id thread_ = std::this_thread::get_id();  // which started MPI
-    bool any_thread_ = false;                              // or may others call it as well?
+    std::thread::id thread_ = std::this_thread::get_id();  // the thread that started MPI
+    bool any_thread_ = false;                              // whether other threads may call MPI, too
     std::atomic_flag failing_;
     double time_limit_ = kMeetingSeconds;
     Traffic traffic_;

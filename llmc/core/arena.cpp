@@ -5,58 +5,6 @@
 
 namespace llmc {
 
-const char* name_of(MemoryKind kind) {
-    switch (kind) {
-        case MemoryKind::int8_weights:
-            return "int8 weights";
-        case MemoryKind::weights:
-            return "weights";
-        case MemoryKind::outlier_rows:
-            return "outlier rows";
-        case MemoryKind::embeddings:
-            return "embeddings, head";
-        case MemoryKind::adapters:
-            return "adapters";
-        case MemoryKind::optimizer:
-            return "optimizer";
-        case MemoryKind::activations:
-            return "activations";
-        case MemoryKind::workspace:
-            return "workspace";
-        case MemoryKind::count:
-            break;
-    }
-    return "?";
-}
-
-// What a user can lower when the memory of this kind is too much.
-static const char* remedy(MemoryKind kind) {
-    switch (kind) {
-        case MemoryKind::weights:
-            return "use --method quaff, which keeps the linears in int8, or a smaller --model";
-        case MemoryKind::outlier_rows:
-            return "lower --outlier-max-ratio";
-        case MemoryKind::adapters:
-        case MemoryKind::optimizer:
-            return "lower --lora-r or name fewer --target-modules";
-        case MemoryKind::activations:
-            return "use --recompute block, or lower --batch-size (and raise --gradient-accumulation-steps), "
-                   "--source-max-len or --target-max-len";
-        case MemoryKind::workspace:
-            return "lower --batch-size, --source-max-len or --target-max-len";
-        default:
-            return "use a smaller --model";
-    }
-}
-
-std::string format_bytes(int64_t bytes) {
-    const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    double value = static_cast<double>(bytes);
-    int unit = 0;
-    while (value >= 1024 && unit < 4) value /= 1024, unit++;
-    char text[32];
-    std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.2f %s", value, units[unit]);
-    return text;
 }
 
 int64_t MemoryPlan::total() const {
@@ -65,7 +13,7 @@ int64_t MemoryPlan::total() const {
     return sum;
 }
 
-int64_t MemoryPlan::total(MemoryKind kind) const {
+int64_t MemoryPlan::total(size_t kind) const {
     int64_t sum = 0;
     for (const PlannedTensor& tensor : tensors)
         if (tensor.kind == kind) sum += tensor.bytes;
@@ -75,8 +23,7 @@ int64_t MemoryPlan::total(MemoryKind kind) const {
 std::string MemoryPlan::table() const {
     std::string text;
     char line[256];
-    for (int k = 0; k < static_cast<int>(MemoryKind::count); k++) {
-        const MemoryKind kind = static_cast<MemoryKind>(k);
+    for (size_t kind = 0; kind < kinds.size(); kind++) {
         const PlannedTensor* largest = nullptr;
         int count = 0;
         for (const PlannedTensor& tensor : tensors) {
@@ -85,7 +32,7 @@ std::string MemoryPlan::table() const {
             if (!largest || tensor.bytes > largest->bytes) largest = &tensor;
         }
         if (!largest) continue;
-        std::snprintf(line, sizeof line, "  %-17s %12s  %5d tensor%s largest %s %s[%lld, %lld]\n", name_of(kind),
+        std::snprintf(line, sizeof line, "  %-17s %12s  %5d tensor%s largest %s %s[%lld, %lld]\n", kinds[kind].name,
                       format_bytes(total(kind)).c_str(), count, count == 1 ? ", " : "s,", largest->name.c_str(),
                       largest->type.c_str(), static_cast<long long>(largest->rows),
                       static_cast<long long>(largest->cols));
@@ -95,51 +42,56 @@ std::string MemoryPlan::table() const {
     return text + line;
 }
 
-int64_t ArenaBase::place(MemoryKind kind, const std::string& name, const char* type, int64_t rows, int64_t cols,
-                         int64_t size) {
+int64_t ArenaBase::place_bytes(size_t kind, const std::string& name, const char* type, int64_t rows, int64_t cols,
+                               int64_t size) {
+    const std::string full_name = owner_ + name;
     int64_t bytes = 0;
     if (rows < 0 || cols < 0 || __builtin_mul_overflow(rows, cols, &bytes) ||
         __builtin_mul_overflow(bytes, size, &bytes) || bytes > (int64_t{1} << 60))
-        fail("tensor ", name, " [", rows, ", ", cols, "] is larger than any memory; check the sizes in config.json");
+        fail("tensor ", full_name, " [", rows, ", ", cols,
+             "] is larger than any memory; check the sizes in config.json");
     bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
 
     if (!committed_) {
-        plan_.tensors.push_back({kind, name, type, rows, cols, bytes});
+        plan_.tensors.push_back({kind, full_name, type, rows, cols, bytes});
     } else {
-        require(
-            next_ < plan_.tensors.size() && plan_.tensors[next_].name == name && plan_.tensors[next_].bytes == bytes,
-            "internal error: the memory plan does not hold tensor ", name, " [", rows, ", ", cols, "]");
+        require(next_ < plan_.tensors.size() && plan_.tensors[next_].name == full_name &&
+                    plan_.tensors[next_].bytes == bytes,
+                "internal error: the memory plan does not hold tensor ", full_name, " [", rows, ", ", cols, "]");
         next_++;
     }
-    int64_t& used = used_[static_cast<size_t>(kind)];
-    const int64_t offset = used;
-    used += bytes;
+    const int64_t offset = used_[kind];
+    used_[kind] += bytes;
     return offset;
 }
 
-std::string MemoryPlan::describe(MemoryKind kind) const {
+std::string MemoryPlan::describe(size_t kind) const {
     const PlannedTensor* largest = nullptr;
     for (const PlannedTensor& tensor : tensors)
         if (tensor.kind == kind && (!largest || tensor.bytes > largest->bytes)) largest = &tensor;
-    std::string sum = concat(format_bytes(total(kind)), " of ", name_of(kind));
+    std::string sum = concat(format_bytes(total(kind)), " of ", kinds[kind].name);
     if (!largest) return sum;
     return concat(sum, " (largest: ", largest->name, " ", largest->type, "[", largest->rows, ", ", largest->cols, "], ",
-                  format_bytes(largest->bytes), "): ", remedy(kind));
+                  format_bytes(largest->bytes), "): ", kinds[kind].remedy);
 }
 
-// Activations and workspace shrink with the batch; where they are not worth enough, the largest kind is.
+// What shrinks with the batch is best lowered. Where all of it is not worth enough, the largest kind is.
 std::string MemoryPlan::blame(int64_t missing) const {
-    const int64_t of_batch = total(MemoryKind::activations) + total(MemoryKind::workspace);
-    MemoryKind most = MemoryKind::activations;
-    for (int k = 0; k < static_cast<int>(MemoryKind::count); k++) {
-        const MemoryKind kind = static_cast<MemoryKind>(k);
-        const bool shrinks = kind == MemoryKind::activations || kind == MemoryKind::workspace;
-        if ((shrinks || of_batch < missing) && total(kind) > total(most)) most = kind;
+    int64_t of_batch = 0;
+    for (size_t kind = 0; kind < kinds.size(); kind++)
+        if (kinds[kind].of_batch) of_batch += total(kind);
+    int64_t most_bytes = -1;
+    size_t most = 0;
+    for (size_t kind = 0; kind < kinds.size(); kind++) {
+        const bool helps = kinds[kind].of_batch || of_batch < missing;
+        if (!helps || total(kind) <= most_bytes) continue;
+        most = kind;
+        most_bytes = total(kind);
     }
     return describe(most);
 }
 
-std::string ArenaBase::out_of_memory(MemoryKind kind) const {
+std::string ArenaBase::out_of_memory(size_t kind) const {
     return concat("out of memory: the run needs ", format_bytes(plan_.total()), ", and there is no room for ",
                   plan_.describe(kind));
 }

@@ -1,12 +1,12 @@
-// The three number formats weights come in, and the way between them and float.
+// The three number formats that weights come in, and conversions from and to float.
 //
 //   F32    1 sign, 8 exponent, 23 mantissa bits
 //   F16    1, 5, 10: largest finite value 65504, subnormals down to 2^-24
 //   BF16   1, 8, 7: the upper half of an F32
 //
-// Widening is exact. Narrowing rounds to nearest, ties to even, as PyTorch does; too large becomes infinity, NaN stays
-// NaN. The loops have no branches, so that the compiler vectorises them. Sources and destinations may be unaligned: a
-// safetensors file puts its tensors at any byte.
+// Widening is exact. Narrowing rounds to nearest, ties to even, as PyTorch does; values too large become infinity, NaN
+// stays NaN. The loops have no branches, so that the compiler vectorises them. Sources and destinations may be
+// unaligned: a safetensors file puts its tensors at any byte.
 #pragma once
 
 #include <algorithm>
@@ -64,7 +64,7 @@ inline uint16_t float_to_f16(float value) {
 
 // out[i] = in[i], widened.
 inline void to_float(DType dtype, const std::byte* in, float* out, int64_t n) {
-    if (n == 0) return;  // memcpy takes no null pointer, not even for nothing
+    if (n == 0) return;  // memcpy must not get a null pointer, not even for 0 bytes
     if (dtype == DType::f32) {
         std::memcpy(out, in, static_cast<size_t>(n) * sizeof(float));
     } else if (dtype == DType::f16) {
@@ -100,7 +100,7 @@ inline void from_float(DType dtype, const float* in, std::byte* out, int64_t n) 
     }
 }
 
-// convert(begin, end) for pieces of [0, n), by all threads where there is enough to share out. It must not throw.
+// Calls convert(begin, end) for pieces of [0, n), on all threads if there are several pieces. It must not throw.
 template <class Convert>
 void in_pieces(int64_t n, const Convert& convert) {
     constexpr int64_t kPiece = 1 << 16;

@@ -1,5 +1,5 @@
-// Errors are sentences for the person who gets them: what was being done, on which file, tensor or option, and what to
-// try. Library code throws Error (exit status 1) or UsageError (exit status 2); only main() exits.
+// Errors are sentences for the user: what was being done, with which file, tensor or option, and what to try. Library
+// code throws Error (exit status 1) or UsageError (exit status 2); only main() exits.
 #pragma once
 
 #include <sstream>
@@ -9,8 +9,8 @@
 
 namespace llmc {
 
-// The text without what a terminal would obey: names in messages come from files of anybody's. Control characters, line
-// ends and tabs aside, become question marks; of UTF-8 also U+0080 to U+009F, which are 0xC2 and one more byte.
+// The text without what a terminal would obey, because names in messages come from untrusted files. Control characters
+// except line ends and tabs become question marks; so do U+0080 to U+009F, in UTF-8 0xC2 and one more byte.
 inline std::string printable(std::string text) {
     for (size_t i = 0; i < text.size(); ++i) {
         const auto byte = static_cast<unsigned char>(text[i]);
@@ -23,7 +23,7 @@ inline std::string printable(std::string text) {
     return text;
 }
 
-// Something the user can mend: a bad file, a full disk, a model that does not fit. Exit status 1.
+// Something the user can fix: a bad file, a full disk, a model that does not fit. Exit status 1.
 class Error : public std::runtime_error {
   public:
     explicit Error(const std::string& message) : std::runtime_error(printable(message)) {}
@@ -35,7 +35,7 @@ class UsageError : public Error {
     explicit UsageError(const std::string& message) : Error(message) {}
 };
 
-// The parts, streamed one after the other into one string.
+// The parts, streamed into one string.
 template <class... Parts>
 std::string concat(const Parts&... parts) {
     std::ostringstream text;
@@ -49,7 +49,7 @@ template <class... Parts>
     throw Error(concat(parts...));
 }
 
-// Throws Error unless `condition`. The parts are only evaluated as arguments, so keep them cheap.
+// Throws Error unless `condition` holds. The parts are always evaluated, so keep them cheap.
 template <class... Parts>
 void require(bool condition, const Parts&... parts) {
     if (!condition) fail(parts...);

@@ -1,14 +1,15 @@
-// What LoRA adapters compute at the input of their linear, with dropout in front of A:
+// What LoRA adapters compute at the input of their linear, with dropout before A:
 //
 //   lora_down      z[n,r]   = sum_i D(x)[n,i] a[r,i]                      forward
 //   lora_down_dx   dx[n,i] += mask[n,i] / (1-p) sum_r dz[n,r] a[r,i]      gradient of the input
 //   lora_down_da   da[r,i] += sum_n dz[n,r] D(x)[n,i]                     gradient of A
 //
-// n: tokens; i: features; r: ranks of the layer's adapters, one behind the other. D(x) = mask x / (1-p), the dropout of
-// dropout.h, and x itself with p = 0. z is written (=), dx and da accumulated (+=). Hu et al. 2021, arXiv 2106.09685.
+// n: tokens; i: features; r: ranks of the layer's adapters, one after the other. D(x) = mask x / (1-p) is the dropout
+// of dropout.h, and x itself if p = 0. z is written (=), dx and da are accumulated (+=). Hu et al. 2021, arXiv
+// 2106.09685.
 //
-// Here they are made of a device's other operators, with D(x), and dz a, in `scratch`: all of it on the CPU, and what a
-// GPU's own kernels do not take.
+// This file builds them from a device's other operators, with D(x) and dz a in `scratch`. The CPU uses nothing else; a
+// GPU uses it for what its own kernels do not take.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What operators of every device take besides tensors.
+// What operators take besides tensors, on every device.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ struct AttentionShape {
     int n_kv_heads = 0;
     int head_dim = 0;
     int window = 0;      // token i sees tokens i-window+1..i; 0: all of 0..i
-    float scale = 1.0f;  // of q k^T, 1/sqrt(head_dim) as a rule
+    float scale = 1.0f;  // of q k^T, usually 1/sqrt(head_dim)
 
     LLMC_HOST_DEVICE int group() const { return n_heads / n_kv_heads; }
     LLMC_HOST_DEVICE int qkv_width() const { return (n_heads + 2 * n_kv_heads) * head_dim; }
@@ -28,34 +28,34 @@ struct AdamWOptions {
     double weight_decay = 0.0;
 };
 
-// Names one dropout mask. Whether element (n, c) of it is kept depends on these and on n and c alone, never on threads,
-// strides or devices, so the backward pass and a recompute draw the mask again instead of keeping it.
+// Names one dropout mask. Whether it keeps element (n, c) depends on these and on n and c alone, never on threads,
+// strides or devices, so the backward pass and a recompute draw the mask again instead of storing it.
 struct DropoutStream {
     uint64_t seed = 0;
     uint64_t micro_batch = 0;
     uint32_t layer_id = 0;
 };
 
-// The random words of elements (n, 8 c8) .. (n, 8 c8 + 7), sixteen bits each: the low half of a word is the even
-// channel's.
+// The random words of elements (n, 8 c8) .. (n, 8 c8 + 7), sixteen bits each; the low half of a word belongs to the
+// even channel.
 LLMC_HOST_DEVICE inline PhiloxWords dropout_words(const DropoutStream& stream, uint32_t n, uint32_t c8) {
     return philox4x32_10({c8, n, stream.layer_id, static_cast<uint32_t>(stream.micro_batch)},
                          {static_cast<uint32_t>(stream.seed),
                           static_cast<uint32_t>(stream.seed >> 32) ^ static_cast<uint32_t>(stream.micro_batch >> 32)});
 }
 
-// An element is dropped when its sixteen bits are below this: p in units of 2^-16, and never all elements.
+// An element is dropped if its sixteen bits are below this: p in units of 2^-16, capped so that some elements remain.
 LLMC_HOST_DEVICE inline uint32_t dropout_threshold(float p) {
     const uint32_t threshold = static_cast<uint32_t>(p * 65536.0f + 0.5f);
     return threshold < 65535 ? threshold : 65535;
 }
 
-// What a kept element is multiplied by: 1 / (1 - p), with p as it was rounded, so that the mean stays what it was.
+// What a kept element is multiplied by: 1 / (1 - p), with p as rounded above, which preserves the mean.
 LLMC_HOST_DEVICE inline float dropout_keep_factor(float p) {
     return 65536.0f / (65536.0f - static_cast<float>(dropout_threshold(p)));
 }
 
-// Each element dropped with probability p, by that mask; with p = 0 none is.
+// Drops each element with probability p, by that mask; p = 0 drops none.
 struct Dropout {
     float p = 0;
     DropoutStream stream;

@@ -1,9 +1,9 @@
-// The fastest a device multiplies matrices: the speed of light that a training step is compared with.
+// How fast a device multiplies matrices at best: the speed of light for a training step.
 #pragma once
 
 namespace llmc {
 
-// Operations a second, multiplications plus additions: 2 M N K a product. Measured at start-up, by the device's
+// Operations per second, multiplications plus additions: a product has 2 M N K. Measured at start-up by the device's
 // measure_peak().
 struct Peak {
     double int8_operations = 0;

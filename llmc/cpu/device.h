@@ -18,7 +18,7 @@ using namespace llmc;
 
 class InputStaging;  // transfer.h
 
-// What floats are multiplied as: as they are, or rounded to bf16 (bf16_gemm.h). Sums and everything else are floats.
+// How floats are multiplied: as they are, or rounded to bf16 (bf16_gemm.h). Sums and everything else are floats.
 enum class Products { fp32, bf16 };
 
 struct Device {
@@ -26,21 +26,21 @@ struct Device {
     using InputStaging = cpu::InputStaging;
     static constexpr const char* name = "cpu";
     static constexpr bool scales_loss = false;        // loss_scale.h
-    static constexpr bool rehearses = false;          // Trainer::rehearse
-    static constexpr bool keeps_stored_types = true;  // quaff/model/frozen_matrix.h
+    static constexpr bool rehearses = false;          // no choices to time before the first step
+    static constexpr bool keeps_stored_types = true;  // 16-bit weights are widened where they are used (half_matrix.h)
 
     int threads = omp_get_max_threads();
     Comm* comm = &single_process();  // the ranks that train together
     Products products = Products::fp32;
 
     const char* compute_name() const { return products == Products::bf16 ? "bf16" : "fp32"; }
-    // The same with one thread, for what every thread of a parallel region calls by itself.
+    // The same device with one thread, for code that every thread of a parallel region calls.
     Device alone() const {
         Device one = *this;
         one.threads = 1;
         return one;
     }
-    // Anonymous pages: zero, aligned, and resident only once they are touched. Null when there is no more.
+    // Zeroed, aligned pages, resident only once they are touched. Null if there is no memory.
     void* allocate(int64_t bytes) const {
         void* block =
             mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -50,13 +50,13 @@ struct Device {
         return block;
     }
     void release(void* block, int64_t bytes) const { munmap(block, static_cast<size_t>(bytes)); }
-    // For people.
+    // For messages.
     std::string describe() const {
         return concat(threads, threads == 1 ? " thread" : " threads", " of this processor");
     }
-    // Bytes that can still be had.
+    // Bytes that can still be allocated.
     int64_t available_memory() const { return llmc::available_memory(); }
-    // Bytes that this process has held at most.
+    // The most bytes that this process has held.
     int64_t peak_memory() const { return peak_resident_memory(); }
 };
 

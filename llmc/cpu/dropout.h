@@ -1,4 +1,4 @@
-// Dropout whose mask is a function of its name (see DropoutStream) and is drawn again wherever it is needed.
+// Dropout whose mask is a function of its name (DropoutStream) and is drawn again wherever it is needed.
 //
 //   mask[n,c] = bits(stream, n, c) >= p 2^16         sixteen bits a channel, eight channels a Philox call
 //   forward    out = mask x / (1-p)                  out may be x
@@ -18,9 +18,8 @@
 
 namespace cpu {
 
-// One 64-bit lane per Philox counter. A round takes the low half of a lane and leaves all of a product in it, which
-// makes it six instructions without a shuffle; the compiler's own vectorisation of philox4x32_10 is no faster than
-// scalar code.
+// One 64-bit lane per Philox counter. A round reads the low half of a lane and leaves a whole product in it: six
+// instructions without a shuffle. The compiler's own vectorisation of philox4x32_10 is no faster than scalar code.
 #if defined(__AVX512F__)
 constexpr int kPhiloxLanes = 8;
 #elif defined(__AVX2__)
@@ -41,7 +40,7 @@ inline PhiloxLanes multiply_low_halves(PhiloxLanes a, PhiloxLanes b) {
 #endif
 }
 
-// The bits of channels 8 c8 .. 8 (c8 + kPhiloxLanes) - 1 of row n: dropout_words of as many counters.
+// The bits of channels 8 c8 .. 8 (c8 + kPhiloxLanes) - 1 of row n: dropout_words of kPhiloxLanes counters.
 inline void dropout_bits(uint16_t* bits, const DropoutStream& stream, uint32_t n, uint32_t c8) {
     PhiloxLanes x0{};
     for (int lane = 0; lane < kPhiloxLanes; lane++) x0[lane] = c8 + static_cast<uint32_t>(lane);

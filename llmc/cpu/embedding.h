@@ -9,7 +9,7 @@
 
 namespace cpu {
 
-// To be asked before a parallel region, which an exception cannot leave.
+// Call it before a parallel region, which an exception cannot leave.
 inline void require_ids(std::span<const int32_t> ids, int64_t rows) {
     for (size_t n = 0; n < ids.size(); n++)
         require(ids[n] >= 0 && ids[n] < rows, "token ", n, " has id ", ids[n], ", but the embedding table has ", rows,

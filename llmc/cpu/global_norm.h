@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "llmc/core/integers.h"
 #include "llmc/cpu/device.h"
 
 namespace cpu {
@@ -22,7 +23,7 @@ double global_norm(const Device& device, std::span<T> x, std::span<double> works
     require(static_cast<int64_t>(workspace.size()) >= kNormBlocks, "the norm needs a workspace of ", kNormBlocks,
             " elements and got ", workspace.size());
     const int64_t count = static_cast<int64_t>(x.size());
-    const int64_t block = (count + kNormBlocks - 1) / kNormBlocks;
+    const int64_t block = ceil_div(count, kNormBlocks);
     const std::span<double> partial = workspace.first(kNormBlocks);
 #pragma omp parallel for num_threads(device.threads) schedule(static)
     for (int64_t b = 0; b < kNormBlocks; b++) {

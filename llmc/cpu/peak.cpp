@@ -1,6 +1,6 @@
-// Every thread multiplies tiles of its own that stay in its L2, so that neither memory nor a barrier takes part; the
-// best of several short rounds counts, because other programs only ever make a round slower. int8 and bf16 operands are
-// packed before, so that theirs is the rate of the instructions; fp32 is oneDNN's, which packs.
+// Every thread multiplies tiles of its own that stay in its L2, so that neither memory nor a barrier matters. The best
+// of several short rounds counts, because other programs can only slow a round down. int8 and bf16 operands are packed
+// before, so theirs is the rate of the instructions; fp32 is that of oneDNN, which packs.
 #include "llmc/cpu/peak.h"
 
 #include <algorithm>
@@ -17,7 +17,7 @@ namespace cpu {
 
 namespace {
 
-// Operations a second of `product`, which every thread calls on its own; `operations` each.
+// Operations per second of `product`, which every thread calls on its own and which takes `operations`.
 template <class Product>
 double best_rate(const Device& device, double operations, const Product& product) {
     constexpr int kRounds = 4;

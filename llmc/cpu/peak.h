@@ -1,4 +1,4 @@
-// How fast this processor multiplies matrices: int8, and floats as the device does, all threads together.
+// How fast this processor multiplies matrices with all threads: int8, and floats as the device does.
 #pragma once
 
 #include "llmc/core/peak.h"

@@ -1,5 +1,5 @@
 // Elementary functions for inner loops. glibc's expf is a call per element unless the whole program is compiled with
-// -ffast-math; these are plain arithmetic that the compiler turns into one vector instruction stream.
+// -ffast-math; these are plain arithmetic, which the compiler vectorises.
 #pragma once
 
 #include <bit>

@@ -1,10 +1,11 @@
-// Between the host's memory, where files, batches and checkpoints are, and the device's. Here the two are one.
+// Between host memory, where files, batches and checkpoints are, and device memory. Here the two are one.
 //
 //   upload           dst = src, which is in host memory
-//   fill_from_host   dst = what fill(matrix of the host) writes into it
+//   fill_from_host   dst = what fill(host matrix) writes into it
 //   host_view        what the device holds, as the host can read it: in place, or copied to `staging`
-//   InputStaging     the integers of micro-batches on their way to the device: next() is a buffer to be filled, send()
-//                    copies its first integers to where they are to be
+//   InputStaging     the integers of micro-batches on their way to the device: next() is a buffer to fill, send()
+//   copies
+//                    its first integers to their place
 #pragma once
 
 #include <algorithm>
@@ -40,7 +41,7 @@ class InputStaging {
     std::vector<int32_t> buffer_;
 };
 
-// The processor that does what has to be done on the host.
+// The device for work that has to be done on the host.
 inline const Device& host_of(const Device& device) {
     return device;
 }

@@ -4,8 +4,8 @@
 //   correct[n] = (argmax_v logits[n,v] == labels[n]), the lowest v where several are largest
 //   dlogits    = (softmax(logits) - onehot(label)) grad_scale, in place of the logits
 //
-// All written (=). Computed relative to the row's maximum, so that no logit overflows. `labels` lies in device memory:
-// that each is a column of the logits has been checked on the host.
+// All written (=). Computed relative to the row's maximum, so that no logit overflows. `labels` lies in device memory;
+// the host has checked that each is a column of the logits.
 //
 // A block owns a row. One pass finds the maximum and the sum of exponentials together: a thread keeps its own running
 // maximum and corrects its sum when that grows (Milakov and Gimelshein 2018, arXiv 1805.02867); the block then brings
@@ -16,6 +16,7 @@
 #include <cfloat>
 #include <span>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/kernel/row_block.cuh"
 
 namespace cuda {
@@ -30,7 +31,7 @@ struct SoftmaxRow {
     bool correct;
 };
 
-// Called by all threads of a block, which end behind a barrier: the row may be overwritten.
+// Called by all threads of a block. Ends with a barrier: the row may be overwritten then.
 template <class T>
 __device__ SoftmaxRow softmax_row(const T* logits, int vocabulary, int label) {
     const float label_logit = to_float(logits[label]);

@@ -16,6 +16,7 @@
 #include "llmc/comm/comm.h"
 #include "llmc/core/arena.h"
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 #include "llmc/core/tensor.h"
 #include "llmc/cuda/runtime/check.cuh"
 
@@ -48,8 +49,8 @@ struct Device {
     using InputStaging = cuda::InputStaging;
     static constexpr const char* name = "cuda";
     static constexpr bool scales_loss = std::is_same_v<T, fp16>;  // loss_scale.h
-    static constexpr bool rehearses = true;                       // Trainer::rehearse
-    static constexpr bool keeps_stored_types = false;             // quaff/model/frozen_matrix.h
+    static constexpr bool rehearses = true;                       // times its products before the first step (gpu.h)
+    static constexpr bool keeps_stored_types = false;             // all weights are T
 
     static constexpr const char* compute_name() {
         return std::is_same_v<T, bf16> ? "bf16" : std::is_same_v<T, fp16> ? "fp16" : "fp32";
@@ -61,9 +62,9 @@ struct Device {
     Comm* comm = &single_process();      // the ranks that train together
     int sm = 0;                          // compute capability: 75 for 7.5
     int multiprocessors = 0;             // how many blocks run at once, at the least
-    int64_t l2_bytes = 0;                // what stays in reach of a kernel that reads what the one before wrote
+    int64_t l2_bytes = 0;                // what a kernel can read fast of what the one before wrote
     int64_t shared_bytes_per_block = 0;  // the most dynamic shared memory a kernel may ask for
-    int64_t free_at_first = 0;           // bytes of its memory that could be had when whoever made the device was done
+    int64_t free_at_first = 0;           // bytes that could be allocated once the device was set up
 
     // The index-th GPU, made the current one of the calling thread.
     explicit Device(int index = 0) : index(index) {
@@ -78,41 +79,41 @@ struct Device {
         l2_bytes = attribute(cudaDevAttrL2CacheSize);
         shared_bytes_per_block = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
         require(sm >= 75, "GPU ", index, " has compute capability ", sm / 10, '.', sm % 10,
-                "; int8 tensor cores begin with 7.5 (RTX 20, T4). Take --device cpu");
+                "; int8 tensor cores begin with 7.5 (RTX 20, T4); ", program().use_cpu);
         require(sm >= 80 || !std::is_same_v<T, bf16>, "GPU ", index, " has compute capability ", sm / 10, '.', sm % 10,
-                "; bf16 begins with 8.0. Take --dtype fp16");
+                "; bf16 begins with 8.0; ", program().use_fp16);
         free_at_first = available_memory();
     }
 
-    // Zeroed; null when there is no more.
+    // Zeroed; null if there is no memory.
     void* allocate(int64_t bytes) const {
         void* block = nullptr;
         const cudaError_t error = cudaMalloc(&block, static_cast<size_t>(bytes));
         if (error == cudaErrorMemoryAllocation) {
-            cudaGetLastError();  // told by the null pointer; the next launch shall not report it again
+            cudaGetLastError();  // the null pointer reports it; the next launch must not
             return nullptr;
         }
         CUDA_CHECK(error);
         CUDA_CHECK(cudaMemsetAsync(block, 0, static_cast<size_t>(bytes), stream));
         return block;
     }
-    // Waits for the GPU, as cudaFree does. An error here is one of the work before it, which the next call reports.
+    // Waits for the GPU, as cudaFree does. An error here belongs to earlier work, and the next call reports it.
     void release(void* block, int64_t) const { cudaFree(block); }
 
-    // For people: "NVIDIA H200 (GPU 0)".
+    // For messages: "NVIDIA H200 (GPU 0)".
     std::string describe() const {
         cudaDeviceProp properties{};
         CUDA_CHECK(cudaGetDeviceProperties(&properties, index));
         return concat(properties.name, " (GPU ", index, ")");
     }
-    // Bytes that can still be had.
+    // Bytes that can still be allocated.
     int64_t available_memory() const {
         size_t free = 0, total = 0;
         CUDA_CHECK(cudaMemGetInfo(&free, &total));
         return static_cast<int64_t>(free);
     }
-    // Bytes of the GPU's memory that have been taken since the device was made, which is what the plan asked for: it is
-    // never given back within a run. CUDA's own context, some hundreds of MB, and cuBLASLt's workspace come before.
+    // Bytes of GPU memory taken since the device was set up: what the plan asked for, because a run gives nothing back.
+    // CUDA's own context, some hundreds of MB, and cuBLASLt's workspace were taken before.
     int64_t peak_memory() const { return free_at_first - available_memory(); }
     // Waits until all work so far is done.
     void synchronize() const { CUDA_CHECK(cudaStreamSynchronize(stream)); }

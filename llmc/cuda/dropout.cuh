@@ -1,5 +1,5 @@
-// Dropout whose mask is a function of its name (see DropoutStream) and is drawn again wherever it is needed: bit for
-// bit the CPU's.
+// Dropout whose mask is a function of its name (DropoutStream) and is drawn again wherever it is needed: bit for bit
+// the CPU's.
 //
 //   mask[n,c] = bits(stream, n, c) >= p 2^16         sixteen bits a channel, eight channels a Philox call
 //   forward    out = mask x / (1-p)                  out may be x
@@ -40,7 +40,7 @@ __device__ inline Eight<float> dropout_factors(const DropoutStream& stream, int6
     return factors;
 }
 
-// The mask in a byte: bit k for channel c+k.
+// The mask as one byte: bit k is channel c+k.
 __device__ inline uint32_t dropout_bits(const DropoutStream& stream, int64_t n, int64_t c, float p) {
     const DropoutEight mask(stream, n, c, p);
     uint32_t bits = 0;

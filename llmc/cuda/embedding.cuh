@@ -1,5 +1,5 @@
 // Token embedding: out[n,:] = table[ids[n],:]. The table is frozen, so there is no backward. `ids` lies in device
-// memory: that each is a row of the table has been checked on the host.
+// memory; the host has checked that each is a row of the table.
 #pragma once
 
 #include <span>

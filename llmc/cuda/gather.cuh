@@ -4,7 +4,7 @@
 //   scatter_rows   out[rows[i],:] = x[i,:], every other row of out = 0;  rows ascending and distinct
 //
 // `rows` lies in device memory. gather: a thread an Eight. scatter: a block writes a row of out, which it looks up in
-// `rows` by halving: no row is written twice.
+// `rows` by binary search: no row is written twice.
 #pragma once
 
 #include <span>

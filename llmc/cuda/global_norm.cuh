@@ -1,8 +1,8 @@
 // The Euclidean norm of a flat buffer, for gradient clipping.
 //
-// kNormBlocks partial sums in double over the same elements, added in the same order: the same bits on any GPU. The
-// partial sums live in a workspace of global_norm_workspace() doubles that the caller planned, so that a step allocates
-// nothing; the norm ends in its first element and comes to the host as one number.
+// kNormBlocks partial sums in double over the same elements, added in the same order: the same bits on any GPU. They
+// lie in a workspace of global_norm_workspace() doubles that the caller planned, so that a step allocates nothing. The
+// norm ends up in its first element and comes to the host as one number.
 #pragma once
 
 #include <span>
@@ -14,7 +14,7 @@ namespace cuda {
 constexpr int kNormBlocks = 512;
 constexpr int kNormThreads = 256;
 
-// The block's sum, in thread 0: halves onto halves.
+// The block's sum, in thread 0: added by halves.
 template <int kThreads>
 __device__ double block_sum_in_double(double x) {
     __shared__ double sums[kThreads];
@@ -54,7 +54,7 @@ constexpr int64_t global_norm_workspace(const Device<D>&) {
     return kNormBlocks;
 }
 
-// Waits for everything on the device's stream: the host goes on with the number.
+// Waits for all work on the device's stream: the host needs the number.
 template <class T, class D>
 double global_norm(const Device<D>& device, std::span<T> x, std::span<double> workspace) {
     require(static_cast<int64_t>(workspace.size()) >= global_norm_workspace(device), "the norm needs a workspace of ",

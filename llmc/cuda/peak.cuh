@@ -11,7 +11,7 @@
 
 namespace cuda {
 
-// Operations a second of y = a b^T, all square, on random numbers. 0 where there is no memory left.
+// Operations per second of y = a b^T, all square, on random numbers. 0 if there is no memory left.
 template <class T, class In, class Out>
 double product_rate(const Device<T>& device, int64_t size) {
     constexpr int kRounds = 5;
@@ -39,7 +39,7 @@ double product_rate(const Device<T>& device, int64_t size) {
 template <class T>
 Peak measure_peak(const Device<T>& device) {
 #ifdef LLMC_EMULATED
-    constexpr int64_t kSize = 32;  // an emulated product takes its time
+    constexpr int64_t kSize = 32;  // an emulated product is slow
 #else
     constexpr int64_t kSize = 8192;
 #endif

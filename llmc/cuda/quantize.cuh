@@ -17,18 +17,19 @@
 // All outputs are written (=). A NaN anywhere in a row makes its scale NaN, an infinity makes it infinite, so that
 // neither is rounded away: the loss shows it. `channels` lies in device memory.
 //
-// q is padded for the int8 GEMM: it has at least v's rows, and its rows are its stride long. What is not v's is
-// written 0, and so are the columns that outliers has beyond its channels.
+// q is padded for the int8 GEMM: it has at least v's rows, each as long as its stride. What lies beyond v is written 0,
+// and so are the columns that outliers has beyond its channels.
 //
-// A block owns a row and holds it in shared memory, so that it is read once: the scale is not known before all of it
-// has been seen. held_row_* work on a row that is already there, which is how the operators that produce x quantise it
-// on the way (rmsnorm.cuh, swiglu.cuh): one code, the same bits. Absolute maxima are taken of the magnitude's bits, as
+// A block owns a row and holds it in shared memory, so that it is read once: the scale is known only after all of it
+// has been seen. held_row_* work on a row that is there already; the operators that produce x quantise it with them
+// (rmsnorm.cuh, swiglu.cuh): the same code, the same bits. Absolute maxima are taken of the magnitude's bits, as
 // integers: exact in any order, so that blocks may meet in an atomic maximum.
 #pragma once
 
 #include <span>
 #include <type_traits>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/kernel/row_block.cuh"
 
 namespace cuda {
@@ -43,8 +44,8 @@ __device__ inline float scale_from_magnitude(int bits) {
     return scale == 0.0f ? 1.0f : scale;
 }
 
-// Divides the elements of a row by its scale: multiplies by the reciprocal, and again with what that leaves of the
-// dividend. The quotient is that of a division, which is three times as many instructions.
+// Divides the elements of a row by its scale: multiplies by the reciprocal, then corrects by the remainder. The
+// quotient is that of a division, which takes three times as many instructions.
 class Quantizer {
   public:
     __device__ explicit Quantizer(float scale) : scale_(scale), reciprocal_(1.0f / scale) {}
@@ -58,7 +59,7 @@ class Quantizer {
 
   private:
     __device__ float quotient(float value) const {
-        // Not of a scale whose reciprocal, or what is left, may leave the normal numbers; nor of infinity and NaN.
+        // Not for a scale whose reciprocal or remainder may leave the normal numbers; nor for infinity and NaN.
         if (!(scale_ > 0x1p-96f && scale_ < 0x1p96f)) return value / scale_;
         const float near = value * reciprocal_;
         return fmaf(fmaf(-near, scale_, value), reciprocal_, near);
@@ -67,7 +68,7 @@ class Quantizer {
     float scale_, reciprocal_;
 };
 
-// Row of q, `q_cols` long of which `cols` are v's.
+// Stores Eight c of a row of q, which is `q_cols` long; `cols` of it are v's.
 __device__ inline void store_quantized(int8_t* q, int c, int cols, int q_cols, const Eight<float>& v,
                                        const Quantizer& quantize) {
     Eight<int8_t> integers;
@@ -97,7 +98,7 @@ __device__ inline int largest_magnitude(const Eight<float>& v) {
     return largest;
 }
 
-// xmax[j] is at least what this row holds. xmax only ever grows, so a glance at it spares nearly all of the atomics.
+// Raises xmax[j] to at least what this row holds. xmax only grows, so looking at it first spares nearly all atomics.
 template <class T>
 __device__ void held_row_absmax(float* xmax, const T* held, const int32_t* channels, int count) {
     __syncthreads();  // a channel is another thread's column
@@ -118,7 +119,8 @@ __device__ inline int block_magnitude(int largest) {
     return __float_as_int(block_reduce<LargestMagnitude>(__int_as_float(largest)));
 }
 
-// One row of quantize_rows from x's in `held`, whose last Eight is filled up with zeros. outliers: `outlier_cols` long.
+// One row of quantize_rows, from x's in `held`, whose last Eight is filled up with zeros. outliers: `outlier_cols`
+// long.
 template <class T>
 __device__ void held_row_quantize(int8_t* q, int q_cols, float* row_scale, T* outliers, int outlier_cols, T* held,
                                   int cols, const int32_t* channels, int count, const float* s) {
@@ -143,7 +145,7 @@ __device__ void held_row_quantize(int8_t* q, int q_cols, float* row_scale, T* ou
         store_quantized(q, c, cols, q_cols, c < cols ? widen(held_eight(held, c)) : Eight<float>{}, quantize);
 }
 
-// A row of q that stands for no row of v.
+// A row of q beyond those of v.
 __device__ inline void zero_row(int8_t* q, int q_cols) {
     for (int c = first_column(); c < q_cols; c += column_step()) store_eight(q, c, q_cols, Eight<int8_t>{});
 }
@@ -160,8 +162,8 @@ __global__ void quantize_rows_kernel(Matrix<int8_t> q, float* row_scale, Matrix<
                       channels, count, s);
 }
 
-// v[n,o] col_scale[o], or v where that is null. Rows have no outliers here, so of one that is longer than held_cols the
-// rest is simply read again.
+// v[n,o] col_scale[o], or v if that is null. Rows have no outliers here, so what lies beyond held_cols in a longer row
+// is read again.
 template <class T>
 __global__ void quantize_scaled_rows_kernel(Matrix<int8_t> q, float* row_scale, Matrix<const T> v,
                                             const float* col_scale, int held_cols) {
@@ -207,7 +209,7 @@ __global__ void outlier_absmax_kernel(float* xmax, Matrix<const T> x, const int3
     atomicMax(reinterpret_cast<int*>(xmax + j), largest);
 }
 
-// What makes columns c .. c+7 of y, `cols` long, from their sums: of one row or of several.
+// Makes columns c .. c+7 of y, `cols` long, from their sums: for one row or several.
 template <class T>
 struct Dequantize {
     Eight<float> factor;
@@ -291,7 +293,7 @@ void outlier_absmax(const Device<T>& device, float* xmax, ConstMatrix<T> x, std:
     clear_absmax(device, xmax, channels.size());
     const int64_t row_groups = ceil_div(x.rows, kAbsmaxRows);
     launch(device, "outlier_absmax", outlier_absmax_kernel<T>,
-           dim3(static_cast<unsigned>(row_groups), static_cast<unsigned>(count + 63) / 64), 64, 0, xmax, x,
+           dim3(static_cast<unsigned>(row_groups), static_cast<unsigned>(ceil_div(count, 64))), 64, 0, xmax, x,
            channels.data(), count);
 }
 

@@ -23,6 +23,7 @@
 // out, so that the compiler has no choice to make differently.
 #pragma once
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/quantize.cuh"
 
 namespace cuda {
@@ -111,7 +112,7 @@ __global__ void rmsnorm_backward_kernel(Matrix<T> dresidual, Matrix<const T> dou
     const int64_t n = blockIdx.x;
     const int channels = static_cast<int>(dresidual.cols);
     T* held_dout = shared_memory<T>();
-    T* held_r = held_dout + (channels + 7) / 8 * 8;
+    T* held_r = held_dout + round_up(channels, 8);
     float sum = 0;  // of g r
     for (int c = first_column(); c < channels; c += column_step()) {
         const Eight<T> d = load_eight(dout.row(n), c, channels), r = load_eight(residual.row(n), c, channels);

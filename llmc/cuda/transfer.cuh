@@ -1,9 +1,9 @@
-// Between the host's memory, where files, batches and checkpoints are, and the device's.
+// Between host memory, where files, batches and checkpoints are, and device memory.
 //
 //   upload           dst = src, which is in host memory
-//   fill_from_host   dst = what fill(matrix of the host) writes into it, rounded to dst's type
-//   host_view        what the device holds, copied to `staging`, as float where it is bf16 or fp16; it is there, and
-//                    all work before it done, when the function returns
+//   fill_from_host   dst = what fill(host matrix) writes into it, rounded to dst's type
+//   host_view        what the device holds, copied to `staging`, as float where it is bf16 or fp16; all work before it
+//                    is done when the function returns
 //
 // fill_from_host serves loading, not steps: it allocates, and waits until the copy is done.
 #pragma once
@@ -21,7 +21,7 @@
 
 namespace cuda {
 
-// What the host computes with in place of T.
+// What the host computes in instead of T.
 template <class T>
 using HostType = std::conditional_t<std::is_same_v<T, bf16> || std::is_same_v<T, fp16>, float, T>;
 
@@ -29,8 +29,8 @@ using HostType = std::conditional_t<std::is_same_v<T, bf16> || std::is_same_v<T,
 template <class T>
 constexpr DType kStoredType = std::is_same_v<T, bf16> ? DType::bf16 : DType::f16;
 
-// src must stay until the stream has been waited for: where the GPU reads the host's memory itself, nothing else copies
-// it before.
+// src must stay until the stream has been waited for: where the GPU reads host memory directly, nothing else copies it
+// first.
 template <class D>
 void upload(const Device<D>& device, std::span<int32_t> dst, std::span<const int32_t> src) {
     require(src.size() <= dst.size(), "an upload of ", src.size(), " elements does not fit ", dst.size());
@@ -94,7 +94,7 @@ Matrix<const HostType<std::remove_const_t<T>>> host_view(const Device<D>& device
     return host;
 }
 
-// The processor that does what has to be done on the host.
+// The device for work that has to be done on the host.
 template <class D>
 cpu::Device host_of(const Device<D>& /*device*/) {
     return {};

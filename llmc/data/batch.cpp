@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 
 namespace llmc {
 
@@ -22,7 +23,7 @@ Batch pack(std::span<const Example* const> examples) {
         n_tokens += static_cast<int64_t>(example->input_ids.size());
     }
     require(n_tokens <= std::numeric_limits<int32_t>::max(), "a micro-batch of ", n_tokens,
-            " tokens is too large; lower --batch-size");
+            " tokens is too large; lower ", program().batch_size);
 
     Batch batch;
     batch.input_ids.reserve(n_tokens);
@@ -35,7 +36,8 @@ Batch pack(std::span<const Example* const> examples) {
         const int32_t length = static_cast<int32_t>(example->input_ids.size());
         batch.input_ids.insert(batch.input_ids.end(), example->input_ids.begin(), example->input_ids.end());
         for (int32_t t = 0; t < length; ++t) batch.positions.push_back(t);
-        // Row t predicts token t+1 of the same sequence: no row predicts the first token, and the last row nothing.
+        // Row t predicts token t+1 of the same sequence, so no row predicts the first token and the last row predicts
+        // nothing.
         for (int32_t t = 0; t + 1 < length; ++t) {
             if (example->labels[t + 1] == kIgnoreLabel) continue;
             batch.label_rows.push_back(begin + t);

@@ -15,7 +15,7 @@ constexpr int32_t kIgnoreLabel = -100;
 struct Example {
     std::vector<int32_t> input_ids;
     std::vector<int32_t> labels;  // same length as input_ids
-    int64_t index = 0;            // of its record in the file, from 0; records left out are counted too
+    int64_t index = 0;            // of its record in the file, from 0, counting the records left out
 };
 
 // Several sequences laid end to end. N tokens, S sequences, L labelled rows.

@@ -8,13 +8,13 @@
 namespace llmc {
 namespace {
 
-// Cuts a stream into rows of cells, RFC 4180's grammar as a loop over characters.
+// Splits a stream into rows of cells: RFC 4180's grammar as a loop over characters.
 class CellReader {
   public:
     CellReader(std::istream& in, char delimiter, const std::string& file)
         : in_(*in.rdbuf()), delimiter_(delimiter), file_(file) {}
 
-    // False at the end of the file. Rows without a single character are passed over.
+    // False at the end of the file. Rows without a single character are skipped.
     bool next(std::vector<std::string>& cells) {
         while (true) {
             cells.assign(1, "");
@@ -59,7 +59,7 @@ class CellReader {
         }
     }
 
-    // What stands between an opening quote, already read, and its closing one.
+    // Reads a quoted cell up to its closing quote; the opening one has been read.
     void read_quoted(std::string& cell) {
         const int64_t opened = line_;
         for (int c = in_.sbumpc(); c != kEnd; c = in_.sbumpc()) {
@@ -105,8 +105,9 @@ void read_delimited(std::istream& in, char delimiter, const RowSink& sink) {
         const std::string where = concat(sink.file, ":", reader.line());
         std::string problem = reader.problem();
         if (problem.empty() && cells.size() != header.size())
-            problem = concat(cells.size(), " cells, but the header names ", header.size(), " columns; put a cell with ",
-                             delimiter == ',' ? "a comma" : "a tab", " or a line break in it in quotes");
+            problem = concat(cells.size(), " cells, but the header names ", header.size(),
+                             " columns; quote every cell that contains ", delimiter == ',' ? "a comma" : "a tab",
+                             " or a line break");
         std::vector<Field> fields(cells.size());
         for (size_t i = 0; i < cells.size() && problem.empty(); ++i) {
             if (find_invalid_utf8(cells[i]) != std::string::npos)

@@ -5,12 +5,13 @@
 #include <exception>
 
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 #include "llmc/data/shuffle.h"
 
 namespace llmc {
 namespace {
 
-// Records are encoded this many bytes at a time: enough to keep every thread busy, little beside the examples.
+// Records are encoded in chunks of this many bytes: enough to keep every thread busy, little beside the examples.
 constexpr int64_t kChunkBytes = 4 << 20;
 constexpr size_t kChunkRecords = 4096;
 
@@ -71,8 +72,8 @@ class ExampleMaker {
         if (made.fate != Fate::kept) return made;
         const int64_t length = static_cast<int64_t>(made.example.input_ids.size());
         require(options_.max_positions == 0 || length <= options_.max_positions, "the example has ", length,
-                " tokens, but the model has ", options_.max_positions,
-                " positions; lower --source-max-len or --target-max-len to drop examples of this length");
+                " tokens, but the model has ", options_.max_positions, " positions; lower ", program().source_max_len,
+                " or ", program().target_max_len, " to drop examples of this length");
         if (count_labelled(made.example) == 0) made.fate = Fate::nothing_labelled;
         made.text = {std::move(record.source), std::move(record.target)};
         return made;
@@ -109,7 +110,7 @@ class ExampleMaker {
             if (i > 0) {
                 append(encode_behind(turns[i - 1].target, turns[i].source), options_.train_on_source);
             } else if (!(turns[i].source.empty() && starts_with_bos(encoding_, target))) {
-                // Without a source it is the target that may bring its own BOS.
+                // Without a source, the target may bring its own BOS.
                 append(encode_prompt(encoding_, turns[i].source), options_.train_on_source);
                 first_source = std::ssize(ids);
             }
@@ -120,7 +121,7 @@ class ExampleMaker {
         return first_source;
     }
 
-    // The tokens of `text` behind those of `before`, or by itself where the two grow together.
+    // The tokens of `text` as they follow those of `before`, or of `text` alone if the two merge into one token.
     std::vector<int32_t> encode_behind(const std::string& before, const std::string& text) const {
         const std::vector<int32_t> known = encode(before);
         std::vector<int32_t> both = encode(before + text);
@@ -160,7 +161,7 @@ class ExampleMaker {
 // Encodes a chunk in parallel and appends it in order.
 void append_examples(std::vector<Record>& records, const ExampleMaker& maker, bool strict, Dataset& data) {
     std::vector<Made> made(records.size());
-    std::exception_ptr failure;  // must not leave the parallel region as it came
+    std::exception_ptr failure;  // must not leave the parallel region
 #pragma omp parallel for schedule(dynamic, 16)
     for (size_t i = 0; i < records.size(); ++i) {
         try {
@@ -212,20 +213,20 @@ void check_any_left(const std::string& path, const Dataset& data, const ExampleO
         fail(path,
              ": nothing is labelled in the whole file; the loss needs a target, or labels other than -100 behind "
              "the first position");
-    fail(path, ": no example is left; dropped: ", dropped.describe(), ". Raise --source-max-len (",
-         options.source_max_len, ") or --target-max-len (", options.target_max_len, ")");
+    fail(path, ": no example is left; dropped: ", dropped.describe(), ". Raise ", program().source_max_len, " (",
+         options.source_max_len, ") or ", program().target_max_len, " (", options.target_max_len, ")");
 }
 
 }  // namespace
 
 std::string Dropped::describe() const {
     std::string list;
-    const auto add = [&](int64_t count, const char* reason) {
+    const auto add = [&](int64_t count, const std::string& reason) {
         if (count > 0) list += concat(list.empty() ? "" : ", ", count, " ", reason);
     };
-    add(source_too_long, "with a source over --source-max-len");
-    add(target_too_long, "with a target over --target-max-len");
-    add(too_long, "longer than --source-max-len and --target-max-len together");
+    add(source_too_long, concat("with a source over ", program().source_max_len));
+    add(target_too_long, concat("with a target over ", program().target_max_len));
+    add(too_long, concat("longer than ", program().source_max_len, " and ", program().target_max_len, " together"));
     add(nothing_labelled, "without a labelled token");
     return list.empty() ? "none" : list;
 }

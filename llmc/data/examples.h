@@ -1,15 +1,18 @@
 // Records to examples: token ids, and which of them the loss counts.
 //
-//   pair    ids = [BOS] encode(source) encode(target) EOS      loss on the target and EOS (train_on_source: and source)
-//   text    ids = [BOS] encode(text) EOS                       loss on all but BOS
-//   tokens  ids and labels as the file has them
-//   conversation   ids = [BOS] encode(source 1) encode(target 1) encode(source 2) .. encode(target n) EOS, the texts as
-//           the chat template lays them out                   loss on every target and EOS (train_on_source: on all)
+//   pair           ids = [BOS] encode(source) encode(target) EOS
+//                  loss on the target and EOS; with train_on_source on the source, too
+//   text           ids = [BOS] encode(text) EOS
+//                  loss on all but BOS
+//   tokens         ids and labels as the file has them
+//   conversation   ids = [BOS] encode(source 1) encode(target 1) encode(source 2) .. encode(target n) EOS,
+//                  the texts as the chat template lays them out
+//                  loss on every target and EOS; with train_on_source on all
 //
-// Source and target are encoded apart, so that the boundary between them is one between tokens (QLoRA, Dettmers et al.
-// 2023, does the same); the source of a later turn as it reads behind the target before it, whose last token may take
-// white space that follows. BOS is there when the tokenizer adds one, unless the text already starts with it; EOS is
-// not doubled when the text already ends in it. The first token of a sequence is predicted by nothing and has no loss.
+// Source and target are encoded separately, so that a token ends where the source does (QLoRA, Dettmers et al. 2023,
+// does the same). A later source is encoded as it reads after the target before it, whose last token may absorb white
+// space that follows. BOS is added if the tokenizer adds one and the text does not start with it; EOS is added unless
+// the text ends in it. The first token of a sequence is predicted by nothing and has no loss.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +28,8 @@
 
 namespace llmc {
 
-// What is needed of a tokenizer. `encode` adds no special tokens and is called from several threads at once; without
-// one only records of tokens can be read.
+// What examples need of a tokenizer. `encode` adds no special tokens and is called from several threads at once;
+// without it only records of tokens can be read.
 struct TextEncoding {
     std::function<std::vector<int32_t>(std::string_view)> encode;
     int32_t bos_id = -1;  // -1: there is none
@@ -34,12 +37,11 @@ struct TextEncoding {
     bool adds_bos = false;
 };
 
-// The text a (source, target) pair becomes, for a model that was taught a chat format. Records of `text` pass it by.
+// The text that a (source, target) pair becomes for a chat model. Records of `text` bypass it.
 using PromptTemplate =
     std::function<std::pair<std::string, std::string>(const std::string& source, const std::string& target)>;
 
-// The text of a conversation; throws Error where there is no template to lay it out by. Called from several threads at
-// once.
+// The text of a conversation. Throws Error without a template to lay it out by. Called from several threads at once.
 using ConversationTemplate = std::function<std::vector<Turn>(std::span<const Message> messages)>;
 
 struct ExampleOptions {
@@ -51,7 +53,7 @@ struct ExampleOptions {
     bool strict = true;         // as in ReaderOptions
 };
 
-// Examples that are fine but not used, by reason.
+// Valid examples that are not used, by reason.
 struct Dropped {
     int64_t source_too_long = 0, target_too_long = 0, too_long = 0;
     int64_t nothing_labelled = 0;
@@ -60,8 +62,8 @@ struct Dropped {
     std::string describe() const;  // "3 with a source of more than ..." or "none"
 };
 
-// Source and target as the file has them, before any template; a record of text has no source, one of tokens or of
-// several turns neither.
+// Source and target as the file has them, before any template. Records of text have no source; records of tokens or of
+// several turns have neither.
 struct SourceTarget {
     std::string source, target;
 };
@@ -78,27 +80,27 @@ struct Dataset {
     int64_t n_labelled() const;
 };
 
-// Throws Error when not one example is left.
+// Throws Error if no example is left.
 Dataset read_examples(const std::string& path, const TextEncoding& encoding, const ExampleOptions& options,
                       const PromptTemplate& prompt_template = nullptr,
                       const ConversationTemplate& conversation_template = nullptr);
 
-// [BOS] encode(source): what generation continues. The same ids an example of this source starts with.
+// [BOS] encode(source): what generation continues, and how an example of this source starts.
 std::vector<int32_t> encode_prompt(const TextEncoding& encoding, std::string_view source);
 
 // Tokens of the example that the loss counts.
 int64_t count_labelled(const Example& example);
 
-// Two disjoint sets that are all of 0 .. n-1 together, each ascending; the same for the same n, fraction and seed.
+// Two disjoint sets, each ascending, that are 0 .. n-1 together; determined by n, fraction and seed.
 struct Split {
     std::vector<int64_t> train, eval;
 };
-// round(n * fraction) go to eval, at least one to each when n >= 2; fraction 0: none to eval. 0 <= fraction < 1.
+// round(n * fraction) go to eval, at least one to each if n >= 2; fraction 0: none to eval. 0 <= fraction < 1.
 Split split_indices(int64_t n, double fraction, uint64_t seed);
 // `count` of 0 .. n-1 (all when there are fewer), ascending.
 std::vector<int64_t> sample_indices(int64_t n, int64_t count, uint64_t seed);
 
-// Train and eval parts of a data set, which is taken apart. What was dropped stays on the account of the first.
+// The train and eval parts of a data set, which is consumed. The counts of dropped examples stay with the first.
 std::pair<Dataset, Dataset> split(Dataset all, double fraction, uint64_t seed);
 
 }  // namespace llmc

@@ -1,5 +1,5 @@
-// JSON rows without a document in between: nlohmann-json's event parser keeps its own state, so neither the size of an
-// array nor the depth of its nesting costs memory or stack here.
+// JSON rows without a document in between: nlohmann-json's event parser does not recurse, so neither the size of an
+// array nor its depth costs memory or stack here.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -10,11 +10,11 @@
 namespace llmc {
 namespace {
 
-// Rows are flat but for the messages of a conversation; columns that nobody reads may hold a tree, within reason.
+// Rows are flat except for the messages of a conversation; columns that nobody reads may hold trees up to this depth.
 constexpr int kMaxDepth = 100;
 
 // "[json.exception.parse_error.101] parse error at line 1, column 9: syntax error ..., last read: '...'" in our words.
-// What was last read can be a whole line, or bytes that no terminal should see.
+// What was "last read" may be a whole line, or bytes that no terminal should see.
 struct SyntaxError {
     int64_t line = 0;     // 0: unknown, as with a number that overflows
     std::string problem;  // "column 9 is not JSON: ..."
@@ -148,10 +148,10 @@ class RowCollector {
                             ? R"(has two fields for its role ("role" or "from"); keep one of them)"
                             : R"(has two fields for its text ("content" or "value"); keep one of them)");
         } else if (calls_) {
-            bad_message("calls tools, which no template here lays out; take the row out");
+            bad_message("calls tools, which is not supported; remove the row");
         } else if (!weight_.empty() && (message_.role == "assistant" || message_.role == "gpt")) {
             bad_message(
-                concat("has a weight that is ", weight_, ", but every answer's loss counts 1 here; take the row out"));
+                concat("has a weight that is ", weight_, ", but every answer has weight 1 here; remove the row"));
         } else if (!has_role_ || !has_content_) {
             bad_message(has_role_ ? R"(has no "content" (or "value") that is a string)"
                                   : R"(has no "role" (or "from") that is a string)");
@@ -160,7 +160,7 @@ class RowCollector {
         }
     }
 
-    // The first bad one is what is told; the others are not kept.
+    // Only the first problem is reported.
     void bad_message(const std::string& problem) {
         Field& field = fields_.back();
         if (!field.text.empty()) return;
@@ -181,14 +181,14 @@ class RowCollector {
         return value(Field::Type::other, std::to_string(number));
     }
 
-    // What a message has beside its role and text, and what nobody may overlook.
+    // Notes what must not be ignored in a message besides its role and text: tool calls, and a weight other than 1.
     void value_in_message(const std::string& what) {
         if (part_ == Part::calls && depth_ == depth_of_rows_ + 4) calls_ = true;
         if (part_ == Part::weight && depth_ == depth_of_rows_ + 3 && what != "1" && what != "1.0" && what != "null")
             weight_ = what;
     }
 
-    // A value that is neither a string field nor one of a list of integers.
+    // A value that is neither a string field nor an integer in a list.
     bool value(Field::Type type, const std::string& what) {
         value_in_message(what);
         if (depth_ == depth_of_rows_) {
@@ -197,7 +197,7 @@ class RowCollector {
             fields_.back().type = type;
             fields_.back().text = what;
         } else if (in_row_ && depth_ == depth_of_rows_ + 2 && fields_.back().type == Field::Type::ids) {
-            // The first element that is no integer makes it another list, which only a column we read objects to.
+            // The first element that is not an integer makes it another list: an error only in a column that is read.
             Field& field = fields_.back();
             field.type = Field::Type::other;
             field.text = concat("a list with ", what, " at position ", field.ids.size());
@@ -234,7 +234,7 @@ void read_json_lines(std::istream& in, const RowSink& sink) {
         ++line_number;
         if (line.find_first_not_of(" \t\r") == line.npos) continue;
         const std::string where = concat(sink.file, ":", line_number);
-        // A collector of its own for every line: a syntax error leaves one in the middle of something.
+        // Every line gets its own collector: a syntax error leaves one in the middle of something.
         RowCollector collector(0);
         std::vector<Field> fields;
         collector.row = [&](std::vector<Field>&& found) { fields = std::move(found); };

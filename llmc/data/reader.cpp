@@ -20,7 +20,7 @@ std::string lower_extension(const std::string& path) {
     return extension;
 }
 
-// The file, behind its byte order mark.
+// The file, past its byte order mark.
 std::ifstream open(const std::string& path) {
     std::error_code ignored;
     require(!std::filesystem::is_directory(path, ignored), path, " is a directory; name a file in it");

@@ -1,8 +1,8 @@
 // Data files, record by record: .jsonl, .json (an array of objects), .csv and .tsv (RFC 4180, with a header row).
 //
-// Files are streamed: what is held at a time is one record, so a file may be larger than the memory. A .json file whose
-// first character is { is read as JSON lines, as many such files are. All text is UTF-8, with or without a byte order
-// mark; lines end in LF or CRLF, empty ones are skipped.
+// Files are streamed one record at a time, so a file may be larger than memory. A .json file whose first character is {
+// is read as JSON lines, which many such files are. Text is UTF-8, with or without a byte order mark; lines end in LF
+// or CRLF; empty lines are skipped.
 #pragma once
 
 #include <cstdint>
@@ -15,13 +15,14 @@
 namespace llmc {
 
 struct ReaderOptions {
-    // A record that cannot be used ends the reading with an Error; off: it is left out, counted and listed. What leaves
-    // no way to find the next record (a syntax error in a .json file, an open quote in a .csv file) always does.
+    // On: a record that cannot be used ends the reading with an Error. Off: it is left out, counted and listed. Damage
+    // that hides where the next record begins (a syntax error in a .json file, an open quote in a .csv file) is always
+    // an Error.
     bool strict = true;
     int64_t vocab_size = 0;  // ids must be below; 0: unknown
 };
 
-// Records that were left out because strict is off, and why.
+// Records left out because strict is off, and why.
 struct SkippedRecords {
     static constexpr size_t kMostListed = 20;
     int64_t count = 0;
@@ -30,7 +31,7 @@ struct SkippedRecords {
     void add(std::string reason);
 };
 
-// Calls `take` with every record in the order of the file. Throws Error when there is none at all.
+// Calls `take` with every record in the order of the file. Throws Error if there is none.
 SkippedRecords read_records(const std::string& path, const ReaderOptions& options,
                             const std::function<void(Record&&)>& take);
 

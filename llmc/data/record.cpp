@@ -27,7 +27,7 @@ struct ColumnPair {
 constexpr std::array<ColumnPair, 4> kColumnPairs = {
     {{"instruction", "output"}, {"input", "output"}, {"prompt", "completion"}, {"question", "answer"}}};
 
-// Null when the field is absent. Which of two fields of one name is meant, nobody can tell.
+// Null if the field is absent. Two fields of one name are an error: nobody can tell which is meant.
 Field* find(std::vector<Field>& fields, std::string_view name) {
     Field* found = nullptr;
     for (Field& field : fields) {
@@ -71,7 +71,7 @@ std::string take_text(Field& field) {
     return std::move(field.text);
 }
 
-// "[1, 2, 3]", as a list looks in the cell of a CSV file; numpy writes it without the commas.
+// A list as a CSV cell holds it, "[1, 2, 3]"; numpy writes it without the commas.
 std::vector<int64_t> parse_ids(std::string_view name, std::string_view cell) {
     constexpr std::string_view kSpace = " \t\r\n";
     const auto skip_space = [&] { cell.remove_prefix(std::min(cell.find_first_not_of(kSpace), cell.size())); };
@@ -104,7 +104,7 @@ std::vector<int64_t> parse_ids(std::string_view name, std::string_view cell) {
     return ids;
 }
 
-// The field as a list of integers, or nothing when it is absent.
+// The field as a list of integers; nothing if it is absent.
 std::optional<std::vector<int64_t>> take_ids(std::vector<Field>& fields, const char* name) {
     Field* field = find(fields, name);
     if (!field || (field->type == Field::Type::text && field->text.empty())) return std::nullopt;
@@ -114,7 +114,7 @@ std::optional<std::vector<int64_t>> take_ids(std::vector<Field>& fields, const c
     return std::move(field->ids);
 }
 
-// Checks the range of every id; -100 is one only among labels.
+// Checks the range of every id; -100 is allowed among labels only.
 std::vector<int32_t> to_tokens(const char* name, const std::vector<int64_t>& ids, int64_t vocab_size, bool labels) {
     const int64_t limit = vocab_size > 0 ? vocab_size : int64_t{std::numeric_limits<int32_t>::max()} + 1;
     std::vector<int32_t> tokens(ids.size());
@@ -128,7 +128,7 @@ std::vector<int32_t> to_tokens(const char* name, const std::vector<int64_t>& ids
     return tokens;
 }
 
-// The role under the names that data sets have for it, "" when it is none.
+// The role, under any of the names that data sets use for it; "" if unknown.
 std::string known_role(std::string_view name) {
     if (name == "system" || name == "user" || name == "assistant") return std::string(name);
     return name == "human" ? "user" : name == "gpt" ? "assistant" : "";
@@ -139,7 +139,7 @@ std::vector<Message> take_messages(Field& field) {
     return std::move(field.messages);
 }
 
-// `where`: the fields that the messages are from.
+// `where`: the fields that the messages come from.
 Record to_conversation(std::vector<Message> messages, const std::string& where) {
     const auto check = [&](bool ok, const auto&... problem) { require(ok, where, ": ", problem...); };
     for (size_t i = 0, spoken = 0; i < messages.size(); ++i) {
@@ -166,7 +166,7 @@ Record to_conversation(std::vector<Message> messages, const std::string& where) 
     return record;
 }
 
-// ShareGPT's files may have the system message in a column of its own.
+// ShareGPT files may have the system message in a column of its own.
 Record with_system(Record conversation, std::vector<Field>& fields) {
     Field* field = find(fields, "system");
     std::string system = field ? take_text(*field) : "";
@@ -178,7 +178,7 @@ Record with_system(Record conversation, std::vector<Field>& fields) {
 
 constexpr std::array<const char*, 2> kConversations = {"messages", "conversations"};
 
-// A list of objects under one of the names of conversations; null when there is none.
+// A list of objects under one of the names of conversations; null if there is none.
 Field* find_messages(std::vector<Field>& fields) {
     for (const char* name : kConversations) {
         Field* field = find(fields, name);
@@ -187,21 +187,20 @@ Field* find_messages(std::vector<Field>& fields) {
     return nullptr;
 }
 
-// Where no set of columns is complete: what is wrong with a field that should have been a conversation.
+// For a row without a complete set of columns: what is wrong with a field that should have been a conversation.
 void check_for_messages(std::vector<Field>& fields) {
     for (const char* name : kConversations) {
         const Field* field = find(fields, name);
         if (!field) continue;
         require(field->type != Field::Type::ids || !field->ids.empty(), "the field ", quoted(name),
-                ": there is no message in it");
+                ": holds no message");
         fail("the field ", quoted(name), " is ", what(*field),
              ", but must be a list of objects with role and content; .csv and .tsv files cannot hold conversations, "
              "write them as .jsonl");
     }
 }
 
-// A prompt and its completion, both of them lists of messages: the completion's answers carry the loss, the prompt has
-// none.
+// A prompt and its completion, both lists of messages. The completion's answers carry the loss, the prompt none.
 Record join_messages(Field& prompt, Field& completion) {
     std::vector<Message> messages = take_messages(prompt);
     for (size_t i = 0; i < messages.size(); ++i)
@@ -213,7 +212,7 @@ Record join_messages(Field& prompt, Field& completion) {
                            concat("the fields ", quoted(prompt.name), " and ", quoted(completion.name)));
 }
 
-// The mask is not needed, but a zero in it says that there is padding, which would be trained on.
+// The mask itself is not needed, but a zero in it means padding, which would be trained on.
 void check_no_padding(std::vector<Field>& fields) {
     const auto mask = take_ids(fields, "attention_mask");
     require(
@@ -248,7 +247,7 @@ Record to_record(std::vector<Field> fields, int64_t vocab_size) {
         const auto labels = take_ids(fields, "labels");
         require(!labels || labels->size() == ids->size(), "\"input_ids\" has ", ids->size(),
                 " entries, but \"labels\" has ", labels ? labels->size() : 0,
-                "; they are aligned one to one, -100 where there is no loss");
+                "; give each id a label, -100 where it has no loss");
         record.labels = labels ? to_tokens("labels", *labels, vocab_size, true) : record.input_ids;
         check_no_padding(fields);
         return record;

@@ -1,21 +1,21 @@
-// What one record of a data file says, whatever the file's format.
+// What a record of a data file says, whatever the format of the file.
 //
-// A row (a JSON object, a line of a CSV file) has named fields. The first of these sets whose columns the row all has
-// decides what the record is; every other column is ignored. A field that is null, an empty list of messages, or an
-// empty cell under input_ids or labels, counts as absent.
+// A row (a JSON object, a line of a CSV file) has named fields. The first of these sets of columns that is complete in
+// the row decides what the record is; all other columns are ignored. A field counts as absent if it is null, an empty
+// list of messages, or an empty cell under input_ids or labels.
 //
 //   input_ids [labels]             tokens, taken as they are; without labels every token is its own label
 //   messages, or conversations     a list of messages with role and content, or from and value: an optional system
 //                                  message, which may stand in a column `system` as well, then user and assistant in
 //                                  turn, the assistant last
-//   instruction [input] output     source = instruction, or instruction + "\n" + input when input is not empty
+//   instruction [input] output     source = instruction, or instruction + "\n" + input if input is not empty
 //   input output
 //   prompt completion              texts; or lists of messages, which together are a conversation
 //   question answer
 //   text                           no source: all of it is target
 //
-// So a file that was already tokenised is never tokenised again, and Alpaca's files, which repeat their instruction and
-// output in a column `text`, are read as instructions.
+// So a file that is tokenised already is never tokenised again, and Alpaca's files, which repeat instruction and output
+// in a column `text`, are read as instructions.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,8 @@
 
 namespace llmc {
 
-// A field as the file has it. `text` holds the string or, for `other`, what is there instead ("a number"); for
-// `messages` what is wrong with one of them, or nothing.
+// A field as in the file. `text` holds the string; for `other` what is there instead ("a number"); for `messages` what
+// is wrong with one of them, or nothing.
 struct Field {
     enum class Type { null, text, ids, messages, other };
     std::string name;
@@ -51,10 +51,11 @@ struct Record {
 // Whether a list of objects under this name is a conversation.
 bool holds_messages(std::string_view name);
 
-// Ids must be below vocab_size; 0: unknown, any id that fits 32 bits will do. Throws Error without the place.
+// Throws Error, without naming the place, for an id that is not below vocab_size (0: unknown, any id that fits 32
+// bits).
 Record to_record(std::vector<Field> fields, int64_t vocab_size);
 
-// "name" for a message: cut when it is long, without control characters or bytes that are not UTF-8.
+// A name as messages quote it, "name": cut if it is long, without control characters or bytes that are not UTF-8.
 std::string quoted(std::string_view text);
 
 }  // namespace llmc

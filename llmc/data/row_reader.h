@@ -1,4 +1,4 @@
-// The formats under llmc/data/reader.h: each finds the rows of a stream and hands over their fields.
+// The formats behind llmc/data/reader.h: each function finds the rows of a stream and hands over their fields.
 #pragma once
 
 #include <functional>
@@ -21,7 +21,7 @@ void read_json_lines(std::istream& in, const RowSink& sink);
 // One array of objects.
 void read_json_array(std::istream& in, const RowSink& sink);
 // RFC 4180: a quoted cell may hold the delimiter, line breaks and, doubled, quotes. A quote inside a cell that does not
-// start with one is an ordinary character, as Python's csv module has it.
+// start with one is an ordinary character, as in Python's csv module.
 void read_delimited(std::istream& in, char delimiter, const RowSink& sink);
 
 }  // namespace llmc

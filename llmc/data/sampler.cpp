@@ -3,15 +3,13 @@
 #include <algorithm>
 
 #include "llmc/core/error.h"
+#include "llmc/core/integers.h"
+#include "llmc/core/program.h"
 #include "llmc/data/examples.h"
 #include "llmc/data/shuffle.h"
 
 namespace llmc {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
 
 int64_t length(const Example& example) {
     return static_cast<int64_t>(example.input_ids.size());
@@ -29,7 +27,7 @@ void BatchLimits::include(const BatchLimits& other) {
 Sampler::Sampler(std::span<const Example> examples, int64_t batch_size, uint64_t seed, int64_t group)
     : batch_size_(batch_size), seed_(seed) {
     require(!examples.empty(), "there are no examples to sample from");
-    require(batch_size >= 1, "--batch-size must be at least 1, not ", batch_size);
+    require(batch_size >= 1, program().batch_size, " must be at least 1, not ", batch_size);
     require(group >= 1, "a group has at least one micro-batch, not ", group);
     sizes_.reserve(examples.size());
     for (const Example& example : examples) sizes_.push_back({length(example), count_labelled(example)});
@@ -51,7 +49,7 @@ const std::vector<int64_t>& Sampler::order(int64_t epoch) const {
     std::iota(examples.begin(), examples.end(), int64_t{0});
     shuffle(std::span(examples), random);
 
-    // The examples that do not fill a micro-batch are left out of the sorting: they would always be the shortest.
+    // Examples that do not fill a micro-batch are not sorted: they would always be the shortest.
     const int64_t n_full = n_examples() / batch_size_;
     const int64_t group_size = group_ * batch_size_;
     for (int64_t begin = 0; group_ > 1 && begin < n_full * batch_size_; begin += group_size) {
@@ -142,7 +140,7 @@ BatchLimits Sampler::limits(int64_t first_step, int64_t end_step, int64_t accumu
 
 std::vector<std::vector<int64_t>> sequential_batches(std::span<const Example> examples, int64_t batch_size,
                                                      int64_t max_tokens) {
-    require(batch_size >= 1, "--batch-size must be at least 1, not ", batch_size);
+    require(batch_size >= 1, program().batch_size, " must be at least 1, not ", batch_size);
     std::vector<std::vector<int64_t>> batches;
     int64_t n_tokens = 0;
     for (int64_t i = 0; i < static_cast<int64_t>(examples.size()); ++i) {

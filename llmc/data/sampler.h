@@ -1,16 +1,16 @@
 // Which examples make up which micro-batch, for every epoch and step of a run.
 //
-// An epoch is a random order of all examples, drawn from (seed, epoch) alone, cut into micro-batches of batch_size
-// sequences. Sequences of similar length share a micro-batch: the random order is taken in groups of some
-// micro-batches, each group is sorted by length before it is cut, and the micro-batches are then shuffled over the
-// whole epoch, so that an optimiser step sees a random set of lengths. What does not fill a micro-batch is the last one
-// of the epoch.
+// An epoch is a random order of all examples, drawn from (seed, epoch) alone and cut into micro-batches of batch_size
+// sequences. Sequences of similar length share a micro-batch: the random order is taken in groups of micro-batches,
+// each group is sorted by length before it is cut, and then the micro-batches are shuffled over the whole epoch, so
+// that an optimiser step sees a random mix of lengths. The last micro-batch of an epoch has the examples that do not
+// fill one.
 //
-// An optimiser step takes the next `accumulation` micro-batches of its epoch; the last step of an epoch has what is
-// left. A step never takes from two epochs, so the loss of an epoch is that of all examples, each once.
+// An optimiser step takes the next `accumulation` micro-batches of its epoch; the last step of an epoch takes what is
+// left. A step never spans two epochs, so the loss of an epoch is that of all examples, each once.
 //
-// Every micro-batch can be asked for in any order: a run that is resumed starts at its step, and data-parallel ranks
-// each take their share of a window of ranks * accumulation micro-batches.
+// Micro-batches can be asked for in any order: a resumed run starts at its step, and data-parallel ranks each take
+// their share of a window of ranks * accumulation micro-batches.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@
 
 namespace llmc {
 
-// The largest figures over some micro-batches: what memory is planned for.
+// The largest sizes over some micro-batches: what memory is planned for.
 struct BatchLimits {
     int64_t max_tokens = 0;
     int64_t max_sequence_length = 0;
@@ -42,11 +42,11 @@ struct Totals {
     int64_t tokens = 0, labelled = 0;
 };
 
-// Calls from several threads at once need a Sampler each: it keeps the order of the epoch it was last asked for.
+// Keeps the order of the epoch it was last asked for, so threads that call it at once need a Sampler each.
 class Sampler {
   public:
-    // group: micro-batches that are sorted by length together; fewer in a small data set, so that an epoch always has
-    // at least four groups and its micro-batches differ from those of the next; 1: lengths play no part.
+    // group: micro-batches that are sorted by length together; 1: no sorting. A small data set uses smaller groups, so
+    // that an epoch has at least four and its micro-batches differ from the next epoch's.
     static constexpr int64_t kGroup = 32;
 
     Sampler(std::span<const Example> examples, int64_t batch_size, uint64_t seed, int64_t group = kGroup);
@@ -55,18 +55,18 @@ class Sampler {
     int64_t micro_batches_per_epoch() const;
     int64_t steps_per_epoch(int64_t accumulation) const;
 
-    // Positions in the span of examples. 0 <= index < micro_batches_per_epoch().
+    // Indices into the span of examples. 0 <= index < micro_batches_per_epoch().
     std::vector<int64_t> micro_batch(int64_t epoch, int64_t index) const;
 
-    // Of a step counted from 0 over the whole run, which goes round the data as often as it takes.
+    // The window of a step, counted from 0 over the whole run, which repeats the data as often as it takes.
     Window window(int64_t step, int64_t accumulation) const;
 
     // Tokens and labelled tokens of all micro-batches of the window.
     Totals totals(const Window& window) const;
 
-    // The micro-batches of the window that `rank` of `ranks` takes, one after the other. Ranks that take their i-th at
-    // the same time have the same number of tokens to compute, as far as that goes: the micro-batches are dealt out by
-    // size, the largest first, there and back. Of the last ones there may be too few for all.
+    // The micro-batches of the window that `rank` of `ranks` takes, in order. The i-th micro-batches of all ranks have
+    // about the same number of tokens, because they run at the same time: micro-batches are dealt out by size, the
+    // largest first, back and forth. In the last round some ranks may get none.
     std::vector<int64_t> share(const Window& window, int64_t rank, int64_t ranks) const;
 
     // Exact over the micro-batches of steps first_step .. end_step - 1. Linear in their sequences.
@@ -86,7 +86,7 @@ class Sampler {
     mutable std::vector<int64_t> order_;
 };
 
-// All examples once, in order, for evaluation and calibration: up to batch_size of them and, where max_tokens is given,
+// All examples once, in order, for evaluation and calibration: up to batch_size per batch and, if max_tokens is given,
 // no more tokens than that, unless a single example has more.
 std::vector<std::vector<int64_t>> sequential_batches(std::span<const Example> examples, int64_t batch_size,
                                                      int64_t max_tokens = 0);

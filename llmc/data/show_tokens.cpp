@@ -11,7 +11,7 @@
 namespace llmc {
 namespace {
 
-// In quotes, on one line: spaces are seen, line breaks and bytes that are half a character are spelled out.
+// In quotes, on one line: spaces show; line breaks and bytes of incomplete characters are spelled out.
 std::string visible(std::string_view text) {
     std::string out = "\"";
     while (!text.empty()) {

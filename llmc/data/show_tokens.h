@@ -1,4 +1,4 @@
-// What the model will really see: examples token by token, with the positions the loss counts marked.
+// What the model really sees: examples token by token, with the positions that the loss counts.
 //
 //   example 0: 7 tokens, 3 of them in the loss
 //       0       1    "<s>"
@@ -6,7 +6,7 @@
 //     ...
 //       5     310  * "of"
 //
-// A * stands at the tokens that are to be predicted. Where a label is another token than the input, both are shown.
+// A * marks the tokens to be predicted. Where a label differs from the input token, both are shown.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Random orders that are the same on every machine and with every standard library; the order of std::shuffle is the
-// implementation's own affair.
+// Random orders that are the same on every machine and with every standard library; std::shuffle's is up to the
+// implementation.
 #pragma once
 
 #include <cstdint>
@@ -12,11 +12,11 @@
 
 namespace llmc {
 
-// What is drawn from a run's one seed. Dropout has the numbers of the layers in the same place of Philox's counter;
-// these are beyond any layer's.
+// What is drawn from a run's one seed. Dropout puts layer numbers in the same place of Philox's counter; these lie
+// beyond any layer's.
 enum class RandomStream : uint32_t { subset = 0xFFFFFFFF, epoch = 0xFFFFFFFE };
 
-// The numbers of one purpose: of epoch 7, for instance, that of a run with this seed.
+// The random numbers of one purpose: of epoch 7, say, of a run with this seed.
 class RandomSequence {
   public:
     RandomSequence(uint64_t seed, RandomStream stream, uint32_t number = 0)
@@ -30,7 +30,7 @@ class RandomSequence {
         return uint64_t{words.x1} << 32 | words.x0;
     }
 
-    // Uniform over 0 .. n-1: values that would favour the small ones are drawn again.
+    // Uniform over 0 .. n-1: values that would favour small results are drawn again.
     uint64_t below(uint64_t n) {
         const uint64_t uneven = -n % n;  // 2^64 mod n
         while (true) {

@@ -10,9 +10,11 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <utility>
 
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 
 namespace llmc {
 namespace {
@@ -48,7 +50,7 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
     require(::fstat(file.fd, &status) == 0, path.string(), ": cannot read the file's size: ", std::strerror(errno));
     require(!S_ISDIR(status.st_mode), path.string(), ": is a directory, a file is needed");
 
-    // The size is a first guess only: a pipe has none.
+    // The size is only a first guess: a pipe has none.
     std::string content;
     size_t used = 0;
     content.resize(static_cast<size_t>(std::clamp<int64_t>(status.st_size + 1, 4096, max_bytes + 1)));
@@ -64,6 +66,18 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
     }
     content.resize(used);
     return content;
+}
+
+std::vector<std::string> read_lines(const std::filesystem::path& path) {
+    std::ifstream file(path);
+    require(file.good(), path.string(), ": cannot open the file: ", std::strerror(errno));
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(file, line);) {
+        if (!line.empty() && line.back() == '\r') line.pop_back();
+        lines.push_back(std::move(line));
+    }
+    require(!file.bad(), path.string(), ": reading failed");
+    return lines;
 }
 
 void refuse_lfs_pointer(const std::filesystem::path& path, std::string_view content) {
@@ -85,8 +99,8 @@ bool make_private_directory(const std::filesystem::path& path) {
     return false;
 }
 
-// Like a directory that is made in it: with the umask's mode, or what the parent's access control list says, and the
-// group's bit that a shared folder hands down.
+// Gives it the mode of a new directory inside it: by the umask or the parent's access control list, with the group bit
+// that a shared folder hands down.
 void publish_directory(const std::filesystem::path& path) {
     const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) return;
@@ -107,7 +121,7 @@ void sync_directory(const std::filesystem::path& directory) {
     const int result = ::fsync(fd);
     const int reason = errno;
     ::close(fd);
-    // Some network and FUSE file systems cannot fsync a directory; there is nothing better to do on them.
+    // Some network and FUSE file systems cannot fsync a directory; nothing better can be done there.
     require(result == 0 || reason == EINVAL || reason == ENOTSUP, name.string(),
             ": cannot flush the directory to disk: ", std::strerror(reason));
 }
@@ -120,7 +134,7 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
 
 AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
     static std::atomic<int> counter{0};  // with the process id: unique among everyone writing to this directory
-    // O_EXCL: never a file, nor a link to one, that somebody else has put there.
+    // O_EXCL: never opens a file, or a link, that somebody else has put there.
     const auto create = [&](mode_t mode) {
         fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
         return fd_ >= 0;
@@ -130,7 +144,7 @@ AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
             path.parent_path() / concat(".", path.filename().string(), ".", ::getpid(), "-", counter++, ".tmp");
     } while (!create(0666) && errno == EEXIST);
     if (fd_ < 0) fail_writing();
-    // An empty one tells the mode that a file gets here; what is written is nobody else's until it is complete.
+    // An empty probe shows the mode that new files get here. What is written stays private until it is complete.
     struct stat status {};
     if (::fstat(fd_, &status) == 0) mode_ = status.st_mode & 0777;
     ::close(fd_);
@@ -184,7 +198,7 @@ DirectoryLock::DirectoryLock(const std::filesystem::path& directory) : path_(dir
         fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
         require(fd_ >= 0, path_.string(), ": cannot create the file that keeps others out: ", std::strerror(errno),
                 write_advice(errno));
-        // Some network file systems lock nothing; on them a run goes without.
+        // Some network file systems lock nothing; a run on them goes without.
         const bool taken = ::flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
         if (taken) {
             std::array<char, 256> holder{};
@@ -192,9 +206,9 @@ DirectoryLock::DirectoryLock(const std::filesystem::path& directory) : path_(dir
             ::close(std::exchange(fd_, -1));
             fail(directory.string(), ": another run", length > 0 ? " (" : "",
                  std::string_view(holder.data(), static_cast<size_t>(std::max<ssize_t>(length, 0))),
-                 length > 0 ? ")" : "", " is writing there; wait for it, or choose another --out");
+                 length > 0 ? ")" : "", " is writing there; wait for it, or choose another ", program().output_folder);
         }
-        // Whoever held it may have removed the file after we opened it: then it is no longer the one that others see.
+        // The previous holder may have removed the file after we opened it; then others no longer see this one.
         struct stat locked {
         }, named{};
         if (::fstat(fd_, &locked) == 0 && ::stat(path_.c_str(), &named) == 0 && locked.st_ino == named.st_ino) break;
@@ -203,7 +217,7 @@ DirectoryLock::DirectoryLock(const std::filesystem::path& directory) : path_(dir
     std::array<char, 128> host{};
     ::gethostname(host.data(), host.size() - 1);
     const std::string holder = concat("process ", ::getpid(), " on ", host.data());
-    // On a full disk the lock holds all the same, without a name.
+    // On a full disk the lock still holds, but names nobody.
     if (::ftruncate(fd_, 0) == 0) (void)!::pwrite(fd_, holder.data(), holder.size(), 0);
 }
 

@@ -1,6 +1,6 @@
-// Whole files in and out. What is written appears complete or not at all, also when the power fails: the bytes go to a
-// temporary file in the same directory, which is fsynced and renamed over the name, and the directory is fsynced last.
-// Until then nobody but the user may read it; under its name it has the mode of any file that a program creates.
+// Reads and writes whole files. A written file appears complete or not at all, even if the power fails: the bytes go to
+// a temporary file in the same directory, which is fsynced and renamed over the name; the directory is fsynced last.
+// Until then only the user may read the file; then it gets the mode of any new file.
 #pragma once
 
 #include <sys/types.h>
@@ -15,17 +15,20 @@
 
 namespace llmc {
 
-// The file's bytes. `max_bytes` keeps a mistaken path (a disk image, /dev/zero) from filling the memory.
+// The file's bytes. `max_bytes` keeps a mistaken path (a disk image, /dev/zero) from filling memory.
 std::string read_file(const std::filesystem::path& path, int64_t max_bytes = int64_t{1} << 30);
 
-// Throws Error when `content` is that of a Git LFS pointer: what a clone without git-lfs has in place of a large file.
+// The lines of a text file, without their ends (\n or \r\n).
+std::vector<std::string> read_lines(const std::filesystem::path& path);
+
+// Throws Error if `content` is a Git LFS pointer, which a clone without git-lfs has in place of a large file.
 void refuse_lfs_pointer(const std::filesystem::path& path, std::string_view content);
 
-// Creates the directory and its parents where they are missing.
+// Creates the directory and its missing parents.
 void make_directories(const std::filesystem::path& path);
 
-// Creates a directory that nobody but the user may enter, until publish_directory() gives it the mode of any other;
-// false where the name is taken.
+// Creates a directory that only the user may enter, until publish_directory() gives it the mode of any new directory.
+// Returns false if the name is taken.
 bool make_private_directory(const std::filesystem::path& path);
 void publish_directory(const std::filesystem::path& path);
 
@@ -34,7 +37,7 @@ void sync_directory(const std::filesystem::path& directory);
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
 
-// The same for content that is produced piece by piece. Without commit() nothing is left behind.
+// The same for content produced piece by piece. Without commit() nothing is left behind.
 class AtomicFile {
   public:
     explicit AtomicFile(const std::filesystem::path& path);
@@ -55,17 +58,16 @@ class AtomicFile {
 
     std::filesystem::path path_;
     std::filesystem::path temporary_;
-    std::vector<std::byte> buffer_;  // what comes in small pieces goes to the system in large ones
+    std::vector<std::byte> buffer_;  // small pieces, to be written in large ones
     int fd_ = -1;
     mode_t mode_ = 0600;  // of the finished file
 };
 
-// Keeps a directory to one writer at a time: a lock on the file .lock in it, which names the process that holds it. The
-// kernel takes the lock away from a process that ends, however that happens: a file that was left behind locks nobody
-// out.
+// Keeps a directory to one writer at a time, by a lock on its file .lock, which names the process that holds it. The
+// kernel releases the lock when the process ends, however it ends, so a leftover file locks nobody out.
 class DirectoryLock {
   public:
-    // Throws Error when somebody else, in this process or another, holds it.
+    // Throws Error if somebody else holds it, in this process or another.
     explicit DirectoryLock(const std::filesystem::path& directory);
     ~DirectoryLock();
     DirectoryLock(const DirectoryLock&) = delete;

@@ -15,8 +15,8 @@ using nlohmann::json;
 
 namespace {
 
-// Builds the tree from the parser's events, and refuses what nlohmann::json::parse lets pass: fields named twice (it
-// keeps the last) and nesting of any depth. The parser itself keeps no stack of calls.
+// Builds the tree from the parser's events, and refuses what nlohmann::json::parse accepts: fields named twice (it
+// keeps the last) and unbounded nesting. The parser itself does not recurse.
 class TreeBuilder : public nlohmann::json_sax<json> {
   public:
     json root;
@@ -88,7 +88,7 @@ class TreeBuilder : public nlohmann::json_sax<json> {
         return true;
     }
 
-    std::vector<json*> open_;  // the objects and arrays that have begun and not ended, outermost first
+    std::vector<json*> open_;  // unfinished objects and arrays, outermost first
     json* slot_ = nullptr;     // where the value after a key goes
 };
 

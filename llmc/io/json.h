@@ -1,10 +1,10 @@
-// JSON files in, with errors for the person who wrote the file: what is wrong, in which file, at which line or field.
+// Reads JSON, with errors for whoever wrote the file: what is wrong, in which file, at which line or field.
 //
 //   config.json: line 7, column 3 (byte 112): unexpected end of input; expected '}'
 //   config.json: field "hidden_size" must be a positive integer, found "abc"
 //
 // Text must be UTF-8, an object must not name a field twice, and nesting is bounded, so that no file can overflow the
-// stack of whoever walks the tree.
+// stack of code that walks the tree.
 #pragma once
 
 #include <cstdint>
@@ -19,25 +19,25 @@ namespace llmc {
 
 constexpr int kMaxJsonDepth = 100;
 
-// `name` is what errors start with: the file, or the file and its line.
+// `name` begins every error: the file, or the file and its line.
 nlohmann::json parse_json(std::string_view text, const std::string& name);
 nlohmann::json read_json(const std::filesystem::path& path);
 
-// Text for a person: an object's fields on lines of their own, two spaces further in; a list on one line.
+// For people: each field of an object on its own line, two spaces further in; a list on one line.
 std::string dump_pretty(const nlohmann::ordered_json& value);
 
 // The number that prints as the shortest decimal of `value`: 0.1f gives 0.1 and not 0.10000000149011612. Narrowing it
 // gives `value` back exactly.
 double shortest_decimal(float value);
 
-// "abc", 12, [..]: a value as an error message shows it, cut short when it is long.
+// A value as error messages show it, cut short if it is long: "abc", 12, [..].
 std::string describe(const nlohmann::json& value);
 
-// A view of an object that somebody else keeps alive, and the name of the place it was read from. A field that is null
-// counts as absent, as in Hugging Face's own reading of these files.
+// A view of an object that somebody else keeps alive, with the name of its file. A null field counts as absent, as
+// Hugging Face reads these files.
 class JsonObject {
   public:
-    // `prefix` is what the names of its fields start with in errors: "rope_scaling." for a nested object.
+    // `prefix` begins the names of its fields in errors: "rope_scaling." for a nested object.
     JsonObject(const nlohmann::json& object, std::string file, std::string prefix = "");
 
     const nlohmann::json& tree() const { return object_; }
@@ -47,7 +47,8 @@ class JsonObject {
     const nlohmann::json& value(const std::string& key) const;  // throws when absent
     JsonObject object(const std::string& key) const;            // nested
     std::string field(const std::string& key) const;            // `config.json: field "rope_scaling.factor"`
-    [[noreturn]] void fail_field(const std::string& key, const std::string& must) const;  // "must be ..., found ..."
+    [[noreturn]] void fail_field(const std::string& key,
+                                 const std::string& must) const;  // "... must be `must`, found ..."
 
     int64_t integer(const std::string& key, int64_t min, int64_t max) const;
     int64_t integer(const std::string& key, int64_t min, int64_t max, int64_t absent) const;

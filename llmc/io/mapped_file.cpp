@@ -17,6 +17,8 @@
 #include <utility>
 
 #include "llmc/core/error.h"
+#include "llmc/core/integers.h"
+#include "llmc/core/program.h"
 
 namespace llmc {
 
@@ -29,7 +31,7 @@ struct FileDescriptor {
     }
 };
 
-// A hexadecimal number at the front of the text, which it is taken off.
+// Takes a hexadecimal number off the front of the text.
 uintptr_t take_hexadecimal(std::string_view& text) {
     constexpr std::string_view kDigits = "0123456789abcdef";
     uintptr_t number = 0;
@@ -42,11 +44,11 @@ void put(std::string_view text) {
     (void)!::write(STDERR_FILENO, text.data(), text.size());
 }
 
-// Only async-signal-safe calls in here, and no allocation. A line of /proc/self/maps: BEGIN-END rights ... /path
+// Makes only async-signal-safe calls and allocates nothing. A line of /proc/self/maps: BEGIN-END rights ... /path
 void on_lost_page(int signal, siginfo_t* info, void*) {
-    std::signal(signal, SIG_DFL);  // what is not told here comes again, and ends the program
+    std::signal(signal, SIG_DFL);  // a fault that is not explained below comes again and ends the program
     if (info->si_code != BUS_ADRERR && info->si_code != BUS_OBJERR && info->si_code != BUS_MCEERR_AR) {
-        ::raise(signal);  // nobody's page: a process sent it
+        ::raise(signal);  // no page is missing: a process sent the signal
         return;
     }
     const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
@@ -64,10 +66,11 @@ void on_lost_page(int signal, siginfo_t* info, void*) {
         rest.remove_prefix(std::min<size_t>(1, rest.size()));
         const bool found = address >= begin && address < take_hexadecimal(rest);
         if (!found || !rest.starts_with(" r-") || rest.find('/') == rest.npos) continue;
-        put("train_quaff: ");
+        put(program().name);
+        put(": ");
         put(rest.substr(rest.find('/')));
-        put(": cannot be read to its end any more; has it been cut short since the run began, or does its disk "
-            "fail?\n");
+        put(": can no longer be read to its end; was it cut short during the run, or is its disk "
+            "failing?\n");
         ::_exit(EXIT_FAILURE);
     }
 }
@@ -108,12 +111,12 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 void MappedFile::release(std::span<const std::byte> range) const {
-    // Whole pages only, and none that is shared with a neighbouring tensor.
+    // Whole pages only, none of them shared with a neighbouring tensor.
     const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
     const auto begin = static_cast<size_t>(range.data() - bytes_.data());
-    const size_t first = (begin + page - 1) / page * page;
+    const size_t first = round_up(begin, page);
     const size_t last = (begin + range.size()) / page * page;
-    // Only a hint: whether it succeeds changes the memory in use, not a result.
+    // Only a hint: it changes the memory in use, not a result.
     if (first < last) ::madvise(const_cast<std::byte*>(bytes_.data()) + first, last - first, MADV_DONTNEED);
 }
 

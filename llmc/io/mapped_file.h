@@ -1,5 +1,5 @@
-// A file mapped read-only into memory: pages come in when they are read, and can be let go again, so that a checkpoint
-// much larger than the memory is read tensor by tensor.
+// A file mapped read-only into memory. Pages are loaded when they are read and can be released again, so that a
+// checkpoint much larger than memory can be read tensor by tensor.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +18,8 @@ class MappedFile {
     const std::filesystem::path& path() const { return path_; }
     std::span<const std::byte> bytes() const { return bytes_; }
 
-    // Tells the kernel that `range`, a part of bytes(), is done with: its pages leave the resident set at once. Reading
-    // it again is allowed and costs the disk.
+    // Tells the kernel that `range`, a part of bytes(), is no longer needed: its pages leave the resident set at once.
+    // Reading it again is allowed, but goes to the disk.
     void release(std::span<const std::byte> range) const;
 
   private:
@@ -27,8 +27,8 @@ class MappedFile {
     std::span<const std::byte> bytes_;
 };
 
-// A page that cannot be had, because the disk fails or somebody has cut the file short, is a SIGBUS for who reads it.
-// From here on it ends the program with status 1 and a sentence that names the file.
+// Reading a page that cannot be loaded, because the disk fails or the file was cut short, raises SIGBUS. From here on
+// that ends the program with status 1 and a message that names the file.
 void tell_of_lost_pages();
 
 }  // namespace llmc

@@ -14,7 +14,7 @@ std::filesystem::file_status status_of(const std::filesystem::path& path) {
         constexpr size_t kLongest = 200;
         const std::string name = path.string();
         fail(name.size() > kLongest ? name.substr(0, kLongest) + "..." : name, ": cannot be reached: ", error.message(),
-             error == std::errc::permission_denied ? "; you need the right to enter every folder on the way" : "");
+             error == std::errc::permission_denied ? "; you need permission to enter every folder on the way" : "");
     }
     return status;
 }
@@ -27,6 +27,15 @@ bool path_exists(const std::filesystem::path& path) {
 
 bool path_is_directory(const std::filesystem::path& path) {
     return std::filesystem::is_directory(status_of(path));
+}
+
+std::filesystem::path without_slash(const std::filesystem::path& path) {
+    const std::filesystem::path normal = path.lexically_normal();
+    return normal.has_filename() || !normal.has_relative_path() ? normal : normal.parent_path();
+}
+
+std::filesystem::path parent_of(const std::filesystem::path& path) {
+    return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
 
 }  // namespace llmc

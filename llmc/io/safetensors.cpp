@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "llmc/core/error.h"
+#include "llmc/core/integers.h"
 #include "llmc/io/json.h"
 
 namespace llmc {
@@ -22,7 +23,7 @@ using nlohmann::json;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 constexpr int64_t kMaxInt64 = std::numeric_limits<int64_t>::max();
 
-// Bytes per element, 0 when unknown.
+// Bytes per element; 0 if unknown.
 int64_t item_size(const std::string& dtype) {
     static const std::map<std::string, int64_t> sizes = {
         {"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E5M2", 1}, {"F8_E4M3", 1}, {"F8_E8M0", 1},
@@ -32,7 +33,7 @@ int64_t item_size(const std::string& dtype) {
     return it == sizes.end() ? 0 : it->second;
 }
 
-// shape[0] * shape[1] * .. * item, or -1 when that is more than 63 bits hold.
+// shape[0] * shape[1] * .. * item, or -1 if that takes more than 63 bits.
 int64_t checked_bytes(const std::vector<int64_t>& shape, int64_t item) {
     int64_t bytes = item;
     for (const int64_t extent : shape) {
@@ -122,7 +123,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
         begins.emplace_back(begin, &tensors_.emplace(name, std::move(tensor)).first->first);
     }
 
-    // Empty tensors share their begin with the next one: they come first.
+    // An empty tensor begins where the next one does, and comes first.
     std::sort(begins.begin(), begins.end(), [&](const auto& a, const auto& b) {
         return std::pair(a.first, tensors_[*a.second].bytes.size()) <
                std::pair(b.first, tensors_[*b.second].bytes.size());
@@ -170,7 +171,7 @@ void SafetensorsFile::read_part(const std::string& name, int64_t first, std::spa
     std::atomic<bool> all_finite = true;
     in_pieces(count, [&](int64_t begin, int64_t end) {
         to_float(type, stored + begin * size_of(type), out.data() + begin, end - begin);
-        // While the piece is in the cache: |x| <= max is false for NaN and infinity alone.
+        // While the piece is in the cache. |x| <= max is false for NaN and infinity alone.
         bool finite = true;
         for (int64_t i = begin; i < end; ++i) finite &= std::abs(out[i]) <= std::numeric_limits<float>::max();
         if (!finite) all_finite = false;
@@ -199,7 +200,7 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vec
         offset += bytes;
     }
     std::string text = header.dump();
-    text.resize((text.size() + 7) / 8 * 8, ' ');  // the data starts at a multiple of 8
+    text.resize(round_up(text.size(), 8), ' ');  // the data starts at a multiple of 8
     std::array<char, 8> length;
     for (size_t i = 0; i < 8; ++i) length[i] = static_cast<char>(text.size() >> (8 * i) & 0xff);
     file_.write({length.data(), length.size()});
@@ -210,7 +211,7 @@ void SafetensorsWriter::write(const std::string& name, std::span<const std::byte
     const auto complete = [&] {
         return due_bytes_ == checked_bytes(specs_[due_].shape, item_size(specs_[due_].dtype));
     };
-    // A tensor without elements is passed over: nobody writes it.
+    // Nobody writes a tensor without elements: pass over it.
     while (due_ < specs_.size() && specs_[due_].name != name && complete()) ++due_, due_bytes_ = 0;
     require(due_ < specs_.size() && specs_[due_].name == name, path_.string(), ": tensor ", name,
             " was written out of the header's order");

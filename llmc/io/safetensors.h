@@ -1,11 +1,11 @@
-// The safetensors format, in and out.
+// Reads and writes the safetensors format.
 //
 //   8 bytes        n, the header's length, little-endian
 //   n bytes        JSON: {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, ..,
 //                  "__metadata__": {"format": "pt", ..}}; offsets count from the end of the header
 //   the rest       the tensors, row-major, little-endian, end to end without holes
 //
-// Files come from anywhere, so the reader believes nothing: every length is checked before it is used, the tensors must
+// Files come from anywhere, so the reader trusts nothing: every length is checked before it is used, the tensors must
 // cover the rest of the file exactly, without overlap, and a tensor's bytes must be its shape times its item size. The
 // rules are those of the reference implementation (huggingface/safetensors). Data is memory-mapped and read on demand.
 #pragma once
@@ -45,13 +45,13 @@ class SafetensorsFile {
     bool contains(const std::string& name) const { return tensors_.count(name) != 0; }
     const SafeTensor& tensor(const std::string& name) const;  // throws when there is none
 
-    // F32, F16 and BF16, the formats of weights; throws for another one, naming the tensor.
+    // F32, F16 or BF16, the formats of weights; throws for any other, naming the tensor.
     DType dtype(const std::string& name) const;
-    // out = all of the tensor, or its elements from `first` on, in fp32. Throws when a value is NaN or infinite, naming
+    // out = the whole tensor, or its elements from `first` on, in fp32. Throws if a value is NaN or infinite, naming
     // the tensor and the index.
     void read(const std::string& name, std::span<float> out) const;
     void read_part(const std::string& name, int64_t first, std::span<float> out) const;
-    // Lets the pages of a tensor go again.
+    // Releases the tensor's pages.
     void release(const std::string& name) const { file_.release(tensor(name).bytes); }
 
   private:
@@ -66,14 +66,14 @@ struct TensorSpec {
     std::vector<int64_t> shape;
 };
 
-// Writes the header at once and then the tensors as they come, in the order of `specs`; the file appears when finish()
-// is called and the last byte is on the disk.
+// Writes the header first, then the tensors as they come, in the order of `specs`. The file appears once finish() has
+// put the last byte on the disk.
 class SafetensorsWriter {
   public:
     SafetensorsWriter(const std::filesystem::path& path, std::vector<TensorSpec> specs,
                       const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 
-    // The next bytes of the tensor that is due, which must be `name`; a large tensor may come in several pieces.
+    // The next bytes of the tensor that is due, which must be `name`; a large tensor may come in pieces.
     void write(const std::string& name, std::span<const std::byte> bytes);
     void write(const std::string& name, std::span<const float> values) { write(name, std::as_bytes(values)); }
     void finish();

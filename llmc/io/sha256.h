@@ -1,4 +1,4 @@
-// SHA-256 (FIPS 180-4): what a checkpoint's manifest is made of, so that `sha256sum -c` can check it too.
+// SHA-256 (FIPS 180-4). A checkpoint's manifest is made of it, so that `sha256sum -c` can check one too.
 #pragma once
 
 #include <array>
@@ -27,7 +27,7 @@ class Sha256 {
 };
 
 std::string sha256(std::string_view bytes);
-// Of a file's content, read in pieces. Throws Error when it cannot be read.
+// Of a file's content, read in pieces. Throws Error if it cannot be read.
 std::string sha256_of_file(const std::filesystem::path& path);
 
 }  // namespace llmc

@@ -9,7 +9,10 @@
 namespace llmc {
 namespace {
 
-constexpr int64_t kMaxBytes = 1 << 18;  // some sixty options, and /dev/zero is no file of them
+constexpr int64_t kMaxBytes = 1 << 18;  // ample for some sixty options; refuses /dev/zero
+
+// A backslash and kEscapes[i] stand for kMeanings[i].
+constexpr std::string_view kEscapes = "\"\\ntr", kMeanings = "\"\\\n\t\r";
 
 bool is_blank(char c) {
     return c == ' ' || c == '\t' || c == '\r';
@@ -19,7 +22,7 @@ bool is_name_character(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
 }
 
-// One line, read from left to right.
+// Reads one line from left to right.
 class Line {
   public:
     Line(const std::string& text, const std::string& where) : text_(text), where_(where) { skip_blanks(); }
@@ -96,10 +99,9 @@ class Line {
                 continue;
             }
             const char escaped = ++at_ < text_.size() ? text_[at_] : '\0';
-            constexpr std::string_view kEscapes = "\"\\ntr", kMeanings = "\"\\\n\t\r";
             const size_t found = escaped ? kEscapes.find(escaped) : kEscapes.npos;
             require(found != kEscapes.npos, where_, ": \\", escaped,
-                    R"( is no escape this program reads; use \" \\ \n \t \r)");
+                    R"( is not a supported escape; use \" \\ \n \t \r)");
             value += kMeanings[found];
         }
         fail(where_, ": the string has no closing \"");
@@ -137,18 +139,9 @@ std::vector<TomlEntry> read_toml(const std::string& path) {
 std::string toml_quote(const std::string& text) {
     std::string quoted = "\"";
     for (const char c : text) {
-        if (c == '"' || c == '\\') {
-            quoted += '\\';
-            quoted += c;
-        } else if (c == '\n') {
-            quoted += "\\n";
-        } else if (c == '\t') {
-            quoted += "\\t";
-        } else if (c == '\r') {
-            quoted += "\\r";
-        } else {
-            quoted += c;
-        }
+        const size_t found = kMeanings.find(c);
+        if (found != kMeanings.npos) quoted += '\\';
+        quoted += found != kMeanings.npos ? kEscapes[found] : c;
     }
     return quoted + '"';
 }

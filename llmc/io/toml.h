@@ -1,6 +1,5 @@
 // The part of TOML that a file of options needs: `name = value` lines with strings, numbers, booleans, one-line arrays
-// and comments. Every value is handed on as text, arrays joined by commas: what it has to look like is the business of
-// the option it is for.
+// and comments. Every value is handed on as text, arrays joined by commas; the option it is for checks it.
 #pragma once
 
 #include <string>
@@ -14,7 +13,7 @@ struct TomlEntry {
     int line = 0;
 };
 
-// Throws Error naming file and line for anything else that TOML has (tables, dates, multi-line values).
+// Throws Error naming file and line for the rest of TOML (tables, dates, multi-line values).
 std::vector<TomlEntry> read_toml(const std::string& path);
 
 // `text` as a TOML string.

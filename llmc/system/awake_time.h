@@ -1,5 +1,5 @@
-// How long somebody has waited, as far as it was awake: a job that is stopped as a whole and goes on after an hour has
-// waited for nobody meanwhile.
+// How long a process has waited, without the time it was suspended: a job that is stopped as a whole and resumed after
+// an hour has waited for nobody meanwhile.
 #pragma once
 
 #include <algorithm>
@@ -11,11 +11,11 @@ namespace llmc {
 template <class Clock>
 class BasicAwakeTime {
   public:
-    // To be compared with `limit` seconds (0: none), and asked for several times within it: of a pause between two
-    // questions no more than a quarter of the limit counts, nor more than two seconds.
+    // `limit`: what seconds() will be compared with; 0: no limit. Ask several times within it: of a pause between two
+    // calls at most a quarter of the limit counts, and at most two seconds.
     explicit BasicAwakeTime(double limit = 0) : longest_nap_(limit > 0 ? std::min(2.0, limit / 4) : 2.0) {}
 
-    // Since this was made.
+    // Since construction.
     double seconds() {
         const auto now = Clock::now();
         total_ += std::min(std::chrono::duration<double>(now - last_).count(), longest_nap_);

@@ -35,7 +35,8 @@ std::vector<int> usable_cpus() {
     }
     cpu_set_t allowed;
     CPU_ZERO(&allowed);
-    require(sched_getaffinity(0, sizeof allowed, &allowed) == 0, "cannot ask on which cores this process may run");
+    require(sched_getaffinity(0, sizeof allowed, &allowed) == 0,
+            "the system does not say on which cores this process may run");
     for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
         if (CPU_ISSET(static_cast<size_t>(cpu), &allowed)) cpus.push_back(cpu);
     return cpus;

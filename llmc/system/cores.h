@@ -1,5 +1,5 @@
-// The cores this process may compute on. Two hyper-threads share the units that multiply: a thread on each makes
-// nothing faster, and halves the cache that either has.
+// The cores this process may compute on. Two hyper-threads of a core share its multipliers: a thread on each makes
+// nothing faster and halves the cache that either has.
 #pragma once
 
 #include <filesystem>
@@ -7,13 +7,13 @@
 
 namespace llmc {
 
-// One CPU number for each core that has any of `cpus`, ascending: the lowest of that core. `topology` is Linux's
-// account of them; what it does not tell of counts as a core of its own.
+// The lowest CPU number of each core that has any of `cpus`, ascending. `topology` is Linux's description of the CPUs;
+// one that it does not describe counts as a core of its own.
 std::vector<int> cores_of(const std::vector<int>& cpus,
                           const std::filesystem::path& topology = "/sys/devices/system/cpu");
 
-// The CPUs that this process is allowed on: those of all OpenMP's places where OMP_PROC_BIND holds threads, the
-// first one already, to theirs. Throws Error where the system does not say.
+// The CPUs that this process may use. If OMP_PROC_BIND binds threads, even the first, these are the CPUs of all OpenMP
+// places. Throws Error if the system does not say.
 std::vector<int> usable_cpus();
 
 // Their cores. Throws as usable_cpus() does.

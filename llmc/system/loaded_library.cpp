@@ -2,15 +2,15 @@
 
 #include <dlfcn.h>
 
-#include "llmc/core/arena.h"
+#include "llmc/core/bytes.h"
 #include "llmc/core/error.h"
 #include "llmc/system/memory_limits.h"
 
 namespace llmc {
 namespace {
 
-// More than any library takes, with what it allocates while it is loaded: cuBLASLt's constructors do not look whether
-// they were given memory, and end in SIGSEGV.
+// More than any library takes, including what it allocates while it loads: cuBLASLt's constructors do not check their
+// allocations and end in SIGSEGV.
 constexpr int64_t kRoom = int64_t{1} << 30;
 
 }  // namespace
@@ -33,7 +33,7 @@ void* find_function(const std::string& library, const char* name, const std::str
     require(handle != nullptr, library, " cannot be loaded (", reason, "); ", remedy);
     void* function = ::dlsym(handle, name);
     require(function != nullptr, library, " has no function ", name,
-            "; it is of another version than this program was built for");
+            "; this program was built for another version of it");
     return function;
 }
 

@@ -1,9 +1,8 @@
-// Libraries that are loaded when something first asks for one of their functions, and not with the program.
+// Libraries that are loaded when one of their functions is first needed, not when the program starts.
 //
 // NVIDIA's cuBLASLt and NCCL map 800 MiB of address space, more than a run on the CPU may have under RLIMIT_AS, and
-// take 0.2 s to load, ten times as long as all else that the program begins with. Where they are not installed at all,
-// it runs on the CPU. The functions that are used become members of a struct, by their own names and with the types
-// that the library's header declares:
+// take 0.2 s to load, ten times as long as the rest of the start-up. Without them the program still runs on the CPU.
+// The functions in use become members of a struct, with the names and types that the library's header declares:
 //
 //   struct Functions {
 //       LLMC_FUNCTION("libm.so.6", cos, "install libc6");
@@ -15,11 +14,11 @@
 
 namespace llmc {
 
-// The address of the function in the library, which is loaded unless it is there already, and stays. Throws Error where
-// there is no such library or function, or no room for it; `remedy` says what to do without the library.
+// The address of the function in the library, which is loaded if need be and stays loaded. Throws Error if the library
+// or the function is missing, or if RLIMIT_AS leaves too little room; `remedy` says what to do without the library.
 void* find_function(const std::string& library, const char* name, const std::string& remedy);
 
-// Why RLIMIT_AS leaves no room to load it: a sentence, or "".
+// Why RLIMIT_AS leaves too little room to load it: a sentence, or "".
 std::string why_no_room(const std::string& library);
 
 }  // namespace llmc
@@ -27,7 +26,7 @@ std::string why_no_room(const std::string& library);
 #define LLMC_TEXT_OF(tokens) #tokens
 #define LLMC_TEXT(macro) LLMC_TEXT_OF(macro)
 
-// The emulator's functions are part of the program.
+// The emulator's functions are linked into the program.
 #ifdef LLMC_EMULATED
 #define LLMC_FUNCTION(library, name, remedy) decltype(::name)* const name = ::name
 #else

@@ -6,19 +6,21 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <fstream>
 #include <limits>
 #include <new>
 #include <optional>
 #include <sstream>
-#include <string_view>
+
+#include "llmc/core/program.h"
 
 namespace llmc {
 namespace {
 
 constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
 
-// The first number of a file such as memory.max; nothing for "max" or a file that is not there.
+// The first number of a file such as memory.max; nothing for "max" or a missing file.
 std::optional<int64_t> read_number(const std::string& path) {
     std::ifstream file(path);
     int64_t number = 0;
@@ -38,7 +40,7 @@ std::optional<int64_t> read_field(const std::string& path, const std::string& ke
     return std::nullopt;
 }
 
-// What one control group leaves: page cache counts as used there but is given back under pressure.
+// What one control group leaves. Page cache counts as used there but is given back under pressure.
 int64_t control_group_room(const std::string& folder, const char* limit_file, const char* usage_file,
                            const char* cache_key) {
     const auto limit = read_number(folder + "/" + limit_file);
@@ -48,7 +50,7 @@ int64_t control_group_room(const std::string& folder, const char* limit_file, co
     return std::max<int64_t>(0, *limit - std::max<int64_t>(0, *usage - cache));
 }
 
-// The tightest of the groups from ours up to the root: /proc/self/cgroup has lines "0::/a/b" (v2) or "5:memory:/a/b"
+// The tightest of the groups from ours up to the root. Lines of /proc/self/cgroup: "0::/a/b" (v2), "5:memory:/a/b"
 // (v1).
 int64_t control_groups_room(const std::string& root) {
     int64_t room = kUnlimited;
@@ -76,12 +78,11 @@ int64_t control_groups_room(const std::string& root) {
     return room;
 }
 
-// Nothing in here may allocate.
+// Must not allocate.
 void on_no_memory() {
     if (omp_get_level() == 0) throw std::bad_alloc();
-    constexpr std::string_view kSentence =
-        "train_quaff: out of memory; lower --batch-size, or see train_quaff --plan\n";
-    (void)!::write(STDERR_FILENO, kSentence.data(), kSentence.size());
+    for (const char* part : {program().name, ": out of memory; ", program().save_memory, "\n"})
+        (void)!::write(STDERR_FILENO, part, std::strlen(part));
     ::_exit(1);
 }
 

@@ -10,7 +10,7 @@ namespace {
 constexpr int kStoppedBySignal = 130;
 volatile std::sig_atomic_t stop_requested = 0;
 
-// Larger than what any processor's registers take, AMX's included.
+// More than the registers of any processor take, AMX's included.
 alignas(64) char handler_stack[64 * 1024];
 
 template <size_t kSize>
@@ -18,7 +18,7 @@ void tell(const char (&text)[kSize]) {
     if (isatty(STDERR_FILENO)) (void)!write(STDERR_FILENO, text, kSize - 1);
 }
 
-// Only async-signal-safe calls in here.
+// Makes only async-signal-safe calls.
 void on_signal(int signal) {
     if (signal == SIGINT && stop_requested) {
         tell("\nstopped at once; what was saved before remains\n");
@@ -47,7 +47,7 @@ StopSignals::StopSignals() {
 
     struct sigaction action {};
     action.sa_handler = on_signal;
-    action.sa_flags = SA_ONSTACK | SA_RESTART;  // a write that the signal interrupts is carried on, not failed
+    action.sa_flags = SA_ONSTACK | SA_RESTART;  // a write that the signal interrupts is resumed
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < kSignals.size(); ++i) {
         sigaction(kSignals[i], &action, &previous_[i]);

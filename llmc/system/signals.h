@@ -1,7 +1,7 @@
 // A polite stop: SIGINT, SIGTERM, SIGHUP and SIGUSR1 ask the run to finish what it is doing, write a checkpoint and
-// leave with status 130; a second SIGINT ends the program at once. SIGUSR1 is what Slurm is asked to send before a
-// job's time is up (sbatch --signal=USR1@300), and what mpirun passes on to its ranks; of the others mpirun makes a
-// SIGTERM, and a SIGKILL one second later.
+// exit with status 130; a second SIGINT ends the program at once. Slurm can send SIGUSR1 before a job's time is up
+// (sbatch --signal=USR1@300), and mpirun passes it on to its ranks; for the other signals mpirun sends them SIGTERM,
+// and SIGKILL one second later.
 #pragma once
 
 #include <array>
@@ -9,12 +9,12 @@
 
 namespace llmc {
 
-// Catches the signals while it lives and puts back what was there before. One at a time. Under nohup, which has the
-// program begin with SIGHUP ignored, that one stays ignored.
+// Catches the signals while it lives and then restores the previous handlers. Only one may exist at a time. Under
+// nohup, which starts the program with SIGHUP ignored, SIGHUP stays ignored.
 //
-// The handler has a stack of its own in the thread that makes this object, and the team of OpenMP's threads that there
-// is then does not take these signals. oneDNN's kernels keep their stack pointer in the middle of the heap, and what
-// the kernel of the system puts below it for a handler would go over other allocations.
+// The handler has its own stack, in the thread that makes this object; the OpenMP threads that exist by then do not
+// take these signals. oneDNN's kernels keep their stack pointer in the middle of the heap, where the frame of a handler
+// would overwrite other allocations.
 class StopSignals {
   public:
     StopSignals();
@@ -30,7 +30,7 @@ class StopSignals {
     stack_t previous_stack_{};
 };
 
-// A pipe whose reader has gone is a failed write, which the writer may notice, and no reason to end.
+// Turns writing to a closed pipe into a failed write, which the writer may notice, instead of a fatal signal.
 void ignore_broken_pipes();
 
 }  // namespace llmc

@@ -4,12 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <cstdarg>
 #include <cstdlib>
 #include <cstring>
-#include <utility>
+#include <string_view>
 
 #include "llmc/core/error.h"
 
@@ -17,22 +16,69 @@ namespace llmc {
 
 namespace {
 
-int stdout_error = 0;
+// UTF-8 characters, each taken for one column.
+int width_of(std::string_view text) {
+    return static_cast<int>(
+        std::ranges::count_if(text, [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }));
+}
+
+// One line of wrap().
+std::string wrap_line(std::string_view line, int columns, int hanging) {
+    const size_t indent = std::min(line.find_first_not_of(' '), line.size());
+    const std::string next_line = "\n" + std::string(indent + static_cast<size_t>(hanging), ' ');
+    std::string wrapped(line.substr(0, indent));
+    int at = static_cast<int>(indent);
+    for (size_t begin = indent; begin < line.size();) {
+        const size_t spaces = std::min(line.find_first_not_of(' ', begin), line.size());
+        const size_t end = std::min(line.find(' ', spaces), line.size());
+        const std::string_view gap = line.substr(begin, spaces - begin), word = line.substr(spaces, end - spaces);
+        const bool fits = begin == indent || at + static_cast<int>(gap.size()) + width_of(word) <= columns;
+        if (fits) {
+            wrapped.append(gap).append(word);
+            at += static_cast<int>(gap.size()) + width_of(word);
+        } else if (!word.empty()) {
+            wrapped.append(next_line).append(word);
+            at = static_cast<int>(next_line.size()) - 1 + width_of(word);
+        }
+        begin = end;
+    }
+    return wrapped;
+}
 
 }  // namespace
 
-void print(std::FILE* out, const std::string& text) {
-    const bool written = std::fwrite(text.data(), 1, text.size(), out) == text.size() && std::fflush(out) == 0;
-    if (!written && out == stdout && stdout_error == 0) stdout_error = errno;
+int terminal_columns(std::FILE* out) {
+    if (!isatty(fileno(out))) return 0;
+    winsize size{};
+    return ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
-int take_stdout_error() {
-    return std::exchange(stdout_error, 0);
+std::string wrap(const std::string& text, int columns, int hanging) {
+    if (columns <= 0) return text;
+    std::string wrapped;
+    for (size_t begin = 0; begin <= text.size();) {
+        const size_t end = std::min(text.find('\n', begin), text.size());
+        if (begin > 0) wrapped += '\n';
+        wrapped += wrap_line(std::string_view(text).substr(begin, end - begin), columns, hanging);
+        begin = end + 1;
+    }
+    return wrapped;
+}
+
+std::string cut(const std::string& text, int columns) {
+    size_t end = 0;
+    for (int taken = 0; end < text.size(); ++end)
+        if ((static_cast<unsigned char>(text[end]) & 0xC0) != 0x80 && taken++ == columns) break;
+    return text.substr(0, end);
 }
 
 Terminal::Terminal(std::FILE* out, bool quiet) : out_(out), quiet_(quiet) {
     const char* term = std::getenv("TERM");
     live_ = out && !quiet && isatty(fileno(out)) && term && std::strcmp(term, "dumb") != 0;
+}
+
+std::string Terminal::fitted(const std::string& text, std::FILE* out, int hanging) const {
+    return wrap(text, plain_ ? 0 : terminal_columns(out), hanging) + "\n";
 }
 
 void Terminal::line(const std::string& text) {
@@ -42,24 +88,29 @@ void Terminal::line(const std::string& text) {
 void Terminal::result(const std::string& text) {
     if (!out_) return;
     clear_status();
+    print(out_, fitted(text, out_, 2));
+}
+
+void Terminal::unbroken_line(const std::string& text) {
+    if (!out_ || quiet_) return;
+    clear_status();
     print(out_, text + "\n");
 }
 
 void Terminal::table(const std::string& heading, const std::vector<std::pair<std::string, std::string>>& rows) {
+    if (!out_ || quiet_) return;
     size_t width = 0;
     for (const auto& [name, value] : rows) width = std::max(width, name.size());
     line(heading);
-    for (const auto& [name, value] : rows) line(concat("  ", name, std::string(width - name.size() + 2, ' '), value));
+    for (const auto& [name, value] : rows)
+        print(out_, fitted(concat("  ", name, std::string(width - name.size() + 2, ' '), value), out_,
+                           static_cast<int>(width) + 2));
 }
 
 void Terminal::status(const std::string& text) {
     if (!live_) return;
-    winsize size{};
-    const bool known = ioctl(fileno(out_), TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-    // A live line that wraps could not be drawn over: cut it to the window.
-    const int columns = known ? size.ws_col - 1 : 79;
-    std::fprintf(out_, "\r\033[K%.*s", columns, text.c_str());
-    std::fflush(out_);
+    // A live line that wraps could not be drawn over. The last column stays free: some terminals wrap there.
+    print(out_, "\r\033[K" + cut(text, terminal_columns(out_) - 1));
     has_status_ = true;
 }
 
@@ -69,21 +120,36 @@ void Terminal::phase(const std::string& text) {
 
 void Terminal::clear_status() {
     if (!has_status_) return;
-    std::fprintf(out_, "\r\033[K");
-    std::fflush(out_);
+    print(out_, "\r\033[K");
     has_status_ = false;
 }
 
 void Terminal::warn(const std::string& text) {
     if (!out_) return;
     clear_status();
-    std::fprintf(stderr, "note: %s\n", text.c_str());
+    print(stderr, fitted("note: " + text, stderr, 6));
 }
 
 std::string progress_bar(int64_t done, int64_t total, int width) {
     const int64_t filled = total > 0 ? std::clamp<int64_t>(done * width / total, 0, width) : 0;
     return "[" + std::string(static_cast<size_t>(filled), '#') + std::string(static_cast<size_t>(width - filled), '.') +
            "]";
+}
+
+void ProgressLine::show(const std::string& what, int64_t done, int64_t total) {
+    const auto now = std::chrono::steady_clock::now();
+    if (what != what_ || done < last_) {
+        what_ = what;
+        begin_ = now;
+        first_ = done;
+    }
+    last_ = done;
+    std::string text = concat(what, "  ", progress_bar(done, total, 30), "  ", done, "/", total);
+    const double seconds = std::chrono::duration<double>(now - begin_).count();
+    if (done > first_)
+        text += "  ETA " +
+                format_duration(seconds * static_cast<double>(total - done) / static_cast<double>(done - first_));
+    terminal_->status(text);
 }
 
 std::string format_duration(double seconds) {

@@ -1,25 +1,24 @@
 // What a person sees of a run: lines and tables, and on a terminal one live line at the bottom that is drawn over.
-// Into a file or a pipe the live line is left out, so that what is kept reads as plain lines.
+//
+// On a terminal, lines break between words at its width. Into a file or a pipe they stay whole, and there is no live
+// line.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <string>
 #include <utility>
 #include <vector>
 
-namespace llmc {
+#include "llmc/system/standard_files.h"
 
-// Writes and flushes. What first kept something from stdout is remembered: a long run goes on without its terminal, and
-// says at its end that not all of it was seen.
-void print(std::FILE* out, const std::string& text);
-// Its errno, once; 0 when all was written.
-int take_stdout_error();
+namespace llmc {
 
 class Terminal {
   public:
-    // `quiet` leaves out everything but result(). `out` is stdout, or stderr when stdout is to carry JSON; where it is
-    // null nothing is said at all.
+    // `out` is stdout, or stderr when stdout is to carry JSON; null says nothing at all. `quiet` leaves out everything
+    // but result() and warn().
     Terminal(std::FILE* out, bool quiet);
     ~Terminal() { clear_status(); }
     Terminal(const Terminal&) = delete;
@@ -28,30 +27,61 @@ class Terminal {
     void line(const std::string& text);
     // A line that --quiet leaves in: what the run was for.
     void result(const std::string& text);
+    // A line that is never broken, such as a command to copy.
+    void unbroken_line(const std::string& text);
     // A heading and rows of two columns, the first padded to the widest.
     void table(const std::string& heading, const std::vector<std::pair<std::string, std::string>>& rows);
-    // Draws over the live line; nothing when the output is no terminal.
+    // Draws the live line anew, cut to the terminal's width.
     void status(const std::string& text);
-    // What begins now may take minutes: a line that says so where no live line will.
+    // Announces work that may take minutes, unless a live line will show it.
     void phase(const std::string& text);
     void clear_status();
-    // A remark on stderr, whatever --quiet says: something the user should know and may want to change.
+    // A note on stderr, printed with --quiet too: something the user should know and may want to change.
     void warn(const std::string& text);
 
     bool is_quiet() const { return quiet_; }
     bool live() const { return live_; }
-    // No live line from here on: a launcher shows what it reads here wherever it was sent itself.
-    void be_plain() { live_ = false; }
+    // From here on no live line and no broken lines: a launcher reads them and may write them to a file.
+    void be_plain() { live_ = false, plain_ = true; }
 
   private:
+    std::string fitted(const std::string& text, std::FILE* out, int hanging) const;
+
     std::FILE* out_;
     bool quiet_;
     bool live_;
+    bool plain_ = false;
     bool has_status_ = false;
 };
 
+// The columns of the terminal behind `out`, 80 where it does not say; 0 when it is no terminal.
+int terminal_columns(std::FILE* out);
+
+// `text` with a line break in place of the spaces between two words wherever a line would pass `columns` (0: no
+// limit). What follows a break is indented as its line is, plus `hanging` columns. A longer word stays whole.
+std::string wrap(const std::string& text, int columns, int hanging = 0);
+// The first `columns` characters of UTF-8 text.
+std::string cut(const std::string& text, int columns);
+
 // "[#######.....]" with `width` cells.
 std::string progress_bar(int64_t done, int64_t total, int width);
+
+// The live line of work whose length is known, with the time left at the pace since its first call:
+//
+//   evaluating  [#######.....]  12/40  ETA 1m05s
+class ProgressLine {
+  public:
+    explicit ProgressLine(Terminal& terminal) : terminal_(&terminal) {}
+
+    // `what` or a smaller `done` than before begins anew.
+    void show(const std::string& what, int64_t done, int64_t total);
+
+  private:
+    Terminal* terminal_;
+    std::string what_;
+    std::chrono::steady_clock::time_point begin_;
+    int64_t first_ = 0, last_ = 0;
+};
 
 // 7 -> "7s", 125 -> "2m05s", 3725 -> "1h02m".
 std::string format_duration(double seconds);

@@ -13,7 +13,7 @@
 namespace llmc {
 namespace {
 
-// A thread that OMP_PROC_BIND holds to its place would hold the program it starts there, too.
+// OMP_PROC_BIND holds this thread to its place, and the restarted program would inherit that.
 void leave_place() {
     if (omp_get_proc_bind() == omp_proc_bind_false) return;
     cpu_set_t all;
@@ -32,7 +32,7 @@ void restart_with_passive_waiting(char** argv) {
     ::setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/1);
     ::setenv("GOMP_SPINCOUNT", "600", /*overwrite=*/1);
     leave_place();
-    ::execv(program.c_str(), argv);  // by its own name: /proc/self/exe would call the process exe
+    ::execv(program.c_str(), argv);  // by its own name: by /proc/self/exe the process would be called exe
 }
 
 }  // namespace llmc

@@ -3,13 +3,12 @@
 
 namespace llmc {
 
-// Has OpenMP's threads look for new work a few hundred times where they wait, some microseconds, and sleep then.
-// Its own choice is to look for milliseconds: on a machine that has other work as well, the one that looks keeps the
-// core from the one it waits for, and a step takes ten times as long. To sleep at once is no better: who is woken is
-// often put on the core of who woke him, and the two threads of a small model share one while the other idles. GNU's
-// OpenMP can be told so by the environment alone, before the program begins: the program starts itself again, once, in
-// the same process. Where the user has chosen a policy nothing happens; where it cannot start again it goes on as it
-// is.
+// Makes waiting OpenMP threads spin a few hundred times, some microseconds, and then sleep. By default they spin for
+// milliseconds: on a busy machine a spinning thread keeps the core from the thread it waits for, and a step takes ten
+// times as long. Sleeping at once is no better: a woken thread is often put on the core of the one that woke it, so
+// that the two threads of a small model share a core while the other idles. GNU's OpenMP reads this setting from the
+// environment, at program start only, so the program restarts itself, once, in the same process. Does nothing if the
+// user has chosen a policy or if the restart fails.
 void restart_with_passive_waiting(char** argv);
 
 }  // namespace llmc

@@ -21,7 +21,7 @@ std::string_view character_at(std::string_view text, size_t begin) {
     return text.substr(begin, utf8_sequence(text.substr(begin)).length);
 }
 
-// \w of Rust's regex crate, which decides here.
+// \w as Rust's regex crate, whose definition counts here, has it.
 bool is_word_character(std::string_view character) {
     static const Regex kWord("[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\xE2\x80\x8C\xE2\x80\x8D]", "words");
     return kWord.matches_front(character);

@@ -1,9 +1,9 @@
-// Added tokens: the ones that are found in the text before the model sees it, special tokens among them.
+// Added tokens, special tokens among them: found in the text before the model sees it.
 //
-// The rules are those of Hugging Face's tokenizers. At the leftmost place where any token occurs the longest is taken.
-// A token that is `normalized` is looked for in its normalized spelling, after the text around it was normalized; the
-// others first, in the text as it is. `single_word` tokens count only where no word touches them; `lstrip` and `rstrip`
-// tokens swallow the white space on their left and right.
+// The rules are those of Hugging Face's tokenizers. At the leftmost place where any token occurs, the longest is taken.
+// A `normalized` token is matched in its normalized spelling, after the text around it has been normalized; the others
+// are matched first, in the original text. `single_word` tokens count only where no word touches them; `lstrip` and
+// `rstrip` tokens absorb the white space on their left and right.
 #pragma once
 
 #include <cstdint>
@@ -19,11 +19,11 @@ namespace llmc {
 struct AddedToken {
     int32_t id = -1;
     std::string content;
-    std::string pattern;  // what is looked for: the content, normalized where `normalized` says so
+    std::string pattern;  // what to match: the content, normalized if `normalized` is set
     bool single_word = false, lstrip = false, rstrip = false, normalized = false, special = false;
 };
 
-// A stretch of the text: an added token, or what is between two.
+// A stretch of the text: an added token, or what lies between two.
 struct TokenSpan {
     size_t begin, end;
     int32_t id;  // -1: not a token
@@ -41,7 +41,7 @@ class AddedTokenMatcher {
     // A trie: edges by node << 8 | byte, nodes numbered from the root, 0.
     std::unordered_map<uint64_t, uint32_t> edges_;
     std::vector<const AddedToken*> ends_{nullptr};  // by node: the token that ends there
-    bool first_bytes_[256] = {};                    // what a token can begin with: most bytes of a text cannot
+    bool first_bytes_[256] = {};                    // bytes that a token can begin with: most cannot
 };
 
 }  // namespace llmc

@@ -26,9 +26,9 @@ uint64_t pair_key(int32_t left, int32_t right) {
 
 Bpe::Bpe(const JsonObject& model) {
     for (const char* option : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-        if (!model.string(option, "").empty()) model.fail_field(option, "be empty: other values are not supported");
+        if (!model.string(option, "").empty()) model.fail_field(option, "empty (other values are not supported)");
     }
-    if (model.number("dropout", 0, 1, 0) != 0) model.fail_field("dropout", "be 0: random merges are not supported");
+    if (model.number("dropout", 0, 1, 0) != 0) model.fail_field("dropout", "0 (random merges are not supported)");
     fuse_unknown_ = model.boolean("fuse_unk", false);
     byte_fallback_ = model.boolean("byte_fallback", false);
     ignore_merges_ = model.boolean("ignore_merges", false);
@@ -42,7 +42,7 @@ Bpe::Bpe(const JsonObject& model) {
     }
     if (model.has("unk_token")) {
         unknown_ = id(model.string("unk_token"));
-        if (!unknown_) model.fail_field("unk_token", "be a token of the vocabulary");
+        if (!unknown_) model.fail_field("unk_token", "a token of the vocabulary");
     }
 }
 
@@ -64,7 +64,7 @@ void Bpe::read_vocabulary(const JsonObject& model) {
 
 void Bpe::read_merges(const JsonObject& model) {
     const nlohmann::json& merges = model.value("merges");
-    if (!merges.is_array()) model.fail_field("merges", "be a list");
+    if (!merges.is_array()) model.fail_field("merges", "a list");
     merges_.reserve(merges.size());
     int32_t rank = 0;
     std::string merged;
@@ -145,8 +145,8 @@ void Bpe::encode(std::string_view piece, std::vector<int32_t>& ids) const {
 std::vector<int32_t> Bpe::split_into_symbols(std::string_view piece) const {
     std::vector<int32_t> symbols;
     symbols.reserve(piece.size());
-    // The unknown token waits until a known character ends its run: with fuse_unk a run is one. Bytes do not end it,
-    // as in Hugging Face's own code.
+    // The unknown token waits until a known character ends its run, because fuse_unk makes a run one token. Bytes do
+    // not end it, as in Hugging Face's code.
     bool unknown_waits = false;
     for (size_t offset = 0; offset < piece.size();) {
         const int length = utf8_sequence(piece.substr(offset)).length;
@@ -171,8 +171,8 @@ std::vector<int32_t> Bpe::split_into_symbols(std::string_view piece) const {
     return symbols;
 }
 
-// O(n log n): the symbols are a linked list, the mergeable pairs a heap. A merge makes the pairs around it stale; they
-// are recognised when they come up.
+// O(n log n): the symbols are a linked list, the mergeable pairs a heap. A merge makes the pairs around it stale; stale
+// pairs are recognised when they are popped.
 void Bpe::merge(std::vector<int32_t>& symbols) const {
     struct Candidate {
         int32_t rank;
@@ -204,7 +204,7 @@ void Bpe::merge(std::vector<int32_t>& symbols) const {
         heap.pop();
         if (symbols[left] == kGone || links[left].next == -1) continue;
         const int32_t right = links[left].next;
-        // Hugging Face asks for the same outcome, not for the same pair; so do we, to break ties as it does.
+        // Hugging Face compares the outcome, not the pair; so do we, to break ties alike.
         const Merge* merge = find_merge(symbols[left], symbols[right]);
 
         if (!merge || merge->id != id) continue;

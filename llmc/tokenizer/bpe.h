@@ -1,8 +1,8 @@
 // Byte-pair encoding, the "BPE" model of tokenizer.json (Sennrich, Haddow, Birch 2016, arXiv 1508.07909).
 //
-// A piece starts as one symbol per character. Of all neighbouring pairs that the merge table lists, the one listed
-// first is merged, the leftmost of equals, until none is left. Characters the vocabulary lacks become their bytes
-// (byte_fallback), or the unknown token, or nothing.
+// A piece starts as one symbol per character. Of all neighbouring pairs in the merge table, the one listed first is
+// merged, the leftmost of equals, until none is left. A character that the vocabulary lacks becomes its bytes
+// (byte_fallback), the unknown token, or nothing.
 #pragma once
 
 #include <mutex>
@@ -30,7 +30,7 @@ class Bpe : public TokenModel {
         int32_t rank;  // position in the list of merges
         int32_t id;    // of the merged token
     };
-    struct StringHash {  // lets a map of strings be asked for a view
+    struct StringHash {  // lets a map of strings be searched by a view
         using is_transparent = void;
         size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
     };
@@ -44,7 +44,7 @@ class Bpe : public TokenModel {
     void merge(std::vector<int32_t>& symbols) const;
 
     StringMap<int32_t> ids_;
-    std::unordered_map<int32_t, const std::string*> tokens_;  // by id: a list would be as long as a file says
+    std::unordered_map<int32_t, const std::string*> tokens_;  // by id: a list would be as long as a file claims
     int32_t max_id_ = -1;
     std::unordered_map<uint64_t, Merge> merges_;  // by left id << 32 | right id
     int32_t byte_ids_[256];                       // of "<0x00>" .. "<0xFF>", -1 where missing
@@ -53,7 +53,7 @@ class Bpe : public TokenModel {
     bool byte_fallback_ = false;
     bool ignore_merges_ = false;  // a piece that is a token is that token, however the merges would build it
 
-    // Words come again and again: their ids, for the first kCachedWords different short ones.
+    // Words recur: the ids of the first kCachedWords different short ones.
     mutable std::mutex cache_mutex_;
     mutable StringMap<std::vector<int32_t>> cache_;
 };

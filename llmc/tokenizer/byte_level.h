@@ -1,5 +1,5 @@
 // The byte-level alphabet of GPT-2: every byte is one printable character, so that a vocabulary of texts can hold any
-// bytes. Printable Latin-1 stands for itself, the other 68 bytes are U+0100, U+0101, .. in order.
+// bytes. Printable Latin-1 stands for itself; the other 68 bytes are U+0100, U+0101, .. in order.
 #pragma once
 
 #include <optional>
@@ -10,7 +10,7 @@ namespace llmc {
 
 std::string bytes_to_byte_level(std::string_view bytes);
 
-// The bytes that `text` spells, or nothing if some character is not of the alphabet.
+// The bytes that `text` spells; nothing if a character is not in the alphabet.
 std::optional<std::string> byte_level_to_bytes(std::string_view text);
 
 }  // namespace llmc

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 #include "llmc/io/file_io.h"
 #include "llmc/io/json.h"
 #include "llmc/io/path.h"
@@ -22,8 +23,8 @@ std::string_view trim(std::string_view text) {
     return text.substr(begin, text.find_last_not_of(kSpace) + 1 - begin);
 }
 
-// The message a ChatML template puts where the user gives none: '<|im_start|>system\nYou are ..<|im_end|>' spelled out
-// in one piece, in which the newline is one or still Jinja's escape.
+// The system message of a ChatML template for when there is none: '<|im_start|>system\nYou are ..<|im_end|>' written
+// out in one piece, with a newline or Jinja's escape for it.
 std::optional<std::string> chatml_default_system(std::string_view jinja) {
     constexpr std::string_view kBegin = "<|im_start|>system";
     for (size_t at = 0; (at = jinja.find(kBegin, at)) != jinja.npos;) {
@@ -124,16 +125,15 @@ ChatTemplate ChatTemplate::recognise(std::string_view jinja, const std::string& 
                                     : has("<|user|>") && (has("eos_token") || has("</s>")) ? "zephyr"
                                     : has("### Instruction:")                              ? "alpaca"
                                                                                            : "";
-    require(!family.empty(), where,
-            ": the model's chat template is of no known family. Choose the nearest with --template (", list(names()),
-            ") or put the template into the data.");
+    require(!family.empty(), where, ": the model's chat template is of no known family. Set ", program().chat_template,
+            " to the nearest (", list(names()), ") or put the template into the data.");
 
     ChatTemplate t = named(family);
     if (family == "chatml") {
         t.default_system_ = chatml_default_system(jinja);
     } else if (family == "llama3" && has("Cutting Knowledge Date: December 2023")) {
-        // LLaMA 3.1 and later always have a system message. The date is the one they fall back to: a prompt that
-        // changes from day to day is nothing to train on.
+        // LLaMA 3.1 and later always have a system message. The date is their fallback: a prompt that changes from day
+        // to day is nothing to train on.
         t.before_system_ += "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
         t.default_system_ = "";
     } else if (family == "mistral") {
@@ -143,12 +143,12 @@ ChatTemplate ChatTemplate::recognise(std::string_view jinja, const std::string& 
 
     std::string unheeded;
     if (has("strftime_now")) unheeded = "today's date (strftime_now)";
-    if (has("<think>")) unheeded += (unheeded.empty() ? "" : " and ") + std::string("what the model thinks (<think>)");
+    if (has("<think>")) unheeded += (unheeded.empty() ? "" : " and ") + std::string("the model's reasoning (<think>)");
     if (!unheeded.empty())
-        t.note_ = concat(where, ": the model's chat template goes by ", unheeded,
-                         ", which the texts laid out here do not: they may differ from transformers'");
+        t.note_ = concat(where, ": the model's chat template uses ", unheeded,
+                         ", which is not supported; its texts here may differ from transformers'");
 
-    // The family's BOS and EOS are written as this model spells them; BOS only where its template has it.
+    // The family's BOS and EOS, spelled as this model spells them; BOS only if its template has it.
     const auto spell = [](std::string& text, std::string_view from, const std::string& to) {
         if (const size_t at = text.find(from); at != text.npos) text.replace(at, from.size(), to);
     };
@@ -178,8 +178,8 @@ ChatTemplate ChatTemplate::of_model(const std::filesystem::path& directory) {
     }
     require(config.has("chat_template"), directory.string(),
             ": the model has no chat template (neither chat_template.jinja nor a field \"chat_template\" in "
-            "tokenizer_config.json). Choose one with --template: ",
-            list(names()), ".");
+            "tokenizer_config.json). Set ",
+            program().chat_template, " to one of ", list(names()), ".");
     // One template, or a list of them by name.
     std::string jinja;
     if (const nlohmann::json& value = config.value("chat_template"); value.is_array()) {
@@ -187,7 +187,7 @@ ChatTemplate ChatTemplate::of_model(const std::filesystem::path& directory) {
             const JsonObject choice(entry, config.file(), "chat_template.");
             if (choice.string("name") == "default") jinja = choice.string("template");
         }
-        if (jinja.empty()) config.fail_field("chat_template", "have an entry named \"default\"");
+        if (jinja.empty()) config.fail_field("chat_template", "a list with an entry named \"default\"");
     } else {
         jinja = config.string("chat_template");
     }

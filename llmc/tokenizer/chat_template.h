@@ -1,7 +1,7 @@
 // Prompt templates: the text that a chat model expects around what its user says.
 //
-// The families are known by name and written down here; a model's own template, a Jinja program, is not run but
-// recognised by its markers. A conversation is an optional system message, then the user and the assistant in turn.
+// The families are known by name and written down here. A model's own template, a Jinja program, is not run but
+// recognised by its markers. A conversation is an optional system message, then user and assistant in turn.
 #pragma once
 
 #include <filesystem>
@@ -22,22 +22,22 @@ class ChatTemplate {
     static ChatTemplate named(std::string_view name);
     static std::vector<std::string> names();
 
-    // The one of the model in the directory, by chat_template.jinja or tokenizer_config.json.
+    // The template of the model in the directory, from chat_template.jinja or tokenizer_config.json.
     static ChatTemplate of_model(const std::filesystem::path& model_directory);
 
-    // Of a Jinja template; `where` is the place it was read from, `bos` and `eos` are the tokens it may name.
+    // Recognises a Jinja template. `where`: the file, for errors; `bos` and `eos`: the tokens that it may refer to.
     static ChatTemplate recognise(std::string_view jinja, const std::string& where, const std::string& bos,
                                   const std::string& eos);
 
     const std::string& name() const { return name_; }
-    // What the model's own template does and this does not: a sentence, or "".
+    // What the model's own template does and this one does not: a sentence, or "".
     const std::string& note() const { return note_; }
 
-    // The text that the assistant's answer continues. It begins with BOS where the family's template writes it: whoever
-    // encodes it must not add a second one.
+    // The text that the assistant's answer continues. It begins with BOS if the family's template does: add no second
+    // one.
     std::string prompt(std::string_view user, std::string_view system = "") const;
 
-    // What follows the answer and tells that it has ended.
+    // What follows the answer and ends it.
     const std::string& end_of_turn() const { return end_of_turn_; }
 
     // Source and target of an example, each with its part of the template.
@@ -54,7 +54,7 @@ class ChatTemplate {
     // { between before_user user after_user answer end_of_turn }
     std::string name_, note_;
     std::string begin_, before_system_, after_system_, before_user_, after_user_, end_of_turn_, between_;
-    std::optional<std::string> default_system_;  // said when there is no system message; none: nothing is
+    std::optional<std::string> default_system_;  // for when there is no system message; none: say nothing
     bool trims_ = false;                         // white space around messages is dropped
 };
 

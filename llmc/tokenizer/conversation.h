@@ -10,7 +10,7 @@ struct Message {
     std::string content;
 };
 
-// What the assistant is told, and what it answers: the next turn's source follows this one's target.
+// What the assistant is told, and what it answers. The next turn's source follows this target.
 struct Turn {
     std::string source, target;
 };

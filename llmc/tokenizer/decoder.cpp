@@ -14,7 +14,7 @@ namespace llmc {
 
 namespace {
 
-// Waits for the end of a token before it looks at it.
+// Collects a token to its end before it looks at it.
 class WholeTokenStep : public DecoderStep {
   public:
     void take(std::string_view chunk, bool ends_token) final {
@@ -43,8 +43,8 @@ class ReplaceStep : public WholeTokenStep {
     std::string content_;
 };
 
-// "<0x0A>" is a byte. A run of bytes is a text if all of it is UTF-8, else every byte is one U+FFFD: it cannot be
-// judged before it has ended.
+// "<0x0A>" is a byte. A run of bytes is text if all of it is UTF-8, else every byte becomes U+FFFD, so a run can be
+// judged only at its end.
 class ByteFallbackStep : public WholeTokenStep {
   public:
     void finish() override { end_run(); }
@@ -81,7 +81,7 @@ class FuseStep : public DecoderStep {
     void finish() override { next->take("", true); }
 };
 
-// Drops up to `start` characters `content` from the beginning of every token.
+// Drops up to `start` characters equal to `content` from the beginning of every token.
 class StripStep : public DecoderStep {
   public:
     StripStep(std::string content, int64_t start) : content_(std::move(content)), start_(start), left_(start) {}
@@ -99,10 +99,10 @@ class StripStep : public DecoderStep {
   private:
     std::string content_;
     int64_t start_;
-    int64_t left_;  // how many may still go from this token
+    int64_t left_;  // how many this token may still lose
 };
 
-// The replacement is a space; in the first token it is nothing, unless none was ever put there.
+// The replacement becomes a space; in the first token nothing, unless none was put there.
 class MetaspaceStep : public DecoderStep {
   public:
     MetaspaceStep(std::string replacement, bool drop_first) : replacement_(std::move(replacement)), drop_(drop_first) {}
@@ -123,7 +123,7 @@ class ByteLevelStep : public DecoderStep {
     void take(std::string_view chunk, bool ends_token) override {
         token_ += chunk;
         if (!ends_token) return;
-        // A token outside of the alphabet, an added one, stands for its own bytes.
+        // A token outside the alphabet, such as an added one, stands for its own bytes.
         bytes_ += byte_level_to_bytes(token_).value_or(token_);
         token_.clear();
         give(false);
@@ -205,13 +205,13 @@ void Decoder::read(const JsonObject& decoder, StepLimits& limits) {
     const std::string type = decoder.string("type");
     if (type == "Sequence") {
         const auto& parts = decoder.value("decoders");
-        if (!parts.is_array()) decoder.fail_field("decoders", "be a list");
+        if (!parts.is_array()) decoder.fail_field("decoders", "a list");
         for (const auto& part : parts) read(JsonObject(part, decoder.file(), "decoder."), limits);
         return;
     }
     double growth = 1;
     if (type == "ByteLevel") {
-        growth = 3;  // a byte that is no UTF-8 is U+FFFD
+        growth = 3;  // an invalid byte becomes U+FFFD, three bytes
         steps_.push_back(std::make_unique<ByteLevelStep>);
     } else if (type == "ByteFallback") {
         steps_.push_back(std::make_unique<ByteFallbackStep>);
@@ -230,19 +230,17 @@ void Decoder::read(const JsonObject& decoder, StepLimits& limits) {
     } else if (type == "Strip") {
         const std::string content = decoder.string("content");
         if (content.empty() || utf8_sequence(content).length != static_cast<int>(content.size())) {
-            decoder.fail_field("content", "be one character");
+            decoder.fail_field("content", "one character");
         }
         if (decoder.integer("stop", 0, 1 << 20, 0) != 0) {
-            decoder.fail_field("stop", "be 0: stripping the end of tokens is not supported");
+            decoder.fail_field("stop", "0 (stripping the end of tokens is not supported)");
         }
         steps_.push_back([content, start = decoder.integer("start", 0, 1 << 20, 0)] {
             return std::make_unique<StripStep>(content, start);
         });
     } else {
         decoder.fail_field(
-            "type",
-            "be a decoder that is supported: Sequence, ByteLevel, Metaspace, Replace, ByteFallback, Fuse "
-            "or Strip");
+            "type", "a supported decoder (Sequence, ByteLevel, Metaspace, Replace, ByteFallback, Fuse or Strip)");
     }
     limits.add(decoder, growth);
 }

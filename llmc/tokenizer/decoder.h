@@ -1,5 +1,5 @@
-// From tokens back to text: the decoders of tokenizer.json. They are run token by token, so that text can be shown
-// while it is generated, and decoding a whole list of ids is the same run.
+// From tokens back to text: the decoders of tokenizer.json. They run token by token, so that text can be shown while it
+// is generated; decoding a whole list of ids is the same run.
 #pragma once
 
 #include <functional>
@@ -13,7 +13,7 @@ namespace llmc {
 class JsonObject;
 class StepLimits;
 
-// One decoder at work. It takes tokens and gives tokens to the next. A long token (Fuse makes one of all) comes in
+// A decoder at work: takes tokens and passes tokens on to the next. A long token (Fuse makes one of all) comes in
 // chunks of whole characters.
 class DecoderStep {
   public:
@@ -31,7 +31,7 @@ class DecoderRun {
     DecoderRun(const DecoderRun&) = delete;  // the last step writes into text_
     DecoderRun& operator=(const DecoderRun&) = delete;
 
-    // Both return the text that is certain by now and was not returned before.
+    // Both return the text that is certain by now and has not been returned before.
     std::string push(std::string_view token);
     std::string finish();
 

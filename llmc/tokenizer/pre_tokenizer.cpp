@@ -21,6 +21,29 @@ struct Overloaded : Visitors... {
 template <class... Visitors>
 Overloaded(Visitors...) -> Overloaded<Visitors...>;  // clang before 17 asks for it
 
+template <class Value>
+using Names = std::pair<const char*, Value>;
+
+constexpr Names<SplitBehavior> kBehaviors[] = {{"Removed", SplitBehavior::removed},
+                                               {"Isolated", SplitBehavior::isolated},
+                                               {"MergedWithPrevious", SplitBehavior::merged_with_previous},
+                                               {"MergedWithNext", SplitBehavior::merged_with_next},
+                                               {"Contiguous", SplitBehavior::contiguous}};
+constexpr Names<PrependScheme> kPrependSchemes[] = {
+    {"first", PrependScheme::first}, {"never", PrependScheme::never}, {"always", PrependScheme::always}};
+
+// The value of `name`, read from the object's field `key`. Throws Error listing the known names.
+template <class Value, size_t N>
+Value choice(const JsonObject& object, const std::string& key, const std::string& name,
+             const Names<Value> (&known)[N]) {
+    std::string list;
+    for (size_t i = 0; i < N; ++i) {
+        if (name == known[i].first) return known[i].second;
+        list += concat(i == 0 ? "" : i + 1 < N ? ", " : " or ", known[i].first);
+    }
+    object.fail_field(key, list);
+}
+
 // Joins the spans that `behavior` wants in one piece and drops those it wants gone.
 std::vector<Span> join(std::vector<Span> spans, SplitBehavior behavior) {
     if (behavior == SplitBehavior::isolated) return spans;
@@ -28,7 +51,7 @@ std::vector<Span> join(std::vector<Span> spans, SplitBehavior behavior) {
         std::erase_if(spans, [](const Span& span) { return span.is_match; });
         return spans;
     }
-    // Merging with the next is merging with the previous, read from the end.
+    // Merging with the next is merging with the previous, seen from the end.
     const bool backwards = behavior == SplitBehavior::merged_with_next;
     if (backwards) std::ranges::reverse(spans);
     std::vector<Span> joined;
@@ -48,7 +71,7 @@ std::vector<Span> join(std::vector<Span> spans, SplitBehavior behavior) {
     return joined;
 }
 
-// Appends the non-empty ones of the pieces that `spans` cut out of `piece`.
+// Appends the non-empty pieces that `spans` cut out of `piece`.
 void append_pieces(std::vector<Piece>& pieces, Piece piece, const std::vector<Span>& spans) {
     if (spans.size() == 1 && spans[0].begin == 0 && spans[0].end == piece.text.size()) {
         if (!piece.text.empty()) pieces.push_back(std::move(piece));
@@ -71,7 +94,7 @@ void Normalizer::read(const JsonObject& normalizer, StepLimits& limits) {
     const std::string type = normalizer.string("type");
     if (type == "Sequence") {
         const auto& parts = normalizer.value("normalizers");
-        if (!parts.is_array()) normalizer.fail_field("normalizers", "be a list");
+        if (!parts.is_array()) normalizer.fail_field("normalizers", "a list");
         for (const auto& part : parts) read(JsonObject(part, normalizer.file(), "normalizer."), limits);
     } else if (type == "Prepend") {
         const Prepend prepend{normalizer.string("prepend")};
@@ -82,7 +105,7 @@ void Normalizer::read(const JsonObject& normalizer, StepLimits& limits) {
         limits.add(normalizer, replace.pattern.growth(replace.content));
         steps_.push_back(replace);
     } else {
-        normalizer.fail_field("type", "be a normalizer that is supported: Sequence, Prepend or Replace");
+        normalizer.fail_field("type", "a supported normalizer (Sequence, Prepend or Replace)");
     }
 }
 
@@ -114,10 +137,10 @@ void PreTokenizer::read(const JsonObject& pre_tokenizer, StepLimits& limits) {
     const std::string type = pre_tokenizer.string("type");
     if (type == "Sequence") {
         const auto& parts = pre_tokenizer.value("pretokenizers");
-        if (!parts.is_array()) pre_tokenizer.fail_field("pretokenizers", "be a list");
+        if (!parts.is_array()) pre_tokenizer.fail_field("pretokenizers", "a list");
         for (const auto& part : parts) read(JsonObject(part, pre_tokenizer.file(), "pre_tokenizer."), limits);
     } else if (type == "ByteLevel") {
-        limits.add(pre_tokenizer, 2);  // a byte is up to two
+        limits.add(pre_tokenizer, 2);  // a byte becomes up to two
         ByteLevel step{pre_tokenizer.boolean("add_prefix_space"), std::nullopt};
         if (pre_tokenizer.boolean("use_regex", true)) {
             // GPT-2's words
@@ -138,21 +161,12 @@ void PreTokenizer::read(const JsonObject& pre_tokenizer, StepLimits& limits) {
         limits.add(pre_tokenizer, 1 + static_cast<double>(metaspace.replacement.size()));
         steps_.push_back(metaspace);
     } else {
-        pre_tokenizer.fail_field(
-            "type", "be a pre-tokenizer that is supported: Sequence, ByteLevel, Digits, Split or Metaspace");
+        pre_tokenizer.fail_field("type", "a supported pre-tokenizer (Sequence, ByteLevel, Digits, Split or Metaspace)");
     }
 }
 
 PreTokenizer::Split PreTokenizer::read_split(const JsonObject& split) {
-    const std::string name = split.string("behavior");
-    const auto behavior = name == "Removed"              ? SplitBehavior::removed
-                          : name == "Isolated"           ? SplitBehavior::isolated
-                          : name == "MergedWithPrevious" ? SplitBehavior::merged_with_previous
-                          : name == "MergedWithNext"     ? SplitBehavior::merged_with_next
-                                                         : SplitBehavior::contiguous;
-    if (behavior == SplitBehavior::contiguous && name != "Contiguous") {
-        split.fail_field("behavior", "be Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous");
-    }
+    const SplitBehavior behavior = choice(split, "behavior", split.string("behavior"), kBehaviors);
     return {Pattern(split, "pattern"), behavior, split.boolean("invert")};
 }
 
@@ -164,20 +178,17 @@ PrependScheme read_prepend_scheme(const JsonObject& metaspace) {
     const std::string name = metaspace.string("prepend_scheme", "always");
     if (metaspace.has("add_prefix_space") && !metaspace.boolean("add_prefix_space")) {
         if (metaspace.has("prepend_scheme") && name != "never") {
-            metaspace.fail_field("prepend_scheme", "be \"never\", as add_prefix_space says");
+            metaspace.fail_field("prepend_scheme", "\"never\", as add_prefix_space says");
         }
         return PrependScheme::never;
     }
-    if (name == "first") return PrependScheme::first;
-    if (name == "never") return PrependScheme::never;
-    if (name != "always") metaspace.fail_field("prepend_scheme", "be first, never or always");
-    return PrependScheme::always;
+    return choice(metaspace, "prepend_scheme", name, kPrependSchemes);
 }
 
 std::string read_replacement(const JsonObject& metaspace) {
     std::string replacement = metaspace.string("replacement");
     if (replacement.empty() || utf8_sequence(replacement).length != static_cast<int>(replacement.size())) {
-        metaspace.fail_field("replacement", "be one character");
+        metaspace.fail_field("replacement", "one character");
     }
     return replacement;
 }

@@ -1,5 +1,5 @@
-// What happens to a text before the model: normalizers rewrite it, pre-tokenizers cut it into the pieces that the model
-// then encodes one by one. Read from tokenizer.json; kinds that the supported models do not use are refused by name.
+// What happens to a text before the model: normalizers rewrite it, and pre-tokenizers cut it into pieces, which the
+// model encodes one by one. Read from tokenizer.json; kinds that no supported model uses are refused by name.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,7 @@ class Normalizer {
     std::vector<std::variant<Prepend, Replace>> steps_;
 };
 
-// A stretch of the text on its way: cut and rewritten by each step, or already an added token.
+// A stretch of the text, which each step cuts and rewrites, or an added token.
 struct Piece {
     std::string text;
     int32_t id = -1;           // of the added token it is
@@ -53,7 +53,7 @@ class PreTokenizer {
     PreTokenizer() = default;  // one piece
     explicit PreTokenizer(const JsonObject& pre_tokenizer);
 
-    // Spaces become `replacement`, and one is put in front as the scheme says: LLaMA's way of marking words.
+    // Spaces become U+2581, and one is put in front as the scheme says: LLaMA's way of marking words.
     static PreTokenizer metaspace(PrependScheme scheme);
 
     void apply(std::vector<Piece>& pieces) const;

@@ -14,9 +14,9 @@ namespace llmc {
 
 namespace {
 
-// Oniguruma's Ruby syntax to PCRE2's. Most of what pre-tokenizers use is common to both. \s is not: PCRE2's includes
-// U+180E, Unicode's White_Space does not. \w, \h, ^ and $ and others mean different things and stand in no known
-// file of the supported families, so they are refused rather than guessed.
+// Translates Oniguruma's Ruby syntax to PCRE2's. Most of what pre-tokenizers use is common to both. \s is not: PCRE2's
+// includes U+180E, Unicode's White_Space does not. \w, \h, ^ and $ and others mean different things; no known file of
+// the supported families uses them, so they are refused rather than guessed.
 std::string to_pcre2(const std::string& pattern, const std::string& where) {
     std::string out;
     const auto refuse = [&](const std::string& what) {
@@ -81,11 +81,11 @@ std::string pcre2_message(int error) {
     return message;
 }
 
-// What a match writes and its stack, one per thread: a Regex itself is shared and never written.
+// The results of a match and its stack, one per thread: a Regex itself is shared and never written.
 struct MatchScratch {
     pcre2_match_data* data = pcre2_match_data_create(1, nullptr);
     pcre2_match_context* context = pcre2_match_context_create(nullptr);
-    // Compiled patterns keep what they may go back to on this stack; it grows to 16 MiB.
+    // Compiled patterns backtrack on this stack; it grows to 16 MiB.
     pcre2_jit_stack* stack = pcre2_jit_stack_create(32 << 10, 16 << 20, nullptr);
 
     MatchScratch() {
@@ -111,7 +111,7 @@ Regex::Regex(const std::string& pattern, std::string where) : where_(std::move(w
     if (!code) fail(where_, ": the regular expression ", pattern, " is not valid: ", pcre2_message(error), ".");
     code_ = std::shared_ptr<const pcre2_code>(code,
                                               [](const pcre2_code* c) { pcre2_code_free(const_cast<pcre2_code*>(c)); });
-    // Where PCRE2 was built without its compiler this fails, and the pattern is interpreted: slower, the same matches.
+    // Fails if PCRE2 was built without its compiler; the pattern is then interpreted: slower, the same matches.
     pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
 }
 
@@ -144,7 +144,7 @@ std::vector<Span> Regex::cut(std::string_view text) const {
                 search += utf8_sequence(text.substr(end)).length;
             else
                 search = text.size() + 1;
-            if (matched && end == done) continue;  // an empty match right behind another match is none
+            if (matched && end == done) continue;  // an empty match right after another one does not count
         }
         if (done != begin) spans.push_back({done, begin, false});
         spans.push_back({begin, end, true});
@@ -164,11 +164,11 @@ Pattern::Pattern(const JsonObject& owner, const std::string& key) {
     const JsonObject pattern = owner.object(key);
     if (pattern.has("String") && pattern.tree().size() == 1) {
         literal_ = pattern.string("String");
-        if (literal_.empty()) pattern.fail_field("String", "not be empty");
+        if (literal_.empty()) pattern.fail_field("String", "a string that is not empty");
     } else if (pattern.has("Regex") && pattern.tree().size() == 1) {
         regex_.emplace(pattern.string("Regex"), pattern.field("Regex"));
     } else {
-        owner.fail_field(key, "be {\"String\": ..} or {\"Regex\": ..}");
+        owner.fail_field(key, "{\"String\": ..} or {\"Regex\": ..}");
     }
 }
 

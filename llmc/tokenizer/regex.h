@@ -1,5 +1,5 @@
-// Regular expressions as tokenizer.json means them: Hugging Face's tokenizers runs them through Oniguruma (Ruby syntax,
-// UTF-8), this runs them through PCRE2. What the two read differently is rewritten, or refused by name.
+// Regular expressions as tokenizer.json means them. Hugging Face's tokenizers runs them through Oniguruma (Ruby syntax,
+// UTF-8), this through PCRE2. What the two read differently is rewritten, or refused by name.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace llmc {
 
 class JsonObject;
 
-// A stretch of the text that is a match, or lies between two.
+// A stretch of the text: a match, or what lies between two.
 struct Span {
     size_t begin, end;
     bool is_match;
@@ -23,7 +23,7 @@ struct Span {
 
 class Regex {
   public:
-    // `where` names the place the pattern stands, for errors.
+    // `where` names the place of the pattern, for errors.
     Regex(const std::string& pattern, std::string where);
 
     // The whole of `text` (well-formed UTF-8), cut at every match. An empty match is a cut between two characters.
@@ -48,7 +48,8 @@ class Pattern {
 
     std::vector<Span> cut(std::string_view text) const;
     std::string replace(std::string_view text, std::string_view content) const;
-    // How many times as long as the text replace() may be: an expression may match a single byte, or none.
+    // How many times as long as the text the result of replace() may be: an expression may match a single byte, or
+    // none.
     double growth(std::string_view content) const;
 
   private:

@@ -21,8 +21,8 @@ SentencePieceModel::SentencePieceModel(const std::filesystem::path& path)
     std::string bytes = read_file(path);
     refuse_lfs_pointer(path, bytes);
     check_sentencepiece_proto(bytes, path_);
-    // Protocol buffers merge when they stand one behind the other: this is a ModelProto that holds nothing but
-    // normalizer_spec (field 3) { add_dummy_prefix (3): false, remove_extra_whitespaces (4): false }.
+    // Concatenated protocol buffers merge. This is a ModelProto with nothing but normalizer_spec (field 3) {
+    // add_dummy_prefix (3): false, remove_extra_whitespaces (4): false }.
     bytes += std::string_view("\x1A\x04\x18\x00\x20\x00", 6);
     const auto status = processor_->LoadFromSerializedProto(bytes);
     require(status.ok(), path_, ": is not a SentencePiece model (", status.ToString(),
@@ -40,7 +40,7 @@ void SentencePieceModel::encode(std::string_view piece, std::vector<int32_t>& id
 }
 
 std::optional<int32_t> SentencePieceModel::id(std::string_view token) const {
-    const int id = processor_->PieceToId(token);  // the unknown token's for what it does not know
+    const int id = processor_->PieceToId(token);  // the unknown token's if it does not know the token
     return processor_->IdToPiece(id) == token ? std::optional<int32_t>(id) : std::nullopt;
 }
 

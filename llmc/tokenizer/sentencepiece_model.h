@@ -1,7 +1,7 @@
 // tokenizer.model, through the SentencePiece library.
 //
 // The library would put a space in front of every text and drop repeated ones if the file says so. Hugging Face's LLaMA
-// tokenizer decides about spaces itself, before the model, so both are switched off here.
+// tokenizer handles spaces itself, before the model, so both are switched off here.
 #pragma once
 
 #include <filesystem>
@@ -26,7 +26,7 @@ class SentencePieceModel : public TokenModel {
     int32_t n_tokens() const override;
     int32_t max_id() const override { return n_tokens() - 1; }
 
-    // The unknown token, BOS, EOS and the like: never found in a text by the model itself.
+    // Whether the id is the unknown token, BOS, EOS or the like: the model itself never finds these in a text.
     bool is_control(int32_t id) const;
     std::optional<int32_t> bos_id() const;
     std::optional<int32_t> eos_id() const;

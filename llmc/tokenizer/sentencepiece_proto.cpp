@@ -87,8 +87,7 @@ void check_piece(std::string_view bytes, std::unordered_set<std::string_view>& p
     require(piece.find('\0') == piece.npos && find_invalid_utf8(piece) == piece.npos, place,
             " is not text; the file is damaged, download it again.");
     require(pieces.insert(piece).second, place, " is ", piece,
-            ", which was there before; the file is damaged, "
-            "download it again.");
+            ", which occurs twice; the file is damaged, download it again.");
 }
 
 void check_no_charsmap(std::string_view bytes, const std::string& where) {

@@ -1,12 +1,12 @@
-// What the SentencePiece library takes for granted in a tokenizer.model. It ends the process, or reads past its tables,
-// where a file breaks it, so the file is looked through first:
+// Checks what the SentencePiece library takes for granted in a tokenizer.model. A file that breaks it would end the
+// process, or make the library read past its tables.
 //
 //   ModelProto     1: pieces     { 1: piece, 2: score, 3: type }, repeated
 //                  2: trainer_spec { 3: model_type, 1 unigram when absent, 2 BPE, .. }
 //                  3: normalizer_spec, 5: denormalizer_spec { 2: precompiled_charsmap }
 //
-// in protocol buffers' wire format: (field number << 3 | wire type) as a varint, then a varint (0), 8 bytes (1), a
-// length and that many bytes (2) or 4 bytes (5). Of a field that appears twice the last one counts.
+// in the wire format of protocol buffers: (field number << 3 | wire type) as a varint, then a varint (0), 8 bytes (1),
+// a length and that many bytes (2) or 4 bytes (5). If a field appears twice, the last one counts.
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@
 
 namespace llmc {
 
-// Throws Error unless `bytes` is a BPE model, as those of LLaMA, Mistral and Phi-3 are, of distinct pieces that are
+// Throws Error unless `bytes` is a BPE model, as those of LLaMA, Mistral and Phi-3 are, whose pieces are distinct and
 // text, without a character map. `where` is the file.
 void check_sentencepiece_proto(std::string_view bytes, const std::string& where);
 

@@ -1,9 +1,9 @@
-// How long a chain of steps a tokenizer.json may ask for, and how much longer than the text what comes out may be. Ten
-// steps that each write "aa" for "a" make a thousand letters of one, forty a million million; a decoder's steps call
-// each other, so that a thousand of them have a stack of a thousand frames.
+// Limits on how many steps a tokenizer.json may chain, and on how much longer than the text their output may be. Ten
+// steps that each write "aa" for "a" make a thousand letters of one, forty a million million; and a decoder's steps
+// call each other, so that a thousand of them take a thousand stack frames.
 //
-// Known files have up to five steps, and LLaMA 2's, which writes three bytes for a blank and three in front of all, is
-// the one that grows a text most: 12 times, if it is nothing but one blank.
+// Known files have up to five steps. LLaMA 2's makes a text the most longer, 12 times if it is a single blank: it
+// writes three bytes for a blank and three in front.
 #pragma once
 
 #include <string_view>
@@ -17,7 +17,7 @@ class StepLimits {
     static constexpr int kMostSteps = 64;
     static constexpr double kMostGrowth = 64;
 
-    // Counts a step that makes a text up to `growth` times as long; throws Error naming `step` where it is too much.
+    // Counts a step that makes a text up to `growth` times as long. Throws Error naming `step` if a limit is exceeded.
     void add(const JsonObject& step, double growth = 1);
 
   private:

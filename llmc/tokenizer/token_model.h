@@ -1,4 +1,4 @@
-// What turns one piece of text into ids, whatever comes before and after it: byte-pair encoding or SentencePiece.
+// Turns one piece of text into ids, whatever surrounds it: byte-pair encoding or SentencePiece.
 #pragma once
 
 #include <cstdint>

@@ -10,7 +10,7 @@ namespace llmc {
 std::unique_ptr<Tokenizer> Tokenizer::load(const std::filesystem::path& directory) {
     const bool has_json = path_exists(directory / "tokenizer.json");
     require(has_json || path_exists(directory / "tokenizer.model"), directory.string(),
-            ": holds neither tokenizer.json nor tokenizer.model. Copy the one of the model there, or give the data as "
+            ": holds neither tokenizer.json nor tokenizer.model. Copy the model's there, or give the data as "
             "input_ids.");
     auto parts = std::make_unique<TokenizerParts>(has_json ? read_tokenizer_json(directory / "tokenizer.json")
                                                            : read_sentencepiece(directory));
@@ -25,7 +25,7 @@ Tokenizer::~Tokenizer() = default;
 
 namespace {
 
-// Cuts at the tokens that `matcher` finds in each piece; the others go through `rewrite` first.
+// Cuts each piece at the tokens that `matcher` finds; the rest goes through `rewrite` first.
 template <class Rewrite>
 std::vector<Piece> cut_tokens(std::vector<Piece> pieces, const AddedTokenMatcher& matcher, const Rewrite& rewrite) {
     std::vector<Piece> cut;

@@ -1,11 +1,11 @@
-// Text to token ids and back, as Hugging Face's tokenizers does it: the same ids, without Python.
+// Text to token ids and back: the same ids as Hugging Face's tokenizers, without Python.
 //
-// A model directory's tokenizer.json is read when it is there (byte-pair encoding with the normalizers, pre-tokenizers,
+// Reads a model directory's tokenizer.json if it is there (byte-pair encoding with the normalizers, pre-tokenizers,
 // decoders and post-processors of LLaMA 2 and 3, Phi-3, Mistral and SmolLM2; anything else is refused by name), else
 // tokenizer.model through the SentencePiece library. tokenizer_config.json, special_tokens_map.json and
 // added_tokens.json add what they say about special tokens.
 //
-// A Tokenizer is never changed by use: threads may share it.
+// Use never changes a Tokenizer: threads may share it.
 #pragma once
 
 #include <cstdint>
@@ -26,15 +26,15 @@ class Tokenizer {
     static std::unique_ptr<Tokenizer> load(const std::filesystem::path& model_directory);
     ~Tokenizer();
 
-    // The ids of a text, which must be well-formed UTF-8. Special tokens are matched in it; none is added.
+    // The ids of a text, which must be well-formed UTF-8. Special tokens in the text are matched; none is added.
     std::vector<int32_t> encode(std::string_view text) const;
 
-    // The text of the ids. Ids the tokenizer does not know (the padding of an embedding table) say nothing.
+    // The text of the ids. Ids that the tokenizer does not know (the padding of an embedding table) are skipped.
     std::string decode(std::span<const int32_t> ids, bool skip_special) const;
 
     std::optional<int32_t> bos_id() const;
     std::optional<int32_t> eos_id() const;
-    // Whether Hugging Face puts BOS before, EOS behind a text when it is asked to add special tokens (its default).
+    // Whether Hugging Face adds BOS before or EOS after a text when asked to add special tokens (its default).
     bool adds_bos() const;
     bool adds_eos() const;
 
@@ -50,15 +50,15 @@ class Tokenizer {
     std::unique_ptr<TokenizerParts> parts_;
 };
 
-// decode() one id at a time, for text that is shown while it is generated. Never returns a part of a character, and all
-// that push() and finish() return, one after the other, equals decode() of all the ids.
+// decode() one id at a time, to show text while it is generated. Never returns part of a character. All that push() and
+// finish() return, concatenated, equals decode() of all the ids.
 class TextStream {
   public:
     TextStream(const Tokenizer& tokenizer, bool skip_special);  // the tokenizer must outlive the stream
     ~TextStream();
 
     std::string push(int32_t id);
-    std::string finish();  // what was held back because more might have followed
+    std::string finish();  // what was held back in case more followed
 
   private:
     struct State;

@@ -1,7 +1,7 @@
-// The files beside the tokenizer proper: which token is BOS, which EOS, what else is special.
+// The files beside the tokenizer proper: which tokens are BOS and EOS, and what else is special.
 //
-// Whether BOS and EOS are added is said by the post-processor of tokenizer.json, and by add_bos_token and add_eos_token
-// for a tokenizer.model alone: so does transformers since version 5, and the files of the supported models agree.
+// The post-processor of tokenizer.json decides whether BOS and EOS are added; add_bos_token and add_eos_token decide
+// for a tokenizer.model alone. transformers does so since version 5, and the files of the supported models agree.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -17,7 +17,7 @@ using nlohmann::json;
 
 namespace {
 
-// The file's tree, an empty object when there is no such file.
+// The file's tree; an empty object if there is no such file.
 json read_if_there(const std::filesystem::path& path) {
     return path_exists(path) ? read_json(path) : json::object();
 }
@@ -25,7 +25,7 @@ json read_if_there(const std::filesystem::path& path) {
 // A token as these files name one: "<s>", or {"content": "<s>", ..}.
 std::string content_of(const json& token, const JsonObject& owner, const std::string& key) {
     if (token.is_object()) return JsonObject(token, owner.file(), key + ".").string("content");
-    if (!token.is_string()) owner.fail_field(key, "name tokens");
+    if (!token.is_string()) owner.fail_field(key, "a token, as a string or as an object with \"content\"");
     return token.get<std::string>();
 }
 
@@ -43,7 +43,8 @@ TokenizerParts read_sentencepiece(const std::filesystem::path& directory) {
     parts.adds_eos = parts.eos && config.boolean("add_eos_token", false);
 
     const bool add_prefix_space = config.boolean("add_prefix_space", true);
-    // Since transformers 5 only the text's beginning gets a space; `legacy` puts one behind every special token too.
+    // Since transformers 5 only the beginning of the text gets a space; `legacy` puts one after every special token,
+    // too.
     const PrependScheme scheme = !add_prefix_space                 ? PrependScheme::never
                                  : config.boolean("legacy", false) ? PrependScheme::always
                                                                    : PrependScheme::first;
@@ -83,14 +84,14 @@ void apply_tokenizer_config(TokenizerParts& parts, const std::filesystem::path& 
     const JsonObject config(config_tree, (directory / "tokenizer_config.json").string());
     const JsonObject map(map_tree, (directory / "special_tokens_map.json").string());
 
-    // {"32000": {"content": "<|end|>", ..}}: tokens that are new, or other than the tokenizer's own file says.
+    // {"32000": {"content": "<|end|>", ..}}: tokens that are new, or that differ from the tokenizer's own file.
     if (config.has("added_tokens_decoder")) {
         const JsonObject decoder = config.object("added_tokens_decoder");
         std::vector<AddedToken> tokens;
         for (const auto& [key, entry] : decoder.tree().items()) {
             AddedToken token = read_added_token(decoder.object(key));
             const bool is_number = !key.empty() && key.size() <= 9 && key.find_first_not_of("0123456789") == key.npos;
-            if (!is_number) config.fail_field("added_tokens_decoder", "have token ids as its keys");
+            if (!is_number) config.fail_field("added_tokens_decoder", "an object whose keys are token ids");
             token.id = std::stoi(key);
             tokens.push_back(std::move(token));
         }
@@ -98,7 +99,7 @@ void apply_tokenizer_config(TokenizerParts& parts, const std::filesystem::path& 
         for (AddedToken& token : tokens) parts.add(std::move(token), config.file());
     }
 
-    // A token that is named here is special, if the tokenizer has it at all.
+    // A token named here is special, if the tokenizer has it at all.
     const auto make_special = [&](const std::string& content) -> std::optional<int32_t> {
         const std::optional<int32_t> id = content.empty() ? std::nullopt : parts.id(content);
         if (id && !parts.added.contains(*id)) {
@@ -116,7 +117,7 @@ void apply_tokenizer_config(TokenizerParts& parts, const std::filesystem::path& 
              ", which is not a token of this tokenizer. Add it to the tokenizer's own file, or take it out.");
     };
     for (const JsonObject* file : {&config, &map}) {
-        // transformers 5 has a new name for the old one.
+        // transformers 5 renamed the field.
         for (const std::string key : {"additional_special_tokens", "extra_special_tokens"}) {
             if (!file->has(key)) continue;
             for (const json& entry : file->value(key)) {

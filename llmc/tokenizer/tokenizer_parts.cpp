@@ -57,7 +57,7 @@ AddedToken read_added_token(const JsonObject& token) {
 
 namespace {
 
-// The tokens a post-processor puts before and behind a text.
+// The tokens that a post-processor adds before and after a text.
 struct Template {
     std::vector<int32_t> before, behind;
 };
@@ -66,18 +66,18 @@ void read_post_processor(const JsonObject& processor, Template& tokens) {
     const std::string type = processor.string("type");
     if (type == "Sequence") {
         const json& parts = processor.value("processors");
-        if (!parts.is_array()) processor.fail_field("processors", "be a list");
+        if (!parts.is_array()) processor.fail_field("processors", "a list");
         for (const json& part : parts)
             read_post_processor(JsonObject(part, processor.file(), "post_processor."), tokens);
     } else if (type == "TemplateProcessing") {
         const json& pieces = processor.value("single");
-        if (!pieces.is_array()) processor.fail_field("single", "be a list");
+        if (!pieces.is_array()) processor.fail_field("single", "a list");
         Template found;
         int sequences = 0;
         for (const json& piece : pieces) {
             const JsonObject entry(piece, processor.file(), "post_processor.single.");
             if (entry.has("Sequence")) {
-                if (entry.object("Sequence").string("id") != "A") entry.object("Sequence").fail_field("id", "be A");
+                if (entry.object("Sequence").string("id") != "A") entry.object("Sequence").fail_field("id", "A");
                 ++sequences;
                 continue;
             }
@@ -87,13 +87,12 @@ void read_post_processor(const JsonObject& processor, Template& tokens) {
                 (sequences ? found.behind : found.before).push_back(static_cast<int32_t>(id));
             }
         }
-        if (sequences != 1) processor.fail_field("single", "hold the sequence A once");
+        if (sequences != 1) processor.fail_field("single", "a list that holds the sequence A once");
         // A later template wraps what an earlier one made.
         tokens.before.insert(tokens.before.begin(), found.before.begin(), found.before.end());
         tokens.behind.insert(tokens.behind.end(), found.behind.begin(), found.behind.end());
     } else if (type != "ByteLevel") {  // which only moves offsets
-        processor.fail_field("type",
-                             "be a post-processor that is supported: Sequence, TemplateProcessing or ByteLevel");
+        processor.fail_field("type", "a supported post-processor (Sequence, TemplateProcessing or ByteLevel)");
     }
 }
 
@@ -102,13 +101,13 @@ void read_post_processor(const JsonObject& processor, Template& tokens) {
 TokenizerParts read_tokenizer_json(const std::filesystem::path& path) {
     const json tree = read_json(path);
     const JsonObject file(tree, path.string());
-    if (file.string("version", "1.0") != "1.0") file.fail_field("version", "be \"1.0\"");
+    if (file.string("version", "1.0") != "1.0") file.fail_field("version", "\"1.0\"");
 
     TokenizerParts parts;
     const JsonObject model = file.object("model");
     // Files before tokenizers 0.14 may lack the type; only BPE has merges.
     if (model.string("type", model.has("merges") ? "BPE" : "unknown") != "BPE") {
-        model.fail_field("type", "be \"BPE\": other models are not supported");
+        model.fail_field("type", "\"BPE\" (other models are not supported)");
     }
     parts.model = std::make_unique<Bpe>(model);
     if (file.has("normalizer")) parts.normalizer = Normalizer(file.object("normalizer"));
@@ -117,7 +116,7 @@ TokenizerParts read_tokenizer_json(const std::filesystem::path& path) {
 
     if (file.has("added_tokens")) {
         const json& tokens = file.value("added_tokens");
-        if (!tokens.is_array()) file.fail_field("added_tokens", "be a list");
+        if (!tokens.is_array()) file.fail_field("added_tokens", "a list");
         for (const json& entry : tokens) {
             const JsonObject token(entry, file.file(), "added_tokens.");
             AddedToken added = read_added_token(token);
@@ -130,7 +129,8 @@ TokenizerParts read_tokenizer_json(const std::filesystem::path& path) {
         Template tokens;
         read_post_processor(file.object("post_processor"), tokens);
         if (tokens.before.size() > 1 || tokens.behind.size() > 1) {
-            file.fail_field("post_processor", "put at most one token before a text and one behind it");
+            file.fail_field("post_processor",
+                            "a post-processor that adds at most one token before a text and one after it");
         }
         parts.adds_bos = !tokens.before.empty();
         parts.adds_eos = !tokens.behind.empty();

@@ -1,4 +1,4 @@
-// What a tokenizer consists of, whichever files it was read from.
+// The parts of a tokenizer, whichever files they were read from.
 #pragma once
 
 #include <filesystem>
@@ -29,10 +29,10 @@ struct TokenizerParts {
     std::optional<int32_t> id(std::string_view token) const;
     int32_t max_id() const;
 
-    // Adds the token or, if there is one of that content, changes it. `token.id` must be the id that Hugging Face
-    // would give it: the one it has, or the next free one; -1 accepts any. `where` is the place it was read from.
+    // Adds the token, or changes the one with this content. `token.id` must be the id that Hugging Face would give it
+    // (the one it has, or the next free one), or -1 for any. `where`: the file, for errors.
     void add(AddedToken token, const std::string& where);
-    // Builds the matchers, when all tokens are added.
+    // Builds the matchers, once all tokens are added.
     void finish();
 };
 
@@ -41,10 +41,10 @@ AddedToken read_added_token(const JsonObject& token);
 
 TokenizerParts read_tokenizer_json(const std::filesystem::path& path);
 
-// tokenizer.model, and what tokenizer_config.json, if it is there, says about spaces.
+// Reads tokenizer.model, and what tokenizer_config.json, if there is one, says about spaces.
 TokenizerParts read_sentencepiece(const std::filesystem::path& directory);
 
-// What tokenizer_config.json, special_tokens_map.json and added_tokens.json say about special tokens.
+// Applies what tokenizer_config.json, special_tokens_map.json and added_tokens.json say about special tokens.
 void apply_tokenizer_config(TokenizerParts& parts, const std::filesystem::path& directory);
 
 }  // namespace llmc

@@ -1,4 +1,4 @@
-// UTF-8, a sequence at a time: what is one character, what can never become one, what is only its beginning.
+// UTF-8, a sequence at a time: a character, bytes that can never become one, or the beginning of one.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +11,8 @@ inline constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";  // U+
 
 enum class Utf8 {
     valid,       // one character
-    invalid,     // bytes that no continuation can mend; together they become one U+FFFD
-    incomplete,  // all bytes there are, a proper beginning of a character
+    invalid,     // bytes that nothing can complete; together they become one U+FFFD
+    incomplete,  // the beginning of a character, cut off by the end of the text
 };
 
 struct Utf8Sequence {

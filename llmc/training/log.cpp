@@ -20,11 +20,11 @@ JsonLog::JsonLog(const std::string& path, const Keep& keep) : path_(path) {
         std::istringstream earlier(read_file(path));
         for (std::string line; std::getline(earlier, line);) {
             const auto object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-            // A last line that was cut off by a kill is no JSON and is dropped.
+            // A last line that a kill cut off is not JSON and is dropped.
             if (object.is_object() && keep(object)) kept += line + "\n";
         }
     }
-    // A new file takes the place of the old one: a kill or a full disk leaves the one or the other.
+    // A new file replaces the old one: a kill or a full disk leaves one or the other.
     write_file_atomically(path, kept);
     fd_ = ::open(path.c_str(), O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
     require(fd_ >= 0, path, ": cannot be written (", std::strerror(errno), ")");
@@ -40,7 +40,7 @@ std::string JsonLog::write(const nlohmann::ordered_json& object) {
         const ssize_t count = ::write(fd_, unwritten_.data(), unwritten_.size());
         if (count < 0 && errno == EINTR) continue;
         if (count < 0) return concat(path_, ": cannot write the log: ", std::strerror(errno));
-        unwritten_.erase(0, static_cast<size_t>(count));  // of a line that was cut short the rest comes next
+        unwritten_.erase(0, static_cast<size_t>(count));  // the rest of a line cut short comes next
     }
     return "";
 }

@@ -1,6 +1,6 @@
-// out/log.jsonl: one JSON object a line, one line for a step and one for an evaluation, handed to the system as it is
-// written, so that the log of a run that was killed ends with its last whole step. What a full disk does not take is
-// kept and written with a later line: the run goes on, and the log misses nothing once there is room again.
+// out/log.jsonl: one JSON object per line, for a step or an evaluation. Lines go to the system at once, so the log of a
+// killed run ends with its last complete step. Lines that a full disk does not take are kept and written later: the run
+// goes on, and the log is complete once there is room again.
 #pragma once
 
 #include <cstdint>
@@ -14,13 +14,13 @@ class JsonLog {
   public:
     using Keep = std::function<bool(const nlohmann::json& line)>;
 
-    // Starts an empty log, or, when a run goes on, one with the earlier lines that `keep` returns true for.
+    // Starts an empty log or, for a resumed run, one with the earlier lines that `keep` returns true for.
     explicit JsonLog(const std::string& path, const Keep& keep = nullptr);
     ~JsonLog();
     JsonLog(const JsonLog&) = delete;
     JsonLog& operator=(const JsonLog&) = delete;
 
-    // Returns "", or in one sentence what kept this line, or an earlier one, from being written.
+    // Returns "", or a sentence that says why this line, or an earlier one, is not written yet.
     std::string write(const nlohmann::ordered_json& object);
 
   private:
@@ -29,8 +29,8 @@ class JsonLog {
     int fd_;
 };
 
-// Keeps the lines of a run up to the step it goes on from: what came after is about to happen again. A line without a
-// step in numbers is none of a run's and stays.
+// Keeps the lines up to the step that a run resumes from: later steps are taken again. A line without a numeric step is
+// not the run's own and stays.
 JsonLog::Keep up_to_step(int64_t step);
 
 }  // namespace llmc

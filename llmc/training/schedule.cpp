@@ -4,23 +4,13 @@
 #include <cmath>
 #include <numbers>
 
-#include "llmc/core/error.h"
-
 namespace llmc {
 
-const std::vector<std::string>& LearningRateSchedule::names() {
-    static const std::vector<std::string> names = {"constant", "constant_with_warmup", "linear", "cosine"};
-    return names;
-}
-
-LearningRateSchedule::LearningRateSchedule(const std::string& name, double peak, int64_t total_steps,
-                                           double warmup_ratio)
-    : peak_(peak), total_steps_(total_steps) {
-    const auto found = std::find(names().begin(), names().end(), name);
-    require(found != names().end(), "there is no learning-rate schedule named ", name);
-    kind_ = static_cast<Kind>(found - names().begin());
-    warmup_steps_ =
-        kind_ == Kind::constant ? 0 : static_cast<int64_t>(std::ceil(static_cast<double>(total_steps) * warmup_ratio));
+LearningRateSchedule::LearningRateSchedule(Schedule kind, double peak, int64_t total_steps, double warmup_ratio)
+    : kind_(kind), peak_(peak), total_steps_(total_steps) {
+    warmup_steps_ = kind == Schedule::constant
+                        ? 0
+                        : static_cast<int64_t>(std::ceil(static_cast<double>(total_steps) * warmup_ratio));
 }
 
 double LearningRateSchedule::at(int64_t step) const {
@@ -28,12 +18,12 @@ double LearningRateSchedule::at(int64_t step) const {
     if (step - 1 < warmup_steps_) return peak_ * (taken / static_cast<double>(warmup_steps_));
     const auto after_warmup = static_cast<double>(std::max<int64_t>(1, total_steps_ - warmup_steps_));
     switch (kind_) {
-        case Kind::constant:
-        case Kind::constant_with_warmup:
+        case Schedule::constant:
+        case Schedule::constant_with_warmup:
             return peak_;
-        case Kind::linear:
+        case Schedule::linear:
             return peak_ * std::max(0.0, (static_cast<double>(total_steps_) - taken) / after_warmup);
-        case Kind::cosine: {
+        case Schedule::cosine: {
             const double progress = (taken - static_cast<double>(warmup_steps_)) / after_warmup;
             return peak_ * std::max(0.0, 0.5 * (1.0 + std::cos(std::numbers::pi * progress)));
         }

@@ -12,26 +12,28 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
-#include <vector>
+
+#include "llmc/core/named.h"
 
 namespace llmc {
 
+enum class Schedule { constant, constant_with_warmup, linear, cosine };
+
+inline constexpr Named<Schedule> kScheduleNames[] = {{"constant", Schedule::constant},
+                                                     {"constant_with_warmup", Schedule::constant_with_warmup},
+                                                     {"linear", Schedule::linear},
+                                                     {"cosine", Schedule::cosine}};
+
 class LearningRateSchedule {
   public:
-    // `name` is one of names().
-    LearningRateSchedule(const std::string& name, double peak, int64_t total_steps, double warmup_ratio);
+    LearningRateSchedule(Schedule kind, double peak, int64_t total_steps, double warmup_ratio);
 
     // The learning rate of step `step`, counted from 1.
     double at(int64_t step) const;
     int64_t warmup_steps() const { return warmup_steps_; }
 
-    static const std::vector<std::string>& names();
-
   private:
-    enum class Kind { constant, constant_with_warmup, linear, cosine };
-
-    Kind kind_;
+    Schedule kind_;
     double peak_;
     int64_t total_steps_;
     int64_t warmup_steps_;

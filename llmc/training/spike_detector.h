@@ -2,8 +2,8 @@
 //
 //   z = (x - mean(window)) / std(window)
 //
-// The window fills first: until then nothing is called a spike. A run whose loss or gradient norm jumps by many
-// standard deviations is about to diverge, or has met a bad example; the log says at which step.
+// Nothing is called a spike until the window is full. A run whose loss or gradient norm jumps by many standard
+// deviations is about to diverge, or has met a bad example; the log says at which step.
 #pragma once
 
 #include <cmath>
@@ -16,8 +16,8 @@ class SpikeDetector {
   public:
     explicit SpikeDetector(size_t window = 64) : window_(window) {}
 
-    // The z-score of x against the window; then x joins it and the oldest value leaves. 0 while the window fills, and
-    // when all of it is one value (no scale to measure by).
+    // The z-score of x against the window; then x replaces the oldest value. 0 until the window is full, and if all its
+    // values are equal (no scale to measure by).
     double update(double x) {
         double z = 0;
         if (values_.size() == window_) {

@@ -16,7 +16,7 @@ using namespace llmc;
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-// Counts end here: the product of two of them still fits 64 bits, and nobody has more steps, tokens or sequences.
+// The largest count: the product of two still fits 64 bits, and nobody has more steps, tokens or sequences.
 constexpr double kMostCounted = 1e9;
 constexpr Range count_from(double low) {
     return {low, kMostCounted, false, false};
@@ -44,7 +44,7 @@ Choice choice(E& value, const Named<E> (&names)[N]) {
     return choice;
 }
 
-// The same for what may be left open; `otherwise` is the name that is shown then.
+// The same for a value that may stay empty; `otherwise` is the name shown then.
 template <class E, size_t N>
 Choice choice(std::optional<E>& value, const Named<E> (&names)[N], const char* otherwise) {
     Choice choice;
@@ -72,9 +72,9 @@ std::vector<Row> option_table(CommandLine& line) {
     using enum Kept;
     Options& o = line.options;
     constexpr Verbs kData = kTrain | kCalibrate | kEval | kInfo;
-    constexpr Verbs kReads = kData | kGenerate;  // how examples are read; generate has those of --cal-data
-    constexpr Verbs kFits = kTrain | kPlan;      // what only a training run uses
-    // Some options are something else to one of the verbs.
+    constexpr Verbs kReads = kData | kGenerate;  // how examples are read; generate reads those of --cal-data
+    constexpr Verbs kFits = kTrain | kPlanOnly;  // what only a training run uses
+    // Some options mean something else to one of the verbs.
     const auto to = [&line](Verb verb, const char* help, const char* else_help) {
         return line.verb == verb ? help : else_help;
     };
@@ -98,134 +98,137 @@ std::vector<Row> option_table(CommandLine& line) {
                   "log, checkpoints and adapter [out/<model>-<method>]")},
               {"adapter", Text{&o.model.adapter, "DIR"}, kTrain | kEval | kGenerate | kMerge | kInfo, fixed,
                "PEFT adapter to start from (train) or to use (eval, generate, merge)"},
-              {"text", Text{&line.text, "TEXT"}, kTokenize, transient, "text to tokenise"},
+              {"text", Text{&line.text, "TEXT", /*may_be_empty=*/true}, kTokenize, transient, "text to tokenise"},
           });
     group(
         "examples",
         {
             {"template", choice(o.data.chat_template, template_names()), kRuns | kInfo, fixed,
-             "prompt template put around the examples' texts; auto: the model's own, which conversations take anyway"},
+             "prompt template around each example; auto: the model's own, which conversations always use"},
             {"source-max-len", Whole{&o.data.source_max_len, count_from(1)}, kReads, fixed,
-             "examples whose prompt has more tokens are dropped and counted"},
+             "drop and count examples whose prompt has more tokens"},
             {"target-max-len", Whole{&o.data.target_max_len, count_from(1)}, kReads, fixed, "the same for the answer"},
-            {"train-on-source", Switch{&o.data.train_on_source}, kReads, fixed, "the prompt's tokens carry a loss too"},
+            {"train-on-source", Switch{&o.data.train_on_source}, kReads, fixed, "train on the prompt's tokens too"},
             {"strict-data", choice(o.data.strict, kOnOff), kReads, fixed,
-             "on: stop at the first line that cannot be used; off: leave such lines out, count and list them"},
+             "on: stop at the first line that cannot be used; off: skip, count and list such lines"},
             {"show-tokens", Whole{&line.show_tokens, count_from(0)}, kData, transient,
-             "print the first N examples token by token, those in the loss marked, and stop"},
+             "print the first N examples token by token, mark those in the loss, and stop"},
         });
     group("outlier channels and int8",
           {
               {"outliers", Text{&o.outliers.file, "FILE"}, kRuns | kInfo, fixed,
-               to(Verb::calibrate, "outlier channels, to write [outlier/<strategy><threshold>_<data>_<model>.json]",
-                  "outlier channels, to read")},
+               to(Verb::calibrate,
+                  "file of outlier channels to write [outlier/<strategy><threshold>_<data>_<model>.json]",
+                  "file of outlier channels to read")},
               {"outlier-strategy", choice(o.outliers.strategy, kOutlierStrategyNames), kRuns, fixed,
                "how calibration ranks the channels"},
               {"outlier-threshold", Real{&o.outliers.threshold, above(0)}, kRuns, fixed,
-               "the bound of mean_times, static and zscore"},
+               "bound of the strategies mean_times, static and zscore"},
               {"outlier-max-ratio", Text{&o.outliers.max_ratio, "RATIO"}, kRuns, fixed,
                "largest share of outlier channels; per module: down_proj=0.05,o_proj=0.02,0.003"},
               {"cal-data", Text{&o.outliers.data, "FILE"}, kRuns, fixed,
                to(Verb::train, "examples to calibrate on; else the training data",
                   to(Verb::generate, "examples to calibrate on", "examples to calibrate on; else --data"))},
               {"max-cal-samples", Whole{&o.outliers.max_samples, count_from(1)}, kRuns, fixed,
-               "at most that many of them"},
+               "largest number of examples to calibrate on"},
               {"scale-momentum", OptionalReal{&o.compute.scale_momentum, 0.1, from_to(0, 1)}, kFits, fixed,
-               "weight of the old scale of a channel"},
+               "weight of a channel's old scale in its update"},
               {"grad-bits", choice(o.compute.grad_bits, kGradBitsNames, "8"), kFits, fixed,
-               "bits of the backward product of frozen layers"},
+               "bits of the frozen layers' product in the backward pass"},
           });
     group(
         "adapters",
         {
             {"lora-r", OptionalWhole{&o.lora.r, 16, from_to(1, 65536)}, kFits, fixed, "rank of the adapters"},
-            {"lora-alpha", OptionalReal{&o.lora.alpha, 16, above(0)}, kFits, fixed,
-             "the adapters' part is scaled by alpha / r"},
-            {"lora-dropout", Real{&o.lora.dropout, from_below(0, 1)}, kFits, fixed, "dropout in front of the adapters"},
+            {"lora-alpha", OptionalReal{&o.lora.alpha, 16, above(0)}, kFits, fixed, "adapters are scaled by alpha / r"},
+            {"lora-dropout", Real{&o.lora.dropout, from_below(0, 1)}, kFits, fixed, "dropout on the adapters' input"},
             {"target-modules", OptionalText{&o.lora.target_modules, "all-linear", "NAMES"}, kFits, fixed,
-             "all-linear, or names: q_proj,v_proj"},
+             "layers that get an adapter: all-linear, or names: q_proj,v_proj"},
         });
-    group(
-        "steps",
-        {
-            {"batch-size", Whole{&o.data.batch_size, count_from(1)}, kRuns, fixed, "sequences of a micro-batch"},
-            {"gradient-accumulation-steps", Whole{&o.training.gradient_accumulation_steps, count_from(1)}, kFits, fixed,
-             "micro-batches of a step, for each rank"},
-            {"epochs", Real{&o.training.epochs, {0, kMostCounted, true, false}}, kFits, free,
-             "times round the training data"},
-            {"max-steps", Whole{&o.training.max_steps, count_from(-1)}, kFits, free,
-             "that many steps instead, as often round the data as it takes; -1: --epochs counts"},
-            {"learning-rate", Real{&o.training.learning_rate, above(0)}, kFits, fixed, "peak learning rate of AdamW"},
-            {"lr-scheduler", choice(o.training.lr_scheduler, LearningRateSchedule::names()), kFits, fixed,
-             "learning-rate schedule"},
-            {"warmup-ratio", Real{&o.training.warmup_ratio, from_to(0, 1)}, kFits, fixed,
-             "share of the steps to warm up in (all schedules but constant)"},
-            {"weight-decay", Real{&o.training.weight_decay, at_least(0)}, kFits, fixed, "decoupled weight decay"},
-            {"adam-beta1", Real{&o.training.adam_beta1, from_below(0, 1)}, kFits, fixed,
-             "decay of AdamW's first moment"},
-            {"adam-beta2", Real{&o.training.adam_beta2, from_below(0, 1)}, kFits, fixed,
-             "decay of AdamW's second moment"},
-            {"adam-eps", Real{&o.training.adam_eps, above(0)}, kFits, fixed, "added to the root of the second moment"},
-            {"max-grad-norm", Real{&o.training.max_grad_norm, at_least(0)}, kFits, fixed,
-             "gradients are clipped to it; 0: never"},
-        });
+    group("steps",
+          {
+              {"batch-size", Whole{&o.data.batch_size, count_from(1)}, kRuns, fixed, "sequences in a micro-batch"},
+              {"gradient-accumulation-steps", Whole{&o.training.gradient_accumulation_steps, count_from(1)}, kFits,
+               fixed, "micro-batches in a step, for each rank"},
+              {"epochs", Real{&o.training.epochs, {0, kMostCounted, true, false}}, kFits, free,
+               "passes over the training data"},
+              {"max-steps", Whole{&o.training.max_steps, count_from(-1)}, kFits, free,
+               "number of steps, over the data as often as it takes; -1: as many as --epochs asks for"},
+              {"learning-rate", Real{&o.training.learning_rate, above(0)}, kFits, fixed, "peak learning rate of AdamW"},
+              {"lr-scheduler", choice(o.training.lr_scheduler, kScheduleNames), kFits, fixed, "learning-rate schedule"},
+              {"warmup-ratio", Real{&o.training.warmup_ratio, from_to(0, 1)}, kFits, fixed,
+               "share of the steps spent warming up (all schedules but constant)"},
+              {"weight-decay", Real{&o.training.weight_decay, at_least(0)}, kFits, fixed, "decoupled weight decay"},
+              {"adam-beta1", Real{&o.training.adam_beta1, from_below(0, 1)}, kFits, fixed,
+               "decay of AdamW's first moment"},
+              {"adam-beta2", Real{&o.training.adam_beta2, from_below(0, 1)}, kFits, fixed,
+               "decay of AdamW's second moment"},
+              {"adam-eps", Real{&o.training.adam_eps, above(0)}, kFits, fixed,
+               "added to the root of AdamW's second moment"},
+              {"max-grad-norm", Real{&o.training.max_grad_norm, at_least(0)}, kFits, fixed,
+               "clip the gradient to this norm; 0: never"},
+          });
     group("evaluation and checkpoints",
           {
               {"exact-match", choice(o.data.exact_match, kToggleNames), kTrain | kEval, free,
-               "share of answers that greedy decoding gives word for word; auto: when they are short"},
+               "count the answers that greedy decoding gives word for word; auto: when they are short"},
               {"eval-steps", Whole{&o.training.eval_steps, count_from(0)}, kFits, free,
-               "evaluate every so many steps; 0: only around"},
+               "evaluate every N steps; 0: only before and after training"},
               {"save-steps", Whole{&o.training.save_steps, count_from(0)}, kFits, free,
-               "write a checkpoint every so many steps; 0: only when stopped"},
+               "write a checkpoint every N steps; 0: only when stopped"},
               {"save-total-limit", Whole{&o.training.save_total_limit, count_from(0)}, kFits, free,
-               "checkpoints to keep, the newest; 0: all"},
+               "keep the newest N checkpoints; 0: all"},
               {"resume", Text{&o.training.resume, "[DIR]"}, kTrain, transient,
-               "go on from the newest intact checkpoint of --out or of that run, or from that checkpoint"},
+               "continue from the newest intact checkpoint of --out, from that of the run in DIR, or from the "
+               "checkpoint DIR"},
           });
-    group("generation",
-          {
-              {"prompt", Text{&o.generation.prompt, "TEXT"}, kGenerate, transient, "text to continue"},
-              {"prompt-file", Text{&o.generation.prompt_file, "FILE"}, kGenerate, transient, "a prompt on each line"},
-              {"chat", Switch{&o.generation.chat}, kGenerate, transient,
-               "put the model's chat template around the prompt"},
-              {"max-new-tokens", Whole{&o.generation.max_new_tokens, count_from(1)}, kGenerate, transient,
-               "stop after that many tokens"},
-              {"temperature", Real{&o.generation.temperature, at_least(0)}, kGenerate, transient,
-               "0: always the likeliest token"},
-              {"top-k", Whole{&o.generation.top_k, count_from(0)}, kGenerate, transient,
-               "draw from the k likeliest tokens; 0: from all"},
-              {"top-p", Real{&o.generation.top_p, {0, 1, true, false}}, kGenerate, transient,
-               "draw from the likeliest tokens that hold this probability"},
-          });
+    group("generation", {
+                            {"prompt", Text{&o.generation.prompt, "TEXT", /*may_be_empty=*/true}, kGenerate, transient,
+                             "text to continue"},
+                            {"prompt-file", Text{&o.generation.prompt_file, "FILE"}, kGenerate, transient,
+                             "file with a prompt on each line"},
+                            {"chat", Switch{&o.generation.chat}, kGenerate, transient,
+                             "put the model's chat template around the prompt"},
+                            {"max-new-tokens", Whole{&o.generation.max_new_tokens, count_from(1)}, kGenerate, transient,
+                             "stop after that many tokens"},
+                            {"temperature", Real{&o.generation.temperature, at_least(0)}, kGenerate, transient,
+                             "divides the logits; 0: always the likeliest token"},
+                            {"top-k", Whole{&o.generation.top_k, count_from(0)}, kGenerate, transient,
+                             "draw from the k likeliest tokens; 0: from all"},
+                            {"top-p", Real{&o.generation.top_p, {0, 1, true, false}}, kGenerate, transient,
+                             "draw from the fewest likeliest tokens that together have this probability"},
+                        });
     group("how it is computed",
           {
               {"method", choice(o.compute.method, kMethodNames, ""), kRuns & ~kCalibrate, fixed,
-               line.verb == Verb::train
-                   ? "8-bit weights and activations, or full precision [quaff]"
-                   : "8-bit weights and activations, or full precision [the adapter's own; else quaff "
-                     "where --outliers or --cal-data is given, else fp]"},
-              {"device", choice(o.compute.device, kDeviceNames), kRuns, free, "what to compute on"},
+               info_of(line.verb).adapter_decides_method
+                   ? "8-bit weights and activations, or full precision [the adapter's own; else quaff where --outliers "
+                     "or --cal-data is given, else fp]"
+                   : "8-bit weights and activations, or full precision [quaff]"},
+              {"device", choice(o.compute.device, kDeviceNames), kRuns, free,
+               "device to compute on; auto: a GPU where there is one"},
               {"dtype", choice(o.compute.dtype, kComputeTypeNames), kRuns, fixed,
-               "compute type; auto: fp32 on the CPU, bf16 or (sm_75) fp16 on CUDA; on the CPU bf16 is for products "
-               "alone"},
+               "compute type; auto: fp32 on the CPU, bf16 or (sm_75) fp16 on CUDA; bf16 on the CPU: products only"},
               {"recompute", choice(o.compute.recompute, kRecomputeNames), kFits, free,
-               "recompute blocks in the backward pass; auto: when the memory asks for it"},
+               "recompute blocks in the backward pass; auto: as many as the memory asks for"},
               {"seed", Whole{&o.compute.seed, at_least(0)}, kRuns, fixed,
-               "of the adapters' start, the order of the examples, dropout and sampling"},
+               "seed of the adapters' initial values, the examples' order, dropout and sampling"},
               {"threads", Whole{&o.compute.threads, from_to(0, 4096)}, kAll & ~kTokenize, free,
-               "CPU threads; 0: one for each core"},
+               "CPU threads; 0: one a core"},
               {"comm", choice(o.compute.transport, kTransportNames), kRuns, free,
-               "between ranks: NCCL for GPUs, or MPI, by which ranks may share a GPU; auto: NCCL where there is a GPU"},
+               "how ranks exchange values: NCCL between GPUs, or MPI, which lets ranks share a GPU; auto: NCCL on "
+               "GPUs, else MPI"},
               {"comm-timeout", Whole{&o.compute.comm_timeout, from_to(1, 86400)}, kRuns, free,
-               "seconds that a rank may answer later than the others; more end the run"},
+               "seconds a rank may be late before the run fails"},
           });
     group("the program itself",
           {
               {"config", Text{&line.config, "FILE"}, kAll, transient, "read options from a TOML file: name = value"},
               {"json", Switch{&line.json}, kAll & ~kTokenize, transient,
-               "print one JSON object on stdout at the end, all else on stderr"},
-              {"plan", Switch{&line.plan}, kTrain | kInfo, transient, "print the memory plan and stop"},
-              {"quiet", Switch{&line.quiet}, kAll, transient, "print the result only"},
+               "print one JSON object on stdout at the end, everything else on stderr"},
+              {"plan", Switch{&line.plan}, kTrain | kInfo, transient,
+               "print how much memory the run would take, and stop"},
+              {"quiet", Switch{&line.quiet}, kAll, transient, "print only the result"},
           });
     return table;
 }
@@ -280,9 +283,8 @@ void assign(const Row& row, const std::string& text, const std::string& where) {
         if (!parse_number(text, number) || !contains(range, number)) wrong("a number " + range_text(range));
         return number;
     };
-    const auto any_text = [&](const char* type) {
-        const bool free_text = std::string(type) == "TEXT";
-        if (!free_text && (text.empty() || text.rfind("--", 0) == 0))
+    const auto any_text = [&](const char* type, bool may_be_empty) {
+        if (!may_be_empty && (text.empty() || text.rfind("--", 0) == 0))
             throw UsageError(concat(name, " needs a value (", type, ")"));
         return text;
     };
@@ -302,9 +304,9 @@ void assign(const Row& row, const std::string& text, const std::string& where) {
             wrong(join(choice->words, ", ", " or "));
         choice->set(text);
     } else if (const auto* any = std::get_if<Text>(&row.value)) {
-        *any->value = any_text(any->type);
+        *any->value = any_text(any->type, any->may_be_empty);
     } else if (const auto* any = std::get_if<OptionalText>(&row.value)) {
-        *any->value = any_text(any->type);
+        *any->value = any_text(any->type, false);
     }
 }
 

@@ -1,4 +1,4 @@
-// The table of all options: what parsing, --help, the list on the terminal and out/config.toml are read from.
+// The table of all options. Parsing, --help, the list on the terminal and out/config.toml are all read from it.
 #pragma once
 
 #include <functional>
@@ -11,36 +11,20 @@
 
 namespace quaff::cli {
 
-// A set of verbs. kPlan: info, but only with --plan, which plans a training run.
+// A set of verbs. kPlanOnly: info, but only with --plan, which plans a training run.
 using Verbs = unsigned;
 constexpr Verbs only(Verb verb) {
     return 1u << static_cast<unsigned>(verb);
 }
 inline constexpr Verbs kTrain = only(Verb::train), kCalibrate = only(Verb::calibrate), kEval = only(Verb::eval),
                        kGenerate = only(Verb::generate), kMerge = only(Verb::merge), kTokenize = only(Verb::tokenize),
-                       kInfo = only(Verb::info), kPlan = kInfo << 1;
-inline constexpr Verbs kRuns = kTrain | kCalibrate | kEval | kGenerate | kPlan;
+                       kInfo = only(Verb::info), kPlanOnly = kInfo << 1;
+inline constexpr Verbs kRuns = kTrain | kCalibrate | kEval | kGenerate | kPlanOnly;
 inline constexpr Verbs kAll = kRuns | kMerge | kTokenize | kInfo;
 
-struct VerbInfo {
-    Verb verb;
-    const char* name;
-    const char* does;
-
-    // The options it takes.
-    constexpr Verbs takes() const { return verb == Verb::info ? kInfo | kPlan : only(verb); }
-};
-
-inline constexpr VerbInfo kVerbs[] = {
-    {Verb::train, "train", "quantise, evaluate, fine-tune, evaluate, save the adapter (the default)"},
-    {Verb::calibrate, "calibrate", "write the outlier channels of a model to a JSON file"},
-    {Verb::eval, "eval", "loss, perplexity, token accuracy of a model, with or without an adapter"},
-    {Verb::generate, "generate", "text from a prompt, or from each line of a file"},
-    {Verb::merge, "merge", "fold an adapter into the weights and write a Hugging Face model"},
-    {Verb::tokenize, "tokenize", "the token ids of a text, or of each line of a file"},
-    {Verb::info, "info", "what a model, adapter, outlier file or checkpoint holds; --plan: the memory a run takes"}};
-constexpr const VerbInfo& info_of(Verb verb) {
-    return kVerbs[static_cast<size_t>(verb)];
+// The options that a verb takes.
+constexpr Verbs takes(Verb verb) {
+    return verb == Verb::info ? kInfo | kPlanOnly : only(verb);
 }
 
 struct Range {
@@ -48,8 +32,8 @@ struct Range {
     bool low_open, high_open;
 };
 
-// How a value looks: a switch, a whole number, a number, a text, one of some words. What may follow the adapter is
-// `optional`, with the value that is shown while it is empty.
+// The kinds of values: a switch, a whole number, a number, a text, one of several words. `Optional...` values follow
+// the adapter while they are empty, and `otherwise` is shown.
 struct Switch {
     bool* value;
 };
@@ -74,6 +58,7 @@ struct OptionalReal {
 struct Text {
     std::string* value;
     const char* type;  // DIR, FILE, TEXT
+    bool may_be_empty = false;
 };
 struct OptionalText {
     std::optional<std::string>* value;
@@ -87,11 +72,11 @@ struct Choice {
 };
 using Value = std::variant<Switch, Whole, OptionalWhole, Real, OptionalReal, Text, OptionalText, Choice>;
 
-// What becomes of an option when a run is resumed or its options are written down.
+// What happens to an option when a run is resumed and when its options are written down.
 enum class Kept {
-    fixed,      // changing it would make another run: a resumed run has to agree
-    free,       // written to config.toml, may change on resume
-    transient,  // about this one invocation: not written down
+    fixed,      // written to config.toml; a resumed run must have the same
+    free,       // written to config.toml; may change on resume
+    transient,  // not written: about this invocation alone
 };
 
 struct Row {
@@ -103,11 +88,11 @@ struct Row {
     const char* group = "";  // the heading it stands under in --help
 };
 
-// Rows that read and write the members of `line`.
+// The rows read and write the members of `line`, which must outlive them.
 std::vector<Row> option_table(CommandLine& line);
 
-// Sets one option from text; `where` names the file and line it stands in, empty on the command line. Throws UsageError
-// when the text is no value of the option.
+// Sets one option from text. `where` is the file and line that it stands in, empty on the command line. Throws
+// UsageError when the option cannot have this value.
 void assign(const Row& row, const std::string& text, const std::string& where);
 std::string value_text(const Row& row);
 // How the value is written in --help: "N", "DIR", "8|16"; empty for a switch.

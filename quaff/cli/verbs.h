@@ -1,40 +1,74 @@
-// The verbs of the command line: each reads its options, does its work and returns the exit status.
+// The verbs of the command line. A verb's row says what it needs before it can run; run_verb() runs it.
 #pragma once
 
-#include <string>
+#include <cstddef>
+#include <iterator>
 
-#include "llmc/comm/comm.h"
-#include "llmc/cpu/device.h"
 #include "llmc/system/terminal.h"
-#include "quaff/cli/parsing.h"
+#include "quaff/cli/exit_status.h"
 
 namespace quaff::cli {
 
-inline constexpr int kDone = 0, kFailed = 1, kWrongUsage = 2, kStopped = 130;
+struct CommandLine;
 
-// What an exception comes to: a sentence for the user, and the exit status.
-struct Fault {
-    std::string message;
-    int status;
+enum class Verb { train, calibrate, eval, generate, merge, tokenize, info };
+
+struct Needs {
+    bool device = false;     // computes with a model or plans to; otherwise no GPU is looked for
+    bool all_ranks = false;  // otherwise the first rank does it alone
+    bool examples = false;   // with a model of your own, --data has to name them
 };
-// Of the one that is being handled.
-Fault current_fault();
 
-// work(). An exception ends the other ranks at once, while what the caller holds lives: to take down a model or a
-// communicator is to wait for them, and they wait for this rank.
-template <class Work>
-auto or_end_all_ranks(llmc::Comm& comm, const Work& work) {
-    if (comm.size() == 1) return work();
-    try {
-        return work();
-    } catch (...) {
-        const Fault fault = current_fault();
-        comm.fail_all(fault.message, fault.status);
-        throw;  // g++ does not see that no override returns
-    }
+struct VerbInfo {
+    Verb verb;
+    const char* name;
+    const char* does;
+    Needs needs;
+    bool adapter_decides_method = false;  // without --method that of the adapter counts; otherwise quaff
+};
+
+inline constexpr VerbInfo kVerbs[] = {
+    {Verb::train,
+     "train",
+     "quantise, evaluate, fine-tune, evaluate, save the adapter (the default)",
+     {.device = true, .all_ranks = true, .examples = true}},
+    {Verb::calibrate,
+     "calibrate",
+     "write the outlier channels of a model to a JSON file",
+     {.device = true, .all_ranks = true, .examples = true}},
+    {Verb::eval,
+     "eval",
+     "loss, perplexity, token accuracy of a model, with or without an adapter",
+     {.device = true, .all_ranks = true, .examples = true},
+     /*adapter_decides_method=*/true},
+    {Verb::generate,
+     "generate",
+     "text from a prompt, or from each line of a file",
+     {.device = true},
+     /*adapter_decides_method=*/true},
+    {Verb::merge, "merge", "fold an adapter into the weights and write a Hugging Face model", {}},
+    {Verb::tokenize, "tokenize", "the token ids of a text, or of each line of a file", {}},
+    {Verb::info, "info", "what a model, adapter, outlier file or checkpoint holds; --plan: the memory of a run", {}},
+};
+
+// Two options put something else in the place of the verb's own work.
+inline constexpr Needs kPlan{.device = true, .examples = true};  // --plan
+inline constexpr Needs kShowTokens{.examples = true};            // --show-tokens
+
+constexpr const VerbInfo& info_of(Verb verb) {
+    return kVerbs[static_cast<size_t>(verb)];
 }
+static_assert([] {
+    for (size_t i = 0; i < std::size(kVerbs); ++i)
+        if (static_cast<size_t>(kVerbs[i].verb) != i) return false;
+    return true;
+}());
 
-// Runs line.verb on a device. Throws llmc::Error and llmc::UsageError with a sentence for the user.
+// What a command line asks for: the verb's work, or that of --plan or --show-tokens.
+Needs needs_of(const CommandLine& line);
+
+// Runs line.verb on a device and returns the exit status. Throws llmc::Error and llmc::UsageError with a sentence for
+// the user.
 template <class Device>
 int run_verb(const CommandLine& line, llmc::Terminal& terminal, const Device& device);
 

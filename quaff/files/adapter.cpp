@@ -23,12 +23,12 @@ constexpr const char* kLoraA = ".lora_A.weight";
 constexpr const char* kLoraB = ".lora_B.weight";
 constexpr int64_t kMaxRank = 65536;
 
-// What a field holds when the feature is off: PEFT writes null, false, {} or [].
+// PEFT writes null, false, {} or [] for a feature that is off.
 bool is_off(const json& value) {
     return value.is_null() || value == false || ((value.is_object() || value.is_array()) && value.empty());
 }
 
-// Fields of PEFT's LoraConfig that change what an adapter computes, and that this program does not compute.
+// Fields of PEFT's LoraConfig that make an adapter compute what this program does not.
 constexpr const char* kUnsupported[] = {
     "rank_pattern",      "alpha_pattern", "use_dora",      "modules_to_save",         "lora_bias",
     "layer_replication", "use_qalora",    "use_bdlora",    "trainable_token_indices", "alora_invocation_tokens",
@@ -70,9 +70,14 @@ std::pair<int64_t, std::string> split_module(const std::string& module) {
 
 // Throws unless every tensor of the file is an A or a B of one of the model's linear layers.
 void check_tensor_names(const SafetensorsFile& file, const ModelConfig& model) {
-    const std::vector<LinearLayer> layers = linear_layers(model);
+    std::vector<std::string> linears;
     std::string known;
-    for (const LinearLayer& layer : layers) known += (known.empty() ? "" : ", ") + layer.name;
+    for (const JointLinear& joint : joint_linears(model)) {
+        for (const LinearPart& part : joint.parts) {
+            linears.push_back(part.name);
+            known += (known.empty() ? "" : ", ") + part.name;
+        }
+    }
     for (const auto& [name, _] : file.tensors()) {
         const bool is_pair = name.starts_with(kPrefix) && (name.ends_with(kLoraA) || name.ends_with(kLoraB));
         require(is_pair, file.path().string(), ": tensor ", name,
@@ -82,8 +87,7 @@ void check_tensor_names(const SafetensorsFile& file, const ModelConfig& model) {
             split_module(name.substr(prefix, name.size() - prefix - std::string_view(kLoraA).size()));
         require(layer < model.num_hidden_layers, file.path().string(), ": tensor ", name, " is for layer ", layer,
                 ", but the model has ", model.num_hidden_layers, " layers; the adapter belongs to another model");
-        const bool found =
-            std::any_of(layers.begin(), layers.end(), [&, &rest = rest](const auto& l) { return l.name == rest; });
+        const bool found = std::find(linears.begin(), linears.end(), rest) != linears.end();
         require(layer >= 0 && found, file.path().string(), ": tensor ", name, " adapts no layer of a ",
                 name_of(model.architecture), " model that LoRA is supported for; those are ", known,
                 " of model.layers.0 .. ", model.num_hidden_layers - 1);
@@ -92,37 +96,32 @@ void check_tensor_names(const SafetensorsFile& file, const ModelConfig& model) {
 
 // Throws unless every layer adapts what the first one does.
 void check_same_layers(const SafetensorsFile& file, const ModelConfig& model) {
-    for (const LinearLayer& linear : linear_layers(model)) {
-        const auto adapted = [&](int64_t layer) {
-            return file.contains(concat(kPrefix, "model.layers.", layer, ".", linear.name, kLoraA));
+    for_each_linear(model, [&](const JointLinear&, const LinearPart& linear) {
+        const auto [layer, name] = split_module(linear.name);
+        const auto adapted = [&, &name = name](int64_t of) {
+            return file.contains(concat(kPrefix, block_name(of), ".", name, kLoraA));
         };
-        for (int64_t layer = 1; layer < model.num_hidden_layers; ++layer) {
-            require(adapted(layer) == adapted(0), file.path().string(), ": ", linear.name, " is adapted in layer ",
-                    adapted(0) ? 0 : layer, " but not in layer ", adapted(0) ? layer : 0,
-                    "; an adapter must adapt the same linear layers in every layer; does it belong to another model?");
-        }
-    }
+        require(adapted(layer) == adapted(0), file.path().string(), ": ", name, " is adapted in layer ",
+                adapted(0) ? 0 : layer, " but not in layer ", adapted(0) ? layer : 0,
+                "; an adapter must adapt the same linear layers in every layer; does it belong to another model?");
+    });
 }
 
 }  // namespace
 
-double LoraConfig::scaling() const {
-    return lora_alpha / (use_rslora ? std::sqrt(static_cast<double>(r)) : static_cast<double>(r));
-}
-
 void write_adapter(const std::filesystem::path& directory, const LoraConfig& config,
-                   std::span<const LoraTensor> tensors) {
+                   std::span<const LoraAdapter> tensors) {
     make_directories(directory);
     std::vector<std::string> targets;
     std::vector<TensorSpec> specs;
-    for (const LoraTensor& tensor : tensors) {
+    for (const LoraAdapter& tensor : tensors) {
         const std::string target = tensor.module.substr(tensor.module.rfind('.') + 1);
         if (std::find(targets.begin(), targets.end(), target) == targets.end()) targets.push_back(target);
         specs.push_back({kPrefix + tensor.module + kLoraA, "F32", {tensor.a.rows, tensor.a.cols}});
         specs.push_back({kPrefix + tensor.module + kLoraB, "F32", {tensor.b.rows, tensor.b.cols}});
     }
 
-    SafetensorsWriter writer(directory / "adapter_model.safetensors", specs);
+    SafetensorsWriter writer(directory / kAdapterWeights, specs);
     const auto write = [&](const std::string& name, Matrix<const float> values) {
         if (values.contiguous()) return writer.write(name, std::span(values.data, static_cast<size_t>(values.size())));
         for (int64_t i = 0; i < values.rows; ++i) {
@@ -160,17 +159,25 @@ void write_adapter(const std::filesystem::path& directory, const LoraConfig& con
         {"rank_pattern", ordered_json::object()},
         {"alpha_pattern", ordered_json::object()},
     };
-    // Last: a directory with adapter_config.json is an adapter whose tensors are complete.
-    write_file_atomically(directory / "adapter_config.json", dump_pretty(fields));
+    write_file_atomically(directory / kAdapterConfig, dump_pretty(fields));
 }
 
 std::string adapter_below(const std::filesystem::path& directory) {
-    if (!path_exists(directory / "adapter" / "adapter_config.json")) return "";
+    if (!path_exists(directory / "adapter" / kAdapterConfig)) return "";
     return concat("; did you mean ", (directory / "adapter").string(), "?");
 }
 
+void require_no_adapter_inside(const std::filesystem::path& model_directory) {
+    if (!path_exists(model_directory / kAdapterConfig)) return;
+    for (const char* weights : {kAdapterWeights, "adapter_model.bin"}) {
+        require(!path_exists(model_directory / weights), model_directory.string(), " holds an adapter (",
+                kAdapterConfig, ") beside the model's weights: give --adapter ", model_directory.string(),
+                " to use both, or move ", kAdapterConfig, " and ", weights, " away to use the model alone");
+    }
+}
+
 LoraConfig read_lora_config(const std::filesystem::path& directory) {
-    const std::filesystem::path path = directory / "adapter_config.json";
+    const std::filesystem::path path = directory / kAdapterConfig;
     require(path_exists(path), directory.string(),
             ": is not an adapter directory; it has no adapter_config.json, which PEFT writes next to "
             "adapter_model.safetensors",
@@ -197,7 +204,7 @@ LoraConfig read_lora_config(const std::filesystem::path& directory) {
 
 Adapter::Adapter(const std::filesystem::path& directory, const ModelConfig& model)
     : config_(read_lora_config(directory)) {
-    const std::filesystem::path path = directory / "adapter_model.safetensors";
+    const std::filesystem::path path = directory / kAdapterWeights;
     require(path_exists(path), path.string(),
             ": is missing; adapters are read from safetensors, save a .bin one again with a newer PEFT");
     const SafetensorsFile file(path);
@@ -223,18 +230,17 @@ Adapter::Adapter(const std::filesystem::path& directory, const ModelConfig& mode
         next += values.size();
         return values;
     };
-    for (int64_t layer = 0; layer < model.num_hidden_layers; ++layer) {
-        for (const LinearLayer& linear : linear_layers(model)) {
-            const std::string module = concat("model.layers.", layer, ".", linear.name);
-            if (!file.contains(kPrefix + module + kLoraA) && !file.contains(kPrefix + module + kLoraB)) continue;
-            const Matrix<float> a = read(module, kLoraA, config_.r, linear.in_features);
-            const Matrix<float> b = read(module, kLoraB, linear.out_features, config_.r);
-            tensors_.push_back({module, a, b});
-        }
-    }
+    for_each_linear(model, [&](const JointLinear& joint, const LinearPart& linear) {
+        const std::string& module = linear.name;
+        if (!file.contains(kPrefix + module + kLoraA) && !file.contains(kPrefix + module + kLoraB)) return;
+        LoraAdapter& adapter = tensors_.emplace_back();
+        adapter.module = module;
+        adapter.a = read(module, kLoraA, config_.r, joint.in_features);
+        adapter.b = read(module, kLoraB, linear.out_features, config_.r);
+    });
 }
 
-const LoraTensor* Adapter::find(const std::string& module) const {
+const LoraAdapter* Adapter::find(const std::string& module) const {
     const auto it = std::find_if(tensors_.begin(), tensors_.end(), [&](const auto& t) { return t.module == module; });
     return it == tensors_.end() ? nullptr : &*it;
 }

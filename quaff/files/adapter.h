@@ -4,71 +4,61 @@
 //   base_model.model.<module>.lora_B.weight   B[out_features, r]
 //
 // and W x + scaling B A x in place of W x. PEFT 0.9 and later, vLLM and llama.cpp's converter load what is written
-// here. What PEFT writes is read in F32, F16 or BF16; every variant of LoRA that computes something else is refused by
-// name.
+// here, in F32. PEFT's own adapters are read in F32, F16 or BF16. A variant of LoRA that computes something else is
+// refused by name.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "llmc/core/tensor.h"
-#include "quaff/files/model_config.h"
+#include "quaff/files/lora.h"
 
 namespace quaff {
 
 using namespace llmc;
 
-struct LoraConfig {
-    int64_t r = 0;
-    double lora_alpha = 0;
-    double lora_dropout = 0;
-    bool use_rslora = false;
-    std::string base_model;  // where the adapter was trained on; informative
-    // Of the adapted layers, "q_proj", .. when read from PEFT's list; may be a pattern. The tensors decide.
-    std::vector<std::string> target_modules;
+// The names that PEFT gives the two files.
+inline constexpr const char* kAdapterConfig = "adapter_config.json";
+inline constexpr const char* kAdapterWeights = "adapter_model.safetensors";
 
-    double scaling() const;  // lora_alpha / r, or lora_alpha / sqrt(r) with use_rslora
-};
-
-struct LoraTensor {
-    std::string module;     // "model.layers.0.self_attn.q_proj"
-    Matrix<const float> a;  // [r, in_features]
-    Matrix<const float> b;  // [out_features, r]
-};
-
-// Both files, atomically each. config.target_modules is not used: the list written is that of the tensors' layers.
+// Writes both files, each atomically, adapter_config.json last: a directory that has it holds whole weights. Creates
+// the directory where it is missing. The list of target modules is that of the tensors' layers; config.target_modules
+// is not used.
 void write_adapter(const std::filesystem::path& directory, const LoraConfig& config,
-                   std::span<const LoraTensor> tensors);
+                   std::span<const LoraAdapter> tensors);
 
-// adapter_config.json alone.
+// Reads adapter_config.json alone. Throws Error when it is missing, or when it asks for a LoRA that is not supported.
 LoraConfig read_lora_config(const std::filesystem::path& directory);
 
-// What to add to a complaint that a folder is no adapter: "; did you mean DIR/adapter?" where there is one, as in a
-// run's folder, else nothing.
+// What an error says after "is no adapter": "; did you mean DIR/adapter?" where there is one, as in a run's folder,
+// else "".
 std::string adapter_below(const std::filesystem::path& directory);
 
-// An adapter that fits a model: every name and shape is checked against its config, every value is finite, and all
-// layers adapt the same set of linear layers.
+// Throws Error when a model's directory also holds an adapter, configuration and weights. transformers would load both;
+// whoever wants the model alone has to say so.
+void require_no_adapter_inside(const std::filesystem::path& model_directory);
+
+// An adapter that fits a model: every name and shape agrees with the model's config, every value is finite, and all
+// layers adapt the same linear layers. The constructor throws Error where that is not so.
 class Adapter {
   public:
     Adapter(const std::filesystem::path& directory, const ModelConfig& model);
     Adapter(Adapter&&) = default;
     Adapter& operator=(Adapter&&) = default;
-    Adapter(const Adapter&) = delete;  // the tensors are views into values_
+    Adapter(const Adapter&) = delete;  // the tensors are views of values_
 
     const LoraConfig& config() const { return config_; }
     // In the order of the model's forward pass.
-    const std::vector<LoraTensor>& tensors() const { return tensors_; }
+    const std::vector<LoraAdapter>& tensors() const { return tensors_; }
     // nullptr when the module is not adapted.
-    const LoraTensor* find(const std::string& module) const;
+    const LoraAdapter* find(const std::string& module) const;
 
   private:
     LoraConfig config_;
     std::vector<float> values_;
-    std::vector<LoraTensor> tensors_;
+    std::vector<LoraAdapter> tensors_;
 };
 
 }  // namespace quaff

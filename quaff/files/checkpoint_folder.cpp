@@ -1,18 +1,14 @@
 #include "quaff/files/checkpoint_folder.h"
 
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <atomic>
-#include <cerrno>
 #include <charconv>
 #include <sstream>
+#include <string_view>
+#include <system_error>
 
 #include "llmc/core/error.h"
 #include "llmc/io/file_io.h"
+#include "llmc/io/path.h"
 #include "llmc/io/sha256.h"
 
 namespace quaff {
@@ -22,16 +18,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kPrefix = "checkpoint-";
+constexpr std::string_view kPrefix = "checkpoint-";
 constexpr const char* kManifest = "manifest.sha256";
 
 // The step of a checkpoint's name, or -1 for any other name.
 int64_t step_of(const fs::path& path) {
     const std::string name = path.filename().string();
-    const size_t length = std::string(kPrefix).size();
-    if (name.rfind(kPrefix, 0) != 0) return -1;
+    if (!name.starts_with(kPrefix)) return -1;
     int64_t step = -1;
-    const auto end = std::from_chars(name.data() + length, name.data() + name.size(), step);
+    const auto end = std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), step);
     return end.ec == std::errc() && end.ptr == name.data() + name.size() ? step : -1;
 }
 
@@ -44,80 +39,36 @@ std::string read_if_there(const fs::path& path) {
     }
 }
 
+// Invariant 8: the checksums of all other files, as the last file.
+void write_manifest(const fs::path& folder) {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
+    std::sort(names.begin(), names.end());
+    std::string manifest;
+    for (const std::string& name : names) manifest += sha256_of_file(folder / name) + "  " + name + "\n";
+    write_file_atomically(folder / kManifest, manifest);
+}
+
+// Invariant 8: the manifest goes first.
 void remove_checkpoint(const fs::path& checkpoint) {
     std::error_code ignored;
-    fs::remove(checkpoint / kManifest, ignored);  // first: a half-removed checkpoint must not look intact
+    fs::remove(checkpoint / kManifest, ignored);
     fs::remove_all(checkpoint, ignored);
 }
 
-// "out/checkpoint-40/" without the slash that hides its name.
-fs::path without_slash(const fs::path& path) {
-    const fs::path normal = path.lexically_normal();
-    return normal.has_filename() || !normal.has_relative_path() ? normal : normal.parent_path();
-}
-
-fs::path parent_of(const fs::path& path) {
-    return path.has_parent_path() ? path.parent_path() : fs::path(".");
-}
-
-// Where the old folder lies for the moment between two renames.
-fs::path replaced_name(const fs::path& target) {
-    return parent_of(target) / ("." + target.filename().string() + ".old");
-}
-
-// A run that was killed between the two renames left only the old folder, under its other name.
-void restore_replaced(const fs::path& target) {
-    const fs::path replaced = replaced_name(target);
-    std::error_code problem;
-    if (fs::exists(fs::symlink_status(target)) || !fs::is_directory(replaced)) return;
-    fs::rename(replaced, target, problem);
-    require(!problem, replaced.string(), ": cannot be moved back to ", target.string(), " (", problem.message(), ")");
-}
-
-void restore_checkpoints(const fs::path& out) {
-    std::vector<fs::path> replaced;
-    std::error_code problem;
-    for (const auto& entry : fs::directory_iterator(out, problem)) {
-        const std::string name = entry.path().filename().string();
-        if (name.starts_with(concat(".", kPrefix)) && name.ends_with(".old"))
-            replaced.push_back(out / name.substr(1, name.size() - 5));
-    }
-    for (const fs::path& checkpoint : replaced) restore_replaced(checkpoint);
-}
-
-// The process of a temporary name, .NAME.PID-N.tmp, or 0 for any other.
-int process_of(const std::string& temporary) {
-    if (!temporary.starts_with(".") || !temporary.ends_with(".tmp")) return 0;
-    const size_t dot = temporary.rfind('.', temporary.size() - 5);
-    int process = 0, number = 0, length = 0;
-    const bool matches = ::sscanf(temporary.c_str() + dot, ".%d-%d.tmp%n", &process, &number, &length) == 2 &&
-                         dot + static_cast<size_t>(length) == temporary.size();
-    return matches && dot > 0 ? std::max(process, 0) : 0;
-}
-
-bool has_ended(int process) {
-    return ::kill(process, 0) != 0 && errno == ESRCH;
-}
-
-// A new folder .NAME.PID-N.tmp next to the target. Those of processes that have ended, killed while they wrote, go.
-fs::path make_temporary(const fs::path& target) {
-    static std::atomic<int> counter{0};
-    const std::string prefix = "." + target.filename().string() + ".";
-    std::vector<fs::path> abandoned;
-    std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator(parent_of(target), ignored)) {
-        const std::string name = entry.path().filename().string();
-        const int process = name.starts_with(prefix) ? process_of(name) : 0;
-        if (process > 0 && has_ended(process)) abandoned.push_back(entry.path());
-    }
-    for (const fs::path& folder : abandoned) fs::remove_all(folder, ignored);
-    while (true) {
-        const fs::path folder = parent_of(target) / concat(prefix, ::getpid(), "-", counter++, ".tmp");
-        if (make_private_directory(folder)) return folder;
+// Invariant 9, after the checkpoint of `step` was put in place.
+void remove_old_checkpoints(const fs::path& out, int64_t step, int64_t keep) {
+    int64_t intact = 1;  // the one just written
+    for (const fs::path& checkpoint : list_checkpoints(out)) {
+        if (step_of(checkpoint) >= step) continue;
+        if (intact >= keep)
+            remove_checkpoint(checkpoint);
+        else if (find_damage(checkpoint).empty())
+            ++intact;
     }
 }
 
-// out/earlier, or the first of out/earlier-2, out/earlier-3, ... that does not exist: nothing is ever overwritten.
+// Invariant 11: out/earlier, or the first of out/earlier-2, out/earlier-3, .. that does not exist.
 fs::path make_earlier_folder(const fs::path& out) {
     for (int64_t i = 1;; ++i) {
         const fs::path folder = out / (i == 1 ? "earlier" : "earlier-" + std::to_string(i));
@@ -129,24 +80,7 @@ fs::path make_earlier_folder(const fs::path& out) {
     }
 }
 
-// Has `write` fill a temporary folder, and `put` give it the name.
-template <class Put>
-void fill_folder(const fs::path& name, const std::function<void(const fs::path&)>& write, const Put& put) {
-    const fs::path target = without_slash(name);
-    make_directories(parent_of(target));
-    const fs::path temporary = make_temporary(target);
-    try {
-        write(temporary);
-        publish_directory(temporary);
-        sync_directory(temporary);
-        put(temporary, target);
-    } catch (...) {
-        std::error_code ignored;
-        fs::remove_all(temporary, ignored);
-        throw;
-    }
-}
-
+// Invariant 11: nothing in `folder`, which is new, can have the name.
 void move_into(const fs::path& folder, const fs::path& path) {
     std::error_code problem;
     fs::rename(path, folder / path.filename(), problem);
@@ -155,75 +89,13 @@ void move_into(const fs::path& folder, const fs::path& path) {
 
 }  // namespace
 
-void replace_folder(const fs::path& temporary, const fs::path& target, bool may_exchange) {
-    std::error_code problem, ignored;
-    const fs::path replaced = replaced_name(target);
-    restore_replaced(target);
-    if (!fs::exists(fs::symlink_status(target))) {
-        fs::rename(temporary, target, problem);
-        require(!problem, target.string(), ": cannot be put in place (", problem.message(), ")");
-        sync_directory(parent_of(target));
-    } else if (may_exchange &&
-               ::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) == 0) {
-        sync_directory(parent_of(target));
-        fs::remove_all(temporary, ignored);  // now the old one
-    } else {
-        fs::remove_all(replaced, ignored);  // the target is there, so this one was replaced long ago
-        fs::rename(target, replaced, problem);
-        require(!problem, target.string(), ": the old folder cannot be moved aside (", problem.message(), ")");
-        fs::rename(temporary, target, problem);
-        if (problem) fs::rename(replaced, target, ignored);
-        require(!problem, target.string(), ": cannot be put in place (", problem.message(), ")");
-        sync_directory(parent_of(target));
-        fs::remove_all(replaced, ignored);
-    }
-}
-
-void write_folder(const fs::path& name, const std::function<void(const fs::path&)>& write) {
-    fill_folder(name, write,
-                [](const fs::path& temporary, const fs::path& target) { replace_folder(temporary, target); });
-}
-
-void write_new_folder(const fs::path& name, const std::function<void(const fs::path&)>& write) {
-    fill_folder(name, write, [](const fs::path& temporary, const fs::path& target) {
-        std::error_code problem;
-        fs::rename(temporary, target, problem);  // refused where the target is a folder with something in it
-        require(!problem, target.string(), ": cannot be put in place (", problem.message(),
-                "); something has come to have that name meanwhile");
-        sync_directory(parent_of(target));
-    });
-}
-
 void write_checkpoint(const fs::path& out, int64_t step, int64_t keep,
                       const std::function<void(const fs::path&)>& write) {
-    write_folder(out / (kPrefix + std::to_string(step)), [&](const fs::path& folder) {
+    write_folder(out / concat(kPrefix, step), [&](const fs::path& folder) {
         write(folder);
-        std::vector<std::string> names;
-        for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
-        std::sort(names.begin(), names.end());
-        std::string manifest;
-        for (const std::string& name : names) manifest += sha256_of_file(folder / name) + "  " + name + "\n";
-        write_file_atomically(folder / kManifest, manifest);
+        write_manifest(folder);
     });
-    if (keep == 0) return;
-    int64_t intact = 1;  // the one just written
-    for (const fs::path& checkpoint : list_checkpoints(out)) {
-        if (step_of(checkpoint) >= step) continue;
-        if (intact >= keep)
-            remove_checkpoint(checkpoint);
-        else if (find_damage(checkpoint).empty())
-            ++intact;
-    }
-}
-
-void remove_leftovers(const fs::path& out) {
-    std::vector<fs::path> abandoned;
-    std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator(out, ignored)) {
-        const int process = process_of(entry.path().filename().string());
-        if (process > 0 && (process == ::getpid() || has_ended(process))) abandoned.push_back(entry.path());
-    }
-    for (const fs::path& path : abandoned) fs::remove_all(path, ignored);
+    if (keep > 0) remove_old_checkpoints(out, step, keep);
 }
 
 std::vector<fs::path> list_checkpoints(const fs::path& out) {
@@ -270,21 +142,21 @@ fs::path run_folder(const fs::path& resume) {
     return parent_of(name == "." || name == ".." ? fs::canonical(folder) : folder);
 }
 
-fs::path checkpoint_to_resume(const fs::path& resume, const std::function<void(const std::string&)>& passed_over) {
+fs::path checkpoint_to_resume(const fs::path& resume, const std::function<void(const std::string&)>& report_damage) {
     const fs::path folder = without_slash(resume);
-    if (!is_checkpoint(folder)) return newest_intact_checkpoint(folder, passed_over);
+    if (!is_checkpoint(folder)) return newest_intact_checkpoint(folder, report_damage);
     const std::string damage = find_damage(folder);
     require(damage.empty(), damage, "; --resume with the run's folder takes its newest intact checkpoint");
     return folder;
 }
 
-fs::path newest_intact_checkpoint(const fs::path& out, const std::function<void(const std::string&)>& passed_over) {
-    restore_checkpoints(out);
+fs::path newest_intact_checkpoint(const fs::path& out, const std::function<void(const std::string&)>& report_damage) {
+    restore_folders(out, kPrefix);
     const std::vector<fs::path> checkpoints = list_checkpoints(out);
     for (const fs::path& checkpoint : checkpoints) {
         const std::string damage = find_damage(checkpoint);
         if (damage.empty()) return checkpoint;
-        passed_over(damage);
+        report_damage(damage);
     }
     fail(out.string(), checkpoints.empty() ? ": there is no checkpoint to resume from" : ": no checkpoint is intact",
          "; start without --resume");

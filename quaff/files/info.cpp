@@ -6,7 +6,7 @@
 #include <set>
 #include <vector>
 
-#include "llmc/core/arena.h"
+#include "llmc/core/bytes.h"
 #include "llmc/core/error.h"
 #include "llmc/io/json.h"
 #include "llmc/io/path.h"
@@ -15,6 +15,7 @@
 #include "quaff/files/adapter.h"
 #include "quaff/files/model_files.h"
 #include "quaff/files/outliers.h"
+#include "quaff/files/quaff_json.h"
 
 namespace quaff {
 
@@ -57,8 +58,7 @@ ordered_json inspect_model(const fs::path& path) {
         }
     }
     int64_t quantized = 0;
-    for (const LinearLayer& linear : linear_layers(config)) quantized += linear.in_features * linear.out_features;
-    quantized *= config.num_hidden_layers;
+    for (const JointLinear& linear : all_joint_linears(config)) quantized += linear.in_features * linear.out_features();
     ordered_json info = {
         {"kind", "model"},
         {"path", path.string()},
@@ -80,14 +80,15 @@ ordered_json inspect_model(const fs::path& path) {
         {"tie_word_embeddings", config.tie_word_embeddings},
         {"rope", rope_in_words(config.rope)},
         {"eos_token_ids", config.eos_token_ids}};
+    if (!config.notes.empty()) info["notes"] = config.notes;
     return info;
 }
 
 ordered_json inspect_adapter(const fs::path& path) {
     const LoraConfig config = read_lora_config(path);
-    const SafetensorsFile file(path / "adapter_model.safetensors");
+    const SafetensorsFile file(path / kAdapterWeights);
     int64_t parameters = 0;
-    std::set<std::string> targets;  // adapter_config.json's list may be a pattern, or name every layer
+    std::set<std::string> targets;  // of the tensors: the list in adapter_config.json may be a pattern
     for (const auto& [name, tensor] : file.tensors()) {
         parameters += tensor.size();
         const std::string module = name.substr(0, name.find(".lora_"));
@@ -103,9 +104,9 @@ ordered_json inspect_adapter(const fs::path& path) {
                          {"target_modules", targets},
                          {"parameters", parameters},
                          {"tensors", file.tensors().size()}};
-    if (!path_exists(path / "quaff.json")) return info;
-    const json tree = read_json(path / "quaff.json");
-    const JsonObject state(tree, (path / "quaff.json").string());
+    if (!path_exists(path / kQuaffJson)) return info;
+    const json tree = read_json(path / kQuaffJson);
+    const JsonObject state(tree, (path / kQuaffJson).string());
     info["method"] = state.string("method");
     if (state.has("outliers")) {
         int64_t channels = 0;
@@ -117,7 +118,7 @@ ordered_json inspect_adapter(const fs::path& path) {
     return info;
 }
 
-// A checkpoint is an adapter with the state of its training; the plain values of state.json are shown as they are.
+// A checkpoint is an adapter with the state of its training: state.json's plain values are added as they are.
 ordered_json inspect_checkpoint(const fs::path& path) {
     ordered_json info = inspect_adapter(path);
     info["kind"] = "checkpoint";
@@ -129,7 +130,7 @@ ordered_json inspect_checkpoint(const fs::path& path) {
     return info;
 }
 
-// Without the model, so each list is only counted; using the file checks it against the model.
+// Counts the lists. Whether they fit a model is checked when the file is used with one.
 ordered_json inspect_outliers(const fs::path& path) {
     const json tree = read_json(path);
     const JsonObject file(tree, path.string());
@@ -162,7 +163,7 @@ Kind kind_of(const fs::path& path) {
                 ": is not an outlier file; it has no \"channels\"");
         return Kind::outliers;
     }
-    if (path_exists(path / "adapter_config.json")) {
+    if (path_exists(path / kAdapterConfig)) {
         return path_exists(path / "state.json") ? Kind::checkpoint : Kind::adapter;
     }
     if (path_exists(path / "config.json")) return Kind::model;
@@ -172,17 +173,9 @@ Kind kind_of(const fs::path& path) {
 }
 
 ordered_json inspect(const fs::path& path) {
-    switch (kind_of(path)) {
-        case Kind::model:
-            return inspect_model(path);
-        case Kind::adapter:
-            return inspect_adapter(path);
-        case Kind::checkpoint:
-            return inspect_checkpoint(path);
-        case Kind::outliers:
-            break;
-    }
-    return inspect_outliers(path);
+    constexpr ordered_json (*kInspect[])(const fs::path&) = {inspect_model, inspect_adapter, inspect_checkpoint,
+                                                             inspect_outliers};  // in the order of Kind
+    return kInspect[static_cast<size_t>(kind_of(path))](path);
 }
 
 std::string info_text(const ordered_json& info) {

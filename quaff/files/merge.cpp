@@ -10,10 +10,12 @@
 #include "llmc/core/dtype.h"
 #include "llmc/core/error.h"
 #include "llmc/io/file_io.h"
+#include "llmc/io/path.h"
 #include "llmc/io/safetensors.h"
 #include "quaff/files/adapter.h"
-#include "quaff/files/checkpoint_folder.h"
+#include "quaff/files/folder_commit.h"
 #include "quaff/files/model_files.h"
+#include "quaff/files/quaff_json.h"
 
 namespace quaff {
 
@@ -21,10 +23,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// What belongs to a model besides its weights: configuration, tokenizer, chat template, license.
+// What belongs to a model besides its weights: configuration, tokenizer, chat template, license. The index goes with
+// the shards. An adapter in the folder is not the merged model's: with its configuration there, transformers would look
+// for the adapter's weights.
 bool is_companion(const fs::path& file) {
     const std::string name = file.filename().string();
-    if (name == "model.safetensors.index.json") return false;  // goes with the shards
+    for (const char* other : {"model.safetensors.index.json", kAdapterConfig, kQuaffJson}) {
+        if (name == other) return false;
+    }
     for (const char* extension : {".json", ".txt", ".model", ".jinja", ".py"}) {
         if (file.extension() == extension) return true;
     }
@@ -36,7 +42,7 @@ void copy_into(const fs::path& file, const fs::path& directory) {
 }
 
 // w[o, i] += scaling * sum_k b[o, k] a[k, i]
-void add_product(Matrix<float> w, const LoraTensor& lora, float scaling) {
+void add_product(Matrix<float> w, const LoraAdapter& lora, float scaling) {
 #pragma omp parallel for schedule(static)
     for (int64_t o = 0; o < w.rows; ++o) {
         float* row = w.row(o);
@@ -48,7 +54,7 @@ void add_product(Matrix<float> w, const LoraTensor& lora, float scaling) {
     }
 }
 
-// Squares of what the adapter changes and of what rounding then adds to it.
+// Sums of squares: of what the adapter changes, and of what rounding adds to that.
 struct Squares {
     double change = 0, rounding = 0;
 };
@@ -62,8 +68,8 @@ void add_squares(Squares& sums, std::span<const float> before, std::span<const f
     }
 }
 
-// One file of weights, tensor by tensor in the order in which they lie in it. Returns how many the adapter changed, and
-// adds to `squares`.
+// Merges one file of weights, tensor by tensor, in the order in which they lie in it. Returns how many the adapter
+// changed; squares += theirs.
 int64_t merge_shard(const SafetensorsFile& shard, const Adapter& adapter, const fs::path& out, Squares& squares) {
     std::vector<TensorSpec> specs;
     for (const auto& [name, tensor] : shard.tensors()) specs.push_back({name, tensor.dtype, tensor.shape});
@@ -76,9 +82,9 @@ int64_t merge_shard(const SafetensorsFile& shard, const Adapter& adapter, const 
     std::vector<std::byte> rounded;
     for (const TensorSpec& spec : specs) {
         const std::string weight_suffix = ".weight";
-        const LoraTensor* lora = spec.name.ends_with(weight_suffix)
-                                     ? adapter.find(spec.name.substr(0, spec.name.size() - weight_suffix.size()))
-                                     : nullptr;
+        const LoraAdapter* lora = spec.name.ends_with(weight_suffix)
+                                      ? adapter.find(spec.name.substr(0, spec.name.size() - weight_suffix.size()))
+                                      : nullptr;
         if (lora == nullptr) {
             writer.write(spec.name, shard.tensor(spec.name).bytes);
             shard.release(spec.name);
@@ -115,15 +121,14 @@ int64_t merge_shard(const SafetensorsFile& shard, const Adapter& adapter, const 
 MergeReport merge_adapter(const fs::path& model, const fs::path& adapter_directory, const fs::path& out) {
     const ModelFiles checkpoint(model);
     const Adapter adapter(adapter_directory, checkpoint.config());
-    for (const LoraTensor& tensor : adapter.tensors()) {
+    for (const LoraAdapter& tensor : adapter.tensors()) {
         require(checkpoint.contains(tensor.module + ".weight"), model.string(), ": the weights have no tensor ",
                 tensor.module, ".weight, which the adapter changes");
     }
     // A symbolic link or a trailing slash would defeat the rename at the end.
-    fs::path target = fs::weakly_canonical(fs::absolute(out));
-    if (!target.has_filename()) target = target.parent_path();
+    const fs::path target = without_slash(fs::weakly_canonical(fs::absolute(out)));
     require(target != fs::canonical(model) && target != fs::canonical(adapter_directory), out.string(),
-            ": is what is being merged; choose another directory for the result");
+            ": holds what is being merged; choose another directory for the result");
     require(!fs::exists(target) || (fs::is_directory(target) && fs::is_empty(target)), out.string(),
             ": already exists and is not an empty directory; choose another one or remove it first");
 

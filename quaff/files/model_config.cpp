@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "llmc/core/error.h"
+#include "llmc/core/named.h"
 #include "llmc/io/json.h"
 #include "llmc/io/path.h"
 
@@ -64,7 +65,7 @@ const Defaults& read_architecture(const JsonObject& config) {
          " is not supported; supported are ", kSupported);
 }
 
-// The number of leading channels that longrope's factors must describe.
+// longrope's factors: `count` positive numbers, one for each pair of channels that is turned.
 std::vector<double> read_longrope_factors(const JsonObject& rope, const char* key, int64_t count) {
     std::vector<double> factors = rope.numbers(key);
     require(static_cast<int64_t>(factors.size()) == count, rope.field(key), " must have ", count,
@@ -74,6 +75,12 @@ std::vector<double> read_longrope_factors(const JsonObject& rope, const char* ke
     }
     return factors;
 }
+
+constexpr Named<RopeConfig::Type> kRopeTypes[] = {{"default", RopeConfig::Type::standard},
+                                                  {"linear", RopeConfig::Type::linear},
+                                                  {"llama3", RopeConfig::Type::llama3},
+                                                  {"longrope", RopeConfig::Type::longrope},
+                                                  {"su", RopeConfig::Type::longrope}};
 
 RopeConfig read_rope(const JsonObject& config, const ModelConfig& model) {
     // transformers 5 writes rope_parameters, 4 wrote rope_scaling (null for none) with rope_theta and
@@ -94,18 +101,10 @@ RopeConfig read_rope(const JsonObject& config, const ModelConfig& model) {
     result.partial_rotary_factor = beside("partial_rotary_factor").number("partial_rotary_factor", 1e-3, 1, 1);
     const std::string type_field = rope.has("rope_type") ? "rope_type" : "type";
     const std::string type = rope.string(type_field, "default");
-    if (type == "default") {
-        result.type = RopeConfig::Type::standard;
-    } else if (type == "linear") {
-        result.type = RopeConfig::Type::linear;
-    } else if (type == "llama3") {
-        result.type = RopeConfig::Type::llama3;
-    } else if (type == "longrope" || type == "su") {
-        result.type = RopeConfig::Type::longrope;
-    } else {
-        fail(rope.field(type_field), " is \"", type,
-             "\", which is not supported; supported are default, linear, llama3 and longrope (also called su)");
-    }
+    const std::optional<RopeConfig::Type> known = value_in(kRopeTypes, type);
+    require(known.has_value(), rope.field(type_field), " is \"", type,
+            "\", which is not supported; supported are default, linear, llama3 and longrope (also called su)");
+    result.type = *known;
     const bool phi3 = model.architecture == Architecture::phi3;
     require(result.partial_rotary_factor == 1 || phi3, config.file(), ": \"partial_rotary_factor\" ",
             result.partial_rotary_factor, " is supported for phi3 only");
@@ -146,9 +145,10 @@ RopeConfig read_rope(const JsonObject& config, const ModelConfig& model) {
     return result;
 }
 
-// A number, a list of numbers or null. Ids outside the vocabulary are refused: they could never be produced.
+// A number, a list of numbers or null. An id outside the vocabulary, which no model can produce, is left out with a
+// note: transformers loads such a model.
 std::vector<int32_t> read_token_ids(const JsonObject& config, const std::string& key, int64_t vocab_size,
-                                    std::vector<int32_t> absent) {
+                                    std::vector<int32_t> absent, std::vector<std::string>& notes) {
     if (!config.contains(key)) {
         std::erase_if(absent, [&](int32_t id) { return id >= vocab_size; });  // Phi-3's default, in a small model
         return absent;
@@ -158,9 +158,14 @@ std::vector<int32_t> read_token_ids(const JsonObject& config, const std::string&
     std::vector<int32_t> ids;
     const json list = value.is_array() ? value : json::array({value});
     for (const json& id : list) {
-        const bool fits = id.is_number_integer() && id >= 0 && id < vocab_size;
-        if (!fits) config.fail_field(key, concat("a token id from 0 to ", vocab_size - 1, " or a list of them"));
-        ids.push_back(id.get<int32_t>());
+        if (!id.is_number_integer())
+            config.fail_field(key, concat("a token id from 0 to ", vocab_size - 1, " or a list of them"));
+        if (id >= 0 && id < vocab_size)
+            ids.push_back(id.get<int32_t>());
+        else
+            notes.push_back(concat(config.field(key), " holds ", describe(id),
+                                   ", which is outside the vocabulary (vocab_size ", vocab_size,
+                                   "); the id is ignored"));
     }
     return ids;
 }
@@ -189,43 +194,48 @@ const char* name_of(Architecture architecture) {
     return "";
 }
 
-std::vector<LinearLayer> linear_layers(const ModelConfig& config) {
-    const int64_t hidden = config.hidden_size, intermediate = config.intermediate_size;
-    const int64_t q = config.q_size(), kv = config.kv_size();
-    std::vector<LinearLayer> layers;
-    if (config.fused()) {
-        layers = {{"self_attn.qkv_proj", "self_attn.qkv_proj", q + 2 * kv, hidden},
-                  {"self_attn.o_proj", "self_attn.o_proj", hidden, q},
-                  {"mlp.gate_up_proj", "mlp.gate_up_proj", 2 * intermediate, hidden}};
-    } else {
-        layers = {{"self_attn.q_proj", "self_attn.qkv_proj", q, hidden},
-                  {"self_attn.k_proj", "self_attn.qkv_proj", kv, hidden},
-                  {"self_attn.v_proj", "self_attn.qkv_proj", kv, hidden},
-                  {"self_attn.o_proj", "self_attn.o_proj", hidden, q},
-                  {"mlp.gate_proj", "mlp.gate_up_proj", intermediate, hidden},
-                  {"mlp.up_proj", "mlp.gate_up_proj", intermediate, hidden}};
-    }
-    layers.push_back({"mlp.down_proj", "mlp.down_proj", hidden, intermediate});
-    return layers;
+int64_t JointLinear::out_features() const {
+    int64_t sum = 0;
+    for (const LinearPart& part : parts) sum += part.out_features;
+    return sum;
 }
 
-std::vector<JointModule> joint_modules(const ModelConfig& config) {
-    std::vector<JointModule> modules;
+std::string block_name(int64_t layer) {
+    return concat("model.layers.", layer);
+}
+
+std::vector<JointLinear> joint_linears(const ModelConfig& config) {
+    const int64_t hidden = config.hidden_size, intermediate = config.intermediate_size;
+    const int64_t q = config.q_size(), kv = config.kv_size();
+    std::vector<LinearPart> qkv = {{"self_attn.q_proj", q}, {"self_attn.k_proj", kv}, {"self_attn.v_proj", kv}};
+    std::vector<LinearPart> gate_up = {{"mlp.gate_proj", intermediate}, {"mlp.up_proj", intermediate}};
+    if (config.fused()) {
+        qkv = {{"self_attn.qkv_proj", q + 2 * kv}};
+        gate_up = {{"mlp.gate_up_proj", 2 * intermediate}};
+    }
+    return {{"self_attn.qkv_proj", hidden, config.attention_bias, std::move(qkv)},
+            {"self_attn.o_proj", q, config.attention_bias, {{"self_attn.o_proj", hidden}}},
+            {"mlp.gate_up_proj", hidden, config.mlp_bias, std::move(gate_up)},
+            {"mlp.down_proj", intermediate, config.mlp_bias, {{"mlp.down_proj", hidden}}}};
+}
+
+std::vector<JointLinear> all_joint_linears(const ModelConfig& config) {
+    const std::vector<JointLinear> of_block = joint_linears(config);
+    std::vector<JointLinear> all;
     for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-        for (const LinearLayer& linear : linear_layers(config)) {
-            std::string name = concat("model.layers.", layer, ".", linear.joint);
-            if (modules.empty() || modules.back().name != name)
-                modules.push_back({std::move(name), linear.in_features});
+        for (JointLinear joint : of_block) {
+            joint.name = block_name(layer) + "." + joint.name;
+            for (LinearPart& part : joint.parts) part.name = block_name(layer) + "." + part.name;
+            all.push_back(std::move(joint));
         }
     }
-    return modules;
+    return all;
 }
 
 ModelConfig read_model_config(const std::filesystem::path& directory) {
-    require(
-        path_is_directory(directory), directory.string(),
-        ": is not a directory; a Hugging Face model directory with config.json is needed (models are not downloaded: "
-        "huggingface-cli download NAME --local-dir DIR does that)");
+    require(path_is_directory(directory), directory.string(),
+            ": is not a directory; give a Hugging Face model directory with config.json (to download one: hf download "
+            "NAME --local-dir DIR)");
     const std::filesystem::path path = directory / "config.json";
     require(path_exists(path), path.string(), ": is missing, so ", directory.string(),
             " is not a Hugging Face model directory");
@@ -279,20 +289,20 @@ ModelConfig read_model_config(const std::filesystem::path& directory) {
     require((!model.attention_bias && !model.mlp_bias) || model.architecture == Architecture::llama, config.file(),
             ": attention_bias and mlp_bias are supported for llama only");
     model.tie_word_embeddings = config.boolean("tie_word_embeddings", false);
-    model.eos_token_ids = read_token_ids(config, "eos_token_id", model.vocab_size, {defaults.eos_token_id});
-    const std::vector<int32_t> bos = read_token_ids(config, "bos_token_id", model.vocab_size, {1});
-    if (!bos.empty()) model.bos_token_id = bos[0];
     model.rope = read_rope(config, model);
-
+    model.eos_token_ids =
+        read_token_ids(config, "eos_token_id", model.vocab_size, {defaults.eos_token_id}, model.notes);
     const std::filesystem::path generation = directory / "generation_config.json";
     if (path_exists(generation)) {
         const json generation_tree = read_json(generation);
         const JsonObject fields(generation_tree, generation.string());
-        for (const int32_t id : read_token_ids(fields, "eos_token_id", model.vocab_size, {})) {
-            const auto& known = model.eos_token_ids;
-            if (std::find(known.begin(), known.end(), id) == known.end()) model.eos_token_ids.push_back(id);
+        if (fields.has("eos_token_id")) {
+            model.notes.clear();  // they are about config.json's ids, which are not used
+            model.eos_token_ids = read_token_ids(fields, "eos_token_id", model.vocab_size, {}, model.notes);
         }
     }
+    const std::vector<int32_t> bos = read_token_ids(config, "bos_token_id", model.vocab_size, {1}, model.notes);
+    if (!bos.empty()) model.bos_token_id = bos[0];
     return model;
 }
 

@@ -1,8 +1,7 @@
 // config.json: what a Hugging Face model directory says about its network, checked before anything is allocated.
 //
-// Fields carry Hugging Face's names and, where a file leaves one out, the defaults of transformers' own LlamaConfig,
-// MistralConfig and Phi3Config. Whatever this program would not compute exactly as transformers does is refused by
-// name.
+// Fields have Hugging Face's names. A field that the file leaves out has the default of transformers' LlamaConfig,
+// MistralConfig or Phi3Config. What this program would compute otherwise than transformers is refused by name.
 #pragma once
 
 #include <cstdint>
@@ -48,45 +47,60 @@ struct ModelConfig {
     bool attention_bias = false;
     bool mlp_bias = false;
     bool tie_word_embeddings = false;
-    std::vector<int32_t> eos_token_ids;  // config.json's first, then those that only generation_config.json names
+    // Within the vocabulary. As in transformers: generation_config.json's where it has the field, else config.json's.
+    std::vector<int32_t> eos_token_ids;
     std::optional<int32_t> bos_token_id;
     RopeConfig rope;
+    std::vector<std::string> notes;  // what was ignored: sentences for the user that name file and field
 
     // Channels of the queries, and of the keys (and of the values).
     int64_t q_size() const { return num_attention_heads * head_dim; }
     int64_t kv_size() const { return num_key_value_heads * head_dim; }
-    // Channels of a head that are turned; the others pass through.
+    // Channels of a head that RoPE turns; the others pass through.
     int64_t rotary_dim() const {
         return static_cast<int64_t>(static_cast<double>(head_dim) * rope.partial_rotary_factor);
     }
-    // Phi-3 stores q, k, v as one tensor, and gate and up; LLaMA and Mistral store them one by one.
+    // Phi-3 stores q, k and v as one tensor, and gate and up as one; LLaMA and Mistral store each by itself.
     bool fused() const { return architecture == Architecture::phi3; }
 };
 
-// A frozen linear layer of a block, W[out_features, in_features] as the checkpoint stores it.
-struct LinearLayer {
-    std::string name;   // in the block: "self_attn.q_proj"
-    std::string joint;  // the matrix it is a part of, with the others that read the same input: "self_attn.qkv_proj"
+// A frozen linear layer as the checkpoint stores it: W[out_features, in_features].
+struct LinearPart {
+    std::string name;  // "self_attn.q_proj"
     int64_t out_features;
-    int64_t in_features;
 };
 
-// The linear layers of every block, in the order of the forward pass. Layers of the same joint matrix are neighbours
-// and lie in it, row below row, in this order.
-std::vector<LinearLayer> linear_layers(const ModelConfig& config);
-
-// A joint matrix of one layer: what is quantized, and what has outlier channels and their scales.
-struct JointModule {
-    std::string name;  // "model.layers.0.self_attn.qkv_proj"
+// The linear layers that read the same input, as one matrix: their rows one below the other, in this order. It is what
+// is quantized, and what has outlier channels and their scales.
+struct JointLinear {
+    std::string name;  // "self_attn.qkv_proj"
     int64_t in_features;
+    bool bias;
+    std::vector<LinearPart> parts;
+
+    int64_t out_features() const;
 };
 
-// Of all layers, in the order of the forward pass.
-std::vector<JointModule> joint_modules(const ModelConfig& config);
+// "model.layers.0"
+std::string block_name(int64_t layer);
+
+// Those of a block, by their names within it, in the order of the forward pass. All blocks have the same.
+std::vector<JointLinear> joint_linears(const ModelConfig& config);
+// Those of all blocks by their whole names, "model.layers.0.self_attn.qkv_proj", in the order of the forward pass.
+std::vector<JointLinear> all_joint_linears(const ModelConfig& config);
+
+// Calls visit(joint, part) for every linear layer of the model, with whole names, in the order of the forward pass.
+template <class Visit>
+void for_each_linear(const ModelConfig& config, const Visit& visit) {
+    for (const JointLinear& joint : all_joint_linears(config))
+        for (const LinearPart& part : joint.parts) visit(joint, part);
+}
 
 // "llama", "mistral", "phi3"
 const char* name_of(ModelConfig::Architecture architecture);
 
+// Reads config.json, and eos_token_id of generation_config.json. Throws Error, naming the field, when a value cannot be
+// true or is not supported. What it ignores instead is in `notes`.
 ModelConfig read_model_config(const std::filesystem::path& directory);
 
 }  // namespace quaff

@@ -15,8 +15,8 @@ using nlohmann::json;
 
 namespace {
 
-// tensor -> shard file name, of a sharded model. File names come from a file that anybody may have written: only a
-// plain name inside the directory is opened.
+// tensor -> file name, of a sharded model. Anybody may have written the index: only plain names inside the directory
+// are accepted.
 std::map<std::string, std::string> read_index(const std::filesystem::path& path) {
     const json tree = read_json(path);
     const JsonObject index(tree, path.string());
@@ -55,7 +55,7 @@ std::string origin_of_shape(const std::string& tensor, const ModelConfig& config
     return hidden;
 }
 
-// Throws where the weights have layers beyond those of the config: without them the model would say nonsense.
+// Throws when the weights have layers beyond those of the config: a model cut short says nonsense.
 void check_layers(const std::filesystem::path& directory, const std::map<std::string, size_t>& tensors,
                   const ModelConfig& config) {
     const std::string_view prefix = "model.layers.";
@@ -83,7 +83,7 @@ ModelFiles::ModelFiles(const std::filesystem::path& directory)
         return;
     }
     require(path_exists(index_path), directory.string(),
-            ": has neither model.safetensors nor model.safetensors.index.json; PyTorch .bin files are not read, "
+            ": has neither model.safetensors nor model.safetensors.index.json; PyTorch's .bin files are not read, "
             "convert them to safetensors");
     const std::map<std::string, std::string> files = read_index(index_path);
     std::vector<std::string> names;
@@ -105,9 +105,7 @@ ModelFiles::ModelFiles(const std::filesystem::path& directory)
 }
 
 std::string ModelFiles::name() const {
-    // "models/phi3/" has an empty last part, "." is no name.
-    const std::filesystem::path full = std::filesystem::absolute(directory_).lexically_normal();
-    return (full.has_filename() ? full : full.parent_path()).filename().string();
+    return without_slash(std::filesystem::absolute(directory_)).filename().string();  // absolute: "." is no name
 }
 
 const SafetensorsFile& ModelFiles::file_of(const std::string& tensor) const {

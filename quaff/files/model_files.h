@@ -1,6 +1,6 @@
-// The weights of a Hugging Face model directory: config.json and model.safetensors, or the shards that
-// model.safetensors.index.json names. Files are mapped; a tensor is converted to fp32 when it is asked for and its
-// pages are let go again, so that reading a model takes the memory of one tensor.
+// A Hugging Face model directory: config.json, and model.safetensors or the shards that model.safetensors.index.json
+// names. Files are mapped. A tensor is converted to fp32 when it is read, and its pages are released then: reading a
+// whole model takes the memory of one tensor.
 #pragma once
 
 #include <filesystem>
@@ -16,12 +16,14 @@ namespace quaff {
 
 using namespace llmc;
 
-// As the tensors are called.
+// Names of tensors.
 inline constexpr const char* kEmbedding = "model.embed_tokens.weight";
 inline constexpr const char* kHead = "lm_head.weight";
 
 class ModelFiles {
   public:
+    // Reads the config, the index and the headers. Throws Error when they are missing, damaged or do not fit each
+    // other.
     explicit ModelFiles(const std::filesystem::path& directory);
 
     const ModelConfig& config() const { return config_; }
@@ -29,15 +31,16 @@ class ModelFiles {
     std::string name() const;  // the directory's last part
     bool contains(const std::string& tensor) const { return shard_of_.count(tensor) != 0; }
 
-    // out = the tensor in fp32. Throws, naming the tensor, when it is missing, its shape is not [out.rows, out.cols]
-    // (for one row also [out.cols]), its dtype is none of F32, F16, BF16, or a value is NaN or infinite.
+    // out = the tensor in fp32. Throws Error, naming the tensor, when it is missing, when its shape is not
+    // [out.rows, out.cols] (for one row also [out.cols]), when its dtype is none of F32, F16, BF16, or when a value is
+    // NaN or infinite.
     void read(const std::string& tensor, Matrix<float> out) const;
-    // The same for the rows from `first` on of a tensor of `rows`.
+    // out = rows first .. first + out.rows - 1 of a tensor [rows, out.cols]. Throws as read() does.
     void read_rows(const std::string& tensor, int64_t rows, int64_t first, Matrix<float> out) const;
-    // Throws as read() does.
+    // Throws Error when the tensor is missing or its dtype is none of the three.
     DType dtype(const std::string& tensor) const;
 
-    // The files, as they are: one, or the shards in the order of their names.
+    // The files: one, or the shards in the order of their names.
     const std::vector<SafetensorsFile>& shards() const { return shards_; }
 
   private:

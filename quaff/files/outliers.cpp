@@ -19,7 +19,7 @@ namespace {
 
 constexpr const char* kJointNames[] = {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"};
 
-// The joint matrix that a LLaMA checkpoint's own layer name stands for, or "".
+// The joint matrix that a LLaMA checkpoint's layer of this name is a part of, or "" for any other name.
 std::string joint_of(const std::string& layer) {
     if (layer == "q_proj" || layer == "k_proj" || layer == "v_proj") return "qkv_proj";
     if (layer == "gate_proj" || layer == "up_proj") return "gate_up_proj";
@@ -31,7 +31,7 @@ std::string last_part(const std::string& module) {
 }
 
 // Every key of `lists` names a joint module of the model.
-void check_names(const JsonObject& lists, const std::vector<JointModule>& modules) {
+void check_names(const JsonObject& lists, const std::vector<JointLinear>& modules) {
     for (const auto& [name, _] : lists.tree().items()) {
         const bool known =
             std::any_of(modules.begin(), modules.end(), [&, &name = name](const auto& m) { return m.name == name; });
@@ -47,9 +47,9 @@ void check_names(const JsonObject& lists, const std::vector<JointModule>& module
     }
 }
 
-// Throws where the lists end before the model's layers do: a file of a smaller model.
-void check_layers(const JsonObject& object, const JsonObject& lists, const std::vector<JointModule>& modules) {
-    const auto is_there = [&](const JointModule& module) { return lists.contains(module.name); };
+// Throws when the lists end before the model's layers do: the file belongs to a smaller model.
+void check_layers(const JsonObject& object, const JsonObject& lists, const std::vector<JointLinear>& modules) {
+    const auto is_there = [&](const JointLinear& module) { return lists.contains(module.name); };
     const auto found = std::find_if(modules.rbegin(), modules.rend(), is_there);
     if (found == modules.rend()) return;
     const auto layer = [](const std::string& name) { return name.substr(0, name.find('.', name.find("layers.") + 7)); };
@@ -60,7 +60,7 @@ void check_layers(const JsonObject& object, const JsonObject& lists, const std::
          ", but this model goes up to ", expected, "; the file seems to belong to another model");
 }
 
-std::vector<int32_t> read_channels(const JsonObject& lists, const JointModule& module) {
+std::vector<int32_t> read_channels(const JsonObject& lists, const JointLinear& module) {
     if (!lists.contains(module.name)) {
         fail(lists.field(module.name), " is missing; give an empty list if the layer has no outlier channel");
     }
@@ -130,11 +130,11 @@ OutlierChannels outliers_from_json(const JsonObject& object, const ModelConfig& 
     }
     result.samples = object.integer("samples", 0, std::numeric_limits<int64_t>::max(), 0);
 
-    const std::vector<JointModule> modules = joint_modules(config);
+    const std::vector<JointLinear> modules = all_joint_linears(config);
     const JsonObject channels = object.object("channels");
     check_names(channels, modules);
     check_layers(object, channels, modules);
-    for (const JointModule& module : modules) result.channels[module.name] = read_channels(channels, module);
+    for (const JointLinear& module : modules) result.channels[module.name] = read_channels(channels, module);
     if (object.has("max_abs")) {
         const JsonObject max_abs = object.object("max_abs");
         check_names(max_abs, modules);

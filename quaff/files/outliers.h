@@ -1,14 +1,14 @@
-// The outlier channels of a model: which few channels of each linear layer's input are kept apart from its int8 matrix,
-// as calibration found them. They are named by the joint matrix, `self_attn.qkv_proj`, `self_attn.o_proj`,
-// `mlp.gate_up_proj`, `mlp.down_proj`, in every architecture. The file:
+// The outlier channels of a model: the few channels of each linear layer's input whose values calibration found too
+// large for int8. They are listed by joint matrix, which in every architecture is self_attn.qkv_proj, self_attn.o_proj,
+// mlp.gate_up_proj or mlp.down_proj. The file:
 //
-//   {"model": "smollm2", "strategy": "token_max", "threshold": 100, "max_ratio": 0.02, "dataset": "gsm8k", "samples":
-//   512,
+//   {"model": "smollm2", "strategy": "token_max", "threshold": 100,
+//    "max_ratio": 0.02, "dataset": "gsm8k", "samples": 512,
 //    "channels": {"model.layers.0.self_attn.qkv_proj": [17, 290], ..},
 //    "max_abs":  {"model.layers.0.self_attn.qkv_proj": [31.5, 12.25], ..}}
 //
-// Every joint matrix of the model must be there, with an empty list when it has no outlier channel. max_abs, the
-// largest |X| seen in each channel, may be missing as a whole.
+// Every joint matrix of the model must have a list, empty when it has no outlier channel. max_abs, the largest |X| seen
+// in each channel, may be missing as a whole.
 #pragma once
 
 #include <cstdint>
@@ -37,16 +37,18 @@ struct OutlierChannels {
     std::map<std::string, std::vector<float>> max_abs;     // the same modules and lengths, or empty
 };
 
+// Throws Error, naming the layer, when the file is damaged or does not fit the model.
 OutlierChannels read_outlier_channels(const std::filesystem::path& path, const ModelConfig& config);
+// Writes the file atomically. Creates its folder where it is missing.
 void write_outlier_channels(const std::filesystem::path& path, const OutlierChannels& outliers);
 
-// The file's object; outliers_from_json throws unless it fits the model.
+// The file's object. outliers_from_json throws Error when it does not fit the model.
 nlohmann::ordered_json outliers_to_json(const OutlierChannels& outliers);
 OutlierChannels outliers_from_json(const JsonObject& object, const ModelConfig& config);
 
-// --outlier-max-ratio: how many of a layer's channels may be outliers. A number for all layers, "0.02", or numbers for
-// joint modules and one for the rest: "down_proj=0.05,o_proj=0.02,0.003". Modules that are not named get 0.02 when
-// there is no bare number. Throws UsageError.
+// --outlier-max-ratio: which part of a layer's channels may be outliers. One number for all layers, "0.02", or numbers
+// for joint modules and one for the rest, "down_proj=0.05,o_proj=0.02,0.003"; without the last, the rest has 0.02. The
+// constructor throws UsageError.
 class MaxRatio {
   public:
     explicit MaxRatio(const std::string& text);
@@ -59,7 +61,8 @@ class MaxRatio {
     double rest_ = 0.02;
 };
 
-// floor(in_features * ratio / 4) * 4: whole groups of four, so that rows of outlier values stay aligned.
+// The most outlier channels a layer may have, floor(in_features * ratio / 4) * 4: whole groups of four, so that rows of
+// outlier values stay aligned.
 int64_t max_outliers(int64_t in_features, double ratio);
 
 }  // namespace quaff

@@ -23,11 +23,11 @@ void write_quaff_state(const std::filesystem::path& adapter_directory, const Qua
         object["scales"][module] = std::move(list);
     }
     make_directories(adapter_directory);
-    write_file_atomically(adapter_directory / "quaff.json", dump_pretty(object));
+    write_file_atomically(adapter_directory / kQuaffJson, dump_pretty(object));
 }
 
 std::optional<QuaffState> read_quaff_state(const std::filesystem::path& adapter_directory, const ModelConfig& model) {
-    const std::filesystem::path path = adapter_directory / "quaff.json";
+    const std::filesystem::path path = adapter_directory / kQuaffJson;
     if (!path_exists(path)) return std::nullopt;
     const json tree = read_json(path);
     const JsonObject object(tree, path.string());

@@ -1,11 +1,11 @@
-// quaff.json, next to an adapter's two files: how the frozen layers were computed while the adapter was trained, so
-// that it is evaluated and used exactly so. PEFT and others ignore the file.
+// quaff.json, beside an adapter's two files: how the frozen layers were computed while the adapter was trained, so that
+// it is evaluated and used in the same way. PEFT and others ignore the file.
 //
 //   {"method": "quaff", "scale_momentum": 0.1, "grad_bits": 8, "outliers": {an outlier file's object},
 //    "scales": {"model.layers.0.self_attn.qkv_proj": [1.25, ..], ..}}
 //
-// `scales` is s of every outlier channel after the last training step. The full-precision method has neither of the
-// two.
+// `scales` holds s of every outlier channel after the last training step. The full-precision method has neither
+// "outliers" nor "scales".
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,8 @@
 
 namespace quaff {
 
+inline constexpr const char* kQuaffJson = "quaff.json";
+
 struct QuaffState {
     std::string method;
     double scale_momentum = 0.1;
@@ -27,9 +29,11 @@ struct QuaffState {
     std::map<std::string, std::vector<float>> scales;  // joint module -> one per outlier channel; or empty
 };
 
+// Writes the file atomically. Creates the directory where it is missing.
 void write_quaff_state(const std::filesystem::path& adapter_directory, const QuaffState& state);
 
-// Nothing when the directory has no quaff.json: an adapter from elsewhere.
+// std::nullopt when the directory has no quaff.json: an adapter from elsewhere. Throws Error when the file is damaged
+// or does not fit the model.
 std::optional<QuaffState> read_quaff_state(const std::filesystem::path& adapter_directory, const ModelConfig& model);
 
 }  // namespace quaff

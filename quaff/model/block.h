@@ -2,11 +2,14 @@
 // are one joint linear here.
 //
 //   r1 = x + delta                       the residual stream, with what the block below wants added
-//   h  = rmsnorm(r1)
-//   q, k, v = rope(qkv_proj(h))          v is not rotated
-//   r2 = r1 + o_proj(attention(q, k, v))
-//   h  = rmsnorm(r2)
-//   delta' = down_proj(silu(gate) up),   gate, up = gate_up_proj(h)
+//   h1 = rmsnorm(r1)
+//   q, k, v = qkv_proj(h1)
+//   q, k = rope(q), rope(k)
+//   a  = attention(q, k, v)
+//   r2 = r1 + o_proj(a)
+//   h2 = rmsnorm(r2)
+//   gate, up = gate_up_proj(h2)
+//   delta' = down_proj(silu(gate) up)
 //
 // The block hands (r2, delta') to the one above, whose first norm adds them: the addition costs no trip to memory of
 // its own. backward takes dr, the gradient of r2 + delta', and turns it into the gradient of r1, accumulating the
@@ -14,44 +17,79 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "quaff/files/model_config.h"
 #include "quaff/files/model_files.h"
+#include "quaff/model/micro_batch.h"
 #include "quaff/model/quantized_linear.h"
 
 namespace quaff {
 
-// The four joint linears of a block, in the order they run.
+// The four joint linears of a block, in the order they run, which is that of joint_linears().
 enum Layer { kQkv, kAttentionOutput, kGateUp, kDown, kLayersPerBlock };
-std::vector<LinearSpec> linear_specs(const ModelConfig& config);
 
-// Throws UsageError unless every target is a linear of the blocks, by its last name or the longer one within a block. A
-// single layer's cannot be named: PEFT's format has one list for all layers.
-void require_known_targets(const std::vector<std::string>& targets, const ModelConfig& config);
+// The format that the model's file has each of them in: F32 where its parts, or those of two blocks, differ.
+inline std::vector<DType> stored_types(const ModelFiles& checkpoint) {
+    std::vector<std::set<DType>> found(kLayersPerBlock);
+    size_t k = 0;
+    for (const JointLinear& joint : all_joint_linears(checkpoint.config())) {
+        for (const LinearPart& part : joint.parts) found[k].insert(checkpoint.dtype(part.name + ".weight"));
+        k = (k + 1) % kLayersPerBlock;
+    }
+    std::vector<DType> types;
+    for (const std::set<DType>& of_layer : found)
+        types.push_back(of_layer.size() == 1 ? *of_layer.begin() : DType::f32);
+    return types;
+}
+
+// The residual stream between two blocks: x + delta. The sum is left to the norm that reads it.
+template <class Device>
+struct Stream {
+    using T = typename Device::compute_t;
+    Matrix<const T> x;      // [N,C]
+    Matrix<const T> delta;  // [N,C]; null: nothing is to be added
+
+    Stream rows_at(int64_t begin, int64_t count) const {
+        return {x.rows_at(begin, count), delta.data ? delta.rows_at(begin, count) : delta};
+    }
+};
 
 // What backward reads. N tokens; H heads and K key/value heads of D channels.
 template <class Device>
 struct BlockActivations {
     using T = typename Device::compute_t;
-    Matrix<T> residual_attention;     // r1 [N,C]: the block's input; all that recomputing it needs
+    Matrix<T> residual_attention;     // r1 [N,C]: all that recomputing the block needs
     Matrix<T> residual_mlp;           // r2 [N,C]
     std::span<float> rstd_attention;  // [N]
     std::span<float> rstd_mlp;        // [N]
     Matrix<T> qkv;                    // after rope [N,(H+2K)D]
-    Matrix<T> attention;              // [N,HD]
+    Matrix<T> attention;              // a [N,HD]
     Matrix<float> lse;                // log-sum-exp of the scores [N,H]
     Matrix<T> gate_up;                // [N,2F]
     Matrix<T> z[kLayersPerBlock];     // dropout(x) A^T of each linear [N,R]
+
+    // The same buffers, as long as a shorter micro-batch.
+    BlockActivations first_rows(int64_t n) const {
+        BlockActivations part = *this;
+        for (Matrix<T>* matrix :
+             {&part.residual_attention, &part.residual_mlp, &part.qkv, &part.attention, &part.gate_up})
+            *matrix = matrix->first_rows(n);
+        part.lse = part.lse.first_rows(n);
+        for (Matrix<T>& of_linear : part.z) of_linear = of_linear.first_rows(n);
+        return part;
+    }
 };
 
 // Scratch that lives inside one block's pass.
 template <class Device>
 struct BlockWorkspace {
     using T = typename Device::compute_t;
-    Matrix<T> normed;            // h, or its gradient's sibling: input of qkv_proj and gate_up_proj [N,C]
-    Matrix<T> branch;            // output of o_proj; delta' of the block [N,C]
+    Matrix<T> normed;            // h1, then h2: input of qkv_proj and gate_up_proj [N,C]
+    Matrix<T> branch;            // output of o_proj; then delta' [N,C]
     Matrix<T> activated;         // silu(gate) up [N,F]
     Matrix<T> dnormed;           // [N,C]
     Matrix<T> dattention;        // [N,HD]
@@ -69,15 +107,6 @@ struct KeyValueCache {
     int64_t length = 0;
 };
 
-// Where the tokens of a micro-batch stand.
-template <class Device>
-struct SequenceInfo {
-    std::span<const int32_t> cu_seqlens;  // [S+1], on the device
-    int64_t max_sequence_length;
-    std::span<const int32_t> rope_rows;  // [N], on the device
-    Matrix<const float> cos, sin;
-};
-
 template <class Device>
 class Block {
   public:
@@ -91,49 +120,78 @@ class Block {
 
     int64_t query_width() const { return int64_t{shape.n_heads} * shape.head_dim; }
     int64_t key_width() const { return int64_t{shape.n_kv_heads} * shape.head_dim; }
+    int64_t qkv_width() const { return query_width() + 2 * key_width(); }
+    bool has_adapters() const {
+        return std::ranges::any_of(linears, [](const auto& linear) { return linear.rank() > 0; });
+    }
 
-    // Names and shapes of layer `index`; `channels` in the order of linear_specs, empty lists for --method fp, `stored`
-    // in the same order (stored_types()).
+    // Names and shapes of block `index`. In the order of Layer: `channels`, empty lists for --method fp, and `stored`,
+    // of stored_types().
     void configure(const ModelConfig& config, int64_t index, Method method,
                    const std::vector<std::vector<int32_t>>& channels, const std::vector<DType>& stored);
     void layout_weights(Arena<Device>& arena, const Device& device);
-    // Reads the layer's tensors from the checkpoint, quantising each as soon as it is read.
+    // Reads block `index` of the checkpoint, quantising each linear as soon as it is read.
     void load(const Device& device, const ModelFiles& checkpoint, int64_t index, std::vector<float>& staging);
 
-    // x and delta [N,C] in, delta may have null data. Out: saved.residual_mlp and workspace.branch, the next block's x
-    // and delta. With a cache, keys and values are appended to it, and a single token attends to all of it.
-    void forward(const Device& device, Matrix<const T> x, Matrix<const T> delta, const SequenceInfo<Device>& sequences,
-                 BlockActivations<Device>& saved, const PassInfo& pass, BlockWorkspace<Device>& ws,
-                 KeyValueCache<Device>* cache = nullptr) {
-        const int64_t n = x.rows;
-        BlockActivations<Device> kept = first_rows(saved, n);
+    // Buffers for `n` tokens. layout_input: what a recomputed block keeps of its own.
+    void layout_input(Arena<Device>& arena, BlockActivations<Device>& saved, int64_t n) const;
+    void layout_activations(Arena<Device>& arena, BlockActivations<Device>& saved, int64_t n) const;
+    void layout_workspace(Arena<Device>& arena, const Device& device, BlockWorkspace<Device>& ws, int64_t n,
+                          bool training) const;
+
+    // The stream [N,C] above the block, in saved.residual_mlp and ws.branch, from the one below it. With a cache, keys
+    // and values are appended to it, and a single token attends to all of it.
+    Stream<Device> forward(const Device& device, Stream<Device> in, const SequenceInfo<Device>& sequences,
+                           const BlockActivations<Device>& saved, const PassInfo& pass, BlockWorkspace<Device>& ws,
+                           KeyValueCache<Device>* cache = nullptr) {
+        const int64_t n = in.x.rows;
+        const BlockActivations<Device> kept = saved.first_rows(n);
         const Matrix<T> normed = ws.normed.first_rows(n), branch = ws.branch.first_rows(n),
                         activated = ws.activated.first_rows(n);
 
-        const NormedInput<Device> attention_input{
-            normed, kept.residual_attention, kept.rstd_attention.data(), x, delta, norm_attention.data(), eps};
-        linears[kQkv].forward(device, kept.qkv, attention_input, kept.z[kQkv], pass, ws.linear);
-        rope_forward<T>(device, kept.qkv.columns(0, query_width() + key_width()), sequences.cos, sequences.sin,
-                        sequences.rope_rows, shape.head_dim);
+        // r1 = x + delta, h1 = rmsnorm(r1). Made by the linear that reads it, in one pass with its int8 rows.
+        const NormedInput<Device> h1{.x = normed,
+                                     .residual = kept.residual_attention,
+                                     .rstd = kept.rstd_attention.data(),
+                                     .stream = in.x,
+                                     .delta = in.delta,
+                                     .weight = norm_attention.data(),
+                                     .eps = eps};
+        // q, k, v = qkv_proj(h1)
+        linears[kQkv].forward(device, kept.qkv, h1, kept.z[kQkv], pass, ws.linear);
+        // q, k = rope(q), rope(k)
+        rope_forward<T>(device, queries_and_keys(kept.qkv), sequences.cos, sequences.sin, sequences.rope_rows,
+                        shape.head_dim);
+        // a = attention(q, k, v)
         attend(device, kept, sequences, ws, cache);
-        linears[kAttentionOutput].forward(device, branch, PlainInput<Device>{kept.attention}, kept.z[kAttentionOutput],
-                                          pass, ws.linear);
+        // branch = o_proj(a)
+        const PlainInput<Device> a{kept.attention};
+        linears[kAttentionOutput].forward(device, branch, a, kept.z[kAttentionOutput], pass, ws.linear);
 
-        const NormedInput<Device> mlp_input{
-            normed, kept.residual_mlp, kept.rstd_mlp.data(), kept.residual_attention, branch, norm_mlp.data(), eps};
-        linears[kGateUp].forward(device, kept.gate_up, mlp_input, kept.z[kGateUp], pass, ws.linear);
-        linears[kDown].forward(device, branch, ActivatedInput<Device>{activated, kept.gate_up}, kept.z[kDown], pass,
-                               ws.linear);
+        // r2 = r1 + branch, h2 = rmsnorm(r2)
+        const NormedInput<Device> h2{.x = normed,
+                                     .residual = kept.residual_mlp,
+                                     .rstd = kept.rstd_mlp.data(),
+                                     .stream = kept.residual_attention,
+                                     .delta = branch,
+                                     .weight = norm_mlp.data(),
+                                     .eps = eps};
+        // gate, up = gate_up_proj(h2)
+        linears[kGateUp].forward(device, kept.gate_up, h2, kept.z[kGateUp], pass, ws.linear);
+        // delta' = down_proj(silu(gate) up)
+        const ActivatedInput<Device> gated{activated, kept.gate_up};
+        linears[kDown].forward(device, branch, gated, kept.z[kDown], pass, ws.linear);
+        return {kept.residual_mlp, branch};
     }
 
-    // dr [N,C]: gradient of the block's output stream in, of its input stream out. Where `trained_below` is false
+    // dr [N,C]: gradient of the stream above the block in, of the one below it out. Where `trained_below` is false
     // nothing under the block has adapters, and the gradient is followed no further down than this block's lowest
     // adapter.
     void backward(const Device& device, Matrix<T> dr, const SequenceInfo<Device>& sequences,
-                  BlockActivations<Device>& saved, const PassInfo& pass, BlockWorkspace<Device>& ws,
+                  const BlockActivations<Device>& saved, const PassInfo& pass, BlockWorkspace<Device>& ws,
                   bool trained_below) {
         const int64_t n = dr.rows;
-        BlockActivations<Device> kept = first_rows(saved, n);
+        const BlockActivations<Device> kept = saved.first_rows(n);
         const Matrix<T> normed = ws.normed.first_rows(n), activated = ws.activated.first_rows(n);
         const Matrix<T> dnormed = ws.dnormed.first_rows(n), dattention = ws.dattention.first_rows(n);
         const Matrix<T> dqkv = ws.dqkv.first_rows(n), dactivated = ws.dactivated.first_rows(n);
@@ -142,42 +200,45 @@ class Block {
         bool trained[kLayersPerBlock + 1] = {trained_below};
         for (int k = 0; k < kLayersPerBlock; k++) trained[k + 1] = trained[k] || linears[k].rank() > 0;
 
+        // delta' = down_proj(silu(gate) up)
         swiglu_forward<T>(device, activated, kept.gate_up);
         linears[kDown].backward(device, trained[kDown] ? dactivated : none, dr, activated, kept.z[kDown], pass,
                                 ws.linear);
         if (!trained[kDown]) return;
         const Matrix<T> dgate_up = kept.gate_up;  // in place: nobody reads gate_up after this
         swiglu_backward<T>(device, dgate_up, dactivated, kept.gate_up);
+        // gate, up = gate_up_proj(h2)
         rmsnorm_apply<T>(device, normed, kept.residual_mlp, kept.rstd_mlp.data(), norm_mlp.data());
         linears[kGateUp].backward(device, trained[kGateUp] ? dnormed : none, dgate_up, normed, kept.z[kGateUp], pass,
                                   ws.linear);
         if (!trained[kGateUp]) return;
+        // h2 = rmsnorm(r2): dr becomes the gradient of r2
         rmsnorm_backward<T>(device, dr, dnormed, kept.residual_mlp, kept.rstd_mlp.data(), norm_mlp.data());
 
+        // r2 = r1 + o_proj(a)
         linears[kAttentionOutput].backward(device, trained[kAttentionOutput] ? dattention : none, dr, kept.attention,
                                            kept.z[kAttentionOutput], pass, ws.linear);
         if (!trained[kAttentionOutput]) return;
+        // a = attention(q, k, v)
         attention_backward<T>(device, dqkv, dattention, kept.attention, kept.lse, kept.qkv, sequences.cu_seqlens,
                               sequences.max_sequence_length, shape, ws.attention);
-        rope_backward<T>(device, dqkv.columns(0, query_width() + key_width()), sequences.cos, sequences.sin,
-                         sequences.rope_rows, shape.head_dim);
+        // q, k = rope(q), rope(k)
+        rope_backward<T>(device, queries_and_keys(dqkv), sequences.cos, sequences.sin, sequences.rope_rows,
+                         shape.head_dim);
+        // q, k, v = qkv_proj(h1)
         rmsnorm_apply<T>(device, normed, kept.residual_attention, kept.rstd_attention.data(), norm_attention.data());
-        linears[kQkv].backward(device, trained_below ? dnormed : none, dqkv, normed, kept.z[kQkv], pass, ws.linear);
-        if (trained_below)
-            rmsnorm_backward<T>(device, dr, dnormed, kept.residual_attention, kept.rstd_attention.data(),
-                                norm_attention.data());
+        linears[kQkv].backward(device, trained[kQkv] ? dnormed : none, dqkv, normed, kept.z[kQkv], pass, ws.linear);
+        if (!trained[kQkv]) return;
+        // h1 = rmsnorm(r1): dr becomes the gradient of r1
+        rmsnorm_backward<T>(device, dr, dnormed, kept.residual_attention, kept.rstd_attention.data(),
+                            norm_attention.data());
     }
 
-    // Buffers for `n` tokens. The names carry `owner` ("block 3"). layout_input: what a recomputed block keeps of its
-    // own.
-    void layout_input(Arena<Device>& arena, BlockActivations<Device>& saved, const std::string& owner, int64_t n) const;
-    void layout_activations(Arena<Device>& arena, BlockActivations<Device>& saved, const std::string& owner,
-                            int64_t n) const;
-    void layout_workspace(Arena<Device>& arena, const Device& device, BlockWorkspace<Device>& ws, int64_t n,
-                          bool training) const;
-
   private:
-    void attend(const Device& device, BlockActivations<Device>& kept, const SequenceInfo<Device>& sequences,
+    // v is not rotated.
+    Matrix<T> queries_and_keys(const Matrix<T>& qkv) const { return qkv.columns(0, query_width() + key_width()); }
+
+    void attend(const Device& device, const BlockActivations<Device>& kept, const SequenceInfo<Device>& sequences,
                 BlockWorkspace<Device>& ws, KeyValueCache<Device>* cache) {
         const int64_t n = kept.qkv.rows;
         if (cache) {
@@ -194,17 +255,133 @@ class Block {
                                  sequences.max_sequence_length, shape, ws.attention);
         }
     }
-
-    // The same buffers, as long as this micro-batch.
-    static BlockActivations<Device> first_rows(const BlockActivations<Device>& saved, int64_t n) {
-        BlockActivations<Device> part = saved;
-        for (Matrix<T>* matrix :
-             {&part.residual_attention, &part.residual_mlp, &part.qkv, &part.attention, &part.gate_up})
-            *matrix = matrix->first_rows(n);
-        part.lse = part.lse.first_rows(n);
-        for (Matrix<T>& z : part.z) z = z.first_rows(n);
-        return part;
-    }
 };
+
+// Every linear of some blocks, in the order they run: for (QuantizedLinear<Device>& linear : linears_of(blocks)).
+template <class Block>
+class LinearsOf {
+  public:
+    struct Iterator {
+        Block* block;
+        int k;
+        auto& operator*() const { return block->linears[k]; }
+        Iterator& operator++() {
+            if (++k == kLayersPerBlock) {
+                k = 0;
+                ++block;
+            }
+            return *this;
+        }
+        bool operator==(const Iterator&) const = default;
+    };
+
+    explicit LinearsOf(std::span<Block> blocks) : blocks_(blocks) {}
+    Iterator begin() const { return {blocks_.data(), 0}; }
+    Iterator end() const { return {blocks_.data() + blocks_.size(), 0}; }
+
+  private:
+    std::span<Block> blocks_;
+};
+
+template <class Blocks>
+auto linears_of(Blocks& blocks) {
+    return LinearsOf(std::span(blocks));
+}
+
+template <class Device>
+void Block<Device>::configure(const ModelConfig& config, int64_t index, Method method,
+                              const std::vector<std::vector<int32_t>>& channels, const std::vector<DType>& stored) {
+    hidden_size = config.hidden_size;
+    intermediate_size = config.intermediate_size;
+    eps = static_cast<float>(config.rms_norm_eps);
+    shape = {.n_heads = static_cast<int>(config.num_attention_heads),
+             .n_kv_heads = static_cast<int>(config.num_key_value_heads),
+             .head_dim = static_cast<int>(config.head_dim),
+             .window = static_cast<int>(config.sliding_window),
+             .scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim))};
+
+    const std::vector<JointLinear> joints = joint_linears(config);
+    for (int k = 0; k < kLayersPerBlock; k++) {
+        QuantizedLinear<Device>& linear = linears[k];
+        linear.module = block_name(index) + "." + joints[k].name;
+        linear.in_features = joints[k].in_features;
+        linear.out_features = joints[k].out_features();
+        linear.id = static_cast<uint32_t>(index * kLayersPerBlock + k);
+        linear.method = method;
+        linear.stored = stored[k];
+        linear.has_bias = joints[k].bias;
+        linear.channels = channels[k];
+    }
+}
+
+template <class Device>
+void Block<Device>::layout_weights(Arena<Device>& arena, const Device& device) {
+    {
+        const ArenaScope scope(arena, linears[0].module.substr(0, linears[0].module.find(".self_attn")));
+        arena.place(norm_attention, MemoryKind::weights, "input_layernorm", hidden_size);
+        arena.place(norm_mlp, MemoryKind::weights, "post_attention_layernorm", hidden_size);
+    }
+    for (QuantizedLinear<Device>& linear : linears) linear.layout(arena, device);
+}
+
+template <class Device>
+void Block<Device>::load(const Device& device, const ModelFiles& checkpoint, int64_t index,
+                         std::vector<float>& staging) {
+    const std::string owner = block_name(index) + ".";
+    const auto read = [&](const std::string& name, std::span<T> vector) {
+        fill_from_host(device, Matrix<T>(vector.data(), 1, static_cast<int64_t>(vector.size())),
+                       [&](Matrix<float> host) { checkpoint.read(owner + name, host); });
+    };
+    read("input_layernorm.weight", norm_attention);
+    read("post_attention_layernorm.weight", norm_mlp);
+
+    const std::vector<JointLinear> joints = joint_linears(checkpoint.config());
+    for (int k = 0; k < kLayersPerBlock; k++) {
+        QuantizedLinear<Device>& linear = linears[k];
+        int64_t out_begin = 0;
+        for (const LinearPart& part : joints[k].parts) {
+            const int64_t out = part.out_features;
+            staging.resize(std::max(staging.size(), static_cast<size_t>(out * linear.in_features)));
+            const Matrix<float> w(staging.data(), out, linear.in_features);
+            checkpoint.read(owner + part.name + ".weight", w);
+            linear.load_rows(device, out_begin, w);
+            if (linear.has_bias) read(part.name + ".bias", linear.bias.subspan(out_begin, out));
+            out_begin += out;
+        }
+    }
+}
+
+template <class Device>
+void Block<Device>::layout_input(Arena<Device>& arena, BlockActivations<Device>& saved, int64_t n) const {
+    arena.place(saved.residual_attention, MemoryKind::activations, "residual_attention", n, hidden_size);
+}
+
+template <class Device>
+void Block<Device>::layout_activations(Arena<Device>& arena, BlockActivations<Device>& saved, int64_t n) const {
+    const MemoryKind kind = MemoryKind::activations;
+    arena.place(saved.residual_mlp, kind, "residual_mlp", n, hidden_size);
+    arena.place(saved.rstd_attention, kind, "rstd_attention", n);
+    arena.place(saved.rstd_mlp, kind, "rstd_mlp", n);
+    arena.place(saved.qkv, kind, "qkv", n, qkv_width());
+    arena.place(saved.attention, kind, "attention", n, query_width());
+    arena.place(saved.lse, kind, "lse", n, shape.n_heads);
+    arena.place(saved.gate_up, kind, "gate_up", n, 2 * intermediate_size);
+    for (int k = 0; k < kLayersPerBlock; k++) arena.place(saved.z[k], kind, concat("z", k), n, linears[k].rank());
+}
+
+template <class Device>
+void Block<Device>::layout_workspace(Arena<Device>& arena, const Device& device, BlockWorkspace<Device>& ws, int64_t n,
+                                     bool training) const {
+    const MemoryKind kind = MemoryKind::workspace;
+    const int64_t n_backward = training ? n : 0;
+    arena.place(ws.normed, kind, "normed", n, hidden_size);
+    arena.place(ws.branch, kind, "branch", n, hidden_size);
+    arena.place(ws.activated, kind, "activated", n, intermediate_size);
+    arena.place(ws.dnormed, kind, "dnormed", n_backward, hidden_size);
+    arena.place(ws.dattention, kind, "dattention", n_backward, query_width());
+    arena.place(ws.dqkv, kind, "dqkv", n_backward, qkv_width());
+    arena.place(ws.dactivated, kind, "dactivated", n_backward, intermediate_size);
+    arena.place(ws.attention, kind, "attention tiles", attention_workspace(device, shape, n));
+}
 
 }  // namespace quaff

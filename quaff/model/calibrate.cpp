@@ -1,7 +1,7 @@
 #include "quaff/model/calibrate.h"
 
 #include "llmc/cpu/operators.h"
-#include "quaff/model/calibrate_passes.h"
+#include "quaff/model/calibrate_definitions.h"
 
 namespace quaff {
 

@@ -1,7 +1,7 @@
 // What calibration gathers about the input channels of one joint linear, and how it picks the outliers among them.
 //
-// Over the calibration batches every channel c earns a rank; the channels of highest rank, up to a cap, are the
-// layer's outlier channels (never one of rank zero; ties go to the lower index):
+// The calibration batches give every channel c a rank. The channels of highest rank, up to a cap, are the layer's
+// outlier channels. A channel of rank zero never is one; ties go to the lower index.
 //
 //   token_max    sum over tokens of (|X[n,c]| / max_i |X[n,i]|)^2 wherever c is among the token's four largest
 //   mean_times   how many |X[n,c]| exceed threshold * mean |X| of the batch
@@ -9,7 +9,8 @@
 //   zscore       how many |x - mean| / std exceed threshold, mean and std over the batch
 //   top_abs      the largest |X[n,c]| of all
 //
-// The result depends neither on the number of threads nor, for the strategies without a batch mean, on the batching.
+// The result does not depend on the number of threads. Only mean_times and zscore depend on how the examples are
+// batched.
 #pragma once
 
 #include <cstdint>
@@ -41,10 +42,10 @@ class ChannelStatistics {
     ChannelStatistics(int64_t channels, OutlierStrategy strategy, double threshold)
         : strategy_(strategy), threshold_(threshold), rank_(channels, 0.0), max_abs_(channels, 0.0f) {}
 
-    // Adds one batch, x [N tokens, channels]; padding must not be in it.
+    // Adds one batch, x [N tokens, channels], without padding.
     void observe(Matrix<const float> x, int threads);
 
-    // Adds what the other ranks have observed to what this one has; each does.
+    // Adds what the other ranks have observed. Every rank calls it.
     void merge(Comm& comm);
 
     // At most `cap` channels, ascending.

@@ -1,11 +1,11 @@
-// The devices this program is built for. Code that is the same for all of them is a template in a .cpp file, which ends
-// by instantiating it for each:
+// The devices this program is built for. Code that is the same for all of them is a template in a .cpp file. The file
+// ends by instantiating it for each:
 //
 //   #define INSTANTIATE(Device) template class Trainer<Device>;
 //   QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
 //
-// LLMC_CUDA is defined by the Makefile where there is CUDA, or its emulation, to build with. Kernels are compiled once
-// per compute type, in model/cuda/*.cu; everything else sees CUDA's host interface only.
+// The Makefile defines LLMC_CUDA where there is CUDA, or its emulation, to build with. Kernels are compiled once per
+// compute type, in model/cuda/*.cu. Everything else sees CUDA's host interface only.
 #pragma once
 
 #include "llmc/cpu/device.h"

@@ -1,8 +1,8 @@
-// Matrices [rows, cols] that are read and never trained: the table of embeddings, the head, and with --method fp the
-// weights of the linears.
+// A matrix [rows, cols] that is read and never trained: the embedding table, the head, and with --method fp the weights
+// of the linears.
 //
-// On the CPU what the model's file has in 16 bits stays in these (llmc/cpu/gemm/half_matrix.h); all else is in the
-// compute type, which on a GPU has 16 bits anyway.
+// On the CPU, what the model's file has in 16 bits stays as it is (llmc/cpu/gemm/half_matrix.h). Everything else is in
+// the compute type, which on a GPU has 16 bits anyway.
 #pragma once
 
 #include <algorithm>
@@ -14,6 +14,7 @@
 #include "llmc/cpu/gemm/half_matrix.h"
 #include "llmc/cpu/rows.h"
 #include "quaff/files/model_files.h"
+#include "quaff/model/memory_kinds.h"
 
 namespace quaff {
 
@@ -24,20 +25,21 @@ class FrozenMatrix {
   public:
     using T = typename Device::compute_t;
 
-    // stored: what the file has.
+    // stored: the type in the model's file.
     void layout(Arena<Device>& arena, MemoryKind kind, const std::string& name, int64_t rows, int64_t cols,
                 DType stored) {
         if constexpr (Device::keeps_stored_types) {
             is_half_ = stored != DType::f32;
             if (is_half_) {
-                half_ = {stored, arena.template matrix<uint16_t>(kind, name, rows, cols)};
+                half_.dtype = stored;
+                arena.place(half_.bits, kind, name, rows, cols);
                 return;
             }
         }
-        values_ = arena.template matrix<T>(kind, name, rows, cols);
+        arena.place(values_, kind, name, rows, cols);
     }
 
-    // Elements of the workspace that the products below want.
+    // Elements of the workspace that the products below need.
     static int64_t workspace(const Device& device, int64_t rows, int64_t cols, DType stored) {
         if constexpr (Device::keeps_stored_types) {
             if (stored != DType::f32) return half_gemm_workspace(device, stored, rows, cols);
@@ -45,7 +47,7 @@ class FrozenMatrix {
         return 0;
     }
 
-    // Rows begin .. =, in host memory. Narrowing what was widened gives the file's bits back.
+    // Rows begin, begin + 1, ... = `rows`, which is in host memory. Narrowing what was widened gives the file's bits.
     void load_rows(const Device& device, int64_t begin, Matrix<const float> rows) {
         if constexpr (Device::keeps_stored_types) {
             if (is_half_) {
@@ -60,7 +62,8 @@ class FrozenMatrix {
                        [&](Matrix<float> host) { cpu::copy<float>(host_of(device), host, rows); });
     }
 
-    // All of it. Some rows at a time where they are narrowed, so that no widened copy of the whole ever exists.
+    // All rows = the tensor of the checkpoint. Rows that are narrowed come a few at a time: no widened copy of the
+    // whole ever exists.
     void load(const Device& device, const ModelFiles& checkpoint, const std::string& tensor) {
         if constexpr (Device::keeps_stored_types) {
             if (is_half_) {
@@ -78,7 +81,7 @@ class FrozenMatrix {
         fill_from_host(device, values_, [&](Matrix<float> host) { checkpoint.read(tensor, host); });
     }
 
-    // out [N, cols] = the rows of the ids.
+    // out[n, :] = W[ids[n], :]
     void look_up(const Device& device, Matrix<T> out, std::span<const int32_t> ids) const {
         if constexpr (Device::keeps_stored_types) {
             if (is_half_) return half_embedding_forward(device, out, half_, ids);

@@ -1,14 +1,14 @@
-// What a quantised linear reads, told as the operator that makes it.
+// The input of a quantised linear, and the operator that makes it.
 //
-// The linear wants three things of its input x: x itself, the largest magnitudes of its outlier channels, and int8
-// rows. An operator that has just made a row of x gives the other two without reading it from memory again, so that the
-// linear is handed the operator to call, and not only its result:
+// The linear needs three things of its input x: x itself, the largest magnitudes of its outlier channels, and int8
+// rows. An operator that has just made a row of x can give the other two without reading the row again. So the linear
+// gets the operator and calls it:
 //
 //   make             x
-//   make_absmax      x, and xmax[j] = max_n |x[n,channels[j]]|         before the scales move
-//   make_quantized   x, and q, row_scale, outliers of quantize_rows    where they stand still
+//   make_absmax      x, and xmax[j] = max_n |x[n,channels[j]]|         where the scales are about to move
+//   make_quantized   x, and q, row_scale, outliers of quantize_rows    where they do not
 //
-// All write (=), and give the bits of the operator followed by outlier_absmax or quantize_rows.
+// All write (=). The results have the bits of the operator followed by outlier_absmax or quantize_rows.
 #pragma once
 
 #include <cstdint>
@@ -28,13 +28,13 @@ struct QuantizedRows {
     Matrix<T> outliers;  // [N,n]
 };
 
-// The outlier channels of a linear, on the device, and the scales of theirs.
+// The outlier channels of a linear and their scales, on the device.
 struct ScaledChannels {
     std::span<const int32_t> index;  // [n]
     const float* s;                  // [n]
 };
 
-// x is there already.
+// x exists already.
 template <class Device>
 struct PlainInput {
     using T = typename Device::compute_t;

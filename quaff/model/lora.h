@@ -1,49 +1,21 @@
-// LoRA adapters, and the one weight that adds both of a quantised layer's corrections.
+// The one weight that adds both corrections of a quantised linear: its LoRA adapters and its outlier channels.
 //
 //   Y += Z Wz^T,   Z  = [ dropout(X) A^T | Xh[:,Oc] ]            [N, R + n]
 //                  Wz = [ (alpha/r) B    | (s - 1) Wo ]           [O, R + n]
 //
-// A layer that stands for several Hugging Face linears (q, k, v; gate, up) has an adapter for each: their A are stacked
-// to [R, I], R the sum of the ranks, and B is block-diagonal: adapter p writes outputs out_begin .. out_begin + O_p.
-// Hu et al. 2021, arXiv 2106.09685.
+// A joint linear (q, k, v; gate, up) has an adapter for each of its parts. Their A are stacked to [R, I], R the sum of
+// the ranks. B is block-diagonal: adapter p writes outputs out_begin .. out_begin + O_p - 1. Hu et al. 2021, arXiv
+// 2106.09685.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "llmc/cpu/device.h"
-
-namespace quaff {
-
-using namespace llmc;
-
-struct LoraOptions {
-    int r = 16;
-    float alpha = 16;
-    float dropout = 0.1f;
-    bool rslora = false;                      // scale by alpha / sqrt(r), as adapters trained with use_rslora want
-    std::vector<std::string> target_modules;  // "q_proj", ...; empty: every linear of the blocks
-
-    // Whether "self_attn.q_proj" (or any longer name that ends so) gets an adapter.
-    bool targets(const std::string& module) const;
-    float scale() const;  // alpha / r
-};
-
-// One adapter, under the name PEFT gives it. All matrices are views of the model's flat buffers, fp32.
-struct LoraAdapter {
-    std::string module;     // "model.layers.0.self_attn.q_proj"
-    int64_t out_begin = 0;  // first output of the joint layer that it writes
-    Matrix<float> a;        // [r, I]
-    Matrix<float> b;        // [O_p, r]
-    Matrix<float> da;       // gradients, empty when not training
-    Matrix<float> db;
-};
-
-}  // namespace quaff
+#include "quaff/files/lora.h"
 
 namespace cpu {
 
-// Wz [O, R + n] (=) from the adapters' B, `outlier_weight` Wo [O, n] and `s` [n]. Zero where B has no block.
+// Wz [O, R + n] = from the adapters' B, `outlier_weight` Wo [O, n] and `s` [n]. Zero outside of B's blocks.
 inline void joint_weight(const Device& device, Matrix<float> wz, const std::vector<quaff::LoraAdapter>& adapters,
                          float scale, Matrix<const float> outlier_weight, const float* s) {
     const int64_t n = outlier_weight.cols;

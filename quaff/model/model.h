@@ -1,14 +1,16 @@
 // A LLaMA, Mistral or Phi-3 model with a frozen int8 body and LoRA adapters: forward, backward, step.
 //
-//   hidden = embedding(ids);  blocks (block.h);  h = rmsnorm(labelled rows of hidden);  logits = h head^T
-//   loss   = sum over labelled rows of cross-entropy(logits, label)
+//   micro_batch.h   ids, positions and labels on their way to the device
+//   frozen_matrix.h hidden = embedding(ids)
+//   block.h         hidden = block(hidden), for each of them; their linears are quantized_linear.h
+//   head.h          loss of the labelled rows of hidden, and its gradient
+//   parameters.h    the adapters: values, gradients, AdamW
+//   generator.h     text, token by token
 //
-// Only labelled rows reach the head, in chunks whose gradient is taken while the logits are there, so that neither the
-// [N, V] logits nor their gradient ever exist. Memory is planned by layout(), which runs once dry and once for real.
+// What needs a device's operators is defined in model_definitions.h and compiled once per device, in model.cpp and
+// cuda/model_*.cu. This header can be included anywhere.
 #pragma once
 
-#include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,26 +20,22 @@
 #include "llmc/data/batch.h"
 #include "quaff/files/outliers.h"
 #include "quaff/model/block.h"
-#include "quaff/model/rope_table.h"
+#include "quaff/model/head.h"
+#include "quaff/model/micro_batch.h"
+#include "quaff/model/parameters.h"
 
 namespace quaff {
 
 enum class Recompute { none, block, automatic };
 
-struct BuildOptions {
+struct BuildOptions : MicroBatchLimits {
     Method method = Method::quaff;
-    LoraOptions lora;
-    float scale_momentum = 0.1f;
+    LoraConfig lora;
+    double scale_momentum = 0.1;
     int grad_bits = 8;
     uint64_t seed = 0;
     bool training = true;  // false: no gradients, no optimiser, nothing kept for backward
     bool adapters = true;  // false: no LoRA at all, a plain (quantised) model
-
-    // The largest micro-batch there will be. Memory is planned for it; a larger one is refused. Sequences longer than
-    // max_tokens are for generation, token by token.
-    int64_t max_tokens = 0;
-    int64_t max_sequence_length = 0;
-    int64_t max_labelled = 0;
 
     Recompute recompute = Recompute::automatic;
     int64_t memory_limit = 0;  // bytes that `automatic` must stay under; 0: no limit
@@ -46,30 +44,12 @@ struct BuildOptions {
     int64_t bucket_size = int64_t{1} << 20;
 };
 
-struct LossSums {
-    double loss = 0;  // sum over the labelled tokens
-    int64_t labelled = 0;
-    int64_t correct = 0;  // tokens whose argmax is the label
-    // Per labelled row, in the batch's order; valid until the next pass.
-    std::span<const float> losses;
-    std::span<const uint8_t> correct_rows;
-};
-
 // The scales of one joint layer.
 struct LayerScales {
     std::string module;  // "model.layers.0.mlp.down_proj"
     std::vector<float> s;
     bool initialised;  // false: the first training forward sets them outright
 };
-
-// Gradients that the ranks sum together: those of one block, or of several that follow each other.
-struct GradientBucket {
-    size_t first_block;  // all of it is complete when the backward pass has left this block
-    int64_t begin, size;
-};
-
-template <class Device>
-class Generator;
 
 template <class Device>
 class Model {
@@ -83,8 +63,12 @@ class Model {
 
     const ModelConfig& config() const { return config_; }
     const BuildOptions& options() const { return options_; }
+    const Device& device() const { return device_; }
+    Comm& comm() const { return *device_.comm; }  // the ranks that train this model together
     const MemoryPlan& plan() const { return arena_.plan(); }
-    int64_t n_recomputed() const { return n_recomputed_; }
+    int64_t n_recomputed() const { return n_recomputed_; }  // blocks 0 .. n-1 keep only their input
+    int64_t max_sequence_length() const { return options_.max_sequence_length; }
+    const RopeTable& rope() const { return batch_.rope(); }
 
     // One micro-batch of training: moves s, applies dropout number `micro_batch`, and takes the head's gradient.
     // `grad_scale` multiplies the gradient: 1 / labelled tokens of the whole accumulation window.
@@ -94,9 +78,9 @@ class Model {
     void backward(const Batch& batch, bool last = false);
     // In place of both, by a rank that has no micro-batch where others have one: its scales move with theirs.
     void follow();
-    // gradients() = their sum over all ranks, which was begun by backward() or is done from the beginning.
+    // gradients() = their sum over all ranks, which backward() has begun or which begins here.
     void sum_gradients();
-    // Of the last forward(). Waits for the device, so that a step asks when all of its work has been given out.
+    // Of the last forward(). Waits for the device: a step asks when it has given out all of its work.
     LossSums losses();
     // s stays, nothing is dropped, no gradient.
     LossSums evaluate(const Batch& batch);
@@ -105,9 +89,13 @@ class Model {
     void rehearse(const Batch& batch);
     // Logits of every row [N, V], row-major. For tests and tools: this one does materialise them.
     std::vector<float> logits(const Batch& batch);
-
-    // The ranks that train this model together.
-    Comm& comm() const { return *device_.comm; }
+    // For Generator: runs the tokens of `batch`, which continue one text of `total_length` tokens together with those
+    // in `caches`, one for each block, and appends their keys and values. Returns the logits of the labelled row [V],
+    // valid until the next call.
+    std::span<const float> next_logits(const Batch& batch, int64_t total_length,
+                                       std::vector<KeyValueCache<Device>>& caches);
+    // Throws Error unless micro-batches of `n_tokens` in sequences of up to `longest` have room.
+    void require_room(int64_t n_tokens, int64_t longest) const { batch_.require_room(n_tokens, longest); }
 
     void zero_gradients();
     double gradient_norm() const;
@@ -115,10 +103,10 @@ class Model {
     void step(const AdamWOptions& adamw, int64_t step, float grad_scale);
 
     // In device memory; one order for all four. read() and write() are how the host gets at them.
-    std::span<float> parameters() { return parameters_; }
-    std::span<float> gradients() { return gradients_; }
-    std::span<float> adam_m() { return adam_m_; }
-    std::span<float> adam_v() { return adam_v_; }
+    std::span<float> parameters() { return parameters_.values(); }
+    std::span<float> gradients() { return parameters_.gradients(); }
+    std::span<float> adam_m() { return parameters_.adam_m(); }
+    std::span<float> adam_v() { return parameters_.adam_v(); }
     std::vector<LoraAdapter> adapters() const;  // views of them
     std::vector<float> read(std::span<const float> device_values) const;
     void write(std::span<float> device_values, std::span<const float> values);
@@ -130,110 +118,49 @@ class Model {
     void keep_scales();
     void restore_scales();
 
-    // After a pass that went wrong: the first tensor that holds a NaN or an infinity ("scale of ...", "output of
-    // model.layers.3", "gradient of lora_A of ..."), or "".
+    // Where the first NaN or infinity stands, or "" (find_nonfinite.h). After a training pass that went wrong: "scale
+    // of ...", "output of model.layers.3", "gradient of lora_A of ...".
     std::string find_nonfinite();
     // The same for what a checkpoint holds alone: scales, adapters and their moments.
     std::string find_nonfinite_state();
-
-    // Largest sequence whose rotations are planned.
-    int64_t max_sequence_length() const { return options_.max_sequence_length; }
+    // After an evaluation of `batch` whose loss is not finite: evaluates it once more and looks on the way. "the scale
+    // of ...", "the embedding", "the output of model.layers.3", "the logits".
+    std::string find_nonfinite(const Batch& batch);
 
   private:
-    friend class Generator<Device>;
-
     void configure(const ModelFiles& checkpoint, const OutlierChannels& outliers);
+    void configure_adapters();
     void choose_recompute();
-    // Everything the model holds, asked for by name; run dry, then for real (arena.h).
+    // Everything the model holds (arena.h).
     void layout(Arena<Device>& arena);
-    void layout_adapters(Arena<Device>& arena);
     void layout_activations(Arena<Device>& arena);
     void load(const ModelFiles& checkpoint, const OutlierChannels& outliers);
-    void initialise_adapters();
-    // Those of the blocks from `block` on that are not on their way yet.
-    void start_sums(size_t block);
-    // The parameters as the passes compute with them, after every change.
-    void round_parameters();
 
-    // Throws unless the planned buffers hold `n_tokens` in sequences of up to `longest`.
-    void check(int64_t n_tokens, int64_t longest) const;
-    // Tells the device where the batch's tokens stand, and notes what the pass is for. total_length: of the text that a
-    // single sequence continues, 0 where the sequences are whole.
+    // Sends the batch to the device and notes what the pass is for. total_length: MicroBatch::send().
     void begin(const Batch& batch, Mode mode, int64_t total_length = 0);
-    // Integers of the largest micro-batch: ids, cu_seqlens and rope rows, label rows and ids.
-    int64_t most_integers() const { return 3 * options_.max_tokens + 1 + 2 * options_.max_labelled; }
-    SequenceInfo<Device> sequences() const { return {cu_seqlens_, max_length_, rope_rows_, cos_, sin_}; }
-    // Runs the blocks; returns the residual stream (x, delta) above the last one.
-    std::pair<Matrix<T>, Matrix<T>> run_blocks(std::vector<KeyValueCache<Device>>* caches = nullptr);
-    void run_head(const Batch& batch, Matrix<const T> x, Matrix<const T> delta, float grad_scale);
+    Stream<Device> embed();
+    Stream<Device> run_blocks(std::vector<KeyValueCache<Device>>* caches = nullptr);
+    // Where a block keeps what its backward pass reads: one set serves all of them where there is none.
+    BlockActivations<Device>& activations_of(size_t block) { return activations_[options_.training ? block : 0]; }
 
     Device device_;
     ModelConfig config_;
     BuildOptions options_;
-    RopeTable rope_;
     Arena<Device> arena_;
-    int64_t n_recomputed_ = 0;  // blocks 0 .. n-1 keep only their input
+    int64_t n_recomputed_ = 0;
 
-    // Weights.
-    FrozenMatrix<Device> embedding_, head_;  // [V,C]; the same memory where the embeddings are tied
-    DType embedding_type_, head_type_;
-    std::span<T> final_norm_;
+    MicroBatch<Device> batch_;
+    PassInfo pass_;
+    DType embedding_type_;
+    FrozenMatrix<Device> embedding_;  // [V,C]
     std::vector<Block<Device>> blocks_;
-    Matrix<float> cos_, sin_;
+    Head<Device> head_;
+    Parameters<Device> parameters_;
 
-    // Trained.
-    std::span<float> parameters_, gradients_, adam_m_, adam_v_;
-    std::vector<GradientBucket> buckets_;  // all gradients, those of the top blocks first
-    size_t sums_started_ = 0;              // buckets that are being summed
-    std::span<T> compute_parameters_;      // parameters_ rounded to T; the same memory where T is float
-
-    // Activations and scratch. N: max_tokens, L: max_labelled.
     std::vector<BlockActivations<Device>> activations_;
     BlockWorkspace<Device> workspace_;
-    Matrix<T> dresidual_;          // [N,C]
-    std::span<double> norm_sums_;  // of the gradient norm
-    Matrix<T> head_residual_;      // labelled rows of the residual stream [L,C]
-    Matrix<T> head_delta_;         // what is still to be added to them; then the gradient of the sum [L,C]
-    Matrix<T> head_normed_;        // input of the head, then its gradient [L,C]
-    std::span<float> head_rstd_;   // [L]
-    Matrix<T> logits_;             // [chunk,V]
-    std::span<float> losses_;      // [L]
-    std::span<uint8_t> correct_;   // [L]
-
-    // The micro-batch being worked on.
-    std::optional<typename Device::InputStaging> input_;
-    std::span<int32_t> integers_;  // what came through it, and its parts:
-    std::span<int32_t> ids_, cu_seqlens_, rope_rows_, label_rows_, label_ids_;
-    int64_t n_tokens_ = 0, n_labelled_ = 0, max_length_ = 0;
-    PassInfo pass_;
-    std::vector<float> host_losses_;  // what LossSums shows, where the device's memory is not the host's
-    std::vector<uint8_t> host_correct_;
-};
-
-// Text generation with a key/value cache, one sequence at a time.
-template <class Device>
-class Generator {
-  public:
-    using T = typename Device::compute_t;
-
-    // `max_length`: prompt and answer together; at most model.max_sequence_length(). The prompt must fit max_tokens.
-    Generator(Model<Device>& model, int64_t max_length);
-
-    // Both return the logits of the last position [V], valid until the next call.
-    std::span<const float> prefill(std::span<const int32_t> ids);
-    std::span<const float> decode(int32_t id);
-
-    int64_t length() const { return static_cast<int64_t>(ids_.size()); }
-
-  private:
-    std::span<const float> run(std::span<const int32_t> ids);
-
-    Model<Device>& model_;
-    Arena<Device> arena_;
-    std::vector<KeyValueCache<Device>> caches_;
-    std::vector<int32_t> ids_;
+    Matrix<T> dresidual_;  // gradient of the residual stream [max_tokens,C]
     std::vector<float> host_logits_;
-    int64_t max_length_;
 };
 
 }  // namespace quaff

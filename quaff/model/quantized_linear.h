@@ -1,6 +1,6 @@
 // A frozen linear layer in int8 with LoRA adapters on it: the method of the paper, in one file.
 //
-// At load, W [O,I] is quantised per output channel, outlier columns included, and those columns are kept once more:
+// At load, W [O,I] is quantised per output channel, outlier columns included. Those columns are also kept as they are:
 //   dW[o] = max_i |W[o,i]| / 127,  Wq = round(W / dW),  Wo[o,j] = W[o, Oc[j]],  wmax[j] = max_o |Wo[o,j]|
 //
 // Forward, Xh = X with channel Oc[j] divided by s[j] (scales.h):
@@ -14,8 +14,8 @@
 //   dZ   = (alpha/r) dY B,  dA += dZ^T dropout(X),  dB += (alpha/r) dY^T (dropout(X) A^T)
 //   dX  += mask/(1-p) (dZ A)
 //
-// --method fp runs the same code with W unquantised and no outliers. Y and dX are written (=), dA and dB accumulated
-// (+=). Huang and Wu 2025, arXiv 2505.14742.
+// --method fp runs the same code with W as it is and no outliers. Y and dX are written (=), dA and dB accumulated (+=).
+// Huang and Wu 2025, arXiv 2505.14742.
 #pragma once
 
 #include <algorithm>
@@ -24,9 +24,11 @@
 #include <vector>
 
 #include "llmc/core/arena.h"
+#include "llmc/core/integers.h"
 #include "llmc/core/operator_options.h"
 #include "llmc/cpu/quantize.h"
 #include "llmc/cpu/rows.h"
+#include "quaff/files/method.h"
 #include "quaff/model/channel_statistics.h"
 #include "quaff/model/frozen_matrix.h"
 #include "quaff/model/linear_input.h"
@@ -35,9 +37,6 @@
 
 namespace quaff {
 
-enum class Method { quaff, fp };
-const char* name_of(Method method);
-
 // What a forward pass is for.
 enum class Mode {
     train,      // moves s, drops out, keeps what backward needs
@@ -45,27 +44,7 @@ enum class Mode {
     evaluate,   // s as it stands, no dropout, keeps nothing
 };
 
-// A Hugging Face linear inside a joint layer, or the joint layer itself.
-struct LinearPart {
-    std::string module;  // within the block: "self_attn.q_proj"
-    int64_t out_features;
-};
-
-// Shape of one layer; the same in every block.
-struct LinearSpec {
-    std::string module;  // joint name within the block: "self_attn.qkv_proj"
-    int64_t in_features;
-    std::vector<LinearPart> parts;
-    bool bias;
-
-    int64_t out_features() const {
-        int64_t sum = 0;
-        for (const LinearPart& part : parts) sum += part.out_features;
-        return sum;
-    }
-};
-
-// What one forward or backward pass tells each of its linears.
+// What a linear must know of the pass it takes part in.
 struct PassInfo {
     Mode mode = Mode::evaluate;
     float lora_scale = 1;
@@ -73,7 +52,7 @@ struct PassInfo {
     float scale_momentum = 0;
     int grad_bits = 8;
     uint64_t seed = 0;
-    uint64_t micro_batch = 0;  // counts up over the whole run: names the dropout mask
+    uint64_t micro_batch = 0;  // counted over the whole run: names the dropout mask
 };
 
 // Elements of each buffer of a LinearWorkspace: the largest need of any layer.
@@ -98,15 +77,15 @@ struct LinearWorkspace {
 
     void layout(Arena<Device>& arena, const LinearWorkspaceSizes& sizes) {
         const MemoryKind kind = MemoryKind::workspace;
-        quantized = arena.template vector<int8_t>(kind, "quantized rows", sizes.quantized);
-        row_scale = arena.template vector<float>(kind, "row scales", sizes.row_scale);
-        lora = arena.template vector<T>(kind, "products with A", sizes.lora);
-        z = arena.template vector<T>(kind, "z", sizes.z);
-        joint_weight = arena.template vector<T>(kind, "joint weight", sizes.joint_weight);
-        xmax = arena.template vector<float>(kind, "outlier maxima", sizes.xmax);
-        tile = arena.template vector<int32_t>(kind, "int32 tile", sizes.tile);
-        dequantized = arena.template vector<T>(kind, "dequantized rows", sizes.dequantized);
-        widened = arena.template vector<T>(kind, "widened weights", sizes.widened);
+        arena.place(quantized, kind, "quantized rows", sizes.quantized);
+        arena.place(row_scale, kind, "row scales", sizes.row_scale);
+        arena.place(lora, kind, "products with A", sizes.lora);
+        arena.place(z, kind, "z", sizes.z);
+        arena.place(joint_weight, kind, "joint weight", sizes.joint_weight);
+        arena.place(xmax, kind, "outlier maxima", sizes.xmax);
+        arena.place(tile, kind, "int32 tile", sizes.tile);
+        arena.place(dequantized, kind, "dequantized rows", sizes.dequantized);
+        arena.place(widened, kind, "widened weights", sizes.widened);
     }
 };
 
@@ -140,9 +119,9 @@ class QuantizedLinear {
     std::span<float> outlier_wmax;     // [n]
     std::vector<float> host_wmax;      // the same, on the host
 
-    // Set by calibration only: told of every input.
+    // Set by calibration only: what gathers every input, and where one lies that has to be copied to the host.
     ChannelStatistics* statistics = nullptr;
-    std::vector<float>* observed = nullptr;  // with it: where an input lies that has to be copied to the host
+    std::vector<float>* observed = nullptr;
 
     // What training moves.
     std::span<float> s;  // [n]
@@ -156,9 +135,9 @@ class QuantizedLinear {
     std::vector<Matrix<T>> compute_b;
 
     int64_t rank() const { return lora_a.rows; }
-    // Of Z and Wz: rows that begin at multiples of 16 bytes in every type, which is what fast GEMMs want. Where there
-    // are outliers, whose operators fill up the rest with zeros, the sum is as long as the device likes it.
-    int64_t z_stride() const { return (rank() + n_outliers() + 7) / 8 * 8; }
+    // Of Z and Wz. Their rows begin at multiples of 16 bytes in every type, which is what fast GEMMs want. With
+    // outliers the contraction is as long as the device likes it: their operators fill the rest with zeros.
+    int64_t z_stride() const { return round_up(rank() + n_outliers(), 8); }
     int64_t z_columns(const Device& device) const {
         return n_outliers() > 0 ? padded_contraction(device, rank() + n_outliers()) : rank();
     }
@@ -166,25 +145,24 @@ class QuantizedLinear {
 
     void layout(Arena<Device>& arena, const Device& device) {
         const int64_t n = n_outliers();
+        const ArenaScope scope(arena, module);
         if (method == Method::quaff) {
-            weight_q = arena.template matrix<int8_t>(MemoryKind::int8_weights, module + ".weight",
-                                                     padded_features(device, out_features),
-                                                     padded_features(device, in_features));
+            arena.place(weight_q, MemoryKind::int8_weights, "weight", padded_features(device, out_features),
+                        padded_features(device, in_features));
             weight_q.cols = in_features;
-            weight_scale = arena.template vector<float>(MemoryKind::weights, module + ".weight_scale", out_features);
+            arena.place(weight_scale, MemoryKind::weights, "weight_scale", out_features);
         } else {
-            weight.layout(arena, MemoryKind::weights, module + ".weight", out_features, in_features, stored);
+            weight.layout(arena, MemoryKind::weights, "weight", out_features, in_features, stored);
         }
-        bias = arena.template vector<T>(MemoryKind::weights, module + ".bias", has_bias ? out_features : 0);
-        outlier_weight =
-            arena.template matrix<T>(MemoryKind::outlier_rows, module + ".outlier_weight", out_features, n);
-        channel_index = arena.template vector<int32_t>(MemoryKind::outlier_rows, module + ".outlier_channels", n);
-        outlier_wmax = arena.template vector<float>(MemoryKind::outlier_rows, module + ".outlier_wmax", n);
-        s = arena.template vector<float>(MemoryKind::outlier_rows, module + ".s", n);
-        kept_s = arena.template vector<float>(MemoryKind::outlier_rows, module + ".kept_s", n);
+        arena.place(bias, MemoryKind::weights, "bias", has_bias ? out_features : 0);
+        arena.place(outlier_weight, MemoryKind::outlier_rows, "outlier_weight", out_features, n);
+        arena.place(channel_index, MemoryKind::outlier_rows, "outlier_channels", n);
+        arena.place(outlier_wmax, MemoryKind::outlier_rows, "outlier_wmax", n);
+        arena.place(s, MemoryKind::outlier_rows, "s", n);
+        arena.place(kept_s, MemoryKind::outlier_rows, "kept_s", n);
     }
 
-    // Raises `sizes` to what this layer needs for `n_tokens` rows. `dropout` and `grad_bits` matter to training only.
+    // Raises `sizes` to what this layer needs for `n_tokens` rows. `dropout` and `grad_bits` count in training only.
     void size_workspace(const Device& device, LinearWorkspaceSizes& sizes, int64_t n_tokens, bool training,
                         float dropout, int grad_bits) const {
         const auto raise = [](int64_t& size, int64_t need) { size = std::max(size, need); };
@@ -207,8 +185,8 @@ class QuantizedLinear {
             raise(sizes.dequantized, dequantized_gemm_workspace(device, out_features, in_features));
     }
 
-    // Takes rows out_begin .. of W from `w` [rows, I], in host memory; the rows of all parts together cover [0, O)
-    // once, in order, before the first pass. s becomes 1 everywhere.
+    // Rows out_begin, out_begin + 1, ... of W = `w` [rows, I], which is in host memory. Before the first pass the parts
+    // cover [0, O) once, in order. s becomes 1 everywhere.
     void load_rows(const Device& device, int64_t out_begin, Matrix<const float> w) {
         if (method == Method::fp) return weight.load_rows(device, out_begin, w);
         const Matrix<float> scales(weight_scale.data() + out_begin, 1, w.rows);
@@ -232,7 +210,7 @@ class QuantizedLinear {
         set_values(device, s, std::vector<float>(channels.size(), 1.0f));
     }
 
-    // s from the maxima that calibration saw, before the first pass.
+    // Sets s from the maxima that calibration saw. Before the first pass.
     void start_scales(const Device& device, std::span<const float> xmax) {
         require(xmax.size() == channels.size(), module, " has ", channels.size(),
                 " outlier channels, but max_abs lists ", xmax.size());
@@ -242,7 +220,7 @@ class QuantizedLinear {
         scales_initialised = true;
     }
 
-    // s as it is, to go back to, both on the device.
+    // Keeps s as it is, on the device, and goes back to it.
     void keep_scales(const Device& device) {
         copy<float>(device, as_row(kept_s), as_row(s));
         kept_initialised = scales_initialised;
@@ -252,15 +230,15 @@ class QuantizedLinear {
         scales_initialised = kept_initialised;
     }
 
-    // What forward() does for the scales, with no input: other ranks have one and move them.
+    // Moves the scales as forward() does, without an input of this rank's own: with the maxima of the other ranks.
     void follow_scales(const Device& device, float momentum, LinearWorkspace<Device>& workspace) {
         if (channels.empty()) return;
         set_zero<float>(device, as_row(workspace.xmax.first(channels.size())));
         move_scales(device, momentum, workspace);
     }
 
-    // y [N,O] =, of the input that `input` (linear_input.h) makes first. `saved_z` [N,R] receives dropout(X) A^T unless
-    // the pass is an evaluation; then it may be empty.
+    // y [N,O] =, of the x that `input` makes first (linear_input.h). `saved_z` [N,R] = dropout(X) A^T, unless the pass
+    // is an evaluation; then it may be empty.
     template <class Input>
     void forward(const Device& device, Matrix<T> y, const Input& input, Matrix<T> saved_z, const PassInfo& pass,
                  LinearWorkspace<Device>& workspace) {
@@ -270,6 +248,7 @@ class QuantizedLinear {
         const Matrix<T> z(workspace.z.data(), x.rows, columns, z_stride());
         const Matrix<T> wz(workspace.joint_weight.data(), out_features, columns, z_stride());
 
+        // x, and with it Xq, dX and the outlier columns of Z. While training the maxima of x move s first.
         Matrix<int8_t> xq;
         if (method == Method::quaff) {
             xq = quantized(device, x.rows, in_features, workspace);
@@ -287,12 +266,14 @@ class QuantizedLinear {
         }
         if (statistics) statistics->observe(host_view(device, x, *observed), host_of(device).threads);
 
+        // Z = [ dropout(X) A^T | Xh[:,Oc] ],  Wz = [ (alpha/r) B | (s-1) Wo ]
         if (r > 0) {
             lora_down<T>(device, z.columns(0, r), x, compute_a, dropout(pass), workspace.lora);
             if (pass.mode != Mode::evaluate) copy<T>(device, saved_z, z.columns(0, r));
         }
         if (columns > 0) joint_weight(device, wz, adapters, pass.lora_scale, outlier_weight, s.data());
 
+        // Y = dX dW (Xq Wq^T) + bias + Z Wz^T
         if (method == Method::quaff) {
             int8_gemm_nt(device, y, xq, workspace.row_scale.data(), weight_q, weight_scale.data(),
                          has_bias ? bias.data() : nullptr, z, wz, workspace.tile);
@@ -307,6 +288,7 @@ class QuantizedLinear {
     // x and saved_z are those of the forward pass.
     void backward(const Device& device, Matrix<T> dx, Matrix<const T> dy, Matrix<const T> x, Matrix<const T> saved_z,
                   const PassInfo& pass, LinearWorkspace<Device>& workspace) {
+        // dX = dG (Gq Wq)
         const bool wants_dx = dx.data != nullptr;
         if (wants_dx && method == Method::fp) {
             weight.multiply_back(device, dx, dy, workspace.widened);
@@ -319,6 +301,7 @@ class QuantizedLinear {
         }
         if (rank() == 0) return;
 
+        // dZ = (alpha/r) dY B,  dB += (alpha/r) dY^T (dropout(X) A^T)
         Matrix<T> dz(workspace.z.data(), dy.rows, rank());
         int64_t column = 0;
         for (size_t p = 0; p < adapters.size(); p++) {
@@ -329,6 +312,7 @@ class QuantizedLinear {
             gemm_tn<T>(device, adapter.db, dy_p, saved_z.columns(column, r), pass.lora_scale, 1);
             column += r;
         }
+        // dA += dZ^T dropout(X),  dX += mask/(1-p) (dZ A)
         lora_down_da<T>(device, lora_da, dz, x, dropout(pass), workspace.lora);
         if (wants_dx) lora_down_dx<T>(device, dx, dz, compute_a, dropout(pass), workspace.lora);
     }
@@ -348,7 +332,7 @@ class QuantizedLinear {
                 padded_features(device, features)};
     }
 
-    // Towards the largest of all ranks' maxima in workspace.xmax, so that every rank goes on with the same scales.
+    // Moves s by the maxima in workspace.xmax, the largest of all ranks': every rank goes on with the same scales.
     void move_scales(const Device& device, float momentum, LinearWorkspace<Device>& workspace) {
         device.comm->all_reduce_max(workspace.xmax.first(channels.size()));
         if (scales_initialised) {

@@ -6,8 +6,8 @@
 
 namespace quaff {
 
-// Llama 3.1: wavelengths above original/low_freq_factor are stretched by `factor`, those below
-// original/high_freq_factor are kept, and between the two the share moves linearly in original/wavelength.
+// Llama 3.1: wavelengths above original/low_freq_factor are stretched by `factor`. Those below
+// original/high_freq_factor are kept. In between the two are blended, linearly in original/wavelength.
 static float llama3_inv_freq(float inv_freq, const RopeConfig& rope) {
     const double original = static_cast<double>(rope.original_max_position_embeddings);
     const double wavelength = 2 * std::numbers::pi / inv_freq;

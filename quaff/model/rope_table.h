@@ -1,14 +1,15 @@
-// cos and sin of every rotation a run can need, computed once on the host in fp32 as transformers does.
+// cos and sin of every rotation that a run can need, computed once, on the host, in fp32 as transformers does.
 //
 //   angle[p,k] = p * inv_freq[k],  cos/sin[p,k] = attention_factor * cos/sin(angle[p,k]),  k < rotary_dim / 2
 //
-//   default   inv_freq[k] = theta^(-2k/rotary_dim)
+//   default   inv_freq[k] = theta^(-2k/rotary_dim), which the other types change:
 //   linear    inv_freq[k] / factor
-//   llama3    long wavelengths are divided by factor, short ones kept, those between interpolated
-//   longrope  inv_freq[k] / long_factor[k] for a sequence longer than original_max_position_embeddings, else /
-//   short_factor[k]
+//   llama3    inv_freq[k] / factor for long wavelengths, inv_freq[k] for short ones, interpolated in between
+//   longrope  inv_freq[k] / short_factor[k]
+//             inv_freq[k] / long_factor[k] in sequences longer than original_max_position_embeddings
 //
-// longrope has two sets of rows, short then long; which one a token uses depends on the length of its sequence.
+// longrope has two sets of rows, first the short factors', then the long ones'. The length of its sequence says which
+// set a token uses.
 // transformers, modeling_rope_utils.py; Su et al. 2021, arXiv 2104.09864; Ding et al. 2024, arXiv 2402.13753.
 #pragma once
 
@@ -46,7 +47,7 @@ class RopeTable {
     void fill_rows(Matrix<float> cos, Matrix<float> sin, const std::vector<float>& inv_freq) const;
 
     int64_t rows_, columns_;
-    int64_t long_begin_ = 0;  // first row of the long factors; 0 where there is one set only
+    int64_t long_begin_ = 0;  // first row of the long factors; 0: there is one set only
     int64_t original_length_ = 0;
     float attention_factor_ = 1;
     std::vector<float> inv_freq_, long_inv_freq_;

@@ -1,9 +1,9 @@
-// Targeted momentum scaling: the one thing about a frozen layer that moves during training.
+// Targeted momentum scaling: the scales are the only part of a frozen layer that moves during training.
 //
 //   beta[j] = max(1, sqrt(xmax[j] / wmax[j]))           1 where wmax[j] == 0
 //   s[j]    = gamma s[j] + (1 - gamma) beta[j]           s[j] = beta[j] the first time, when nothing was calibrated
 //
-// j runs over the layer's outlier channels only; every other channel has s = 1 for ever. xmax[j] = max_n |X[n, Oc[j]]|
+// j runs over the layer's outlier channels. Every other channel has s = 1 for ever. xmax[j] = max_n |X[n, Oc[j]]|
 // of the micro-batch, wmax[j] = max_o |W[o, Oc[j]]|. gamma is the weight of the old scale. Huang and Wu 2025, arXiv
 // 2505.14742, section 3.
 #pragma once

@@ -6,7 +6,7 @@
 #include "llmc/core/error.h"
 #include "quaff/files/checkpoint_folder.h"
 #include "quaff/model/devices.h"
-#include "quaff/run/adapter_of_model.h"
+#include "quaff/model/saved_adapter.h"
 #include "quaff/run/fingerprints.h"
 #include "quaff/run/ranks.h"
 #include "quaff/run/step.h"
@@ -92,7 +92,7 @@ void Checkpointer<Device>::require_good(const TrainingState& state) {
 template <class Device>
 void Checkpointer<Device>::write_into(const fs::path& out, const TrainingState& state) {
     write_checkpoint(out, state.step, options_.training.save_total_limit, [&](const fs::path& folder) {
-        quaff::save_adapter(folder, model_, start_, options_);
+        quaff::save_adapter(folder, model_, options_.model.folder, start_.outliers);
         write_moments(folder, model_);
         write_state(folder, state);
     });
@@ -142,7 +142,9 @@ template <class Device>
 void Checkpointer<Device>::save_adapter(const TrainingState& state) {
     require_good(state);
     if (!comm_.is_first()) return;
-    const Write save = [&](const fs::path& folder) { quaff::save_adapter(folder, model_, start_, options_); };
+    const Write save = [&](const fs::path& folder) {
+        quaff::save_adapter(folder, model_, options_.model.folder, start_.outliers);
+    };
     write_or_rescue(
         "the adapter", state, [&] { write_folder(fs::path(options_.out) / "adapter", save); }, save);
 }

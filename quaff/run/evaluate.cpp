@@ -30,13 +30,9 @@ template <class Device>
         const Batch alone = pack(data.examples, std::span(&position, 1));
         const double loss = model.evaluate(alone).loss;
         if (std::isfinite(loss)) continue;
-        std::string where;
-        if constexpr (requires { model.find_nonfinite(alone); })
-            where = model.find_nonfinite(alone);
-        else
-            where = model.find_nonfinite();
+        const std::string where = model.find_nonfinite(alone);
         fail(file, ": example ", alone.examples[0] + 1, ": the loss is ", loss,
-             where.empty() ? "" : "; the first value that is not finite is in the " + where,
+             where.empty() ? "" : "; the first value that is not finite is in " + where,
              ". The weights of the model or of its adapter are too large or damaged; try another checkpoint");
     }
     fail(file, ": the loss of examples ", data.examples[static_cast<size_t>(positions.front())].index + 1, " to ",

@@ -15,10 +15,11 @@ ExampleReader::ExampleReader(const Options& options, const ModelConfig& config, 
     const fs::path folder = options.model.folder;
     if (fs::exists(folder / "tokenizer.json") || fs::exists(folder / "tokenizer.model"))
         tokenizer_ = Tokenizer::load(folder);
-    if (options.data.chat_template == "auto" || (options.generation.chat && options.data.chat_template == "none")) {
+    if (options.data.chat_template == kOwnTemplate ||
+        (options.generation.chat && options.data.chat_template == kNoTemplate)) {
         prompt_template_ = ChatTemplate::of_model(folder);
         show_note(*prompt_template_);
-    } else if (options.data.chat_template != "none") {
+    } else if (options.data.chat_template != kNoTemplate) {
         prompt_template_ = ChatTemplate::named(options.data.chat_template);
     } else {
         try {

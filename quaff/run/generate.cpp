@@ -7,6 +7,7 @@
 #include "llmc/core/error.h"
 #include "llmc/core/philox.h"
 #include "quaff/model/devices.h"
+#include "quaff/model/generator.h"
 
 namespace quaff {
 namespace {

@@ -8,7 +8,6 @@
 #include "quaff/model/devices.h"
 #include "quaff/model/rope_table.h"
 #include "quaff/quaff.h"
-#include "quaff/run/adapter_of_model.h"
 
 namespace quaff {
 namespace {
@@ -37,7 +36,7 @@ BuildOptions build_options(const Options& options, const StartingPoint& start, c
     BuildOptions build;
     build.method = start.method;
     build.lora = start.lora;
-    build.scale_momentum = static_cast<float>(start.scale_momentum);
+    build.scale_momentum = start.scale_momentum;
     build.grad_bits = start.grad_bits;
     build.seed = static_cast<uint64_t>(options.compute.seed);
     build.training = training;

@@ -14,8 +14,10 @@ const std::string& model_folder(const Options& options) {
     return options.model.folder;
 }
 
-ModelFiles open_model(const Options& options, Terminal& /*terminal*/) {
-    return ModelFiles(model_folder(options));
+ModelFiles open_model(const Options& options, Terminal& terminal) {
+    ModelFiles files(model_folder(options));
+    for (const std::string& note : files.config().notes) terminal.warn(note);
+    return files;
 }
 
 }  // namespace quaff

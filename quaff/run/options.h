@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "llmc/core/named.h"
+#include "llmc/training/schedule.h"
+#include "quaff/files/method.h"
 #include "quaff/model/channel_statistics.h"
 #include "quaff/model/model.h"
 
@@ -32,7 +34,6 @@ inline constexpr llmc::Named<Toggle> kToggleNames[] = {
     {"auto", Toggle::automatic}, {"on", Toggle::on}, {"off", Toggle::off}};
 inline constexpr llmc::Named<Recompute> kRecomputeNames[] = {
     {"auto", Recompute::automatic}, {"none", Recompute::none}, {"block", Recompute::block}};
-inline constexpr llmc::Named<Method> kMethodNames[] = {{"quaff", Method::quaff}, {"fp", Method::fp}};
 inline constexpr llmc::Named<int> kGradBitsNames[] = {{"8", 8}, {"16", 16}};
 
 struct ModelOptions {
@@ -41,10 +42,13 @@ struct ModelOptions {
     std::string adapter;                    // a PEFT folder to start from or to use; may be empty
 };
 
+// Values of `chat_template` that name no family: texts as they are, and the template that the model comes with.
+inline constexpr const char *kNoTemplate = "none", *kOwnTemplate = "auto";
+
 struct DataOptions {
     std::string file, eval_file;
-    double eval_split = 0.1;             // held out of `file` where there is no eval_file
-    std::string chat_template = "none";  // a name of ChatTemplate::names(), or "auto": the model's own
+    double eval_split = 0.1;                  // held out of `file` where there is no eval_file
+    std::string chat_template = kNoTemplate;  // a name of ChatTemplate::names(), or kOwnTemplate
     int64_t source_max_len = 512, target_max_len = 512;
     bool train_on_source = false;
     bool strict = true;                      // stop at a line that cannot be used
@@ -86,7 +90,7 @@ struct TrainingOptions {
     double epochs = 1;
     double learning_rate = 2e-4, warmup_ratio = 0.03, weight_decay = 0, max_grad_norm = 0.3;
     double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_eps = 1e-8;
-    std::string lr_scheduler = "constant";
+    llmc::Schedule lr_scheduler = llmc::Schedule::constant;
     int64_t eval_steps = 100, save_steps = 100, save_total_limit = 2;
     std::string resume;  // a checkpoint, a run's folder, or kNewestCheckpoint; empty: a new run
 };

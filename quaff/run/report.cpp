@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "llmc/core/arena.h"
+#include "llmc/core/bytes.h"
 #include "llmc/core/error.h"
 #include "llmc/system/memory_limits.h"
 
@@ -26,6 +26,26 @@ std::string one_line(std::string text, size_t width) {
 
 }  // namespace
 
+std::string step_line(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left) {
+    constexpr size_t kColumns = 79;  // of a terminal's 80
+    const double rate = static_cast<double>(figures.tokens) / figures.seconds;
+    const std::string fields[] = {
+        concat("step ", step, "/", total_steps),
+        format(figures.loss < 10 ? "loss %.4f" : "loss %.5g", figures.loss),
+        format(figures.grad_norm < 10 ? "grad %.3f" : "grad %.4g", figures.grad_norm),
+        format("lr %.1e", figures.learning_rate),
+        rate < 99999.5 ? format_count(std::llround(rate)) + " tok/s" : format("%.0fk tok/s", rate / 1000),
+        format("%.0f%% SOL", 100 * figures.speed_of_light),
+        format_duration(seconds_left)};
+    const auto joined = [&fields](const std::string& between) {
+        std::string line;
+        for (const std::string& field : fields) line += (line.empty() ? "" : between) + field;
+        return line;
+    };
+    const std::string line = joined("  ");
+    return line.size() <= kColumns ? line : joined(" ");
+}
+
 void RunReport::open_log(const JsonLog::Keep& keep) {
     log_.emplace((std::filesystem::path(options_.out) / "log.jsonl").string(), keep);
 }
@@ -35,8 +55,8 @@ void RunReport::log(const ordered_json& line) {
     if (!log_) return;
     const std::string problem = log_->write(line);
     if (!problem.empty() && !log_waits_)
-        terminal_.warn(problem + "; training goes on, and the lines are written as soon as it can be");
-    if (problem.empty() && log_waits_) terminal_.warn("the log is written again and misses nothing");
+        terminal_.warn(problem + "; training goes on, and the missing lines follow as soon as they can be written");
+    if (problem.empty() && log_waits_) terminal_.warn("the log can be written again and is complete");
     log_waits_ = !problem.empty();
 }
 
@@ -62,15 +82,12 @@ void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figur
         line["loss_scale"] = figures.loss_scale;
         line["skipped_steps"] = figures.skipped;
     }
-    const std::string count = concat("step ", step, "/", total_steps), remaining = format_duration(seconds_left);
-    terminal_.line(count +
-                   format("  loss %.4f  grad norm %.3f  lr %.2e  %.0f tokens/s  %.0f%% SOL  ", figures.loss,
-                          figures.grad_norm, figures.learning_rate, tokens_per_second, 100 * figures.speed_of_light) +
-                   format_bytes(figures.peak_memory) + "  ETA " + remaining);
+    terminal_.line(step_line(step, total_steps, figures, seconds_left));
     if (!std::isfinite(figures.grad_norm)) {
         line["grad_norm"] = nullptr;  // JSON has no infinity
-        terminal_.warn(concat(count, ": skipped, its gradient overflows fp16 with a loss scale of ", figures.loss_scale,
-                              "; the next step halves it"));
+        terminal_.warn(concat("step ", step, "/", total_steps,
+                              ": skipped: its gradient overflows fp16 at a loss scale of ", figures.loss_scale,
+                              "; the next step halves the scale"));
     }
     if (!figures.warning.empty()) {
         line["warning"] = figures.warning;
@@ -87,7 +104,8 @@ void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figur
     flag("loss_zscore", loss_spikes_.update(figures.loss));
     if (std::isfinite(figures.grad_norm)) flag("grad_norm_zscore", grad_norm_spikes_.update(figures.grad_norm));
     log(line);
-    terminal_.status(progress_bar(step, total_steps, 30) + " ETA " + remaining);
+    terminal_.status(concat(progress_bar(step, total_steps, 30), "  ", step, "/", total_steps, "  ETA ",
+                            format_duration(seconds_left), "  peak ", format_bytes(figures.peak_memory)));
 }
 
 void RunReport::evaluation(int64_t step, const std::string& when, const Evaluation& evaluation,
@@ -131,7 +149,7 @@ void RunReport::summary(const ordered_json& result, const std::vector<Answer>& a
     const std::string adapter = result["adapter"],
                       with = concat("--model ", options_.model.folder, " --adapter ", adapter);
     // A model answers in the words it was trained in.
-    const std::string texts = chat_template == "none" ? "" : " --template " + chat_template;
+    const std::string texts = chat_template == kNoTemplate ? "" : " --template " + chat_template;
     const auto steps = result["steps"].get<int64_t>();
     const auto tokens_per_second = result["tokens_per_second"].get<double>();
     terminal_.result(concat(counted(steps, "step"),
@@ -144,9 +162,9 @@ void RunReport::summary(const ordered_json& result, const std::vector<Answer>& a
     for (const std::string& warning : warnings_) terminal_.warn(warning);
     if (n_warned_ > 1) terminal_.warn(concat(counted(n_warned_, "step"), " of this kind are marked in log.jsonl"));
     terminal_.result(concat("the adapter is in ", adapter, terminal_.is_quiet() ? "" : "; next:"));
-    terminal_.line("  ./train_quaff generate " + with + texts + " --prompt \"...\"");
-    terminal_.line("  ./train_quaff eval " + with + texts + " --data FILE");
-    terminal_.line("  ./train_quaff merge " + with + " --out DIR");
+    terminal_.unbroken_line("  ./train_quaff generate " + with + texts + " --prompt \"...\"");
+    terminal_.unbroken_line("  ./train_quaff eval " + with + texts + " --data FILE");
+    terminal_.unbroken_line("  ./train_quaff merge " + with + " --out DIR");
 }
 
 }  // namespace quaff

@@ -1,5 +1,5 @@
-// What a training run tells: a line a step on the terminal and in out/log.jsonl, evaluations, and at the end what has
-// become better and what to do next.
+// What a training run tells: each step and each evaluation, on the terminal and in out/log.jsonl; at the end what has
+// improved and what to do next.
 #pragma once
 
 #include <cstdint>
@@ -40,19 +40,27 @@ struct Answer {
     std::string before, after;
 };
 
+// What the terminal shows of a step, in 79 columns for all figures but absurd ones:
+//
+//   step 12/1050  loss 0.1234  grad 1.234  lr 2.0e-04  12,345 tok/s  45% SOL  3m05s
+//
+// grad: norm of the gradient before it is clipped; lr: learning rate; SOL: share of the speed of light; last the time
+// left, an estimate. From 100,000 tok/s on the rate is in thousands, and long lines have single spaces.
+std::string step_line(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left);
+
 class RunReport {
   public:
     RunReport(const Options& options, Terminal& terminal) : options_(options), terminal_(terminal) {}
 
-    // Without it nothing is logged: out/log.jsonl, empty, or with the lines of the run before that `keep` returns true
-    // for.
+    // Begins out/log.jsonl, empty or with those lines of an earlier run for which `keep` returns true. Before this call
+    // nothing is logged.
     void open_log(const JsonLog::Keep& keep = nullptr);
     // `seconds_left` is an estimate.
     void step(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left);
     // A `warning` is logged with the evaluation, and shown in the summary.
     void evaluation(int64_t step, const std::string& when, const Evaluation& evaluation,
                     const std::string& warning = "");
-    // `result` is the JSON object of the run, `chat_template` the --template that its model has learnt to answer in.
+    // `result` is the JSON object of the run, `chat_template` the --template whose format the model was trained on.
     void summary(const nlohmann::ordered_json& result, const std::vector<Answer>& answers,
                  const std::string& chat_template);
 
@@ -62,7 +70,7 @@ class RunReport {
     const Options& options_;
     Terminal& terminal_;
     std::optional<JsonLog> log_;
-    bool log_waits_ = false;  // for room on the disk; told once
+    bool log_waits_ = false;  // for space on the disk; the user has been warned
     SpikeDetector loss_spikes_, grad_norm_spikes_;
     int64_t n_spikes_ = 0;               // losses and gradient norms that were flagged
     int64_t n_warned_ = 0;               // steps with a warning; the first one is shown

@@ -9,29 +9,26 @@ WorkModel::WorkModel(const ModelConfig& config, const BuildOptions& options, con
     int8_ = options.method == Method::quaff;
     int8_backward_ = int8_ && options.grad_bits == 8;
     window_ = config.sliding_window;
-    bool trained_below = false;  // some adapter lies under the input of this joint layer
-    bool trained = false;        // or on it
-    std::string joint;
+    bool trained = false;           // some adapter lies on this joint layer or under its input
     double attention_backward = 0;  // layers
-    for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-        const std::string block = concat("model.layers.", layer, ".");
-        for (const LinearLayer& linear : linear_layers(config)) {
-            const auto in = static_cast<double>(linear.in_features), out = static_cast<double>(linear.out_features);
-            const double product = 2.0 * in * out;
-            if (linear.joint != joint) trained_below = trained;
-            if (linear.joint != joint && linear.joint == "self_attn.o_proj" && trained_below) attention_backward++;
-            joint = linear.joint;
-            linear_forward_ += product;
-            if (trained_below) linear_backward_ += product;
-            if (layer < n_recomputed) linear_recomputed_ += product;
-            if (options.adapters && options.lora.targets(block + linear.name)) {
-                skinny_ += 6.0 * options.lora.r * (in + out);
-                trained = true;
-            }
-            const auto channels = outliers.channels.find(block + linear.joint);
-            if (int8_ && channels != outliers.channels.end())
-                skinny_ += 2.0 * static_cast<double>(channels->second.size()) * out;
+    const std::vector<JointLinear> linears = all_joint_linears(config);
+    for (size_t i = 0; i < linears.size(); ++i) {
+        const JointLinear& joint = linears[i];
+        const auto in = static_cast<double>(joint.in_features), out = static_cast<double>(joint.out_features());
+        const double product = 2.0 * in * out;
+        const auto layer = static_cast<int64_t>(i) / (std::ssize(linears) / config.num_hidden_layers);
+        if (trained && joint.name.ends_with(".self_attn.o_proj")) attention_backward++;
+        linear_forward_ += product;
+        if (trained) linear_backward_ += product;
+        if (layer < n_recomputed) linear_recomputed_ += product;
+        for (const LinearPart& part : joint.parts) {
+            if (!options.adapters || !options.lora.targets(part.name)) continue;
+            skinny_ += 6.0 * static_cast<double>(options.lora.r) * (in + static_cast<double>(part.out_features));
+            trained = true;
         }
+        const auto channels = outliers.channels.find(joint.name);
+        if (int8_ && channels != outliers.channels.end())
+            skinny_ += 2.0 * static_cast<double>(channels->second.size()) * out;
     }
     const auto forward_pair = 4.0 * static_cast<double>(config.q_size());
     per_pair_ =

@@ -1,6 +1,7 @@
 #include "quaff/run/starting_point.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <set>
 
@@ -32,13 +33,11 @@ std::string last_name(const std::string& name) {
     return name.substr(name.rfind('.') + 1);
 }
 
-LoraOptions lora_of(const Adapter& adapter, double dropout) {
-    LoraOptions lora;
-    lora.r = static_cast<int>(adapter.config().r);
-    lora.alpha = static_cast<float>(adapter.config().lora_alpha);
-    lora.dropout = static_cast<float>(dropout);
-    lora.rslora = adapter.config().use_rslora;
-    for (const LoraTensor& tensor : adapter.tensors()) {
+LoraConfig lora_of(const Adapter& adapter, double dropout) {
+    LoraConfig lora = adapter.config();
+    lora.lora_dropout = dropout;
+    lora.target_modules.clear();
+    for (const LoraAdapter& tensor : adapter.tensors()) {
         const std::string name = last_name(tensor.module);
         if (std::ranges::find(lora.target_modules, name) == lora.target_modules.end())
             lora.target_modules.push_back(name);
@@ -47,11 +46,11 @@ LoraOptions lora_of(const Adapter& adapter, double dropout) {
 }
 
 // Of adapters that begin afresh.
-LoraOptions lora_of(const AdapterOptions& options) {
-    LoraOptions lora;
-    lora.r = static_cast<int>(options.r.value_or(lora.r));
-    lora.alpha = static_cast<float>(options.alpha.value_or(lora.alpha));
-    lora.dropout = static_cast<float>(options.dropout);
+LoraConfig lora_of(const AdapterOptions& options) {
+    LoraConfig lora;
+    lora.r = options.r.value_or(lora.r);
+    lora.lora_alpha = options.alpha.value_or(lora.lora_alpha);
+    lora.lora_dropout = options.dropout;
     lora.target_modules = split_names(options.target_modules.value_or("all-linear"));
     return lora;
 }
@@ -59,7 +58,7 @@ LoraOptions lora_of(const AdapterOptions& options) {
 // One spelling of each choice of layers: last names in alphabetical order, or all-linear.
 std::string canonical_targets(const std::vector<std::string>& names, const ModelConfig& config) {
     std::set<std::string> all, chosen;
-    for (const LinearLayer& linear : linear_layers(config)) all.insert(last_name(linear.name));
+    for_each_linear(config, [&](const JointLinear&, const LinearPart& part) { all.insert(last_name(part.name)); });
     for (const std::string& name : names) chosen.insert(last_name(name));
     if (chosen.empty() || chosen == all) return "all-linear";
     std::string text;
@@ -72,7 +71,7 @@ Method method_of(const Options& options, const std::string& adapter, const std::
     if (options.compute.method) return *options.compute.method;
     const bool names_channels = !options.outliers.file.empty() || !options.outliers.data.empty();
     if (!state) return names_channels ? Method::quaff : Method::fp;
-    const std::optional<Method> own = value_in(kMethodNames, state->method);
+    const std::optional<Method> own = parse_method(state->method);
     require(own.has_value(), adapter, "/quaff.json: method \"", state->method,
             "\" is not known to this program (quaff and fp are); give --method to choose one");
     return *own;
@@ -124,6 +123,7 @@ StartingPoint starting_point(const Options& options, const ModelFiles& files, co
         state = read_quaff_state(adapter, files.config());
         start.lora = lora_of(*start.adapter, options.lora.dropout);
     } else {
+        if (options.training.resume.empty()) require_no_adapter_inside(files.directory());
         start.lora = lora_of(options.lora);
         require_known_targets(start.lora.target_modules, files.config());  // before calibration, which takes a while
     }
@@ -188,7 +188,10 @@ void find_outlier_channels(StartingPoint& start, const Options& options, const M
     calibration.threshold = options.outliers.threshold;
     calibration.max_ratio = MaxRatio(options.outliers.max_ratio);
     calibration.dataset = fs::path(file).stem().string();
-    calibration.progress = [&](double fraction) { progress("calibrating", static_cast<int64_t>(100 * fraction), 100); };
+    const int64_t layers = files.config().num_hidden_layers;
+    calibration.progress = [&](double fraction) {
+        progress("calibrating", std::llround(fraction * static_cast<double>(layers)), layers);
+    };
     terminal.phase("calibrating on " + counted(std::ssize(chosen), "example"));
     start.outliers = calibrate(device, files, batches, calibration);
     start.outliers.samples = std::ssize(chosen);
@@ -204,7 +207,7 @@ void assume_most_outlier_channels(StartingPoint& start, const Options& options, 
 OutlierChannels most_outlier_channels(const ModelConfig& config, const std::string& max_ratio) {
     OutlierChannels most;
     const MaxRatio ratio(max_ratio);
-    for (const JointModule& module : joint_modules(config)) {
+    for (const JointLinear& module : all_joint_linears(config)) {
         std::vector<int32_t>& channels = most.channels[module.name];
         channels.resize(static_cast<size_t>(max_outliers(module.in_features, ratio.of(module.name))));
         for (size_t i = 0; i < channels.size(); ++i) channels[i] = static_cast<int32_t>(i);

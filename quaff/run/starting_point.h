@@ -32,7 +32,7 @@ enum class Calibration { none, on_cal_data, on_examples };
 
 struct StartingPoint {
     Method method = Method::fp;
-    LoraOptions lora;
+    LoraConfig lora;
     double scale_momentum = 0.1;
     int grad_bits = 8;
     std::optional<Adapter> adapter;
@@ -46,7 +46,8 @@ struct StartingPoint {
 // three were given otherwise, and warns where the last two were. A resumed run has all of them in its config.toml.
 Options with_options_of_adapter(const Options& options, Terminal& terminal);
 
-// Everything but the search for outlier channels. `adapter` may be empty.
+// Everything but the search for outlier channels. `adapter` may be empty. Throws Error where it is, and the run does
+// not resume, but the model's folder holds one.
 StartingPoint starting_point(const Options& options, const ModelFiles& files, const std::string& adapter,
                              Terminal& terminal);
 

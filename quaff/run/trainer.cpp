@@ -5,6 +5,7 @@
 #include <set>
 
 #include "llmc/core/error.h"
+#include "llmc/core/integers.h"
 #include "llmc/cpu/peak.h"
 #include "llmc/system/memory_limits.h"
 #include "quaff/files/checkpoint_folder.h"
@@ -125,13 +126,13 @@ void Trainer<Device>::prepare_state() {
     now.data = fingerprint(data_.train.examples);
     now.options = record_.fixed;
     // The number of steps shapes every schedule that comes down again; with the others a run may be prolonged.
-    if (options_.training.lr_scheduler != "constant")
+    if (options_.training.lr_scheduler != Schedule::constant)
         now.options.emplace_back("max-steps", std::to_string(steps_->total_steps));
     if (!resumed_from_.empty()) check_resumable(state_, now, resumed_from_);
     if (!resumed_from_.empty() && state_.ranks != now.ranks)
         terminal_.warn(concat("the run goes on with ", counted(now.ranks, "rank"), " and was of ", state_.ranks,
                               ": a step takes ", now.window, " micro-batches as before, up to ",
-                              (now.window + now.ranks - 1) / now.ranks, " of each rank"));
+                              ceil_div(now.window, now.ranks), " of each rank"));
     state_ = now;
     // A run may go on on another device than it began on.
     if (!Device::scales_loss) state_.loss_scale.stop();
@@ -352,8 +353,8 @@ ordered_json Trainer<Device>::finish(const ordered_json& eval_after) {
     const ordered_json after = comm_.is_first() ? answers(*model_, data_, reader_) : ordered_json::array();
     for (size_t i = 0; i < after.size() && i < state_.answers_before.size(); ++i)
         compared.push_back({data_.eval.texts[i], state_.answers_before[i], after[i]});
-    const bool has_own = options_.data.chat_template == "none" && data_.train.has_conversations;
-    report_.summary(object, compared, has_own ? "auto" : options_.data.chat_template);
+    const bool has_own = options_.data.chat_template == kNoTemplate && data_.train.has_conversations;
+    report_.summary(object, compared, has_own ? kOwnTemplate : options_.data.chat_template);
     return object;
 }
 
@@ -388,9 +389,9 @@ void Trainer<Device>::expect_steps() {
 
 template <class Device>
 Progress Trainer<Device>::progress() {
-    return [this](const std::string& what, int64_t done, int64_t total) {
+    return [this, line = ProgressLine(terminal_)](const std::string& what, int64_t done, int64_t total) mutable {
         stop_if_asked();
-        terminal_.status(what + " " + progress_bar(done, total, 30));
+        line.show(what, done, total);
     };
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Finds SmolLM2's outlier channels on a file of examples and writes them to
+# Finds the outlier channels of SmolLM2 on a file of examples and writes them to
 # outlier/token_max100_<examples>_smollm2-135m-instruct.json, for --outliers.
 #
 #   make smollm2

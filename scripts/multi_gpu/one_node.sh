@@ -3,11 +3,11 @@
 #
 #   scripts/multi_gpu/one_node.sh --model DIR --data FILE ...
 #
-# A step takes --batch-size x --gradient-accumulation-steps sequences of every rank. SIGUSR1, sent to this process, stops
-# the run after a checkpoint; SIGTERM leaves it one second.
+# A step takes --batch-size x --gradient-accumulation-steps sequences of every rank. Send this process SIGUSR1 to stop the
+# run after a checkpoint. SIGTERM leaves it only one second.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 gpus=$(nvidia-smi --list-gpus | wc -l)
-# --bind-to none: each rank divides the cores with the others by itself.
+# --bind-to none: the ranks divide the cores among themselves.
 exec mpirun -np "$gpus" --bind-to none ./train_quaff --device cuda "$@"

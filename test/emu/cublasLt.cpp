@@ -9,6 +9,7 @@
 
 #include "llmc/core/dtype.h"
 #include "llmc/core/error.h"
+#include "llmc/core/integers.h"
 #include "test/emu/emulator.h"
 #include "test/emu/memory.h"
 
@@ -41,11 +42,11 @@ struct Preference {
 };
 struct Choice {
     uint64_t magic;
-    uint64_t kind;  // of products it was made for
+    uint64_t kind;  // of the products it was made for
     uint64_t index;
 };
 constexpr uint64_t kMagic = 0x656d755f626c6173;
-constexpr int64_t kWorthThreads = 1 << 18;  // multiplications: less is over before other threads have woken up
+constexpr int64_t kWorthThreads = 1 << 18;  // multiplications: fewer are done before other threads wake up
 
 template <class Inside, class Opaque>
 Inside open(const Opaque* opaque) {
@@ -208,7 +209,7 @@ void multiply_floats(const Product& p, const Algorithm& algorithm, float alpha, 
     const int64_t m = p.m(), n = p.n(), k = p.k();
     const std::vector<float> a_rows = rows_of(a, p.a, p.op.transpose_a == CUBLAS_OP_T, m, k);
     const std::vector<float> b_rows = rows_of(b, p.b, p.op.transpose_b == CUBLAS_OP_N, n, k);
-    const int64_t part = (k + algorithm.splits - 1) / algorithm.splits;
+    const int64_t part = llmc::ceil_div(k, algorithm.splits);
     const bool rounds = algorithm.reduction == CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
 #pragma omp parallel for schedule(static) if (p.m() * p.n() * p.k() > kWorthThreads)
     for (int64_t col = 0; col < n; col++) {

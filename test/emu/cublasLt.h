@@ -7,10 +7,10 @@
 //   16 bits   computes in 32F with 32F scales; out in the type of the inputs or fp32; bf16 from compute capability 8.0
 //   fp32      computes in 32F with 32F scales
 //   always    layouts that fit together, leading dimensions no shorter than a column, an algorithm made for this kind
-//   of
-//             product, as much workspace as it asks for, at an address that is a multiple of 256
-// and where the real library would take what no call here means to ask for, the emulated one refuses: a null algorithm,
-// PEDANTIC or TF32 arithmetic, an epilogue, an empty product.
+//             of product, as much workspace as it asks for, at an address that is a multiple of 256
+//
+// It also refuses what the real library would accept but no call here means to ask for: a null algorithm, PEDANTIC or
+// TF32 arithmetic, an epilogue, an empty product.
 //
 // The heuristic offers several algorithms. They differ as real ones do: in the alignment and workspace they need and in
 // the order of their sums, so that bf16, fp16 and fp32 results differ in the last bits. Workspace is left full of NaN.
@@ -103,8 +103,8 @@ cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle);
 size_t cublasLtGetVersion();
 const char* cublasLtGetStatusString(cublasStatus_t status);
 
-// The library's header makes cublasLtMatrixLayoutInit() of cublasLtMatrixLayoutInit_internal(), and so on; size is that
-// of the object.
+// The library's header makes cublasLtMatrixLayoutInit() of cublasLtMatrixLayoutInit_internal(), and so on; `size` is
+// the object's.
 cublasStatus_t cublasLtMatrixLayoutInit_internal(cublasLtMatrixLayout_t layout, size_t size, cudaDataType type,
                                                  uint64_t rows, uint64_t cols, int64_t ld);
 cublasStatus_t cublasLtMatmulDescInit_internal(cublasLtMatmulDesc_t desc, size_t size, cublasComputeType_t compute,
@@ -132,14 +132,14 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
 
 namespace emu {
 
-// What tests see of the library and how they steer it; put it back with `blas() = {}`.
+// What tests see of the library and how they control it; reset it with `blas() = {}`.
 struct Blas {
     static constexpr int kAlgorithms = 4;
 
     int64_t heuristics = 0;                   // how often the heuristic was asked
     std::array<int64_t, kAlgorithms> runs{};  // how often each algorithm ran
     size_t version = 130000;                  // what cublasLtGetVersion says
-    // All algorithms but this take at least three milliseconds; -1: they take what they take.
+    // All algorithms but this one take at least three milliseconds; -1: none is slowed down.
     int fastest = -1;
     // The n-th call from now (the first is 1) returns this status and does nothing else.
     int failing_call = 0;

@@ -1,4 +1,4 @@
-// The emulated cuBLASLt refuses what the real one refuses, and BlasLt uses it as the real one wants to be used.
+// The emulated cuBLASLt refuses what the real one refuses, and BlasLt uses it as the real one must be used.
 #include "llmc/cuda/gemm/cublaslt.cuh"
 
 #include <numeric>
@@ -14,7 +14,7 @@ using cuda::Product;
 
 namespace {
 
-// The emulated library and machine as they are at first, before and after the test.
+// Resets the emulated library and machine before and after the test.
 struct Restore {
     Restore() { reset(); }
     ~Restore() { reset(); }
@@ -30,7 +30,7 @@ struct Library {
     ~Library() { cublasLtDestroy(handle); }
 };
 
-// A call of the library with everything right; a test makes one thing wrong.
+// A valid call of the library; a test makes one thing wrong.
 struct Call {
     cublasComputeType_t compute;
     cudaDataType_t scale, a_type, b_type, d_type;
@@ -39,7 +39,7 @@ struct Call {
     uint64_t a_rows = 32, a_cols = 16, b_rows = 32, b_cols = 8, d_rows = 16, d_cols = 8;
     int64_t lda = 32, ldb = 32, ldd = 16;
     int64_t a_offset = 0, workspace_offset = 0;  // bytes
-    uint32_t alignment = 256;                    // that the heuristic is promised
+    uint32_t alignment = 256;                    // promised to the heuristic
     uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_MASK;
     uint64_t promised_workspace = 1 << 16, workspace = 1 << 16;
     bool name_algorithm = true;
@@ -51,7 +51,7 @@ struct Call {
     static Call int8() { return {CUBLAS_COMPUTE_32I, CUDA_R_32I, CUDA_R_8I, CUDA_R_8I, CUDA_R_32I}; }
     static Call floats(cudaDataType_t in, cudaDataType_t out) { return {CUBLAS_COMPUTE_32F, CUDA_R_32F, in, in, out}; }
 
-    // What the heuristic says, or the product when the heuristic has something to offer.
+    // The status of the heuristic, or of the product if the heuristic offers an algorithm.
     cublasStatus_t run() {
         const Library library;
         const cublasLtHandle_t handle = library.handle;
@@ -108,7 +108,7 @@ Product fp32_product(int64_t m, int64_t n, int64_t k) {
     return {CUDA_R_32F, CUDA_R_32F, true, false, m, n, k, k, k, m, 256, 256, 256};
 }
 
-// Which algorithms ran since the last look.
+// Which algorithms have run since the last call.
 std::array<int64_t, emu::Blas::kAlgorithms> take_runs() {
     return std::exchange(emu::blas().runs, {});
 }
@@ -143,7 +143,7 @@ TEST_CASE("the emulated cuBLASLt multiplies int8 only as its rules say", "[emu][
     const Restore restore;
     CHECK(Call::int8().run() == kDone);
     const auto refused = [&](auto change) { return with(Call::int8(), change) == kUnsupported; };
-    // Shapes stay 16 x 8 over 32, so that nothing but the transposition is wrong.
+    // Shapes stay 16 x 8 over 32, so that only the transposition is wrong.
     const auto a_as_it_lies = [](Call& c) { c.transpose_a = CUBLAS_OP_N, c.a_rows = 16, c.a_cols = 32, c.lda = 16; };
     const auto b_transposed = [](Call& c) { c.transpose_b = CUBLAS_OP_T, c.b_rows = 8, c.b_cols = 32; };
     CHECK(refused(a_as_it_lies));

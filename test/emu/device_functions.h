@@ -33,7 +33,7 @@ inline void __syncwarp(unsigned mask = 0xffffffff, std::source_location where = 
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 
-// Shuffles: lane l gets the value of lane source(l), which has to be in the mask too.
+// Shuffles: lane l gets the value of lane source(l), which must be in the mask, too.
 
 namespace emu {
 
@@ -127,7 +127,7 @@ inline int __all_sync(unsigned mask, int predicate, std::source_location where =
     return emu::ballot("__all_sync", mask, predicate, where) == mask;
 }
 
-// Atomics, of integers alone: a sum of floats would depend on who comes first.
+// Atomics on integers alone: a sum of floats would depend on who comes first.
 
 template <class T>
 requires std::is_integral_v<T> T atomicAdd(T* address, std::type_identity_t<T> value) {

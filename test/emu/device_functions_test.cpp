@@ -29,7 +29,7 @@ __global__ void vote_all(unsigned* out) {
     out[threadIdx.x] = odd + any + 2 * none + 4 * all + 8 * not_all;
 }
 
-// Lanes of a warp may go different ways and meet in parts.
+// Lanes of a warp may diverge and meet in parts.
 __global__ void halves(int* out) {
     const unsigned mask = threadIdx.x < 16 ? 0xffff : 0xffff0000;
     int x = threadIdx.x;

@@ -1,5 +1,5 @@
 // CUDA on the CPU: kernels, memory and the runtime's host functions, run by the host compiler, so that CUDA code is
-// tested where there is no GPU. Test code steers it from here; the code under test includes cuda_runtime.h,
+// tested where there is no GPU. Test code controls it from here; the code under test includes cuda_runtime.h,
 // cuda_bf16.h, cuda_fp16.h, which lie beside this file and shadow NVIDIA's.
 //
 //   fibre       a stack of its own for each thread of a block
@@ -14,9 +14,10 @@
 //   an output nobody wrote          memory is born as poison, NaN in every float format
 //   an index out of bounds          guard zones, checked after every kernel; redzones where AddressSanitizer is on
 //   a barrier not all threads reach, a shuffle among lanes that do not all take part, or from a lane outside the mask:
-//                                   emu::Error, with the names of the kernel, block, thread and line
-//   a host pointer in a kernel's arguments: emu::Error
-//   too large a block, grid or shared memory: the runtime's own error codes
+//                                   emu::Error, which names the kernel, block, thread and line
+//   a host pointer as an argument   emu::Error
+//   too large a block, grid or shared memory
+//                                   the runtime's own error codes
 #pragma once
 
 #include <cstdint>
@@ -33,13 +34,12 @@ class Error : public std::runtime_error {
     explicit Error(const std::string& message) : std::runtime_error(message) {}
 };
 
-// In which order the blocks of a grid, the warps of a block and the lanes of a warp take their turns. A thread runs
-// until it has to wait, a warp until all its lanes wait at the block's barrier: as far ahead of the others as CUDA
-// allows.
+// The order in which the blocks of a grid, the warps of a block and the lanes of a warp take turns. A thread runs until
+// it must wait, a warp until all its lanes wait at the block's barrier: as far ahead of the others as CUDA allows.
 enum class Schedule { forward, reversed, shuffled };
 void set_schedule(Schedule schedule, uint64_t seed = 1);
 
-// The machine that is emulated. Tests change it and put it back with `machine() = {}`.
+// The emulated machine. Tests change it and reset it with `machine() = {}`.
 struct Machine {
     int devices = 8;                  // of one host, so that several ranks have one each
     int major = 8, minor = 0;         // compute capability
@@ -47,18 +47,18 @@ struct Machine {
     int multiprocessors = 4;
     int driver_version = 13000, runtime_version = 13000;  // no driver: 0
 
-    // The n-th call from now of any runtime function (the first is 1) returns this error and does nothing else. Where
-    // the failure lasts, so does every call after it, as on a GPU that has been lost.
+    // The n-th call from now of any runtime function (the first is 1) returns this error and does nothing else. If the
+    // failure lasts, so do all later calls, as on a lost GPU.
     int failing_call = 0;
     cudaError_t failure = cudaErrorUnknown;
     bool failure_lasts = false;
 };
 Machine& machine();
 
-// Since the program began: what a training step is to do without, or do once.
+// Since the program began: what a training step should avoid, or do once.
 struct HostCalls {
     int64_t allocations;  // and releases, of either kind of memory
-    int64_t waits;  // until the device has done something: streams, devices, copies that are not in the background
+    int64_t waits;        // for the device: for streams, devices, copies that are not in the background
 };
 HostCalls host_calls();
 

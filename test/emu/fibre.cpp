@@ -15,7 +15,7 @@
 #endif
 
 #if defined(__x86_64__)
-// Keeps the registers that the System V ABI has a callee keep on the old stack, and takes them from the new one.
+// Saves the callee-saved registers of the System V ABI on the old stack and restores them from the new one.
 extern "C" void emu_switch_stack(void** old_stack_pointer, void* new_stack_pointer);
 asm(R"(
 .text
@@ -55,7 +55,7 @@ constexpr size_t kStackBytes = 64 << 10;
 constexpr size_t kColour = 128, kColours = 31;
 thread_local size_t fibres_made = 0;
 
-// Between the start of a switch and its end on the other stack: who left, and who arrives.
+// From the start of a switch to its end on the other stack: who leaves, and who arrives.
 thread_local Fibre* leaving = nullptr;
 thread_local Fibre* arriving = nullptr;
 
@@ -63,7 +63,7 @@ thread_local Fibre* arriving = nullptr;
 
 Fibre::~Fibre() {
     if (!mapping_) return;
-    ASAN_UNPOISON_MEMORY_REGION(stack_bottom_, stack_size_);  // for who gets these pages next
+    ASAN_UNPOISON_MEMORY_REGION(stack_bottom_, stack_size_);  // for whoever gets these pages next
     munmap(mapping_, kGuardBytes + kStackBytes);
 }
 
@@ -83,8 +83,8 @@ void Fibre::start(void (*body)(void*), void* argument) {
         ASAN_UNPOISON_MEMORY_REGION(stack_bottom_, stack_size_);  // the calls it was in never returned
     }
 #if defined(__x86_64__)
-    // As emu_switch_stack leaves a stack: six registers and a return address; above it the null one of enter() itself,
-    // at which the ABI has the stack pointer 8 past a multiple of 16.
+    // A stack as emu_switch_stack leaves it: six registers and a return address; above it the null one of enter()
+    // itself, where the ABI wants the stack pointer 8 past a multiple of 16.
     auto** top = reinterpret_cast<void**>(mapping_ + kGuardBytes + stack_size_) - 1;
     top[0] = nullptr;
     top[-1] = reinterpret_cast<void*>(&Fibre::enter);

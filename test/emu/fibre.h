@@ -1,9 +1,9 @@
-// A fibre: a stack and the point at which its computation goes on. Switching is an ordinary function call that returns
-// on another stack, some ten instructions on x86-64, so that a block of a thousand CUDA threads can meet at a barrier
-// a thousand times without the operating system knowing.
+// A fibre: a stack and the point where its computation continues. Switching is a function call that returns on another
+// stack, some ten instructions on x86-64, so that a block of a thousand CUDA threads can meet at a barrier a thousand
+// times without the operating system.
 //
-// A fibre stays on the OS thread that started it. The stack a computation already runs on is a fibre too: the one that
-// a default-constructed Fibre becomes by switching away from it.
+// A fibre stays on the OS thread that started it. The stack that a computation already runs on is a fibre, too: a
+// default-constructed Fibre becomes it by switching away.
 #pragma once
 
 #include <cstddef>
@@ -24,9 +24,9 @@ class Fibre {
     // The next switch to this fibre calls body(argument) on the fibre's own stack; whatever the fibre did before is
     // forgotten. `body` never returns: its last act is to leave for good.
     void start(void (*body)(void*), void* argument);
-    // Goes on with `next` until somebody switches back to this fibre, the running one.
+    // Continues with `next` until somebody switches back to this fibre, the running one.
     void switch_to(Fibre& next);
-    // The same, by a fibre that has done its work.
+    // The same for a fibre that is done.
     [[noreturn]] void leave_for_good(Fibre& next);
 
   private:
@@ -42,8 +42,7 @@ class Fibre {
 #else
     ucontext_t context_;
 #endif
-    // What AddressSanitizer wants to know of every stack: where it lies, and its shadow of locals that went out of
-    // scope.
+    // What AddressSanitizer needs to know of every stack: where it lies, and its shadow of locals out of scope.
     const void* stack_bottom_ = nullptr;
     size_t stack_size_ = 0;
     void* fake_stack_ = nullptr;

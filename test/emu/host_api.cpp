@@ -31,8 +31,8 @@ std::mutex mutex;  // of the three below
 std::map<const void*, size_t> dynamic_shared_memory;
 std::set<const void*> streams, events;
 
-// Every runtime function runs as call([&] { ... }): the errors tests ask for are injected here, and here the last error
-// is kept.
+// Every runtime function runs as call([&] { ... }), which injects the errors that tests ask for and keeps the last
+// error.
 template <class Body>
 cudaError_t call(Body body) {
     Machine& m = machine();
@@ -267,7 +267,7 @@ const char* cudaGetErrorString(cudaError_t error) {
 
 cudaError_t cudaGetDeviceCount(int* count) {
     const Machine& here = machine();
-    // A driver runs programs of its own CUDA's major version and of older ones.
+    // A driver runs programs of its own CUDA major version and of older ones.
     const bool driver_suffices = here.driver_version / 1000 >= here.runtime_version / 1000;
     *count = driver_suffices ? here.devices : 0;
     return call([&] { return driver_suffices ? cudaSuccess : cudaErrorInsufficientDriver; });

@@ -1,7 +1,7 @@
 // The host half of the CUDA runtime, as far as this project calls it. Streams do everything at once, in order.
 //
-// Differences that a caller can see: device memory is born as poison, and a copy is refused when its device side does
-// not lie in one allocation.
+// Visible differences: new device memory is poison, and a copy is refused if its device side does not lie in one
+// allocation.
 #pragma once
 
 #include <cstddef>

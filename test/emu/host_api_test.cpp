@@ -1,4 +1,4 @@
-// That the emulated runtime answers as the real one does, and refuses what the real one refuses.
+// The emulated runtime answers as the real one does, and refuses what the real one refuses.
 #include <vector>
 
 #include "test/catch.h"
@@ -11,7 +11,7 @@
 
 namespace {
 
-// Puts the machine back as it was.
+// Resets the machine.
 struct WithMachine {
     ~WithMachine() {
         emu::machine() = {};
@@ -99,7 +99,7 @@ TEST_CASE("what lies around device memory is out of bounds", "[emu][host]") {
     CHECK(emu::find_overrun().empty());
     memory[-2] = 1;
     CHECK(emu::find_overrun() == "wrote byte -2 of an allocation of 13 bytes");
-    CHECK(emu::find_overrun().empty());  // each is told once
+    CHECK(emu::find_overrun().empty());  // each is reported once
 #endif
     CHECK(cudaFree(memory) == cudaSuccess);
 }

@@ -17,7 +17,7 @@ Schedule current_schedule = Schedule::forward;
 uint64_t current_seed = 1;
 std::atomic<int64_t> launches = 0;
 
-// Below so many threads the blocks run one after the other: waking the cores takes longer.
+// With fewer threads the blocks run one after the other: waking the cores takes longer.
 constexpr uint64_t kThreadsWorthSharing = 4096;
 
 cudaError_t check_configuration(const void* identity, dim3 grid, dim3 block, size_t shared_bytes) {
@@ -29,7 +29,7 @@ cudaError_t check_configuration(const void* identity, dim3 grid, dim3 block, siz
     return shared_bytes > shared_memory_allowed(identity) ? cudaErrorInvalidValue : cudaSuccess;
 }
 
-// The order in which blocks take their turns: turn -> block.
+// The order in which blocks take turns: turn -> block.
 class BlockOrder {
   public:
     BlockOrder(Schedule schedule, uint64_t seed, uint64_t blocks) : blocks_(blocks) {

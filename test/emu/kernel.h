@@ -9,9 +9,9 @@
 
 namespace emu {
 
-// Calls run_thread(kernel) once for every thread of the grid. What the real runtime refuses is the last error
-// afterwards; what a kernel does wrong is thrown as Error. `identity` is the kernel's address, which
-// cudaFuncSetAttribute knows it by.
+// Calls run_thread(kernel) once for every thread of the grid. What the real runtime refuses becomes the last error;
+// what a kernel does wrong is thrown as Error. `identity` is the kernel's address, by which cudaFuncSetAttribute knows
+// it.
 void run_grid(const char* name, const void* identity, dim3 grid, dim3 block, size_t shared_bytes,
               void (*run_thread)(const void* kernel), const void* kernel);
 

@@ -1,4 +1,4 @@
-// That the emulator runs kernels as CUDA does, and that it catches kernels whose outcome CUDA leaves open.
+// The emulator runs kernels as CUDA does, and catches kernels whose result CUDA leaves open.
 #include <numeric>
 #include <string>
 
@@ -13,7 +13,7 @@ bool contains(const std::string& text, const std::string& part) {
     return text.find(part) != std::string::npos;
 }
 
-// The message of the error that `action` throws, "" when it throws none.
+// The message of the error that `action` throws, or "".
 template <class Action>
 std::string error_of(Action action) {
     try {
@@ -35,7 +35,7 @@ __global__ void number_threads(int* out) {
 
 // ---- barriers ----
 
-// Each block turns its part of `in` round, through shared memory.
+// Each block reverses its part of `in`, through shared memory.
 template <bool kBarrier>
 __global__ void reverse_blocks(int* out, const int* in) {
     __shared__ int tile[256];
@@ -114,7 +114,7 @@ __global__ void sum_unwritten_shared(float* out) {
     out[threadIdx.x] = tile[threadIdx.x];
 }
 
-// What three schedules make of a kernel that writes `size` elements.
+// The results of a kernel that writes `size` elements, in three schedules.
 template <class T, class Launch>
 std::vector<std::vector<T>> in_each_schedule(int64_t size, Launch launch) {
     std::vector<std::vector<T>> results;
@@ -246,7 +246,7 @@ TEST_CASE("dynamic shared memory is poison at the beginning of every block", "[e
 }
 
 #if !defined(__SANITIZE_ADDRESS__)  // which stops the program at the access itself
-TEST_CASE("a write past an output is told with the kernel's name", "[emu]") {
+TEST_CASE("a write past an output is reported with the kernel's name", "[emu]") {
     const cuda::Device<float> device;
     const DeviceVector<float> out(8);
     const std::string error = error_of([&] { cuda::launch(device, "fill", fill, 1, 32, 0, out.data(), 9); });
@@ -255,7 +255,7 @@ TEST_CASE("a write past an output is told with the kernel's name", "[emu]") {
     CHECK(contains(before, "argument 1 points to memory that is not the device's"));
 }
 
-TEST_CASE("a write past the dynamic shared memory is told with the kernel's name", "[emu]") {
+TEST_CASE("a write past the dynamic shared memory is reported with the kernel's name", "[emu]") {
     const cuda::Device<float> device;
     const std::string error = error_of([&] { cuda::launch(device, "fill_shared", fill_shared, 1, 32, 128, 33); });
     CHECK(error == "kernel fill_shared, block (0,0,0): wrote byte 128 of 128 bytes of dynamic shared memory");

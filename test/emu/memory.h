@@ -8,7 +8,7 @@ namespace emu {
 
 enum class MemoryOwner { device, pinned_host };
 
-// Null when the device has no `bytes` left.
+// Null if the device does not have `bytes` left.
 void* allocate(MemoryOwner owner, int device, size_t bytes);
 // False when no such allocation starts at `address`.
 bool release(MemoryOwner owner, void* address);
@@ -17,7 +17,7 @@ bool device_accessible(const void* address, size_t bytes);
 // True when it lies in device memory proper.
 bool in_device_memory(const void* address, size_t bytes);
 size_t allocated_on(int device);
-// Empty, or the write outside an allocation that no earlier call told of: "wrote byte 32 of an allocation of 32 bytes".
+// A write outside an allocation that no earlier call reported, or "": "wrote byte 32 of an allocation of 32 bytes".
 std::string find_overrun();
 
 }  // namespace emu

@@ -21,7 +21,7 @@
 
 #include "test/emu/memory.h"
 
-// One thing after another that a communicator has to do with the other ranks: how it begins, and what it comes to.
+// A stage of what a communicator does with the other ranks: how it begins, and how it ends.
 struct Stage {
 #ifdef LLMC_MPI
     std::function<void(MPI_Request*)> begin;
@@ -79,14 +79,14 @@ struct Reduction {
 thread_local int group_depth = 0;
 thread_local std::vector<Reduction> group;
 
-// Goes on with what has been begun, as far as the other ranks allow; comm.mutex is held.
+// Continues what has begun, as far as the other ranks allow; comm.mutex is held.
 ncclResult_t advance(ncclComm& comm) {
     while (comm.error == ncclSuccess && !comm.stages.empty()) {
         Stage& stage = comm.stages.front();
 #ifdef LLMC_MPI
         if (!stage.begun) stage.begin(&stage.request);
         stage.begun = true;
-        int done = 1;  // without a request, where there is one rank, and MPI may not even have started
+        int done = 1;  // there is no request with one rank, where MPI may not even have started
         if (stage.request != MPI_REQUEST_NULL) MPI_Test(&stage.request, &done, MPI_STATUS_IGNORE);
         if (!done) return ncclInProgress;
 #endif
@@ -97,7 +97,7 @@ ncclResult_t advance(ncclComm& comm) {
     return comm.error;
 }
 
-// What a call returns that has added stages: at once, or when they are done.
+// What a call that has added stages returns: at once, or when they are done.
 ncclResult_t begin(ncclComm& comm) {
     for (;;) {
         {
@@ -109,7 +109,7 @@ ncclResult_t begin(ncclComm& comm) {
     }
 }
 
-// Stage: `use` gets everybody's values, by rank. `mine` is asked when the stage begins.
+// A stage: `use` gets everybody's values, by rank; `mine` is called when the stage begins.
 template <class T, class Mine, class Use>
 void exchange(ncclComm& comm, const Mine& mine, const Use& use) {
     auto all = std::make_shared<std::vector<T>>();
@@ -136,7 +136,7 @@ std::string in_words(const Request& request) {
     return (request.operation == ncclSum ? "a sum of " : "a maximum of ") + std::to_string(request.count) + " values";
 }
 
-// NCCL would wait for ever for ranks that ask for different things, or mix their bytes.
+// NCCL would wait forever for ranks that ask for different things, or mix their bytes.
 void add_reduction(const Reduction& reduction) {
     ncclComm& comm = *reduction.comm;
     std::lock_guard lock(comm.mutex);
@@ -260,7 +260,7 @@ ncclResult_t ncclCommFinalize(ncclComm_t comm) {
     if (comm->finalized) return refuse(ncclInvalidUsage, "the communicator was finalized already");
     comm->finalized = true;
     {
-        // After all that was begun, and together with the other ranks.
+        // After all that has begun, together with the other ranks.
         std::lock_guard lock(comm->mutex);
         exchange<char>(
             *comm, [] { return std::vector<char>(1); }, [](const std::vector<char>&) { return ncclSuccess; });

@@ -1,8 +1,8 @@
-// NCCL as far as this project calls it, over MPI where the ranks are several processes. Calls of a communicator that
-// was made with blocking = 0 return ncclInProgress as long as other ranks have not come as well, and go on when
-// ncclCommGetAsyncError is called. They refuse what the real library refuses or answers with a hang: ranks that ask for
-// different things, a buffer that is not the device's, a second call in the middle of one, a communicator or stream
-// that is gone, an id that rank 0 did not make, two ranks on one GPU.
+// NCCL as far as this project calls it, over MPI if the ranks are several processes. Calls of a communicator made with
+// blocking = 0 return ncclInProgress until the other ranks have arrived, and continue when ncclCommGetAsyncError is
+// called. They refuse what the real library refuses or hangs on: ranks that ask for different things, a buffer outside
+// the device, a second call during one, a communicator or stream that no longer exists, an id that rank 0 did not make,
+// two ranks on one GPU.
 #pragma once
 
 #include <cstddef>
@@ -71,7 +71,7 @@ ncclResult_t ncclGroupEnd();
 
 namespace emu {
 
-// All communicators have this error from now on, as when the network breaks; or, with ncclSuccess, none.
+// From now on all communicators have this error, as if the network broke; with ncclSuccess, none.
 void break_nccl(ncclResult_t error);
 
 }  // namespace emu

@@ -1,4 +1,4 @@
-// What the emulated NCCL refuses, as the real one does, or where that one would never come back.
+// What the emulated NCCL refuses: what the real one refuses, or hangs on.
 #include "test/emu/nccl.h"
 
 #include <span>

@@ -1,7 +1,7 @@
-// A piece of memory that is born as poison and knows when something wrote past its ends.
+// Memory that starts as poison and knows if something wrote past its ends.
 //
-// Poison is 0xff in every byte: NaN in fp32, fp16 and bf16, -1 in every integer. In front of the memory and behind it
-// lie guard zones of the same; AddressSanitizer, where it is on, reports the access to them itself.
+// Poison is 0xff in every byte: NaN in fp32, fp16 and bf16, -1 in every integer. Guard zones of poison lie
+// before and after the memory; AddressSanitizer, if it is on, reports accesses to them itself.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +25,8 @@ class PoisonedMemory {
     // Fills it with poison again.
     void poison();
 
-    // The byte outside the memory, counted from its start, that was found written: negative in front, size() or more
-    // behind. None where both guard zones are intact.
+    // A byte outside the memory that has been written, counted from its start: negative before it, size() or more after
+    // it. None if both guard zones are intact.
     std::optional<int64_t> overrun() const;
 
   private:

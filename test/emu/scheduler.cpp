@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "llmc/core/error.h"
+#include "llmc/core/integers.h"
 #include "test/emu/thread_variables.h"
 
 namespace emu {
@@ -54,7 +55,7 @@ void Scheduler::run(const Launch& launch, uint64_t block) {
         shared_ = PoisonedMemory(launch.shared_bytes);
 
     n_threads_ = static_cast<int>(launch.block.x * launch.block.y * launch.block.z);
-    const int warps = (n_threads_ + kWarpSize - 1) / kWarpSize;
+    const int warps = llmc::ceil_div(n_threads_, kWarpSize);
     in_collective_.assign(static_cast<size_t>(warps), 0);
     while (static_cast<int>(threads_.size()) < n_threads_) threads_.push_back(std::make_unique<Thread>());
     for (int t = 0; t < n_threads_; t++) {
@@ -77,7 +78,7 @@ void Scheduler::run(const Launch& launch, uint64_t block) {
     }
 }
 
-// Runs the lanes of a warp, round after round, until every one waits at the block's barrier or has returned.
+// Runs the lanes of a warp, round after round, until each waits at the block's barrier or has returned.
 void Scheduler::run_warp(int warp) {
     const int first = warp * kWarpSize;
     const int lanes = std::min(kWarpSize, n_threads_ - first);
@@ -172,7 +173,7 @@ void Scheduler::collective(const char* what, uint32_t mask, void* argument, Toge
     if (together) together(arguments);
 }
 
-// No thread can go on, and not all of them wait at the barrier: says for which thread another one waits in vain.
+// No thread can continue, and not all wait at the barrier: says which thread another one waits for in vain.
 void Scheduler::fail_stuck() {
     for (int t = 0; t < n_threads_; t++) {
         const Thread& thread = *threads_[t];

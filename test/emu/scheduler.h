@@ -43,10 +43,10 @@ class Scheduler {
 
     // Waits until all threads of the block wait at this very line.
     void barrier(const char* what, std::source_location where);
-    // A barrier that tells how many threads came with a true predicate.
+    // A barrier that returns how many threads came with a true predicate.
     int vote(const char* what, bool predicate, std::source_location where);
-    // Waits until all lanes of the mask have called the same; the last to come runs together(arguments), which may be
-    // null, on behalf of all of them.
+    // Waits until all lanes of the mask have made the same call; the last one runs together(arguments), which may be
+    // null, on behalf of all.
     void collective(const char* what, uint32_t mask, void* argument, Together together, std::source_location where);
     // Counts the blocks that this OS thread has run, the running one included.
     uint64_t blocks_begun() const { return blocks_begun_; }
@@ -62,7 +62,7 @@ class Scheduler {
         Fibre fibre;
         uint3 index;
         State state;
-        // What it waits for, or waited for last.
+        // What it waits for now, or waited for last.
         const char* what;
         std::source_location where;
         uint32_t mask;  // 0 at a barrier

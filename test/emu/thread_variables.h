@@ -1,4 +1,4 @@
-// The variables every kernel reads. The scheduler sets them before it lets a thread go on.
+// The variables every kernel reads. The scheduler sets them before it continues a thread.
 #pragma once
 
 #include "test/emu/vector_types.h"

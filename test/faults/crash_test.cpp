@@ -1,10 +1,10 @@
-// Whatever happens to a training run, resuming it leaves the adapter of a run that nothing happened to, byte for byte.
+// Whatever happens to a training run, resuming it gives the adapter of an undisturbed run, byte for byte.
 //
 //   build/crash_test PROGRAM FAULTY_LIBC [KILLS [STRIDE [SEED]]]
 //
 // trains a tiny model in a folder of its own, once undisturbed, then
 //
-//   KILLS times (200) with a SIGKILL at a random instant, after a random time or before a random file operation, and at
+//   KILLS times (200) with a SIGKILL at a random instant, after a random time or before a random file operation, and
 //     every second time with more of them while it is resumed;
 //   with SIGINT, SIGTERM, SIGHUP and SIGUSR1 at each of the run's file operations, and SIGINT twice; SIGHUP under
 //     nohup; SIGTERM from timeout at random instants;
@@ -13,10 +13,10 @@
 //     cut short, or the last one before the process or the machine dies, in every way that faulty_libc.cpp knows; and
 //     the same for the operations of a run that is resumed.
 //
-// After each the run is resumed until it ends. What must hold: it ends well; the adapter is the undisturbed one; in
-// between the newest checkpoint is intact, and the adapter is whole or not there; no temporary file is left; a process
-// that was not killed ended with status 0 or 1, and where 1, with one sentence; the log has each
-// step once, unless the power went, for it is not fsynced.
+// After each, the run is resumed until it ends. What must hold: it ends well; the adapter is the undisturbed one; in
+// between, the newest checkpoint is intact, and the adapter is complete or absent; no temporary file is left; a process
+// that was not killed ended with status 0, or with 1 and one sentence; the log has each step once, except after a power
+// failure, because it is not fsynced.
 #include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -117,7 +117,7 @@ class CrashTest {
             for (size_t n = 1 + begin++ % stride; n <= trace_.size(); n += stride, ++sent) {
                 const Fault fault{kind, n};
                 const Ending ending = run_anew(fault);
-                // What comes when the adapter is being written stops nothing any more.
+                // A signal that comes while the adapter is written no longer stops anything.
                 const bool done = ending.status == 0 && signals.size() == 1 && adapter() == expected_;
                 require(ending.status == 130 || done, fault.describe(), ": status ", ending.status, "\n", ending.err);
                 check_between(fault.describe());
@@ -147,7 +147,7 @@ class CrashTest {
                     sent);
     }
 
-    // A file system that is full sooner or later: a tmpfs that only the run sees, copied for us before it goes.
+    // A file system that fills up: a tmpfs that only the run sees, copied for us before it disappears.
     void fill_small_disks() {
         const std::string copy = folder_ / "copy";
         int full = 0;
@@ -184,8 +184,8 @@ class CrashTest {
         std::printf("%d small disks filled up, then one of enough room: survived\n", full);
     }
 
-    // --out becomes read-only before an operation of the run, which only the run sees; and its mode forbids to write in
-    // it, for which root has to do without the right to pass over that.
+    // --out becomes read-only before an operation of the run, for the run alone; and its mode forbids writing, for
+    // which root must give up the right to ignore that.
     void take_folder_away() {
         const int read_only = take_away({"unshare", "-rm"}, "Read-only file system", [&](pid_t process) {
             const std::string enter = concat("nsenter -t ", process, " -U -m --preserve-credentials "), out = out_;
@@ -230,8 +230,8 @@ class CrashTest {
         return test::read(folder / "adapter_model.safetensors") + test::read(folder / "quaff.json");
     }
 
-    // `take` is called when the run has stopped before one of its operations; false where that cannot be done here.
-    // Returns how often it was done.
+    // Calls `take` when the run has stopped before one of its operations; `take` returns false if it cannot work here.
+    // Returns how often it worked.
     int take_away(const std::vector<std::string>& wrapper, const std::string& reason,
                   const std::function<bool(pid_t)>& take) {
         int taken = 0;
@@ -350,7 +350,7 @@ class CrashTest {
             if (fault.kind == "short") require(ending.status == 0, what, ": failed:\n", ending.err);
         }
         check_between(what);
-        if (ending.status == 0) return;  // done: there is nothing to go on with
+        if (ending.status == 0) return;  // done: there is nothing to resume
         finish(what, fault.kind == "kill" || fault.kind == "torn");
     }
 
@@ -365,7 +365,7 @@ class CrashTest {
         if (ending.err.find("train_quaff: the adapter: ") != ending.err.npos) check_rescued(what, ending.err);
     }
 
-    // All steps have been taken: what they made is in a checkpoint, or where the sentence says.
+    // All steps have been taken: their result is in a checkpoint, or where the message says.
     void check_rescued(const std::string& what, const std::string& err) const {
         if (fs::exists(out_ / concat("checkpoint-", kSteps))) return;
         const std::string before = "; it is now in ";
@@ -377,7 +377,7 @@ class CrashTest {
         fs::remove_all(folder);
     }
 
-    // What holds before anybody has mended anything.
+    // What holds before anything is repaired.
     void check_between(const std::string& what) const {
         if (has_checkpoint()) {
             const std::string damage = quaff::find_damage(quaff::list_checkpoints(out_)[0]);
@@ -404,7 +404,7 @@ class CrashTest {
     test::TempDir folder_;
     const fs::path out_ = folder_ / "out";
     std::vector<std::string> wrapper_;         // in front of the program
-    std::function<void(pid_t)> when_stopped_;  // called where it has stopped itself; then it goes on
+    std::function<void(pid_t)> when_stopped_;  // called when it has stopped itself; then it continues
     std::string program_, libc_, trace_, resumed_trace_, expected_;
     std::chrono::microseconds duration_{};
     std::mt19937 random_;

@@ -1,19 +1,18 @@
 // A C library whose file operations go wrong on demand, for LD_PRELOAD. Every operation below FAULTS_UNDER is counted;
 // the one that FAULTS_AT names (from 1) goes wrong as FAULTS_KIND says:
 //
-//   eio, enospc   it fails with that error
+//   eio, enospc   it fails with this error
 //   full, quota   it and all later ones that take room fail: the disk's, the user's
 //   lost          it and all later ones that change the folder fail: no permission
 //   readonly      it and all later ones that write or change the folder fail: a read-only file system
 //   short         a write takes half of its bytes
 //   kill          the process is killed (SIGKILL) before it
 //   torn          a write takes half of its bytes, then the process is killed
-//   power         the process is killed and what was not fsynced is lost: files fall back to their size at the last
-//   fsync
+//   power         the process is killed and what was not fsynced is lost: files shrink to their size at the last fsync
 //   signal N      the process gets signal N before it; "signal N N" twice
 //
-// Ten milliseconds pass every time somebody looks at the monotonic clock: the peak that the program measures when it
-// begins takes it four looks, and not the 0.2 s that would be most of a tiny run.
+// The monotonic clock advances ten milliseconds every time it is read: the program's measurement of its peak takes four
+// readings, not the 0.2 s that would be most of a tiny run.
 //
 // The letters of all operations, in order, are in the file FAULTS_TRACE when the process exits: o open, w write, s
 // fsync, m mkdir, r rename, u unlink. Renames that were not followed by an fsync of their folder are not undone.

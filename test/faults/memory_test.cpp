@@ -1,4 +1,4 @@
-// The memory a run plans is the memory it takes, and a limit it cannot keep is told before the first step.
+// A run takes the memory it plans, and reports a limit that it cannot keep before the first step.
 //
 //   build/memory_test PROGRAM RANDOM_MODEL [BATCH_SIZES...]
 //
@@ -6,8 +6,8 @@
 //
 //   for each method, recomputation and batch size, the peak resident set of the process less its base differs from the
 //   plan by at most 5%. The base is what the program and its libraries hold beside the plan: code and data, threads'
-//   stacks, and what oneDNN packs operands in, which grows with the rows of a product up to some thousand and no
-//   further. It is measured once, on another batch size, and must stay below the 64 MiB that a run keeps free for it;
+//   stacks, and oneDNN's buffers of packed operands, which grow with the rows of a product up to some thousand. It is
+//   measured once, on another batch size, and must stay below the 64 MiB that a run keeps free for it;
 //   under RLIMIT_AS from far too little to enough: the run ends well, or with one sentence before its first step;
 //   under RLIMIT_AS cuBLASLt, where the program was built with it, is loaded, or refused with a sentence.
 #include <fcntl.h>
@@ -85,7 +85,7 @@ class MemoryTest {
 
     void limit_address_space() {
         int refused = 0, done = 0;
-        // From where the program can hardly begin until three runs in a row end well.
+        // From a limit at which the program can hardly start until three runs in a row end well.
         for (int64_t limit = 40; done < 3; limit += 3) {
             require(limit < 4000, "no limit is enough");
             const Ending ending = run("tiny", {}, limit << 20);
@@ -102,7 +102,7 @@ class MemoryTest {
     }
 
 #ifdef LLMC_CUDA
-    // In a process each, for what is loaded stays.
+    // Each in a process of its own, because what is loaded stays.
     void limit_cuda() {
         int refused = 0, loaded = 0;
         for (int64_t room = 0; loaded < 2; room += int64_t{128} << 20) {

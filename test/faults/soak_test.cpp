@@ -4,8 +4,7 @@
 //
 // trains a tiny model for STEPS steps (20000) with a checkpoint and an evaluation every twentieth of them. The peak of
 // the resident set, which the log has for every step, may grow by a mebibyte from the first tenth of the run to its
-// end: 64 bytes a step that are not given back would pass that over 20,000 steps, and the allocator's own habits do
-// not.
+// end: a leak of 64 bytes a step would exceed that over 20,000 steps, and the allocator's own habits do not.
 #include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>

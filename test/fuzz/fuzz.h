@@ -22,8 +22,8 @@
 
 namespace fuzz {
 
-// What every reading may take, half of it the buffer that checksums are computed in, and what a byte may: an empty JSON
-// list, "[]," in a file, is 40 bytes of tree, and half as much again while the list around it grows.
+// What every reading may take, half of it the buffer for checksums, and what each byte may take: an empty JSON list,
+// "[]," in a file, is 40 bytes of tree, and half as much again while the list around it grows.
 constexpr int64_t kFloor = 1 << 20;
 constexpr int64_t kMultiple = 64;
 
@@ -39,13 +39,13 @@ inline void on_free(const volatile void* pointer) {
     if (pointer) in_use -= static_cast<int64_t>(__sanitizer_get_allocated_size(const_cast<const void*>(pointer)));
 }
 
-// In memory where the system has such a place.
+// In memory if the system has such a place.
 struct Folder : test::TempDir {
     Folder()
         : TempDir(std::filesystem::is_directory("/dev/shm") ? "/dev/shm" : std::filesystem::temp_directory_path()) {}
 };
 
-// Runs `read` on an input of `size` bytes that lies ready for it.
+// Runs `read` on an input of `size` bytes that is in its place.
 template <class Read>
 int check(size_t size, Read&& read) {
     static const int hooked = __sanitizer_install_malloc_and_free_hooks(on_malloc, on_free);
@@ -55,7 +55,7 @@ int check(size_t size, Read&& read) {
     try {
         read();
     } catch (const llmc::Error&) {
-        // A sentence for the user: as it should be.
+        // An error message for the user: as it should be.
     }
     const int64_t taken = peak - before, allowed = kFloor + kMultiple * static_cast<int64_t>(size);
     if (taken > allowed) {

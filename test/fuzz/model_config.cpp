@@ -13,7 +13,7 @@ namespace {
 
 void read_config(const std::filesystem::path& directory) {
     const quaff::ModelConfig config = quaff::read_model_config(directory);
-    quaff::joint_modules(config);
+    quaff::all_joint_linears(config);
     quaff::RopeTable(config, std::min<int64_t>(config.max_position_embeddings, 1 << 20));
 }
 

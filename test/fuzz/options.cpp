@@ -20,7 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         namespace cli = quaff::cli;
         const cli::CommandLine line = cli::parse(arguments);
         if (!line.help.empty()) return;
-        // What a run writes of its options, a run must be able to read.
+        // A run must be able to read the options that a run writes.
         const auto again = folder.write("again.toml", cli::record_of(line, line.options).config);
         if (line.verb == cli::Verb::train) cli::parse({"train", "--config", again});
     });

@@ -1,4 +1,4 @@
-// A .safetensors file: its header, and every tensor that can be weights, read to fp32.
+// A .safetensors file: its header, and every tensor of a weight type, read as fp32.
 #include "llmc/io/safetensors.h"
 
 #include "test/fuzz/fuzz.h"
@@ -13,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                 std::vector<float> values(static_cast<size_t>(tensor.size()));
                 file.read(name, values);
             } catch (const llmc::Error&) {
-                // Of another dtype, or not finite: the next tensor may be neither.
+                // Another dtype, or not finite: the next tensor may be fine.
             }
             file.release(name);
         }

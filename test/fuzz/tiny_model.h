@@ -1,4 +1,4 @@
-// A model that every harness needing one agrees on: what its config.json says, and the smallest good weights file.
+// The model of every harness that needs one: its config.json, and the smallest valid file of weights.
 #pragma once
 
 #include <string_view>

@@ -1,4 +1,4 @@
-// What is done with a tokenizer that could be read: texts of several kinds to ids, and ids to text.
+// Uses a tokenizer that could be read: encodes several kinds of text, and decodes ids.
 #pragma once
 
 #include "llmc/tokenizer/tokenizer.h"

@@ -1,5 +1,5 @@
-// tokenizer.json or, beside a good one, tokenizer_config.json (first byte 't' or 'c'); then texts go to ids and back,
-// and the chat template is looked at.
+// tokenizer.json or, beside a good one, tokenizer_config.json (first byte 't' or 'c'); then texts are encoded and
+// decoded, and the chat template is read.
 #include "llmc/tokenizer/chat_template.h"
 #include "test/fuzz/fuzz.h"
 #include "test/fuzz/tokenizer.h"
@@ -23,7 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             try {
                 llmc::ChatTemplate::of_model(folder.path()).apply("question", "answer");
             } catch (const llmc::Error&) {
-                // Without a template that is known the tokenizer may still be good.
+                // The tokenizer may be good without a known template.
             }
         }
         fuzz::use_tokenizer(folder.path());

@@ -1,4 +1,4 @@
-// tokenizer.model: what stands between a file of anybody's and the SentencePiece library, and the library behind it.
+// tokenizer.model: the check between untrusted files and the SentencePiece library, and the library itself.
 #include "test/fuzz/fuzz.h"
 #include "test/fuzz/tokenizer.h"
 

@@ -14,6 +14,7 @@
 #include "llmc/io/json.h"
 #include "llmc/io/safetensors.h"
 #include "quaff/files/adapter.h"
+#include "quaff/model/generator.h"
 #include "quaff/quaff.h"
 
 namespace golden {
@@ -95,8 +96,8 @@ inline BuildOptions build_options(const json& golden, Method method) {
     BuildOptions options;
     options.method = method;
     options.lora.r = golden["lora"]["r"];
-    options.lora.alpha = golden["lora"]["alpha"];
-    options.lora.dropout = 0;
+    options.lora.lora_alpha = golden["lora"]["alpha"];
+    options.lora.lora_dropout = 0;
     options.lora.target_modules = golden["lora"]["target_modules"].get<std::vector<std::string>>();
     for (const Batch& batch : make_batches(golden["batches"])) {
         options.max_tokens = std::max(options.max_tokens, batch.n_tokens());
@@ -122,30 +123,13 @@ inline std::string peft_name(const quaff::LoraAdapter& adapter, char matrix) {
     return "base_model.model." + adapter.module + ".lora_" + matrix + ".weight";
 }
 
-// The model's adapters as views of `flat`, which holds all of its parameters, or gradients, on the host.
-template <class Device>
-std::vector<quaff::LoraAdapter> host_adapters(quaff::Model<Device>& model, std::vector<float>& flat) {
-    std::vector<quaff::LoraAdapter> adapters = model.adapters();
-    for (quaff::LoraAdapter& adapter : adapters)
-        for (Matrix<float>* matrix : {&adapter.a, &adapter.b})
-            matrix->data = flat.data() + (matrix->data - model.parameters().data());
-    return adapters;
-}
-
 // Sets the model's adapters to those of a PEFT directory, which holds these and no others.
 template <class Device>
 void load_adapter(quaff::Model<Device>& model, const std::filesystem::path& path) {
     const quaff::Adapter stored(path, model.config());
     require(stored.tensors().size() == model.adapters().size(), path.string(), " holds ", stored.tensors().size(),
             " adapters for ", model.adapters().size(), " of the model");
-    std::vector<float> parameters(model.parameters().size());
-    for (const quaff::LoraAdapter& adapter : host_adapters(model, parameters)) {
-        const quaff::LoraTensor* tensor = stored.find(adapter.module);
-        require(tensor != nullptr, path.string(), " has no adapter of ", adapter.module);
-        std::copy_n(tensor->a.data, tensor->a.size(), adapter.a.data);
-        std::copy_n(tensor->b.data, tensor->b.size(), adapter.b.data);
-    }
-    model.write(model.parameters(), parameters);
+    quaff::load_adapter(model, stored);
 }
 
 // The largest distance of any adapter matrix (`what` "final.") or gradient ("grad.") from the golden one.

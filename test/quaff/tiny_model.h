@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -39,9 +40,9 @@ inline std::vector<llmc::TensorSpec> weight_specs(const quaff::ModelConfig& conf
         const std::string prefix = llmc::concat("model.layers.", layer, ".");
         specs.push_back({prefix + "input_layernorm.weight", dtype, {config.hidden_size}});
         specs.push_back({prefix + "post_attention_layernorm.weight", dtype, {config.hidden_size}});
-        for (const quaff::LinearLayer& linear : quaff::linear_layers(config)) {
-            specs.push_back({prefix + linear.name + ".weight", dtype, {linear.out_features, linear.in_features}});
-        }
+        for (const quaff::JointLinear& joint : quaff::joint_linears(config))
+            for (const quaff::LinearPart& part : joint.parts)
+                specs.push_back({prefix + part.name + ".weight", dtype, {part.out_features, joint.in_features}});
     }
     specs.push_back({"model.norm.weight", dtype, {config.hidden_size}});
     specs.push_back({"lm_head.weight", dtype, {config.vocab_size, config.hidden_size}});
@@ -80,28 +81,48 @@ inline void write_tiny_model(const TempDir& directory, const nlohmann::json& con
     directory.write("model.safetensors.index.json", index.dump(1));
 }
 
+using ChangeWeight = std::function<void(const std::string& name, llmc::Matrix<float> weight)>;
+
+// Writes the tensors of a file anew in F32, each after `change` has had it.
+inline void change_weights(const std::filesystem::path& path, const ChangeWeight& change) {
+    std::vector<llmc::TensorSpec> specs;
+    std::vector<std::vector<float>> values;
+    {
+        const llmc::SafetensorsFile file(path);
+        for (const auto& [name, tensor] : file.tensors()) {
+            specs.push_back({name, "F32", tensor.shape});
+            values.emplace_back(static_cast<size_t>(tensor.size()));
+            file.read(name, values.back());
+            change(name, {values.back().data(), tensor.shape[0], tensor.size() / tensor.shape[0]});
+        }
+    }
+    llmc::SafetensorsWriter writer(path, specs);
+    for (size_t i = 0; i < specs.size(); ++i) writer.write(specs[i].name, std::span<const float>(values[i]));
+    writer.finish();
+}
+
 // An adapter of o_proj and down_proj, rank 3, alpha 6, written for the model in `model`.
 inline void write_tiny_adapter(const std::filesystem::path& model, const std::filesystem::path& adapter,
                                float size = 1) {
     const quaff::ModelConfig config = quaff::read_model_config(model);
     std::vector<std::vector<float>> values;
-    std::vector<quaff::LoraTensor> tensors;
-    for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-        for (const quaff::LinearLayer& linear : quaff::linear_layers(config)) {
-            if (linear.name != "self_attn.o_proj" && linear.name != "mlp.down_proj") continue;
-            values.push_back(some_values(3 * linear.in_features, 100 + static_cast<int>(layer)));
-            const llmc::Matrix<const float> a(values.back().data(), 3, linear.in_features);
-            values.push_back(some_values(3 * linear.out_features, 200 + static_cast<int>(layer)));
-            for (float& x : values.back()) x *= size;
-            const llmc::Matrix<const float> b(values.back().data(), linear.out_features, 3);
-            tensors.push_back({llmc::concat("model.layers.", layer, ".", linear.name), a, b});
-        }
-    }
+    std::vector<quaff::LoraAdapter> adapters;
+    quaff::for_each_linear(config, [&](const quaff::JointLinear& joint, const quaff::LinearPart& part) {
+        if (!part.name.ends_with(".o_proj") && !part.name.ends_with(".down_proj")) return;
+        const int layer = part.name.starts_with(quaff::block_name(0) + ".") ? 0 : 1;
+        quaff::LoraAdapter& adapter = adapters.emplace_back();
+        adapter.module = part.name;
+        values.push_back(some_values(3 * joint.in_features, 100 + layer));
+        adapter.a = {values.back().data(), 3, joint.in_features};
+        values.push_back(some_values(3 * part.out_features, 200 + layer));
+        for (float& x : values.back()) x *= size;
+        adapter.b = {values.back().data(), part.out_features, 3};
+    });
     quaff::LoraConfig lora;
     lora.r = 3;
     lora.lora_alpha = 6;
     lora.base_model = model.string();
-    quaff::write_adapter(adapter, lora, tensors);
+    quaff::write_adapter(adapter, lora, adapters);
 }
 
 }  // namespace test

@@ -100,25 +100,4 @@ struct Workshop {
     }
 };
 
-using ChangeWeight = std::function<void(const std::string& name, Matrix<float> weight)>;
-
-// Writes the model's tensors anew, each after `change` has had it.
-inline void change_weights(const Workshop& shop, const ChangeWeight& change) {
-    const fs::path path = shop.folder / "model" / "model.safetensors";
-    std::vector<llmc::TensorSpec> specs;
-    std::vector<std::vector<float>> values;
-    {
-        const llmc::SafetensorsFile file(path);
-        for (const auto& [name, tensor] : file.tensors()) {
-            specs.push_back({name, "F32", tensor.shape});
-            values.emplace_back(static_cast<size_t>(tensor.size()));
-            file.read(name, values.back());
-            change(name, {values.back().data(), tensor.shape[0], tensor.size() / tensor.shape[0]});
-        }
-    }
-    llmc::SafetensorsWriter writer(path, specs);
-    for (size_t i = 0; i < specs.size(); ++i) writer.write(specs[i].name, std::span<const float>(values[i]));
-    writer.finish();
-}
-
 }  // namespace quaff

@@ -1,7 +1,7 @@
-// bf16 products with AVX512_BF16: a Kernel (bf16_kernel.h).
+// bf16 products with AVX512_BF16: a Kernel of bf16_kernel.h.
 //
-// VDPBF16PS adds two products of bf16 numbers to each of 16 floats, twice as many as a fused multiply-add has. 12 x 32
-// sums fill 24 of the 32 registers; of a panel with at most 16 columns only half is packed and multiplied.
+// VDPBF16PS adds two bf16 products to each of 16 floats, twice as many as a fused multiply-add. The 12 x 32 sums fill
+// 24 of the 32 registers; of a panel with at most 16 columns only half is packed and multiplied.
 #pragma once
 
 #ifdef __x86_64__
@@ -72,7 +72,7 @@ struct Avx512 {
 
     static uint32_t first(int64_t count) { return count >= 32 ? ~uint32_t{0} : (uint32_t{1} << count) - 1; }
 
-    // 32 numbers, of which `count` are there; zero beyond.
+    // Loads `count` of 32 numbers; the rest is zero.
     LLMC_BF16_INLINE static __m512i load(const float* in, int64_t count) {
         const uint32_t mask = first(count);
         const __m512 low = _mm512_maskz_loadu_ps(static_cast<uint16_t>(mask), in);
@@ -83,7 +83,7 @@ struct Avx512 {
         return _mm512_maskz_loadu_epi16(first(count), in);
     }
 
-    // Pairs from two rows of 16 or 32 columns, of which `cols` are there; out[k/2 * width + column].
+    // Pairs from two rows of 16 or 32 columns, of which `cols` exist; out[k/2 * width + column].
     template <class T>
     LLMC_BF16 static void interleave(uint32_t* out, int64_t width, const Operand<T>& in, int64_t cols, int64_t depth) {
         const __m512i left = _mm512_load_si512(kBeside.data()), right = _mm512_load_si512(kBeside.data() + 32);
@@ -95,7 +95,7 @@ struct Avx512 {
         }
     }
 
-    // 16 rows of 16 pairs, transposed, of which `cols` rows and `depth` numbers are there.
+    // 16 rows of 16 pairs, transposed; `cols` rows and `depth` numbers of each exist.
     template <class T>
     LLMC_BF16 static void transpose(uint32_t* out, const Operand<T>& b, int64_t cols, int64_t depth) {
         __m512i x[16];
@@ -138,7 +138,7 @@ struct Avx512 {
     // y = alpha sums + beta y
     template <int R, int V, bool kAdds>
     LLMC_BF16_INLINE static void store(const __m512 (&sums)[R][V], const Output& out) {
-        // Copies: for all the compiler knows, the stores below change `out`.
+        // Copies, because for all the compiler knows the stores below change `out`.
         float* const to = out.y;
         const int64_t stride = out.stride;
         const __m512 alpha = _mm512_set1_ps(out.alpha), beta = _mm512_set1_ps(out.beta);

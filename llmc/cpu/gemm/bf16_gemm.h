@@ -1,10 +1,10 @@
-// GEMMs whose operands are rounded to bf16 on their way in and whose sums are floats: what --dtype bf16 makes of every
-// product that is not int8.
+// GEMMs whose operands are rounded to bf16 on their way in and whose sums are floats: all products but the int8 ones,
+// if the device's products are bf16.
 //
 //   y[M,N] = alpha op(a)[M,K] op(b)[K,N] + beta y        with beta = 0 the old y is not read
 //
-// op transposes for 'T'. b may be the bits of bf16 numbers already. No rounded copy of a whole operand ever exists
-// (bf16_tiles.h). Rounding is to nearest, ties to even; bf16_kernel.h says what depends on the processor.
+// op transposes for 'T'. b may hold bf16 bits already. No rounded copy of a whole operand ever exists (bf16_tiles.h).
+// Rounding is to nearest, ties to even; bf16_kernel.h says what depends on the processor.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace cpu {
 
-// Whether this processor multiplies bf16 numbers faster than floats, and ONEDNN_MAX_CPU_ISA does not forbid it.
+// Whether this processor multiplies bf16 faster than float, and ONEDNN_MAX_CPU_ISA does not forbid it.
 bool has_bf16_instructions();
 
 // K > 0.

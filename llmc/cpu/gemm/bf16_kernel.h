@@ -1,7 +1,7 @@
-// Kernels of the bf16 GEMMs (bf16_tiles.h): how pairs of bf16 numbers are packed and multiplied. Portable here, for
-// every processor; bf16_avx512.h is the other.
+// Kernels of the bf16 GEMMs (bf16_tiles.h): how pairs of bf16 numbers are packed and multiplied. The portable one is
+// here; bf16_avx512.h has the other.
 //
-// Neighbours in k are packed as a pair, the lower k in the lower half of 32 bits, and 0 where there is no second:
+// Neighbours in k are packed as a pair, the lower k in the lower half of 32 bits; a missing second one is 0:
 //
 //   of a panel of op(b)    pair k/2 of column n at [k/2 * kPanel + n]
 //   of rows of op(a)       pair k/2 of row m at [m * kPairStride + k/2], or, where a lies transposed, [k/2 * kRows + m]
@@ -13,8 +13,8 @@
 //   pack_rows(out, a, rows, depth)
 //   multiply<R, kAlongK>(a, b, pairs, out)     y = alpha (R rows of op(a) times a panel) + beta y
 //
-// Numbers are rounded to nearest, ties to even. Sums of a kernel do not depend on where a panel begins; those of two
-// kernels differ by their order, and by subnormal numbers (below 2^-126), which AVX512_BF16 takes for 0.
+// Numbers are rounded to nearest, ties to even. The sums of a kernel do not depend on where a panel begins. Two kernels
+// add in different orders, and AVX512_BF16 takes subnormal numbers (below 2^-126) for 0.
 #pragma once
 
 #include <bit>
@@ -27,8 +27,8 @@ namespace cpu::bf16 {
 
 constexpr int64_t kDepth = 512;                   // terms of a sum that are packed at a time
 constexpr int64_t kPanel = 32;                    // columns of b
-constexpr int64_t kRows = 48;                     // of a that are packed at a time
-constexpr int64_t kPairStride = kDepth / 2 + 16;  // of packed rows of a; not a power of two, for the caches' sake
+constexpr int64_t kRows = 48;                     // rows of a that are packed at a time
+constexpr int64_t kPairStride = kDepth / 2 + 16;  // of packed rows of a; a power of two would share few cache sets
 
 // op(x), of floats or the bits of bf16 numbers, of which element (i, k) lies at data[i * stride + k] if `along_k`, else
 // at data[k * stride + i].
@@ -60,7 +60,7 @@ inline uint32_t rounded(uint16_t bits) {
 struct Portable {
     static constexpr int kBlockRows = 4;
 
-    // Pair k/2 of i at out[i * out_i + k/2 * out_pair]; a pair's second number is 0 where there is none.
+    // Pair k/2 of i goes to out[i * out_i + k/2 * out_pair]; a missing second number is 0.
     template <class T>
     static void pack(uint32_t* out, int64_t out_i, int64_t out_pair, const Operand<T>& in, int64_t count,
                      int64_t depth) {

@@ -11,21 +11,21 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "llmc/core/integers.h"
 #include "llmc/cpu/device.h"
 #include "llmc/cpu/gemm/bf16_kernel.h"
 
 namespace cpu::bf16 {
 
-constexpr int64_t kColumns = 256;  // most of a tile: 256 KiB of op(b), packed
+constexpr int64_t kColumns = 256;  // of a tile, at most: 256 KiB of op(b), packed
 
-// The packed operands of a tile: 308 KiB on the stack of the thread, which has megabytes unless OMP_STACKSIZE says
-// less.
+// The packed operands of a tile: 308 KiB on the thread's stack, which has megabytes unless OMP_STACKSIZE says less.
 struct Packed {
     alignas(64) uint32_t a[kRows * kPairStride];
     alignas(64) uint32_t b[kColumns * kDepth / 2];
 };
 
-// All packed rows times a panel; the rest of a division by R goes to smaller blocks.
+// All packed rows times a panel, R rows at a time; smaller blocks take what is left over.
 template <class Kernel, bool kAlongK, int R = Kernel::kBlockRows>
 void multiply_rows(const uint32_t* a, int64_t rows, const uint32_t* b, int64_t pairs, const Output& out,
                    int64_t row = 0) {
@@ -62,25 +62,25 @@ void multiply_tile(Matrix<float> y, const Operand<float>& a, const Operand<B>& b
     }
 }
 
-// y = alpha op(a) op(b) + beta y, contracted over more than no terms.
+// y = alpha op(a) op(b) + beta y, contracted over at least one term.
 template <class Kernel, class B>
 void gemm(const Device& device, Matrix<float> y, const Operand<float>& a, const Operand<B>& b, int64_t contraction,
           float alpha, float beta) {
     if (y.empty()) return;
-    if (device.threads == 1) {  // of a parallel region, perhaps
+    if (device.threads == 1) {  // perhaps inside a parallel region
         for (int64_t col = 0; col < y.cols; col += kColumns)
             multiply_tile<Kernel>(y.columns(col, std::min(kColumns, y.cols - col)), a, b.at(col, 0), contraction, alpha,
                                   beta);
         return;
     }
-    // As many tiles as keep every thread busy.
+    // Enough tiles to keep every thread busy.
     int64_t rows = y.rows, cols = std::min(kColumns, y.cols);
-    const auto tiles = [&] { return (y.rows + rows - 1) / rows * ((y.cols + cols - 1) / cols); };
+    const auto tiles = [&] { return ceil_div(y.rows, rows) * ceil_div(y.cols, cols); };
     while (tiles() < 4 * device.threads && (rows > kRows || cols > 2 * kPanel)) {
         if (rows > kRows)
-            rows = (rows / 2 + kRows - 1) / kRows * kRows;
+            rows = round_up(rows / 2, kRows);
         else
-            cols = (cols / 2 + kPanel - 1) / kPanel * kPanel;
+            cols = round_up(cols / 2, kPanel);
     }
 #pragma omp parallel for num_threads(device.threads) collapse(2) schedule(dynamic)
     for (int64_t col = 0; col < y.cols; col += cols) {

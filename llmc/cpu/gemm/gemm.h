@@ -4,9 +4,9 @@
 //   gemm_nn   y[N,I] = x[N,O] w[O,I]          gradient of the input
 //   gemm_tn   y[A,B] = a[N,A]^T b[N,B]        gradient of a weight, contracted over tokens
 //
-// float goes to oneDNN's row-major C interface, or, of more than kFloatRows rows, to bf16_gemm.h where the device's
-// products are bf16; double is three loops for the tests' central differences. With device.threads == 1 they may be
-// called by one thread of a parallel region, as attention does.
+// float goes to oneDNN's row-major C interface or, if the device's products are bf16 and y has more than kFloatRows
+// rows, to bf16_gemm.h; double is three loops for the tests' central differences. With device.threads == 1, threads of
+// a parallel region may call them, as attention does.
 #pragma once
 
 #include <cstdint>
@@ -18,12 +18,13 @@
 
 namespace cpu {
 
-// How long a sum over k terms is made with zeros: no longer, here.
+// The length to which a sum over k terms is padded with zeros: no padding here.
 inline int64_t padded_contraction(const Device&, int64_t k) {
     return k;
 }
 
-// So few rows, as generation has, take as long as reading the other operand does, which packing it only adds to.
+// With so few rows, as in generation, a product takes as long as reading the other operand; packing would only add to
+// that.
 constexpr int64_t kFloatRows = 2;
 
 // y[M,N] = alpha op(a) op(b) + beta y, where op transposes for 'T' and contracts over K.

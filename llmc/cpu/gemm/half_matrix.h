@@ -1,14 +1,14 @@
-// Matrices that stay in the 16 bits a file has them in and are widened, exactly, where they are used: a table of
-// embeddings takes half the memory, and a generated token reads half as much.
+// Matrices that keep the 16 bits of their file and are widened, exactly, where they are used: a table of embeddings
+// takes half the memory, and a generated token reads half as much.
 //
 //   half_embedding_forward   out[n,:] = table[ids[n],:]
 //   half_gemm_nt             y[N,O]   = x[N,I] w[O,I]^T + beta y
 //   half_gemm_nn             y[N,I]   = x[N,O] w[O,I]
 //
-// y is written (=), and not read where beta is 0. A thread widens a block of w at a time into its part of `workspace`
-// and multiplies it by itself. Where the device's products are bf16, BF16 weights are multiplied as they are, and F16
-// ones are rounded after all. One or two rows of y = x w^T, as generation has, are sums of floats in either case (two
-// are not where BF16 weights are multiplied as they are): reading w takes as long as they do.
+// y is written (=), and not read if beta is 0. Each thread widens a block of w at a time into its part of `workspace`
+// and multiplies it. If the device's products are bf16, BF16 weights are multiplied as stored, and F16 ones are rounded
+// after all. One or two rows of y = x w^T, as in generation, are sums of floats in either case (two are not if BF16
+// weights are multiplied as stored): reading w takes as long as they do.
 #pragma once
 
 #include <algorithm>
@@ -18,6 +18,7 @@
 #include <span>
 
 #include "llmc/core/dtype.h"
+#include "llmc/core/integers.h"
 #include "llmc/cpu/device.h"
 #include "llmc/cpu/embedding.h"
 #include "llmc/cpu/gemm/gemm.h"
@@ -28,7 +29,7 @@ struct HalfMatrix {
     DType dtype = DType::bf16;  // or f16
     Matrix<uint16_t> bits;
 
-    // out = the elements from `col` on of a row.
+    // out = `count` elements of a row, from `col` on.
     void widen(int64_t row, int64_t col, float* out, int64_t count) const {
         to_float(dtype, reinterpret_cast<const std::byte*>(bits.row(row) + col), out, count);
     }
@@ -42,7 +43,7 @@ inline bool multiplies_as_stored(const Device& device, DType dtype) {
 // A block of w that a thread widens: long in the contraction, 1 MiB in all.
 constexpr int64_t kWidenedTerms = 1024, kWidenedColumns = 256;
 
-// Of weights of `dtype` [rows, cols].
+// For weights of `dtype` [rows, cols].
 inline int64_t half_gemm_workspace(const Device& device, DType dtype, int64_t rows, int64_t cols) {
     if (multiplies_as_stored(device, dtype)) return 0;
     return device.threads * std::min(kWidenedTerms * kWidenedColumns, rows * cols);
@@ -55,7 +56,7 @@ inline void half_embedding_forward(const Device& device, Matrix<float> out, cons
     for (int64_t n = 0; n < out.rows; n++) table.widen(ids[n], 0, out.row(n), out.cols);
 }
 
-// y = x w^T + beta y of R rows, each element of w widened in a register, once for all of them.
+// y = x w^T + beta y for R rows; each element of w is widened in a register, once for all rows.
 template <int R, float (*kWiden)(uint16_t)>
 void half_gemm_nt_few(const Device& device, Matrix<float> y, Matrix<const float> x, Matrix<const uint16_t> w,
                       float beta) {
@@ -84,10 +85,10 @@ inline void half_gemm(const Device& device, char transpose_w, Matrix<float> y, M
     const int64_t block = std::min(kWidenedTerms * kWidenedColumns, w.bits.size());
     require(static_cast<int64_t>(workspace.size()) >= device.threads * block, "a GEMM of 16-bit weights needs ",
             device.threads * block, " elements of workspace and got ", workspace.size());
-    // As many tiles of y as keep every thread busy; each widens what it needs of w.
-    const int64_t across = (y.cols + kWidenedColumns - 1) / kWidenedColumns;
+    // Enough tiles of y to keep every thread busy; each widens what it needs of w.
+    const int64_t across = ceil_div(y.cols, kWidenedColumns);
     int64_t rows = y.rows;
-    while (rows > 64 && across * ((y.rows + rows - 1) / rows) < 2 * device.threads) rows = (rows + 1) / 2;
+    while (rows > 64 && across * ceil_div(y.rows, rows) < 2 * device.threads) rows = (rows + 1) / 2;
     const Device alone = device.alone();
 #pragma omp parallel num_threads(device.threads)
     {

@@ -1,9 +1,10 @@
 // int8 products with AVX2: a Kernel of int8_panels.h, for processors without VNNI.
 //
-// VPMADDWD adds two products of 16-bit integers to each of 8 sums, exactly, and so multiplies twice as many as a
-// fused multiply-add does floats: a and b are widened, b while a panel is packed, the rows of a block once per panel.
-// 4 x 16 sums fill 8 of the 16 registers. Pair k/2 of column n lies at packed[((n/16 * kDepth + k) / 2 * 16 + n%16) *
-// 4].
+// VPMADDWD adds two products of 16-bit integers to each of 8 sums, exactly: twice as many products as a fused
+// multiply-add of floats. Both operands are widened: b when a panel is packed, the rows of a block once per panel. The
+// 4 x 16 sums fill 8 of the 16 registers. Pair k/2 of column n lies at
+//
+//   packed[((n/16 * kDepth + k) / 2 * 16 + n%16) * 4]
 #pragma once
 
 #ifdef __x86_64__
@@ -36,7 +37,7 @@ struct Avx2 {
         }
     }
 
-    // The numbers of two rows, one from each in turn.
+    // Interleaves the numbers of two rows.
     LLMC_AVX2 static void pack_nn(uint8_t* packed, const int8_t* b, int64_t stride, int64_t cols, int64_t depth) {
         for (int64_t k = 0; k < depth; k += 2) {
             const int8_t* row = b + k * stride;
@@ -92,13 +93,13 @@ struct Avx2 {
     }
 
   private:
-    static constexpr int64_t kCols = 16;             // of the sums in registers
+    static constexpr int64_t kCols = 16;             // of sums in registers
     static constexpr int64_t kStride = kDepth + 32;  // of widened rows: not all in the same set of the cache
 
     LLMC_AVX2 static void store(void* to, __m256i value) { _mm256_storeu_si256(static_cast<__m256i*>(to), value); }
     LLMC_AVX2 static __m256i load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
 
-    // 16 numbers, of which `count` are there; zero beyond.
+    // Widens `count` of 16 numbers; the rest is zero.
     LLMC_AVX2 static __m256i widen(const int8_t* from, int64_t count) {
         if (count >= 16) return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
         int8_t bytes[16] = {};
@@ -106,7 +107,7 @@ struct Avx2 {
         return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)));
     }
 
-    // 8 rows of 8 pairs, transposed; of b[n,k] there are `cols` rows with `depth` numbers.
+    // 8 rows of 8 pairs, transposed; of b[n,k] `cols` rows and `depth` numbers exist.
     LLMC_AVX2 static void transpose(uint8_t* packed, const int8_t* b, int64_t stride, int64_t cols, int64_t depth) {
         __m256i x[8], t[8];
         LLMC_UNROLL
@@ -147,7 +148,7 @@ struct Avx2 {
         }
         for (int64_t k = 0; k < depth; k += 2) {
             __m256i left = load(packed + k * kCols * 2), right = load(packed + k * kCols * 2 + 32);
-            __asm__("" : "+x"(left), "+x"(right));  // or the compiler loads them again for every row
+            __asm__("" : "+x"(left), "+x"(right));  // else the compiler loads them again for every row
             LLMC_UNROLL
             for (int m = 0; m < R; m++) {
                 int32_t pair = 0;
@@ -168,7 +169,7 @@ struct Avx2 {
         }
     }
 
-    // The last columns of a matrix go one by one, from where they are stored.
+    // The last columns of a matrix, fewer than a vector has, are set one by one from `stored`.
     LLMC_AVX2 static void dequantize(const panels::Output& out, int64_t row, int64_t col, __m256i sums,
                                      const int32_t* stored) {
         if (out.cols < col + 8) {

@@ -28,7 +28,7 @@ void int8_gemm(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Ma
     if (!at_once && joint.z.cols > 0) gemm_nt(device, y, joint.z, joint.wz, 1.0f, 1.0f);
 }
 
-// Rows of W that are dequantised at a time: a contraction long enough for the GEMM's rate.
+// Rows of W that are dequantised at a time: a contraction long enough for the GEMM to reach its full rate.
 constexpr int64_t kDequantizedRows = 256;
 
 }  // namespace

@@ -1,4 +1,4 @@
-// GEMMs of int8 matrices, dequantised on the way out; the integer sums are exact (see int8_product.h).
+// GEMMs of int8 matrices, dequantised on the way out; the integer sums are exact (int8_product.h).
 //
 //   forward:                int8_gemm_nt          y[n,o] = row_scale[n] col_scale[o] sum_i xq[n,i] wq[o,i] + bias[o]
 //                                                          + sum_k z[n,k] wz[o,k]
@@ -6,8 +6,8 @@
 //   the same, dy a float:   dequantized_gemm_nn   y[n,i] = sum_o dy[n,o] col_scale[o] wq[o,i]
 //
 // y is written (=); bias may be null. z and wz may have no columns ({}). Their product is a GEMM of its own, which adds
-// to y; where products are bf16 the AVX-512 kernel adds it in registers. (In fp32 that took as long as a GEMM of its
-// own, and longer with AVX2.) The product of all of y as integers never exists (int8_ways.h).
+// to y; where products are bf16, the AVX-512 kernel adds it in registers. (In fp32 that took as long as a separate
+// GEMM, and longer with AVX2.) The integer product of all of y never exists at once (int8_ways.h).
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@
 
 namespace cpu {
 
-// Rows and columns that operands are planned with: here as they are, on other devices multiples of what theirs take.
+// The rows and columns that operands are planned with: unchanged here; other devices round up to what their GEMMs take.
 inline int64_t padded_tokens(const Device& /*device*/, int64_t tokens) {
     return tokens;
 }

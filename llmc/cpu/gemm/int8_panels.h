@@ -1,16 +1,16 @@
-// The int8 GEMMs by panels of b, dequantised in registers (int8_gemm.h says what they compute). What the instructions
-// are is the Kernel's business: int8_vnni.h, int8_avx2.h.
+// The int8 GEMMs by panels of b, dequantised in registers (int8_gemm.h says what they compute). A Kernel has the
+// instructions: int8_vnni.h, int8_avx2.h.
 //
-// A thread packs a panel of 64 columns of b in the order in which the instructions want it, and multiplies it with all
-// rows of a, a block of sums at a time, which stays in registers for up to Kernel::kDepth terms. Nothing else is
-// packed, and what leaves the registers is y. A few rows are multiplied with b as it lies, which is read once.
+// A thread packs a panel of 64 columns of b in the order that the instructions want and multiplies it by all rows of a,
+// one block of sums at a time, which stays in registers for up to Kernel::kDepth terms. Nothing else is packed, and
+// only y leaves the registers. A few rows are multiplied by b as it lies, which is read once.
 //
-// A Kernel is compiled for its instructions whatever the rest of the program is compiled for, and has, all static:
+// A Kernel is compiled for its instructions, whatever the rest of the program is compiled for. It has, all static:
 //
 //   kRows, kDepth              most rows of a block of sums; rows of b in a panel, which is to stay in the L2 cache
 //   kPackedBytes               that an element of b takes in a panel
 //   is_supported()             whether this processor has the instructions
-//   sum_rows(sums, a)          what multiply() wants to know of a's rows, in Output::row_sums
+//   sum_rows(sums, a)          what multiply() needs to know of a's rows, in Output::row_sums
 //   pack_nt(packed, b, stride, cols, depth)    a panel of b[n,k]
 //   pack_nn(packed, b, stride, cols, depth)    the same of b[k,n]; zero beyond the edges
 //   multiply<R>(a, stride, depth, packed, cols, sums, first, out)
@@ -27,28 +27,32 @@
 #include <cstdint>
 #include <span>
 
+#include "llmc/core/integers.h"
+#include "llmc/core/program.h"
 #include "llmc/cpu/device.h"
 
 namespace cpu::panels {
 
 constexpr int64_t kPanel = 64;           // columns of b that are packed together: of bytes, a cache line of a row
 constexpr int64_t kChunk = 512;          // rows of a that a panel meets
-constexpr int64_t kFewRows = 4;          // that are multiplied without packing anything
-constexpr int64_t kColumns = 4;          // of y that these are multiplied for at a time
+constexpr int64_t kFewRows = 4;          // of a, multiplied without packing anything
+constexpr int64_t kColumns = 4;          // of y that few rows make at a time
 constexpr int64_t kLongestSum = 131071;  // beyond it 128 * 128 * k would not fit 32 bits
 
-// y += z wz^T, z [N,K] and wz [O,K] rounded to bf16, or nothing where there are no columns.
+// y += z wz^T, with z [N,K] and wz [O,K] rounded to bf16; nothing if they have no columns.
 struct Joint {
     Matrix<const float> z, wz;
 };
 
-// A part of it, packed in pairs as in bf16_kernel.h: pair p of row m at z[m * stride + p], of column n at wz[(n/32 *
-// stride + p) * 32 + n%32].
+// A part of it, packed in pairs as in bf16_kernel.h:
+//
+//   pair p of row m         z[m * stride + p]
+//   pair p of column n      wz[(n/32 * stride + p) * 32 + n%32]
 struct PackedJoint {
     const uint32_t *z = nullptr, *wz = nullptr;
     int64_t pairs = 0;
 
-    int64_t stride() const { return (pairs + 15) / 16 * 16; }
+    int64_t stride() const { return round_up(pairs, 16); }
 };
 
 // Where sums end: y = row_scale col_scale sums + bias + joint, of `cols` columns. Null: 1 and 0.
@@ -75,21 +79,21 @@ struct Output {
         if (bias != nullptr) columns.bias += col;
         return columns;
     }
-    // For a kernel that has come to a single sum.
+    // For a kernel that has a single sum.
     void set(int64_t row, int64_t col, int32_t sum) const {
         const float scale = col_scale ? row_scale[row] * col_scale[col] : row_scale[row];
         const auto value = static_cast<float>(sum);
-        y[row * stride + col] = bias ? std::fma(scale, value, bias[col]) : scale * value;  // as vectors do it
+        y[row * stride + col] = bias ? std::fma(scale, value, bias[col]) : scale * value;  // as the vector code does
     }
 };
 
-// Integers of a thread's workspace: the panel, the sums of a chunk where there are more than kDepth terms, and a packed
+// Integers in a thread's workspace: the panel, the sums of a chunk if there are more than kDepth terms, and a packed
 // joint product.
 template <class Kernel>
 constexpr int64_t kWorkspace = Kernel::kDepth* kPanel* Kernel::kPackedBytes / 4 + kChunk* kPanel +
                                Kernel::kJointPairs*(kChunk + kPanel);
 
-// All rows of `a` times a panel; the rest of a division by R goes to smaller blocks.
+// All rows of `a` times a panel, R rows at a time; smaller blocks take what is left over.
 template <class Kernel, int R = Kernel::kRows>
 void multiply_rows(Matrix<const int8_t> a, const uint8_t* packed, int32_t* sums, bool first, bool last,
                    const Output& out, int64_t row = 0) {
@@ -102,16 +106,16 @@ void multiply_rows(Matrix<const int8_t> a, const uint8_t* packed, int32_t* sums,
     if constexpr (kSmaller > 0) multiply_rows<Kernel, kSmaller>(a, packed, sums, first, last, out, row);
 }
 
-// Columns col .. of y, those of `out`.
+// The columns of y that `out` points to, from `col` on.
 template <class Kernel>
 void multiply_panel(Matrix<const int8_t> a, Matrix<const int8_t> b, bool transpose_b, int64_t col, const Output& out,
                     int32_t* workspace) {
     auto* packed = reinterpret_cast<uint8_t*>(workspace);
     int32_t* sums = workspace + Kernel::kDepth * kPanel * Kernel::kPackedBytes / 4;
-    const int64_t blocks = std::max<int64_t>(1, (a.cols + Kernel::kDepth - 1) / Kernel::kDepth);
-    const int64_t depth = ((a.cols + blocks - 1) / blocks + 63) / 64 * 64;
+    const int64_t blocks = std::max<int64_t>(1, ceil_div(a.cols, Kernel::kDepth));
+    const int64_t depth = round_up(ceil_div(a.cols, blocks), 64);
     int64_t k = 0;
-    do {  // once even where there are no terms: y is the bias then
+    do {  // once even without terms: y is the bias then
         const Matrix<const int8_t> part = a.columns(k, std::min(depth, a.cols - k));
         if (transpose_b)
             Kernel::pack_nt(packed, b.row(col) + k, b.stride, out.cols, part.cols);
@@ -139,13 +143,13 @@ void gemm(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<
           const float* row_scale, const float* col_scale, const float* bias, const Joint& joint,
           std::span<int32_t> workspace) {
     require(a.cols <= kLongestSum, "an int8 product of ", a.cols, " terms, more than ", kLongestSum,
-            ", may overflow; for a gradient --grad-bits 16 does without it");
+            ", may overflow; where it is a gradient, ", llmc::program().use_int16_gradients);
     require(joint.z.cols <= 2 * Kernel::kJointPairs, "a joint product of ", joint.z.cols, " terms, more than ",
             2 * Kernel::kJointPairs, ", is not added in registers");
-    // As many panels as keep every thread busy.
-    const int64_t panels = (y.cols + kPanel - 1) / kPanel;
+    // Enough panels to keep every thread busy.
+    const int64_t panels = ceil_div(y.cols, kPanel);
     int64_t chunk = kChunk;
-    while (chunk > 2 * Kernel::kRows && panels * ((y.rows + chunk - 1) / chunk) < 4 * device.threads) chunk /= 2;
+    while (chunk > 2 * Kernel::kRows && panels * ceil_div(y.rows, chunk) < 4 * device.threads) chunk /= 2;
 #pragma omp parallel num_threads(device.threads)
     {
         int32_t row_sums[kChunk];

@@ -2,10 +2,10 @@
 //
 //   c[M,N] = a[M,K] b[N,K]^T   (transpose_b)   or   a[M,K] b[K,N]          int8 x int8 -> int32, written (=)
 //
-// onednn_int8_product is the fast one where it is right. oneDNN multiplies unsigned by signed bytes and, on processors
+// onednn_int8_product is the fast one, where it is right. oneDNN multiplies unsigned by signed bytes and, on processors
 // without VNNI instructions, AVX-512 ones included, adds pairs of products in int16, which saturates: 127 * 127 comes
-// out wrong. int8_product() therefore asks it for such a product once, and where it is wrong gives
-// widening_int8_product, which multiplies in int16 and adds in int32.
+// out wrong. int8_product() therefore tries such a product once and, if it is wrong, returns widening_int8_product,
+// which multiplies in int16 and adds in int32.
 #pragma once
 
 #include <algorithm>

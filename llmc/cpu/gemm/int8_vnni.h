@@ -1,13 +1,13 @@
 // int8 products with AVX-512 VNNI: a Kernel of int8_panels.h.
 //
 // VPDPBUSD adds four products of unsigned by signed bytes to each of 16 integers, exactly. b is therefore taken as the
-// unsigned b + 128, and the surplus subtracted at the end:
+// unsigned b + 128, and the surplus is subtracted at the end:
 //
 //   sum_k a[m,k] b[k,n] = sum_k a[m,k] (b[k,n] + 128) - 128 sum_k a[m,k]
 //
-// 12 x 32 sums fill 24 of the 32 registers. On their way out they are dequantised, and, with AVX512_BF16, the joint
-// product is added. A panel lies in two halves of 32 columns, quadruple k/4 of column n at
-// half[(k/4 * 32 + n) * 4].
+// 12 x 32 sums fill 24 of the 32 registers. On their way out they are dequantised and, with AVX512_BF16, the joint
+// product is added. A panel lies in two halves of 32 columns, with quadruple k/4 of column n at half[(k/4 * 32 + n) *
+// 4].
 #pragma once
 
 #ifdef __x86_64__
@@ -27,13 +27,13 @@
 
 namespace cpu {
 
-// Some intrinsics here are masked although nothing is: the others leave a value undefined on purpose, which g++ 12
-// takes for a mistake (GCC bug 105593). Loops over arrays of vectors are unrolled so that these are registers.
+// Some intrinsics here are masked although they need not be: the others leave a value undefined on purpose, which g++
+// 12 reports as a mistake (GCC bug 105593). Loops over arrays of vectors are unrolled to keep these in registers.
 struct Vnni {
     static constexpr int kRows = 12;
     static constexpr int64_t kDepth = 4096, kPackedBytes = 1, kJointPairs = 128;
 
-    // With AMX, too, oneDNN is the faster one.
+    // With AMX oneDNN is faster.
     static bool is_supported() {
         return onednn_has(dnnl_cpu_isa_avx512_core_vnni) && !onednn_has(dnnl_cpu_isa_avx512_core_amx);
     }
@@ -56,7 +56,7 @@ struct Vnni {
         }
     }
 
-    // The bytes of four rows, one from each in turn.
+    // Interleaves the bytes of four rows.
     LLMC_VNNI static void pack_nn(uint8_t* packed, const int8_t* b, int64_t stride, int64_t cols, int64_t depth) {
         const uint64_t mask = first_bytes(cols);
         for (int64_t k = 0; k < depth; k += 4) {
@@ -136,7 +136,7 @@ struct Vnni {
         return count >= 64 ? ~uint64_t{0} : (uint64_t{1} << std::max<int64_t>(count, 0)) - 1;
     }
 
-    // Unsigned: sums of b + 128 may wrap round, and come back when the surplus is taken away.
+    // Unsigned: sums of b + 128 may wrap around, and wrap back when the surplus is subtracted.
     LLMC_VNNI static uint32_t sum_of(__m512i numbers) {
         uint32_t each[16], sum = 0;
         _mm512_storeu_si512(each, numbers);
@@ -147,12 +147,12 @@ struct Vnni {
         return 128 * static_cast<uint32_t>(out.row_sums[row]);
     }
 
-    // 64 bytes of b as unsigned ones; zero beyond the mask, so that they add nothing.
+    // 64 bytes of b as unsigned; zero beyond the mask, so that they add nothing.
     LLMC_VNNI static __m512i load_unsigned(const int8_t* b, uint64_t mask) {
         return _mm512_maskz_sub_epi8(mask, _mm512_maskz_loadu_epi8(mask, b), _mm512_set1_epi8(-128));
     }
 
-    // 16 rows of 16 quadruples, transposed; of b[n,k] there are `cols` rows with `depth` bytes.
+    // 16 rows of 16 quadruples, transposed; of b[n,k] `cols` rows and `depth` bytes exist.
     LLMC_VNNI static void transpose(uint8_t* packed, const int8_t* b, int64_t stride, int64_t cols, int64_t depth) {
         __m512i x[16];
         LLMC_UNROLL
@@ -177,7 +177,7 @@ struct Vnni {
                 if (!first) acc[m][j] = _mm512_loadu_si512(sums + m * panels::kPanel + col + 16 * j);
             }
         }
-        // Lines of y are on their way from memory while there is something to multiply.
+        // Fetches lines of y from memory while there is something to multiply.
         if (out != nullptr) {
             LLMC_UNROLL
             for (int m = 0; m < R; m++) {
@@ -199,7 +199,7 @@ struct Vnni {
 
     template <int R>
     LLMC_VNNI_INLINE static void finish(const __m512i (&acc)[R][2], int64_t col, const panels::Output& out) {
-        // Copies: for all the compiler knows, the stores below change `out`.
+        // Copies, because for all the compiler knows the stores below change `out`.
         float* const to = out.y + col;
         const int64_t stride = out.stride;
         const uint16_t mask[2] = {static_cast<uint16_t>(first_bytes(out.cols - col)),
@@ -252,7 +252,7 @@ struct Vnni {
         }
     }
 
-    // The products of a quadruple, of which `count` are there.
+    // The products of a quadruple, of which `count` exist.
     template <int R>
     LLMC_VNNI_INLINE static void add(__m512i (&acc)[R][2], const uint8_t* packed, const int8_t* a, int64_t stride,
                                      int64_t count) {

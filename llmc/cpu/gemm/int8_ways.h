@@ -1,7 +1,8 @@
-// The ways there are to multiply int8 matrices and dequantise the product (int8_gemm.h), for the processor at hand.
+// The ways to multiply int8 matrices and dequantise the product (int8_gemm.h) on the processor at hand.
 //
-// With the instructions there are kernels for, sums are dequantised in registers (int8_panels.h). Elsewhere the threads
-// share out tiles of y, whose product is made in the thread's part of the workspace and dequantised from there.
+// If there is a kernel for its instructions, sums are dequantised in registers (int8_panels.h). Otherwise the threads
+// share out tiles of y; the integer product of a tile goes to the thread's part of the workspace and is dequantised
+// from there.
 #pragma once
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "llmc/core/integers.h"
 #include "llmc/cpu/device.h"
 #include "llmc/cpu/gemm/bf16_gemm.h"
 #include "llmc/cpu/gemm/int8_avx2.h"
@@ -17,9 +19,9 @@
 
 namespace cpu {
 
-// How y is cut. Large tiles, because a product first packs its operands: of 512 x 2048 x 2560, tiles of 128 columns
-// reach 332 GOP/s on one core and 512 columns 399; one oneDNN call with all threads is no faster and has all of them
-// wait for the slowest. But at least one tile a thread, and about as many for each.
+// How y is cut. Tiles are large, because a product first packs its operands: of 512 x 2048 x 2560, tiles of 128 columns
+// reach 332 GOP/s on one core and 512 columns 399. One oneDNN call with all threads is no faster and makes all of them
+// wait for the slowest. But each thread gets at least one tile, and about as many as the others.
 struct Int8Tiling {
     static constexpr int64_t kLargest = 512;
     int64_t rows, cols;  // of a tile
@@ -30,14 +32,12 @@ struct Int8Tiling {
         int64_t across = ceil_div(y_cols, kLargest);
         do {
             rows = ceil_div(y_rows, down);
-            cols = (ceil_div(y_cols, across) + 15) / 16 * 16;
+            cols = round_up(ceil_div(y_cols, across), 16);
             const int64_t tiles = down * across;
             if (tiles >= 4 * device.threads || tiles % device.threads == 0) break;
             (rows > cols ? down : across)++;
         } while (rows > kSmallest || cols > kSmallest);
     }
-
-    static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 };
 
 // y = sums scale col_scale + bias; null: 1 and 0.
@@ -74,7 +74,7 @@ inline void int8_gemm_by_tiles(const Device& device, Matrix<float> y, Matrix<con
                 const Matrix<int32_t> sums(tile, std::min(tiling.rows, y.rows - row),
                                            std::min(tiling.cols, y.cols - col));
                 if (a.cols == 0)
-                    std::fill_n(sums.data, sums.size(), 0);  // undefined for oneDNN
+                    std::fill_n(sums.data, sums.size(), 0);  // oneDNN leaves it undefined
                 else
                     product(sums, a.rows_at(row, sums.rows),
                             transpose_b ? b.rows_at(col, sums.cols) : b.columns(col, sums.cols), transpose_b);
@@ -91,17 +91,17 @@ inline void int8_gemm_by_tiles(const Device& device, Matrix<float> y, Matrix<con
 struct Int8Gemm {
     decltype(&int8_gemm_by_tiles) multiply = int8_gemm_by_tiles;
     int64_t workspace = Int8Tiling::kLargest * Int8Tiling::kLargest;
-    int64_t joint_terms = 0;  // of z wz^T that it adds: none, or up to so many, as bf16
+    int64_t joint_terms = 0;  // most terms of z wz^T that it adds, as bf16; 0: none
 };
 
-// Those there are for this processor, the fastest first.
+// Those for this processor, the fastest first.
 inline std::vector<Int8Gemm> int8_gemms() {
     std::vector<Int8Gemm> all;
 #ifdef __x86_64__
     if (Vnni::is_supported())
         all.push_back(
             {panels::gemm<Vnni>, panels::kWorkspace<Vnni>, has_bf16_instructions() ? 2 * Vnni::kJointPairs : 0});
-    // Where oneDNN's products are exact it has instructions that are better than AVX2's.
+    // If oneDNN's products are exact, it has better instructions than AVX2's.
     if (Avx2::is_supported() && int8_product() == widening_int8_product)
         all.push_back({panels::gemm<Avx2>, panels::kWorkspace<Avx2>});
 #endif

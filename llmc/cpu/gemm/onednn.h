@@ -1,4 +1,4 @@
-// What every call of oneDNN's plain C GEMM interface needs: its status checked, and our number of threads.
+// What every call of oneDNN's C GEMM interface needs: a checked status, and our number of threads.
 #pragma once
 
 #include <dnnl.h>
@@ -10,6 +10,7 @@
 #include <string>
 
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 
 namespace cpu {
 
@@ -17,20 +18,20 @@ inline void check_onednn(dnnl_status_t status, const char* call, int64_t m, int6
     if (status == dnnl_success) return;
     const std::string sentence = llmc::concat(
         call, " of m = ", m, ", n = ", n, ", k = ", k, " failed with oneDNN status ", static_cast<int>(status),
-        status == dnnl_out_of_memory ? " (out of memory): lower --batch-size" : "");
+        status == dnnl_out_of_memory ? llmc::concat(" (out of memory): lower ", llmc::program().batch_size) : "");
     if (!omp_in_parallel()) llmc::fail(sentence);
-    // An exception cannot leave a thread of OpenMP's.
-    std::fprintf(stderr, "train_quaff: %s\n", sentence.c_str());
+    // An exception cannot leave an OpenMP thread.
+    std::fprintf(stderr, "%s: %s\n", llmc::program().name, sentence.c_str());
     std::_Exit(EXIT_FAILURE);
 }
 
-// Whether this processor has these instructions and oneDNN may use them (ONEDNN_MAX_CPU_ISA, for measuring as if on an
-// older one).
+// Whether this processor has these instructions and oneDNN may use them (ONEDNN_MAX_CPU_ISA forbids some, to measure an
+// older processor).
 inline bool onednn_has(dnnl_cpu_isa_t instructions) {
     return (dnnl_get_effective_cpu_isa() & instructions) == instructions;
 }
 
-// oneDNN takes its number of threads from OpenMP's setting for the calling thread. Puts the old one back at the end.
+// oneDNN takes its number of threads from OpenMP's setting for the calling thread. The destructor restores the setting.
 class OneDnnThreads {
   public:
     explicit OneDnnThreads(int threads) : before_(omp_get_max_threads()) {

@@ -1,4 +1,4 @@
-// A 16 x 16 matrix of 32-bit elements transposed in registers, for kernels that pack what lies along k.
+// A 16 x 16 matrix of 32-bit elements, transposed in registers: for kernels that pack operands stored along k.
 #pragma once
 
 #ifdef __x86_64__
@@ -9,8 +9,8 @@
 
 namespace cpu {
 
-// x[i][j] = the old x[j][i]. The intrinsics are masked although nothing is: the others leave a value undefined on
-// purpose, which g++ 12 takes for a mistake (GCC bug 105593).
+// x[i][j] = the old x[j][i]. The intrinsics are masked although they need not be: the others leave a value undefined on
+// purpose, which g++ 12 reports as a mistake (GCC bug 105593).
 __attribute__((target("avx512f"), always_inline)) inline void transpose_16x16(__m512i (&x)[16]) {
     __m512i t[16];
     LLMC_UNROLL

@@ -1,4 +1,4 @@
-// LLMC_UNROLL: before a loop over an array of vectors, so that these are registers. nvcc does not know the pragma.
+// LLMC_UNROLL before a loop over an array of vectors keeps these in registers. nvcc does not know the pragma.
 #pragma once
 
 #ifdef __CUDACC__

@@ -1,5 +1,5 @@
-// Causal softmax attention of packed sequences with grouped queries and an optional sliding window, in tiles:
-// no T x T matrix exists, only keys inside the band are touched.
+// Causal softmax attention of packed sequences with grouped queries and an optional sliding window, in tiles: no T x T
+// matrix exists, only keys inside the band are touched.
 //
 //   token i of a sequence sees j in (i - window, i]        window = 0: all j <= i
 //   S[i,j]   = scale q[i] . k[j]
@@ -12,18 +12,17 @@
 //   dq[i]    = scale sum_j dS[i,j] k[j]
 //   dk[j]    = scale sum_i dS[i,j] q[i]  dv[j] = sum_i P[i,j] dout[i]      summed over the heads of the group, too
 //
-// qkv[N, (H + 2 KV) D]: q heads, k heads, v heads of a token side by side. `out`, `lse`, `dqkv` are written (=).
-// The softmax is computed online over key tiles: Milakov and Gimelshein 2018, arXiv 1805.02867; Dao 2023,
-// FlashAttention-2, arXiv 2307.08691.
+// qkv[N, (H + 2 KV) D]: q heads, k heads, v heads of a token side by side. `out`, `lse`, `dqkv` are written (=). The
+// softmax is computed online over key tiles: Milakov and Gimelshein 2018, arXiv 1805.02867; Dao 2023, FlashAttention-2,
+// arXiv 2307.08691.
 //
 // A block owns what it writes, so that there are no atomics and results do not depend on which block comes first: out,
 // lse and dq of a tile of queries of a head; dk and dv of a tile of keys of a key head, over all heads of its group.
 // The backward therefore computes S and dP twice, once by query tile and once by key tile. delta is computed once,
-// before both, into the workspace. 16-bit tensors of the usual head sizes take attention_tensor_core.cuh, all others
-// attention_generic.cuh.
+// before both, into the workspace. 16-bit tensors of the usual head sizes take tensor_core.cuh, all others generic.cuh.
 //
-// cu_seqlens lies in device memory; max_sequence_length, at least its longest sequence, is what the host sizes grids
-// by.
+// cu_seqlens lies in device memory; the host sizes grids by max_sequence_length, which is at least that of the longest
+// sequence.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +30,9 @@
 #include <span>
 #include <type_traits>
 
+#include "llmc/core/integers.h"
 #include "llmc/core/operator_options.h"
+#include "llmc/core/program.h"
 #include "llmc/cuda/attention/generic.cuh"
 #include "llmc/cuda/attention/tensor_core.cuh"
 #include "llmc/cuda/kernel/numeric.cuh"
@@ -39,7 +40,7 @@
 
 namespace cuda {
 
-// delta of the backward. The forward needs none.
+// The delta of the backward. The forward needs no workspace.
 template <class T>
 int64_t attention_workspace(const Device<T>& /*device*/, const AttentionShape& shape, int64_t n_tokens) {
     return n_tokens * shape.n_heads;
@@ -49,11 +50,11 @@ inline void require_attention_shape(const AttentionShape& shape, size_t cu_seqle
     require(shape.n_kv_heads > 0 && shape.n_heads % shape.n_kv_heads == 0, shape.n_heads, " query heads cannot share ",
             shape.n_kv_heads, " key heads evenly");
     require(shape.head_dim > 0 && shape.head_dim <= kMaxGenericHeadDim, "attention on CUDA takes a head_dim of up to ",
-            kMaxGenericHeadDim, ", and this model has ", shape.head_dim, "; take --device cpu");
+            kMaxGenericHeadDim, ", and this model has ", shape.head_dim, "; ", program().use_cpu);
     require(shape.scale > 0, "attention scores need a positive scale, and this one is ", shape.scale);
     constexpr size_t kMaxGridZ = 65535;
     require(cu_seqlens <= kMaxGridZ, "a micro-batch of ", cu_seqlens, " sequences is more than attention takes (",
-            kMaxGridZ, "); lower --batch-size");
+            kMaxGridZ, "); lower ", program().batch_size);
 }
 
 // Whether ldmatrix and 16-byte copies can read every row of every head.
@@ -62,7 +63,7 @@ bool rows_are_aligned(const Matrix<T>& m) {
     return reinterpret_cast<uintptr_t>(m.data) % 16 == 0 && m.stride * sizeof(T) % 16 == 0;
 }
 
-// Calls kernels.operator()<kHeadDim>() if there are tensor-core kernels for this head_dim, and tells whether.
+// Calls kernels.operator()<kHeadDim>() if there are tensor-core kernels for this head_dim; returns whether there are.
 template <class T, class Kernels>
 bool on_tensor_cores(int head_dim, bool aligned, const Kernels& kernels) {
     if constexpr (!std::is_same_v<T, float>) {
@@ -85,8 +86,8 @@ bool on_tensor_cores(int head_dim, bool aligned, const Kernels& kernels) {
     return false;
 }
 
-// The tiles with the most pairs come first, of all heads, and the last to run are short: else the GPU would wait for a
-// few long ones at the end.
+// Tiles with the most pairs come first, of all heads, so that the last to run are short: otherwise the GPU would wait
+// for a few long ones at the end.
 inline dim3 attention_grid(int64_t max_sequence_length, int rows_of_block, int heads,
                            std::span<const int32_t> cu_seqlens) {
     const int64_t sequences = cu_seqlens.empty() ? 0 : static_cast<int64_t>(cu_seqlens.size()) - 1;
@@ -111,8 +112,8 @@ void attention_forward(const Device<T>& device, Matrix<T> out, Matrix<float> lse
            generic_shared_bytes(shape.head_dim, 1), out, lse, qkv, cu_seqlens.data(), shape);
 }
 
-// delta[n, h] = dout[n, head h] . out[n, head h]: a block has a token, kDeltaLanes have a head at a time. `packed`: 16
-// bytes a load.
+// delta[n, h] = dout[n, head h] . out[n, head h]: a block per token, kDeltaLanes lanes per head. `packed`: 16 bytes a
+// load.
 constexpr int kDeltaThreads = 256;
 constexpr int kDeltaLanes = 16;
 
@@ -136,12 +137,12 @@ __global__ void __launch_bounds__(kDeltaThreads)
     }
 }
 
-// What those who time smaller blocks and fewer stages ask for.
+// For benchmarks of smaller blocks and fewer stages.
 struct BackwardLimits {
     int threads = 256, stages = 3;
 };
 
-// The first of `choices` that is within the limits and whose shared memory a block can have, or else the last.
+// The first of `choices` within the limits whose shared memory a block can have, else the last.
 template <class T, class SharedBytes>
 BackwardTiles first_that_fits(const Device<T>& device, BackwardLimits limits, int head_dim,
                               const SharedBytes& shared_bytes, std::initializer_list<BackwardTiles> choices) {
@@ -173,7 +174,7 @@ void attention_backward_tensor_core(const Device<T>& device, Matrix<T> dqkv, Mat
     const auto choose_dkv = [&](std::initializer_list<BackwardTiles> choices) {
         return first_that_fits(device, limits, kHeadDim, dkv_shared_bytes, choices);
     };
-    // Of head_dim 128 the registers hold no more than 32 queries at a time.
+    // With head_dim 128 the registers hold no more than 32 queries at a time.
     if constexpr (kHeadDim == 128) {
         launch_dkv.template operator()<32>(
             choose_dkv({{256, 32, 3}, {256, 32, 2}, {128, 32, 3}, {128, 32, 2}, {128, 32, 1}}));
@@ -223,12 +224,12 @@ void attention_backward(const Device<T>& device, Matrix<T> dqkv, ConstMatrix<T> 
 }
 
 // Generation: one query, the last of the k_cache.rows cached positions, against all of them that it sees. A block has
-// one head; its warps share out the keys, eight at a time so that their loads overlap, a lane has some of the channels;
-// at the end the warps' partial softmaxes become one.
+// one head; its warps share out the keys, eight at a time so that their loads overlap; a lane has some of the channels.
+// At the end the warps' partial softmaxes are merged.
 constexpr int kDecodeWarps = 16;
 constexpr int kDecodeKeys = 8;
 
-// (1: a block has a multiprocessor to itself, so that registers are not to be saved.)
+// (1: a block has a multiprocessor to itself, so there is no need to save registers.)
 template <class T>
 __global__ void __launch_bounds__(kDecodeWarps* kWarpSize, 1)
     attention_decode_kernel(Matrix<T> out, Matrix<const T> q, Matrix<const T> k_cache, Matrix<const T> v_cache,

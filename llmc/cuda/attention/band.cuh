@@ -56,7 +56,7 @@ struct AttentionBand {
     __device__ bool sees(int first_query, int queries, int first_key, int keys) const {
         return first_key < first_query + queries && (window == 0 || first_key + keys - 1 > first_query - window);
     }
-    // The keys that some query of a tile sees are first_key .. end_key - 1; the queries that see some key of a tile are
+    // The keys that some query of a tile sees are first_key .. end_key - 1. The queries that see some key of a tile are
     // first .. end_query - 1, since a query sees itself.
     __device__ int first_key(int first_query) const { return window == 0 ? 0 : max(first_query - window + 1, 0); }
     __device__ int end_key(int first_query, int queries) const { return min(first_query + queries, length); }

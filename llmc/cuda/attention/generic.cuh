@@ -1,5 +1,5 @@
-// The attention kernels for any T and any head_dim up to 256, in fp32 arithmetic: what float tensors and the head sizes
-// of small models take. attention_tensor_core.cuh has the same three kernels on tensor cores.
+// The attention kernels for any T and any head_dim up to 256, in fp32 arithmetic: for float tensors and the head sizes
+// of small models. tensor_core.cuh has the same three kernels on tensor cores.
 //
 // A block owns 8 rows (queries; keys in the kernel of dk and dv) of one head, one a warp, and walks along the other
 // side of the band in tiles of 32, held in shared memory as floats. For scores a lane is one of the 32; for sums a lane
@@ -21,8 +21,8 @@ constexpr int kMaxGenericHeadDim = 256;
 
 using ChannelSums = float[kMaxGenericHeadDim / kWarpSize];
 
-// Rows of one head. A row is one float longer than head_dim, so that the same channel of 32 rows is in 32 banks when
-// head_dim is even.
+// Rows of one head. A row is one float longer than head_dim, so that for an even head_dim the same channel of 32 rows
+// lies in 32 banks.
 struct FloatTile {
     float* data;
     int head_dim;
@@ -30,7 +30,7 @@ struct FloatTile {
     __device__ float* row(int i) const { return data + i * (head_dim + 1); }
     __device__ FloatTile after(int rows) const { return {row(rows), head_dim}; }
 
-    // By the whole block; rows that do not exist become zero.
+    // By the whole block; missing rows become zero.
     template <class T>
     __device__ void load(const Matrix<const T>& head, int begin, int rows) const {
         for (int i = threadIdx.x; i < rows * head_dim; i += kGenericThreads) {

@@ -3,18 +3,19 @@
 //
 // A block owns a tile of rows (queries; keys in the kernel of dk and dv) of one head and walks along the other side of
 // the band in tiles. A warp owns 32 of the rows in everything the block computes, so that scores and sums never leave
-// its registers, and two kinds of product (attention_tiles.cuh) are all there is:
+// its registers and two kinds of product (tiles.cuh) suffice:
 //
 //   multiply_nt   both from shared memory     Q K^T, dO V^T, and both transposed
 //   multiply_nn   the left from registers     P V, dS K, P^T dO, dS^T Q
 //
-// Tiles arrive by cp.async while the tile before is worked on. A row past the end of its sequence is loaded as zeros,
-// with lse and delta zero, and adds nothing to any sum of a row that exists. A warp passes over the tiles that none of
-// its rows sees, and masks only where some of its pairs are outside the band.
+// Tiles arrive by cp.async while the tile before is in use. A row past the end of its sequence is loaded as zeros, with
+// lse and delta zero, and adds nothing to any sum of an existing row. A warp skips the tiles that none of its rows
+// sees, and masks only where some of its pairs are outside the band.
 #pragma once
 
 #include <cfloat>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/attention/band.cuh"
 #include "llmc/cuda/attention/tiles.cuh"
 #include "llmc/cuda/runtime/launch.cuh"
@@ -27,7 +28,7 @@ constexpr int kForwardThreads = 128;
 
 template <class T, int kHeadDim>
 struct AttentionForwardTiles {
-    // Of head_dim 128 the registers hold no more than 32 where copies pass through them, too. (The host allots shared
+    // With head_dim 128 the registers hold no more than 32 if copies pass through them, too. (The host allots shared
     // memory for 64.)
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
     static constexpr int kKeys = kHeadDim == 128 ? 32 : 64;
@@ -55,10 +56,10 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
     const HeadTile<T, kHeadDim> k_tile{q_tile.after(kQueries)};
     const HeadTile<T, kHeadDim> v_tile{k_tile.after(kKeys)};
 
-    // exp(scale s - scale max) = 2^(exponent_scale s - offset), where offset follows the largest exponent seen, and
-    // only where that has grown by more than kSlack: what is 2^8 too large in sums and row_sums is so in both, and
-    // sums need no rescaling in most steps. row_sums: of this lane's columns only, until the end. A row that has seen
-    // no key yet subtracts the least number there is: -inf - -inf would be NaN.
+    // exp(scale s - scale max) = 2^(exponent_scale s - offset). offset follows the largest exponent seen, but only once
+    // that has grown by more than kSlack: sums and row_sums may both be up to 2^8 too large, and need no rescaling in
+    // most steps. row_sums covers this lane's columns only, until the end. A row that has seen no key yet subtracts the
+    // least number there is: -inf - -inf would be NaN.
     constexpr float kSlack = 8;
     const float exponent_scale = shape.scale * kLog2e;
     Accumulator<kHeadDim / 8> sum;
@@ -141,13 +142,13 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
 }
 
 // Backward: a block owns a pair of tiles (q and dout of some queries, or k and v of some keys) and walks along pairs of
-// tiles of the other side, of `moving` rows. `stages` of those are in shared memory: 2, of which one is on its way, or
-// 1 where 2 do not fit (head_dim 128 in the 64 KiB of sm_75, which has no copies in the background anyway). With 3 the
-// warps of dk are a step behind those of dv.
+// tiles of the other side, of `moving` rows. `stages` of those are in shared memory: 2, one of them in flight, or 1 if
+// 2 do not fit (head_dim 128 in the 64 KiB of sm_75, which has no background copies anyway). With 3, the warps of dk
+// run a step behind those of dv.
 struct BackwardTiles {
     int threads, moving, stages;
 
-    // Of the pairs, where a block owns `owned` rows.
+    // Of the tiles, if a block owns `owned` rows.
     constexpr int64_t shared_bytes(int owned, int row_bytes) const {
         return int64_t{2} * (owned + stages * moving) * row_bytes;
     }
@@ -159,8 +160,7 @@ constexpr int64_t dq_shared_bytes(BackwardTiles tiles, int row_bytes) {
     return tiles.shared_bytes(tiles.threads, row_bytes);
 }
 
-// With lse and delta of the moving queries, and P on its way from warp to warp, of two steps where those are a step
-// apart.
+// With lse and delta of the moving queries, and P on its way between warps: of two steps if those are a step apart.
 constexpr int64_t dkv_shared_bytes(BackwardTiles tiles, int row_bytes) {
     const int keys = tiles.threads / 2, of_p = tiles.stages == 3 ? 2 : 1;
     return tiles.shared_bytes(keys, row_bytes) +
@@ -180,8 +180,8 @@ struct MovingTiles {
         return {memory + slot(step) * kElements + which * kMoving * kHeadDim};
     }
 
-    // Waits for a step's tiles and, with more than one stage, starts the next's. start_load(step) starts to load a
-    // step's pair.
+    // Waits for a step's tiles and, with more than one stage, starts loading the next step's. start_load(step) starts
+    // loading a step's pair.
     template <class StartLoad>
     __device__ void arrive(int step, int end_step, const StartLoad& start_load) const {
         if (stages == 1) {
@@ -215,7 +215,7 @@ __global__ void __launch_bounds__(128, 2)
 
     // A step is a tile of keys, and has its number.
     const int first_step = band.first_key(first_query) / kKeys;
-    const int end_step = (band.end_key(first_query, queries) + kKeys - 1) / kKeys;
+    const int end_step = ceil_div(band.end_key(first_query, queries), kKeys);
     const auto start_load = [&](int step) {
         tiles(step, 0).load(in.k, step * kKeys, kKeys);
         tiles(step, 1).load(in.v, step * kKeys, kKeys);
@@ -240,7 +240,7 @@ __global__ void __launch_bounds__(128, 2)
     for (int step = first_step; step < end_step; step++) {
         tiles.arrive(step, end_step, start_load);
         const int first_key = step * kKeys;
-        // Not kept from step to step: of head_dim 128 there is no register left.
+        // Not kept from step to step: with head_dim 128 no register is left.
         const int row_of_step = kHeadDim == 128 ? first_query + anew(threadIdx.x) / 32 * kWarpRows : warp_query;
         if (!band.sees(row_of_step, kWarpRows, first_key, kKeys)) continue;
         Accumulator<kKeys / 8> p, ds;  // the scores and dP at first
@@ -267,12 +267,11 @@ __global__ void __launch_bounds__(128, 2)
 }
 
 // dk[j] = scale sum_i dS[i,j] q[i] and dv[j] = sum_i P[i,j] dout[i] over the queries of all heads of the group. The
-// block's keys are the rows, so that what a warp computes is transposed. Registers hold the sums of one of the two, so
-// that a pair of warps shares 32 keys: one of the first half of the block has S^T, P^T and dv, its partner in the
-// second half dP^T, dS^T and dk. P^T goes from the one to the other through shared memory: within a step, which has the
-// partner wait for it, or, where shared memory has room for three stages, to a partner who is a step behind and
-// multiplies meanwhile. lse, which the one needs, and delta, which the other does, belong to the columns and come along
-// with q and dout.
+// block's keys are the rows, so a warp computes transposes. Registers hold the sums of only one of the two, so a pair
+// of warps shares 32 keys: a warp of the first half of the block has S^T, P^T and dv, its partner in the second half
+// dP^T, dS^T and dk. P^T passes from one to the other through shared memory: within a step, which makes the partner
+// wait, or, if shared memory has room for three stages, to a partner that runs a step behind and multiplies meanwhile.
+// lse, which the first needs, and delta, which the second needs, belong to the columns and arrive with q and dout.
 template <class T, int kHeadDim, int kQueries>
 __global__ void __launch_bounds__(256, 1)
     attention_backward_dkv_tensor_core(Matrix<T> dqkv, Matrix<const T> dout, Matrix<const float> lse,
@@ -300,7 +299,7 @@ __global__ void __launch_bounds__(256, 1)
 
     // A step is a tile of queries of one head; first_key is a multiple of kQueries.
     const int end_query = band.end_query(first_key, keys);
-    const int steps = group * ((end_query - first_key + kQueries - 1) / kQueries);
+    const int steps = group * ceil_div(end_query - first_key, kQueries);
     int head_to_load = kv_head * group, query_to_load = first_key;
     const auto start_load = [&](int step) {
         tiles(step, 0).load(sequence.head_of(qkv, shape, head_to_load), query_to_load, kQueries);

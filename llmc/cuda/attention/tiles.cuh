@@ -4,8 +4,8 @@
 //   multiply_nt   C[32, n] += A[32, head_dim] B[n, head_dim]^T    both from shared memory
 //   multiply_nn   C[32, head_dim] += A[32, n] B[n, head_dim]      A from registers, an earlier C rounded to T
 //
-// 32 rows are two of the mma: what ldmatrix brings of B serves both, where 16 would have shared memory read twice for
-// as many products.
+// 32 rows are two of the mma, and what ldmatrix loads of B serves both; with 16 rows, shared memory would be read twice
+// for as many products.
 #pragma once
 
 #include "llmc/cuda/device.cuh"
@@ -30,7 +30,7 @@ __device__ inline float exp2_approximate(float x) {
 #endif
 }
 
-// x, as if nothing were known of it: what follows from it is computed where it is used, not long before and kept.
+// x, hidden from the compiler: what depends on it is computed where it is used, not early and kept.
 template <class Integer>
 __device__ inline Integer anew(Integer x) {
 #ifdef __CUDA_ARCH__
@@ -45,8 +45,8 @@ struct HeadTile : SharedTile<T, kHeadDim> {
     using Base = SharedTile<T, kHeadDim>;
     using Base::chunk, Base::kChunks, Base::kOfChunk;
 
-    // Starts to load rows begin .. begin + rows - 1 of a head. The swizzle moves a chunk within a group of kGroup, and
-    // so the chunks a thread loads of a row, one of each group, are equally far apart in both memories.
+    // Starts loading rows begin .. begin + rows - 1 of a head. The swizzle moves a chunk within a group of kGroup, so
+    // the chunks of a row that a thread loads, one of each group, are equally far apart in both memories.
     __device__ void load(const Matrix<const T>& head, int begin, int rows) const {
         constexpr int kGroup = 1 << Base::kSwizzleBits;
         const int index = threadIdx.x % kGroup;
@@ -87,7 +87,7 @@ __device__ inline void mask(Accumulator<kTiles>& scores, int first, int diagonal
         for (int t = 0; t < kTiles; t++) {
 #pragma unroll
             for (int i = 0; i < 2; i++) {
-                // Below zero is beyond `diagonals`, too.
+                // Unsigned, below zero is beyond `diagonals`, too.
                 if (static_cast<unsigned>(of_lane + 8 * (t - r) + i) >= static_cast<unsigned>(diagonals))
                     scores(r, t, i) = -INFINITY;
             }
@@ -157,7 +157,7 @@ __device__ inline void multiply_nn(Accumulator<kHeadDim / 8>& c, const Operand<k
     }
 }
 
-// The warp's rows of a head, from first_row on: = factor[r, for the lane's row of that number] c.
+// Rows of a head from first_row on = factor c, with a factor for each of the lane's rows.
 template <class T, int kTiles>
 __device__ inline void store_rows(const Matrix<T>& head, int first_row, const Accumulator<kTiles>& c,
                                   const float (&factor)[4]) {

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 #include "llmc/cuda/runtime/check.cuh"
 #include "llmc/cuda/runtime/stopwatch.cuh"
 #include "llmc/system/loaded_library.h"
@@ -22,7 +23,7 @@ using namespace llmc;
 
 namespace {
 
-constexpr int kCandidates = 8;       // of the library's ranking that are timed
+constexpr int kCandidates = 8;       // of the library's ranking, to be timed
 constexpr int kTimedRuns = 4;        // of each; the shortest counts
 constexpr size_t kMostPlans = 4096;  // kept, some 700 bytes each; the number of tokens takes thousands of values
 
@@ -76,7 +77,7 @@ std::string types_of(const Product& product) {
                   product.transpose_b ? "T" : "N");
 }
 
-// For the person who reads of a failure.
+// For error messages.
 std::string describe(const Product& product) {
     return concat("the product D[", product.m, ",", product.n, "] over k = ", product.k, " (", types_of(product),
                   ", leading dimensions ", product.lda, ", ", product.ldb, ", ", product.ldd, ", aligned to ",
@@ -106,7 +107,7 @@ std::string gpu_name() {
     return name;
 }
 
-// Device memory that goes with the scope. Null where there is no more.
+// Device memory, freed at the end of the scope. Null if there is none.
 class Scratch {
   public:
     explicit Scratch(int64_t bytes) {
@@ -226,7 +227,7 @@ cublasLtMatmulAlgo_t BlasLt::choose(Plan& plan, const Product& product) {
     return algorithms.front();
 }
 
-// A choice made for another product of the same kind, or read from a file.
+// Whether the library takes an algorithm that was chosen for another product of the same kind, or read from a file.
 bool BlasLt::fits(Plan& plan, const cublasLtMatmulAlgo_t& algorithm) {
     cublasLtMatmulHeuristicResult_t result;
     const cublasStatus_t status = library().cublasLtMatmulAlgoCheck(handle_, &plan.operation, &plan.a, &plan.b, &plan.d,
@@ -258,11 +259,11 @@ std::vector<cublasLtMatmulAlgo_t> BlasLt::candidates(Plan& plan, const Product& 
     }
     require(!algorithms.empty(), "cuBLASLt has no algorithm for ", describe(product), ": ",
             library().cublasLtGetStatusString(status),
-            "; int8 needs a GPU of compute capability 7.5, bf16 one of 8.0 (--dtype fp16 runs on older ones)");
+            "; int8 needs a GPU of compute capability 7.5, bf16 one of 8.0 (on older ones, ", program().use_fp16, ")");
     return algorithms;
 }
 
-// The index of the algorithm with the shortest run, or nothing where there is no memory to try them in.
+// The index of the fastest algorithm; nothing if there is no memory to try them in.
 std::optional<size_t> BlasLt::find_fastest(Plan& plan, const Product& product,
                                            const std::vector<cublasLtMatmulAlgo_t>& algorithms) {
     CUDA_CHECK(cudaDeviceSynchronize());  // the workspace may be in use
@@ -287,8 +288,8 @@ std::optional<size_t> BlasLt::find_fastest(Plan& plan, const Product& product,
     return fastest;
 }
 
-// A line: the kind of product and the eight words of the algorithm, which the library allows to be stored for its own
-// version. What cannot be read, such as a last line cut short, is left out.
+// Each line has a kind of product and the eight words of the algorithm, which the library allows to be stored for the
+// same version of itself. Lines that cannot be read, such as a last one cut short, are skipped.
 void BlasLt::read_choices() {
     std::ifstream file(choices_file_);
     for (std::string line; std::getline(file, line);) {
@@ -305,7 +306,7 @@ bool BlasLt::can_keep_choices() const {
     return !choices_file_.empty() && ::access(choices_file_.parent_path().c_str(), W_OK) == 0;
 }
 
-// Appends, then believes the file: when several processes time the same kind at once, all take the first line.
+// Appends, then rereads the file: if several processes time the same kind at once, all take the first line.
 void BlasLt::keep_choice(const std::string& kind, const cublasLtMatmulAlgo_t& algorithm) {
     std::ostringstream line;
     line << kind << std::hex;

@@ -5,16 +5,16 @@
 // in bf16, fp16 or float (sums and alpha, beta in fp32), or int8 x int8 -> int32 (alpha 1, beta 0). gemm.cuh and
 // int8_gemm.cuh say what row-major products these are.
 //
-// For every product the library has several algorithms, and its own ranking is a guess. BlasLt asks for the first few
-// and times each once on scratch memory. What the clock picks may differ from run to run, and with it the order of a
-// sum and its last bits; so nothing is timed unless the choice can be kept: one file per GPU model and library
-// version, one line per kind of product, the first line of a kind stands. Without a file the library's first choice is
-// taken. Products whose m, n and k round up to the same three leading bits are of one kind: the number of packed
-// tokens changes with every micro-batch. Timing takes memory and waits for the GPU: a training run has it done by a
-// rehearsal and stops it before the first step.
+// The library has several algorithms for every product, and its own ranking is a guess. BlasLt times the first few,
+// once, on scratch memory. The clock may pick another one in the next run, which changes the order of a sum and its
+// last bits; so nothing is timed unless the choice can be kept: one file per GPU model and library version, one line
+// per kind of product, of which the first counts. Without a file the library's first choice is taken. Products whose m,
+// n and k round up to the same three leading bits are of one kind, because the number of packed tokens changes with
+// every micro-batch. Timing takes memory and waits for the GPU: a training run does it in a rehearsal and stops it
+// before the first step.
 //
-// An algorithm is always named, never left to the call: a null one would be looked up again and again. A sum split
-// over k is put together in fp32, never in a 16-bit output type; PEDANTIC and TF32 arithmetic are not used.
+// An algorithm is always named, never left to the call: a null one would be looked up at every call. A sum split over k
+// is put together in fp32, never in a 16-bit output type; PEDANTIC and TF32 arithmetic are not used.
 //
 // What GPUs need. Turing (7.5): int8 and fp16 tensor cores, no bf16. Its L2 is small, 4 MiB on a T4. Hopper (9.0): the
 // kernels that fill it split k and load through the tensor memory accelerator, hence 32 MiB of workspace, and addresses
@@ -34,10 +34,10 @@
 
 namespace cuda {
 
-// Throws Error where there is no cuBLASLt. It is loaded when it is first used, or by this.
+// Loads cuBLASLt, which otherwise its first use does. Throws Error if it is missing.
 void load_cublaslt();
 
-// A product as far as the choice of an algorithm goes.
+// A product, as far as it matters to the choice of an algorithm.
 struct Product {
     cudaDataType_t in, out;  // of A and B; of D
     bool transpose_a, transpose_b;
@@ -51,7 +51,7 @@ struct Product {
 // The largest power of two, at most 256, that divides the address and the distance between columns.
 int alignment_of(const void* address, int64_t column_bytes);
 
-// Up to the next value of three leading bits: the same for sizes whose products are of one kind.
+// `value` rounded up to three leading bits. Sizes that give the same have products of the same kind.
 int64_t size_class(int64_t value);
 
 class BlasLt {
@@ -59,15 +59,15 @@ class BlasLt {
     // What Hopper's algorithms want; older GPUs use less.
     static constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;
 
-    // `workspace`: device memory at a multiple of 256 that nothing else uses, and that products on different streams
-    // would trample on: one stream. `choices_directory`: where the file of timed choices lies, such as the user's cache
-    // directory; empty, or not to be written to: nothing is timed.
+    // `workspace`: device memory at a multiple of 256 that nothing else uses. Products on different streams would
+    // overwrite each other's: use one stream. `choices_directory`: where the file of timed choices lies, such as the
+    // user's cache directory; if it is empty or not writable, nothing is timed.
     BlasLt(void* workspace, int64_t workspace_bytes, const std::filesystem::path& choices_directory);
     ~BlasLt();
     BlasLt(const BlasLt&) = delete;
     BlasLt& operator=(const BlasLt&) = delete;
 
-    // Chooses the algorithm now. Needs no operands.
+    // Chooses the algorithm now; needs no operands.
     void prepare(const Product& product) { plan(product); }
     // From now on a kind of product that has no choice yet takes the library's first.
     void stop_timing() { times_ = false; }

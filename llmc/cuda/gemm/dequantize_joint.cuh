@@ -1,5 +1,5 @@
-// The sums of an int8 product back to floats, and the product of adapters and outlier channels on top of them, in one
-// pass over y:
+// Turns the sums of an int8 product back into floats and adds the product of adapters and outlier channels, in one pass
+// over y:
 //
 //   y[n,o] = row_scale[n] col_scale[o] sums[n,o] + bias[o] + sum_k z[n,k] wz[o,k]
 //
@@ -7,16 +7,17 @@
 // and rounded to T once; col_scale and bias may be null: 1 and 0. sums may have more rows and columns than y.
 //
 // For 16-bit T a block has 128 columns of y, and a warp 32 rows by 64 columns as accumulators of the tensor cores. They
-// begin with the dequantised sums, so that nothing is left but what an mma does, D += A B, and one store. k is short:
-// what counts is to keep memory busy. A block asks for all its sums before anything else, and they arrive together with
-// the first slabs of z and wz; a second block of the multiprocessor multiplies and stores meanwhile.
+// begin with the dequantised sums, so that all that is left is an mma, D += A B, and one store. k is short: what counts
+// is to keep memory busy. A block asks for all its sums before anything else, and they arrive together with the first
+// slabs of z and wz; a second block of the multiprocessor multiplies and stores meanwhile.
 //
-// Elsewhere, and where rows of z, wz or sums do not begin at multiples of 16 bytes, y is dequantised and then added to
-// by the GEMM, which rounds twice more.
+// For other T, and where rows of z, wz or sums do not begin at multiples of 16 bytes, y is dequantised and the GEMM
+// adds to it, which rounds twice more.
 #pragma once
 
 #include <type_traits>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/gemm/gemm.cuh"
 #include "llmc/cuda/kernel/mma.cuh"
 #include "llmc/cuda/kernel/shared_tile.cuh"
@@ -44,8 +45,8 @@ struct JointTiling {
     using Slab = SharedTile<T, kDepth>;
 };
 
-// Starts to load columns k .. k+31 of kRows rows; zeros where m has no row and beyond its columns. kDealt: rows go
-// where dealt_column() has them.
+// Starts loading columns k .. k+31 of kRows rows; missing rows and columns are zeros. kDealt: rows go where
+// dealt_column() puts them.
 template <int kThreads, int kRows, bool kDealt, class T, int kDepth>
 __device__ void load_joint_slab(SharedTile<T, kDepth> slab, const Matrix<const T>& m, int64_t first_row, int64_t k) {
     constexpr int kChunks = SharedTile<T, kDepth>::kChunks;
@@ -71,7 +72,7 @@ __global__ void __launch_bounds__(kThreads, (JointTiling<T, kThreads>::kBlocks))
     const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
     const int64_t first_row = int64_t{blockIdx.y} * Tiling::kRows, first_col = int64_t{blockIdx.x} * Tiling::kCols;
     const int warp_row = warp / 2 * 16 * kRowTiles, warp_col = warp % 2 * 8 * kColTiles;
-    // The lane's Eights of y: number (i, t) is in row `row` + 8 i, from column `col` + 32 t on, as far as y goes.
+    // The lane's Eights of y: number (i, t) is in row `row` + 8 i, columns from `col` + 32 t on, as far as y goes.
     constexpr int kDown = 2 * kRowTiles, kAcross = kColTiles / 4;
     const int64_t row = first_row + warp_row + lane / 4, col = first_col + warp_col + lane % 4 * 8;
     const auto exists = [&](int i, int t) { return row + 8 * i < y.rows && col + 32 * t < y.cols; };
@@ -115,7 +116,7 @@ __global__ void __launch_bounds__(kThreads, (JointTiling<T, kThreads>::kBlocks))
     const int depth = static_cast<int>(z.cols);
     for (int slab = 0; slab * Tiling::kDepth < depth; slab++) {
         cp_async_wait<kStages - 2>();
-        __syncthreads();  // this slab is there, and the one before is read: the next may take its place
+        __syncthreads();  // this slab is there and the one before is read: the next may replace it
         load(slab + kStages - 1);
         const Slab rows = z_slab(slab % kStages), columns = wz_slab(slab % kStages);
 #pragma unroll

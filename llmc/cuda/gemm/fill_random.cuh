@@ -1,7 +1,7 @@
 // Numbers to measure with: constant ones flatter a GPU that is held back by its power limit.
 //
-//   values[n,k] = scale u[n,k]     u uniform in [-1, 1) from Philox; in int8 of [-127, 127], in longer integers of 20
-//   bits
+//   values[n,k] = scale u[n,k]     u uniform in [-1, 1) from Philox
+//                                  int8: in [-127, 127]; longer integers: of 20 bits
 //
 // Written (=); the same seed gives the same numbers. A thread fills an Eight.
 #pragma once

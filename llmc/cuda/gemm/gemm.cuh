@@ -7,23 +7,24 @@
 // Inputs are T (bf16, fp16 or float), y is T or float; sums are fp32, of float inputs in true fp32 and not TF32.
 //
 // A row-major matrix is the column-major transpose of itself, so that y = op(a) op(b) is y^T = op(b)^T op(a)^T to
-// cuBLASLt: its A is b, its B is a, and each is transposed exactly if it is here. Any stride and address will do;
-// multiples of 16 bytes are what the fast algorithms need.
+// cuBLASLt: its A is b, its B is a, and each is transposed exactly if it is here. Any stride and address will do, but
+// the fast algorithms need multiples of 16 bytes.
 #pragma once
 
 #include <cstdint>
 #include <type_traits>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/gemm/cublaslt.cuh"
 #include "llmc/cuda/kernel/row_block.cuh"
 
 namespace cuda {
 
-// How long a sum over k terms is made with zeros: rows that end at a multiple of 16 bytes in every type are what the
-// fast algorithms sum over.
+// The length to which a sum over k terms is padded with zeros: the fast algorithms need rows that end at a multiple of
+// 16 bytes, here in every type.
 template <class T>
 int64_t padded_contraction(const Device<T>& /*device*/, int64_t k) {
-    return ceil_div(k, 8) * 8;
+    return round_up(k, 8);
 }
 
 template <class T>
@@ -68,7 +69,7 @@ __global__ void scale_kernel(Matrix<T> y, float factor) {
     store_eight(y.row(n), c, y.cols, values);
 }
 
-// y = factor y: what is left of a GEMM that sums over nothing.
+// y = factor y: a GEMM without terms.
 template <class T, class Out>
 void scale(const Device<T>& device, Matrix<Out> y, float factor) {
     if (factor == 1) return;

@@ -6,13 +6,13 @@
 //   the same, dy as it is:  dequantized_gemm_nn   y[n,i] = sum_o dy[n,o] col_scale[o] wq[o,i]
 //
 // y is written (=); bias may be null. z and wz may have no columns ({}); their product is added while y is dequantised.
-// On Hopper all of it is one kernel (int8_gemm_hopper.cuh), unless z has a number of columns that is no multiple of 8.
-// Elsewhere the integers are multiplied by cuBLASLt, and dequantize_joint.cuh does the rest.
+// On Hopper all of it is one kernel (int8_gemm_hopper.cuh), unless the number of columns of z is not a multiple of 8.
+// Elsewhere cuBLASLt multiplies the integers, and dequantize_joint.cuh does the rest.
 //
-// cuBLASLt's int8 has three wants. It multiplies rows with rows only (its A transposed, its B not), so that the forward
-// pass takes Wq as it lies and the backward pass turns it into a scratch matrix just before use. It answers in int32
-// only: y is cut into tiles whose sums still lie in L2 when the dequantisation reads them back. And it wants
-// multiples of 16, of fewer than 32 rows nothing at all on some GPUs, so that operands are padded:
+// cuBLASLt's int8 product has three limits. It multiplies rows by rows only (its A transposed, its B not), so the
+// forward pass takes Wq as it lies and the backward pass transposes it into scratch just before use. Its result is
+// int32 only: y is cut into tiles whose sums still lie in L2 when the dequantisation reads them. And sizes must be
+// multiples of 16, on some GPUs with at least 32 rows, so operands are padded:
 //
 //   xq [N,I], gq [N,O]   padded_tokens(N) rows; what the rows beyond N hold does not matter
 //   wq [O,I]             padded_features(O) rows, likewise; zeros from column I to padded_features(I), as
@@ -20,8 +20,8 @@
 //   all three            a stride that is a multiple of 16 and no less than padded_features(columns), at an address
 //                        that is a multiple of 16
 //
-// The `rows` of an operand say how many there are to read, so that all but the zeros is checked here; y says how many
-// are meant.
+// The `rows` of an operand are those that may be read, so that all but the zeros is checked here; the rows of y are
+// those that are meant.
 #pragma once
 
 #include <algorithm>
@@ -29,6 +29,7 @@
 #include <span>
 #include <type_traits>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/gemm/dequantize_joint.cuh"
 #include "llmc/cuda/gemm/gemm.cuh"
 #include "llmc/cuda/gemm/int8_gemm_hopper.cuh"
@@ -37,11 +38,7 @@
 
 namespace cuda {
 
-constexpr int64_t round_up(int64_t value, int64_t multiple) {
-    return (value + multiple - 1) / multiple * multiple;
-}
-
-// Rows that a matrix of so many tokens is planned with, and its stride for so many features.
+// The rows that a matrix of `tokens` is planned with, and its stride for `features`.
 template <class T>
 int64_t padded_tokens(const Device<T>& /*device*/, int64_t tokens) {
     return round_up(tokens, 32);
@@ -51,8 +48,8 @@ int64_t padded_features(const Device<T>& /*device*/, int64_t features) {
     return round_up(features, 16);
 }
 
-// How y is cut: tiles of at most `elements` int32, no wider than high, because each reads its rows of both operands
-// anew; all rows in one where they fit. Cuts fall on multiples of 128, what a thread block of the library computes.
+// How y is cut: into tiles of at most `elements` int32, no wider than high, because each reads its rows of both
+// operands anew, and with all rows if they fit. Cuts fall on multiples of 128, the tile of the library's thread blocks.
 struct Int8Tiling {
     static constexpr int64_t kSmallest = 128 * 128;
     int64_t rows, cols;  // of a tile
@@ -61,13 +58,13 @@ struct Int8Tiling {
         const int64_t all_rows = round_up(y_rows, 32), all_cols = round_up(y_cols, 16);
         int64_t across = 1;
         do {
-            cols = std::min(all_cols, round_up((y_cols + across - 1) / across, 128));
+            cols = std::min(all_cols, round_up(ceil_div(y_cols, across), 128));
             rows = elements / cols;
             rows -= rows % (rows < 128 ? 32 : 128);
             across++;
         } while (rows < std::min(all_rows, cols));
-        const int64_t down = (all_rows + rows - 1) / rows;
-        rows = std::min(all_rows, round_up((all_rows + down - 1) / down, 128));
+        const int64_t down = ceil_div(all_rows, rows);
+        rows = std::min(all_rows, round_up(ceil_div(all_rows, down), 128));
     }
 };
 
@@ -78,7 +75,7 @@ int64_t int8_gemm_workspace(const Device<T>& device) {
     return std::max(Int8Tiling::kSmallest, half / 64 * 64);
 }
 
-// The same with Wq^T behind it.
+// The same and Wq^T.
 template <class T>
 int64_t int8_gemm_nn_workspace(const Device<T>& device, int64_t out_features, int64_t in_features) {
     const int64_t transposed = padded_features(device, in_features) * padded_features(device, out_features);
@@ -157,7 +154,7 @@ void int8_gemm_nn(const Device<T>& device, Matrix<T> y, Matrix<const int8_t> gq,
     int8_gemm<T>(device, y, gq, row_scale, transposed, nullptr, nullptr, {}, {}, features, workspace);
 }
 
-// Columns of W that are dequantised at a time. The sum over O stays whole: cut, its parts would be rounded to T.
+// Columns of W that are dequantised at a time. The sum over O stays whole: its parts would be rounded to T.
 constexpr int64_t kDequantizedColumns = 1024;
 
 template <class T>

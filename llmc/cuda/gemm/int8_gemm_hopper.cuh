@@ -5,16 +5,16 @@
 // y [N,O] is written (=) and rounded once. a [N,I] and b [O,I] are int8, padded as int8_gemm.cuh says; z [N,K] and
 // wz [O,K] are of y's type, or empty; col_scale and bias may be null: 1 and 0.
 //
-// A block stays on its multiprocessor and makes one tile of 128 x 256 of y after the other, a warpgroup 64 x 256 of it.
-// What is summed over comes in slabs of 128 bytes of both operands' rows: first of a and b, then, when the sums have
-// been dequantised where they are, of z and wz. Slabs arrive by cp.async two ahead of the one that is multiplied,
-// across the borders of tiles, too, so that a tile's result is rounded and stored while the next one's operands are on
-// their way.
+// A block stays on its multiprocessor and computes one tile of 128 x 256 of y after the other, a warpgroup 64 x 256 of
+// it. Operands come in slabs of 128 bytes of both operands' rows: first of a and b, then, once the sums have been
+// dequantised in place, of z and wz. Slabs arrive by cp.async two ahead of the one in use, across tiles, too, so that a
+// tile's result is rounded and stored while the next one's operands arrive.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/kernel/shared_tile.cuh"
 #include "llmc/cuda/kernel/tile_order.cuh"
 #include "llmc/cuda/kernel/wgmma.cuh"
@@ -33,7 +33,7 @@ struct HopperTiling {
     static constexpr int kThreads = 2 * kWarpgroupThreads;
     static constexpr int kRows = 2 * kWgmmaRows, kCols = kWgmmaColumns;
     static constexpr int kDepth = 128;  // bytes of a row in a slab
-    static constexpr int kStages = 4;   // slabs in shared memory: one is multiplied, one was just now, two arrive
+    static constexpr int kStages = 4;   // slabs in shared memory: one in use, one just used, two arriving
     static constexpr int kAlignment = 1024;
     static constexpr size_t kSharedBytes = kStages * (kRows + kCols) * kDepth + kAlignment;
 
@@ -45,7 +45,7 @@ struct SummedRows {
     Matrix<const int8_t> a, b;
     int bytes;
 
-    __host__ __device__ int slabs() const { return (bytes + HopperTiling::kDepth - 1) / HopperTiling::kDepth; }
+    __host__ __device__ int slabs() const { return ceil_div(bytes, HopperTiling::kDepth); }
 };
 
 // One thread's part of the rows of an operand that a tile needs: a chunk of 16 bytes of every 32nd row.
@@ -62,8 +62,8 @@ struct HopperRows {
         rows = static_cast<int>(min(m.rows - row, int64_t{HopperTiling::kCols}));
     }
 
-    // Starts to load a slab of kRows rows to `shared`, where the thread's first chunk goes, and moves on to the next
-    // slab. Zeros where there is no row, and all zeros if not `present`.
+    // Starts loading a slab of kRows rows to `shared`, where the thread's first chunk goes, and moves on to the next
+    // slab. Missing rows are zeros; so is everything if not `present`.
     template <int kRows>
     __device__ void load(int8_t* shared, bool present) {
         constexpr int kEvery = HopperTiling::kThreads / HopperTiling::Slab::kChunks;
@@ -74,7 +74,7 @@ struct HopperRows {
     }
 };
 
-// Of a thread's sums, the k-th of its eight of 32 columns, in the first or second of its rows.
+// Of a thread's sums, the k-th of its `eight` of 32 columns, in the first or second of its rows.
 __device__ constexpr int sum_of_eight(int eight, int half, int k) {
     return 4 * (4 * eight + k / 2) + 2 * half + k % 2;
 }
@@ -94,8 +94,7 @@ __global__ void __launch_bounds__(HopperTiling::kThreads, 1)
     const int group_row = static_cast<int>(threadIdx.x) / kWarpgroupThreads * kWgmmaRows;
 
     int8_t* const shared =
-        reinterpret_cast<int8_t*>((reinterpret_cast<uintptr_t>(shared_memory<int8_t>()) + Tiling::kAlignment - 1) /
-                                  Tiling::kAlignment * Tiling::kAlignment);
+        reinterpret_cast<int8_t*>(round_up(reinterpret_cast<uintptr_t>(shared_memory<int8_t>()), Tiling::kAlignment));
     const auto a_slab = [&](int stage) {
         return Tiling::Slab{shared + stage * (Tiling::kRows + Tiling::kCols) * Tiling::kDepth};
     };
@@ -132,8 +131,8 @@ __global__ void __launch_bounds__(HopperTiling::kThreads, 1)
         cp_async_commit();  // a group for every slab, so that waiting for all but so many finds the right one
     };
     int stage = 0;
-    // Starts to add the products of the slab that is due, whose rows are of Elements, waits for those of the slab
-    // before it, and has the place of the one before that filled again.
+    // Starts adding the products of the due slab, whose rows are of Elements, waits for those of the slab before, and
+    // has the place of the one before that refilled.
     const auto multiply_next = [&]<class Element>(int32_t(&sums)[kWgmmaSums]) {
         cp_async_wait<kStages - 3>();
         publish_to_wgmma();
@@ -153,8 +152,8 @@ __global__ void __launch_bounds__(HopperTiling::kThreads, 1)
     for (int tile = static_cast<int>(blockIdx.x); tile < order.tiles(); tile += static_cast<int>(gridDim.x)) {
         const TileOrder::Origin origin = order.origin(tile);
         const int64_t first_row = origin.row + thread_row, first_col = origin.col + lane % 4 * 8;
-        // Asked for before the products and needed after them: a row's and a column's factor by the thread of its
-        // number.
+        // Requested before the products and needed after them: a thread loads the factors of the row and the column of
+        // its number.
         const int64_t own_row = origin.row + threadIdx.x, own_col = origin.col + threadIdx.x;
         const float own_row_scale = own_row < y.rows ? row_scale[own_row] : 0.0f;
         const float own_col_scale = col_scale != nullptr && own_col < y.cols ? col_scale[own_col] : 1.0f;
@@ -205,7 +204,7 @@ __global__ void __launch_bounds__(HopperTiling::kThreads, 1)
     }
 }
 
-// Whether this GPU and these operands are the kernel's: joint rows, where there are any, have 16-byte chunks alone.
+// Whether the kernel takes this GPU and these operands: joint rows, if any, must consist of chunks of 16 bytes.
 template <class T>
 bool int8_gemm_hopper_takes(const Device<T>& device, ConstMatrix<T> z, ConstMatrix<T> wz) {
     if (!kHasHopperCode || device.sm != 90) return false;

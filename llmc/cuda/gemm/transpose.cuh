@@ -1,13 +1,14 @@
 // The transpose of an int8 matrix: the backward GEMM wants the frozen weight with its outputs next to each other.
 //
-//   out[i,o] = wq[o,i]                out [I.., O..]: rows as long as out's stride; what is not wq's is written 0
+//   out[i,o] = wq[o,i]                out [I.., O..]: rows as long as its stride; 0 beyond wq's elements
 //
-// A block turns a tile of 128 x 128 bytes. A thread loads 4 x 4 of them as four words, turns them in registers, and
-// puts them into shared memory as the four words of the transpose, from where whole rows of 128 bytes leave. Word w of
-// row i lies at w ^ (i / 4): the threads of a warp write 32 rows apart by 4, and read one row, both without two of
-// them in the same bank.
+// A block transposes a tile of 128 x 128 bytes. A thread loads 4 x 4 of them as four words, transposes them in
+// registers, and puts them into shared memory as the four words of the transpose, from where whole rows of 128 bytes
+// leave. Word w of row i lies at w ^ (i / 4): the threads of a warp write 32 rows apart by 4, and read one row, both
+// without bank conflicts.
 #pragma once
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/kernel/row_block.cuh"
 
 namespace cuda {
@@ -16,7 +17,7 @@ constexpr int kTransposeTile = 128;
 constexpr int kTransposeWords = kTransposeTile / 4;
 constexpr int kTransposeWarps = 8;
 
-// Bytes c .. c+3 of a row of `cols`, the first lowest; 0 where it has ended.
+// Bytes c .. c+3 of a row of `cols`, the first lowest; 0 past its end.
 __device__ inline uint32_t load_four(const int8_t* row, int64_t c, int64_t cols) {
     if (c + 4 <= cols && reinterpret_cast<uintptr_t>(row + c) % 4 == 0)
         return *reinterpret_cast<const uint32_t*>(row + c);

@@ -11,29 +11,31 @@
 // so that two neighbouring D tiles, narrowed to 16 bits by `pack`, are an A tile of the next product. mma_m16n8k8 is
 // the first half of it: a[0], a[1], b0. Before sm_80 there is only this half, and the whole is two of them.
 //
-// dealt_column: which column of four neighbouring D tiles is to have column `col` of a matrix, so that the eight that a
-// lane has in a row, two of each tile, are eight neighbouring columns of the matrix, and move as one Eight: columns
-// 8c .. 8c+7 of those 32. The rows of B's transpose are put into shared memory in this order.
+// dealt_column: which column of four neighbouring D tiles gets column `col` of a matrix. The eight columns that a lane
+// has in a row, two of each tile, are then eight neighbouring columns of the matrix, 8c .. 8c+7 of those 32, and move
+// as one Eight. The rows of B's transpose are put into shared memory in this order.
 //
 // mma_m16n8k32_s8:  D[16,8] += A[16,32] B[32,8], int32 sums of int8 products, which wrap around. The registers are
-// those of mma_m16n8k16 with two int8 in the place of each 16-bit element: a[0] = A[g, 4c..4c+3], a[2] = A[g,
-// 4c+16..4c+19], b0 = B[4c..4c+3, g], and so on. Before sm_80 it is four products of [8,16] and [16,8].
+// those of mma_m16n8k16 with two int8 in place of each 16-bit element:
+//
+//   a[0] = A[g, 4c..4c+3]       a[2] = A[g, 4c+16..4c+19]     b0 = B[4c..4c+3, g]           and so on
+//
+// Before sm_80 it is four products of [8,16] and [16,8].
 //
 // ldmatrix_x4 loads four 8 x 8 tiles of 16-bit elements from shared memory: lane l gives the address of row l % 8 of
 // tile l / 8 (16 bytes, 16-byte aligned) and gets r[t] = tile t [g, 2c..2c+1]: the registers of A above, or of B when
 // the rows in memory are B's columns. ldmatrix_x4_trans gets r[t] = tile t [2c..2c+1, g]: B when the rows in memory are
-// B's rows. A tile is as well 8 rows of 16 int8, as they lie; there is no transposing those. ldmatrix_x2 and
-// ldmatrix_x2_trans load two tiles, addressed by lanes 0..15; the other lanes' addresses are not read.
+// B's rows. A tile may also be 8 rows of 16 int8, which cannot be transposed. ldmatrix_x2 and ldmatrix_x2_trans load
+// two tiles, addressed by lanes 0..15; the other lanes' addresses are not read.
 //
 // cp_async_16 (16 bytes, both addresses aligned to that; cp_async_4: 4 bytes) copies global to shared memory in the
-// background, zeros where `present` is false. cp_async_first copies the first `bytes` of 16, an even number of them,
-// and puts zeros behind them. cp_async_commit closes a group of copies, cp_async_wait<N> waits until all but the newest
-// N groups of this thread have landed; the other threads see them after a barrier. Before sm_80 the copy happens at
-// once.
+// background, zeros if `present` is false. cp_async_first copies the first `bytes` of 16, an even number of them, and
+// puts zeros behind them. cp_async_commit closes a group of copies; cp_async_wait<N> waits until all but the newest N
+// groups of this thread have landed; the other threads see them after a barrier. Before sm_80 the copy happens at once.
 //
 // PTX ISA 8.7, "Warp Level Matrix Multiply-Accumulate Instructions" and "Asynchronous copy". Under LLMC_EMULATED each
-// function has a body for the CPU: the lanes bring their registers together and get what the layout above says, and a
-// copy lands only when it is waited for, its destination being NaN until then.
+// function has a body for the CPU: the lanes pool their registers and get what the layout above says. A copy lands only
+// when it is waited for; until then its destination is NaN.
 #pragma once
 
 #include <cstdint>
@@ -220,7 +222,7 @@ __device__ __forceinline__ void cp_async_wait() {
 
 namespace emulated {
 
-// Element i of a register's two, or four of int8.
+// Element i of a register's two, or of its four int8.
 template <class T>
 auto unpack(uint32_t word, int i) {
     if constexpr (std::is_same_v<T, int8_t>)
@@ -229,7 +231,7 @@ auto unpack(uint32_t word, int i) {
         return to_float(std::bit_cast<T>(static_cast<uint16_t>(word >> (16 * i))));
 }
 
-// D += A B over the first kDepth columns of A, once all lanes have come with their registers.
+// D += A B over the first kDepth columns of A, once all lanes have brought their registers.
 template <class T, int kDepth, class Sum>
 void mma(const char* name, Sum (&d)[4], const std::array<uint32_t, 4>& a, const std::array<uint32_t, 2>& b) {
     struct Lane {
@@ -304,7 +306,7 @@ inline unsigned thread_of_block() {
 inline AsyncCopies& async_copies() {
     static thread_local std::array<AsyncCopies, 1024> of_thread;
     AsyncCopies& copies = of_thread[thread_of_block()];
-    // What a block before never waited for has nowhere to land any more.
+    // Copies that an earlier block never waited for have nowhere to land any more.
     const uint64_t block = emu::Scheduler::of_this_os_thread().blocks_begun();
     if (copies.block != block) copies = {.block = block, .open = {}, .groups = {}};
     return copies;

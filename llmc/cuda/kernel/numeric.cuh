@@ -45,15 +45,14 @@ struct Packed {
     __device__ const T& operator[](int i) const { return values[i]; }
 };
 
-// Whether every row of the matrix can be read N elements at a time: the first address, the stride and the width allow
-// it.
+// Whether all rows of the matrix can be read N elements at a time: its first address, stride and width allow it.
 template <int N, class T>
 bool can_pack(const Matrix<T>& m) {
     return reinterpret_cast<uintptr_t>(m.data) % Packed<T, N>::alignment == 0 && m.stride % N == 0 && m.cols % N == 0;
 }
 
-// Columns [c, c + N) of a row of `cols` columns. `packed` (can_pack of the matrix) makes it one access; else it goes
-// element by element and the columns from `cols` on read as zero.
+// Columns [c, c + N) of a row of `cols` columns. `packed` (can_pack of the matrix): in one access; else element by
+// element, with zeros from column `cols` on.
 template <int N, class T>
 __device__ Packed<std::remove_const_t<T>, N> load(T* row, int64_t c, int64_t cols, bool packed) {
     Packed<std::remove_const_t<T>, N> v;

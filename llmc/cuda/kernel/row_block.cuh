@@ -1,16 +1,17 @@
-// How threads share out the rows of a matrix. What a thread handles at a time is an Eight: eight neighbouring columns,
-// 16 bytes of a 16-bit type, so that memory is asked in its widest words.
+// How threads share out the rows of a matrix. A thread handles one Eight at a time: eight neighbouring columns, 16
+// bytes of a 16-bit type, the widest access to memory.
 //
 //   with a reduction over the row    a block a row:       for (c = first_column(); c < cols; c += column_step())
 //   without                          a thread an Eight:   eight_position(cols), rows one after the other
 //
 // A block that passes over its row twice keeps it in dynamic shared memory (held_bytes), so that it is read from memory
-// once. A thread puts down and picks up its own columns there: that needs no barrier.
+// once. A thread stores and loads only its own columns there: that needs no barrier.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/device.cuh"
 #include "llmc/cuda/kernel/numeric.cuh"
 #include "llmc/cuda/runtime/launch.cuh"
@@ -20,13 +21,13 @@ namespace cuda {
 template <class T>
 using Eight = Packed<T, 8>;
 
-// Whether columns c .. c+7 are all there and lie as the widest loads and stores want them.
+// Whether columns c .. c+7 all exist and are aligned for the widest loads and stores.
 template <class T>
 __device__ bool whole_and_aligned(const T* row, int64_t c, int64_t cols) {
     return c + 8 <= cols && reinterpret_cast<uintptr_t>(row + c) % Eight<T>::alignment == 0;
 }
 
-// Columns c .. c+7 of a row; `beyond` where it has ended.
+// Columns c .. c+7 of a row; `beyond` past its end.
 template <class T>
 __device__ Eight<T> load_eight(const T* row, int64_t c, int64_t cols, std::type_identity_t<T> beyond = T{}) {
     if (whole_and_aligned(row, c, cols)) return *reinterpret_cast<const Eight<T>*>(row + c);
@@ -55,7 +56,7 @@ inline dim3 row_blocks(int64_t rows) {
     return dim3(static_cast<unsigned>(rows));
 }
 
-// Two Eights a thread, as far as 512 threads go: loads enough in flight, and several blocks on a multiprocessor.
+// Two Eights a thread, up to 512 threads: enough loads in flight, and several blocks on a multiprocessor.
 inline dim3 row_threads(int64_t cols) {
     const int64_t warps = ceil_div(cols, 2 * 8 * kWarpSize);
     return dim3(static_cast<unsigned>(kWarpSize * std::clamp<int64_t>(warps, 1, 16)));
@@ -96,7 +97,7 @@ struct EightPosition {
 };
 
 __device__ inline EightPosition eight_position(int64_t cols) {
-    const uint32_t eights = static_cast<uint32_t>((cols + 7) / 8);
+    const uint32_t eights = static_cast<uint32_t>(ceil_div(cols, 8));
     const uint32_t index = blockIdx.x * kEightThreads + threadIdx.x;
     return {index / eights, int64_t{8} * (index % eights)};
 }

@@ -25,8 +25,8 @@ struct SharedTile {
         return data + (row * kChunks + (index ^ swizzle)) * kOfChunk;
     }
 
-    // The same of index even + odd, where `even` is a constant and even and `odd` is 0 or 1: the part of the address
-    // that is no constant is shared by all `even` that agree in the bits the swizzle can change.
+    // The same of index even + odd, where `even` is an even constant and `odd` is 0 or 1: all `even` that agree in the
+    // bits the swizzle can change share the variable part of the address.
     __device__ T* chunk(int row, int even, int odd) const {
         constexpr int kSwizzled = (1 << kSwizzleBits) - 1;
         const int swizzle = (row >> (3 - kSwizzleBits)) & kSwizzled;
@@ -34,7 +34,7 @@ struct SharedTile {
                (even & ~kSwizzled) * kOfChunk;
     }
 
-    // Where the next tile can lie.
+    // Where the next tile may begin.
     __device__ T* after(int rows) const { return data + rows * kColumns; }
 };
 

@@ -1,4 +1,4 @@
-// In which order the tiles of a matrix product are made.
+// The order in which the tiles of a matrix product are computed.
 //
 // Blocks that run at the same time have neighbouring numbers. Their tiles should be neighbours in both directions, so
 // that they find each other's operands in L2: tiles go down a band of 16, column by column, and then down the next
@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/device.cuh"
 
 namespace cuda {
@@ -20,8 +21,8 @@ class TileOrder {
     __host__ __device__ TileOrder(int64_t rows, int64_t cols, int tile_rows, int tile_cols)
         : tile_rows_(tile_rows),
           tile_cols_(tile_cols),
-          down_(static_cast<int>((rows + tile_rows - 1) / tile_rows)),
-          across_(static_cast<int>((cols + tile_cols - 1) / tile_cols)) {}
+          down_(static_cast<int>(ceil_div(rows, tile_rows))),
+          across_(static_cast<int>(ceil_div(cols, tile_cols))) {}
 
     __host__ __device__ int tiles() const { return down_ * across_; }
 

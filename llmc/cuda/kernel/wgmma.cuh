@@ -7,17 +7,17 @@
 //
 //   d[4 t], d[4 t + 1] = D[16 w + g, 8 t + 2 c .. + 1]          d[4 t + 2], d[4 t + 3] = D[16 w + g + 8, the same]
 //
-// fp32 sums are in d as their bits, so that registers that held integers can go on as floats where they are.
+// fp32 sums are in d as their bits, so that registers that held integers can hold floats next.
 //
 // The product is computed in the background. wgmma_fence(d) comes between any other access to d and the first of a
-// series, wgmma_commit() closes a group of products, wgmma_wait<N>(d) waits until all but the newest N groups of the
-// warpgroup are done: until then neither d nor the shared memory that is read may be touched. What other instructions
-// have written to shared memory, cp.async among them, is seen by the products after publish_to_wgmma() in the threads
-// that wrote, and a barrier.
+// series; wgmma_commit() closes a group of products; wgmma_wait<N>(d) waits until all but the newest N groups of the
+// warpgroup are done: until then neither d nor the shared memory that is read may be touched. The products see what
+// other instructions, cp.async among them, have written to shared memory once the threads that wrote it have called
+// publish_to_wgmma() and met at a barrier.
 //
 // PTX ISA 8.7, "Asynchronous Warpgroup Level Matrix Instructions". Under LLMC_EMULATED a product is computed when it is
-// waited for, from what shared memory holds then, so that memory that was given away too early is found out; and one
-// that is started on what cp.async brought and its thread has not published is an error.
+// waited for, from what shared memory holds then, so that memory reused too early shows; starting one on what cp.async
+// brought and its thread has not published is an error.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,7 @@ constexpr int kWgmmaSums = kWgmmaRows * kWgmmaColumns / kWarpgroupThreads;  // o
 
 #ifndef LLMC_EMULATED
 
-// Whether the code at hand is made for the one architecture that has the instructions.
+// Whether this code is compiled for the one architecture that has the instructions.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 #define LLMC_WGMMA(...) __VA_ARGS__
 #else
@@ -76,7 +76,7 @@ __device__ __forceinline__ void wgmma_m64n256(int32_t (&d)[kWgmmaSums], const vo
     if constexpr (std::is_same_v<T, fp16>) LLMC_WGMMA_PRODUCT("m64n256k16.f32.f16.f16", ", 1, 1, 0, 0");
 }
 
-// For the compiler, to which registers are not memory: what it does with d stays on its side of this.
+// For the compiler, which does not count registers as memory: what it does with d stays on its side of this.
 __device__ __forceinline__ void pin_registers(int32_t (&d)[kWgmmaSums]) {
 #pragma unroll
     for (int i = 0; i < kWgmmaSums; i++) asm volatile("" : "+r"(d[i])::"memory");

@@ -1,22 +1,26 @@
-// CUDA_CHECK(call): every call of the CUDA runtime goes through it. What failed becomes an Error that says which call,
-// where, what CUDA says of it and, where there is something to do about it, what.
+// CUDA_CHECK(call): every call of the CUDA runtime goes through it. A failure becomes an Error that names the call and
+// its place, says what CUDA says and, if the user can do something about it, what.
 #pragma once
 
 #include <cuda_runtime.h>
 
+#include <string>
+
 #include "llmc/core/error.h"
+#include "llmc/core/program.h"
 
 namespace cuda {
 
-// What a user can do about the error; empty where only a programmer can.
-inline const char* advice(cudaError_t error) {
+// What the user can do about the error; empty if only a programmer can do something.
+inline std::string advice(cudaError_t error) {
     switch (error) {
         case cudaErrorMemoryAllocation:
-            return "; lower --batch-size, or take --recompute block";
+            return llmc::concat("; ", llmc::program().save_gpu_memory);
         case cudaErrorNoDevice:
-            return "; nvidia-smi shows which GPUs the driver sees; --device cpu needs none";
+            return llmc::concat("; nvidia-smi shows which GPUs the driver sees; without one, ",
+                                llmc::program().use_cpu);
         case cudaErrorInsufficientDriver:
-            return "; update the NVIDIA driver, or take --device cpu";
+            return llmc::concat("; update the NVIDIA driver, or ", llmc::program().use_cpu);
         case cudaErrorNoKernelImageForDevice:
         case cudaErrorInvalidDeviceFunction:
         case cudaErrorUnsupportedPtxVersion:
@@ -26,7 +30,7 @@ inline const char* advice(cudaError_t error) {
         case cudaErrorIllegalAddress:
         case cudaErrorLaunchFailure:
         case cudaErrorUnknown:
-            return "; this process can use the GPU no more: start it again, and look for the GPU's own complaints with "
+            return "; this process can no longer use the GPU: start it again, and look for errors of the GPU with "
                    "dmesg | grep Xid";
         default:
             return "";
@@ -35,7 +39,7 @@ inline const char* advice(cudaError_t error) {
 
 inline void check(cudaError_t error, const char* call, const char* file, int line) {
     if (error == cudaSuccess) return;
-    cudaGetLastError();  // told here, not again by the next launch
+    cudaGetLastError();  // reported here, not again by the next launch
     llmc::fail(call, " failed: ", cudaGetErrorString(error), " (", cudaGetErrorName(error), ", ", file, ':', line, ')',
                advice(error));
 }

@@ -2,13 +2,14 @@
 
 #include <cstdlib>
 
+#include "llmc/core/program.h"
 #include "llmc/system/loaded_library.h"
 
 namespace cuda {
 
 namespace {
 
-constexpr const char* kDriver = "CUDA's driver";  // which is loaded by the first call of CUDA
+constexpr const char* kDriver = "CUDA's driver";  // loaded by the first call of CUDA
 
 int compute_capability(int index) {
     int major = 0, minor = 0;
@@ -17,13 +18,13 @@ int compute_capability(int index) {
     return 10 * major + minor;
 }
 
-// CUDA reports a driver that is missing and one that is too old as the same error.
+// CUDA reports a missing driver and one that is too old as the same error.
 std::string what_driver_lacks() {
     const auto text = [](int version) { return concat(version / 1000, '.', version % 1000 / 10); };
     int driver = 0, runtime = 0;
     // The newest CUDA that the driver can run; 0: there is none.
     if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
-        return "there is no NVIDIA driver here (a container needs to be given it: docker run --gpus all)";
+        return "there is no NVIDIA driver here (start a container with docker run --gpus all)";
     CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
     return concat("the NVIDIA driver is too old: it can run CUDA ", text(driver),
                   ", and this program was built with CUDA ", text(runtime),
@@ -37,7 +38,7 @@ std::string why_no_gpu(int index) {
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
     if (error != cudaSuccess) {
-        cudaGetLastError();  // it has been told; a later launch shall not report it again
+        cudaGetLastError();  // reported here, not again by a later launch
         if (error == cudaErrorInsufficientDriver) return what_driver_lacks();
         if (error != cudaErrorNoDevice) return concat("CUDA does not start: ", cudaGetErrorString(error));
     }
@@ -73,7 +74,7 @@ std::string why_no_gpu(int index) {
 }
 
 int count_gpus() {
-    if (!why_no_room(kDriver).empty()) return 0;  // why_no_gpu() tells it, as what goes wrong below
+    if (!why_no_room(kDriver).empty()) return 0;  // why_no_gpu() reports it, and what fails below
     int count = 0;
     if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
     cudaGetLastError();
@@ -86,11 +87,11 @@ bool has_bf16(int index) {
 
 std::filesystem::path cache_directory() {
 #ifndef LLMC_EMULATED
-    // The places the XDG base directory specification names. No option of a run depends on them.
+    // The places that the XDG base directory specification names. No option of a run depends on them.
     if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache == '/')
-        return std::filesystem::path(cache) / "train_quaff";
+        return std::filesystem::path(cache) / program().name;
     if (const char* home = std::getenv("HOME"); home && *home == '/')
-        return std::filesystem::path(home) / ".cache" / "train_quaff";
+        return std::filesystem::path(home) / ".cache" / program().name;
 #endif
     return {};
 }

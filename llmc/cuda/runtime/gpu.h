@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "llmc/core/program.h"
 #include "llmc/cuda/device.cuh"
 #include "llmc/cuda/gemm/cublaslt.cuh"
 #include "llmc/cuda/runtime/gpu_comm.h"
@@ -12,32 +13,32 @@
 
 namespace cuda {
 
-// Why the GPU cannot be used, for a sentence that goes on from there; empty when it can. It is made the current one.
+// Makes the GPU the current one. Returns why it cannot be used, as the end of a sentence; empty if it can.
 std::string why_no_gpu(int index = 0);
 
-// What CUDA says when a kernel of this program is loaded for the current GPU (try_kernel.cu).
+// CUDA's error when it loads a kernel of this program for the current GPU (try_kernel.cu).
 cudaError_t try_kernel();
 
-// GPUs of this machine; 0 where CUDA does not start.
+// The number of GPUs of this machine; 0 if CUDA does not start.
 int count_gpus();
 
 // Whether the GPU computes in bf16: from compute capability 8.0 on.
 bool has_bf16(int index);
 
-// Where choices that were timed are kept from run to run: train_quaff/ in the user's cache directory, or empty. Always
-// empty on the emulator, whose times say nothing about a GPU.
+// Where timed choices are kept between runs: the program's folder in the user's cache directory, or empty. Always empty
+// on the emulator, whose times say nothing about a GPU.
 std::filesystem::path cache_directory();
 
 template <class T>
 struct Gpu {
     Device<T> device;
 
-    // choices_directory: where timed choices are kept (cache_directory()); empty: nothing is timed, so that a sum has
-    // the same order wherever it runs.
+    // choices_directory: where timed choices are kept (cache_directory()); empty: nothing is timed, so that sums have
+    // the same order everywhere.
     Gpu(int index, const std::filesystem::path& choices_directory)
         : device(index), workspace_(device.allocate(BlasLt::kWorkspaceBytes)) {
-        require(workspace_ != nullptr, "GPU ", index, " has not even ", BlasLt::kWorkspaceBytes >> 20,
-                " MiB of memory free; end what else runs there (nvidia-smi shows it), or take --device cpu");
+        require(workspace_ != nullptr, "GPU ", index, " has less than ", BlasLt::kWorkspaceBytes >> 20,
+                " MiB of memory free; end other programs on it (nvidia-smi lists them), or ", program().use_cpu);
         blas_ = std::make_unique<BlasLt>(workspace_, BlasLt::kWorkspaceBytes, choices_directory);
         device.blas = blas_.get();
         device.free_at_first = device.available_memory();
@@ -51,12 +52,12 @@ struct Gpu {
     std::unique_ptr<BlasLt> blas_;
 };
 
-// Whether the first product of a kind is timed, which is better done before a step that would have to wait.
+// Whether the first product of a kind is timed, which a rehearsal had better do before a step has to wait for it.
 template <class T>
 bool wants_rehearsal(const Device<T>& device) {
     return device.blas->times();
 }
-// Micro-batches whose number of tokens is of one class have products of the same kinds, all but some remainders.
+// Micro-batches of one size class have products of the same kinds, except for some remainders.
 template <class T>
 int64_t size_class(const Device<T>& /*device*/, int64_t n_tokens) {
     return size_class(n_tokens);

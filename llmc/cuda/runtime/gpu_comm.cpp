@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "llmc/core/program.h"
 #include "llmc/cuda/runtime/check.cuh"
 #include "llmc/cuda/runtime/nccl_comm.h"
 
@@ -51,14 +52,14 @@ void StagedComm::start_sum(std::span<float> values) {
 }
 
 int gpu_of_rank(const Comm& ranks, int gpus) {
-    require(gpus > 0, ranks.host(), " has no GPU for ", ranks.name(), "; take --device cpu");
+    require(gpus > 0, ranks.host(), " has no GPU for ", ranks.name(), "; ", program().use_cpu);
     return ranks.local_rank() % gpus;
 }
 
 #ifdef LLMC_NCCL
 namespace {
 
-// The number of a GPU tells nothing where every process sees its own as number 0; its place on the bus does.
+// GPU numbers tell nothing where every process sees its own GPU as number 0; the place on the bus does.
 void require_own_gpus(Comm& ranks, int gpu) {
     char place[32] = "";
     CUDA_CHECK(cudaDeviceGetPCIBusId(place, sizeof place, gpu));
@@ -68,8 +69,8 @@ void require_own_gpus(Comm& ranks, int gpu) {
         for (size_t other = 0; other < r; ++other)
             if (places[other] == places[r])
                 shared = concat("ranks ", other, " and ", r, " have the same GPU, on ", places[r],
-                                ". Start no more ranks than there are GPUs, let ranks share them with --comm mpi, or ",
-                                "take --device cpu");
+                                "; start no more ranks than there are GPUs, ", program().use_mpi, " to share them, or ",
+                                program().use_cpu);
     ranks.broadcast(shared);
     require(shared.empty(), shared);
 }
@@ -77,17 +78,17 @@ void require_own_gpus(Comm& ranks, int gpu) {
 }  // namespace
 #endif
 
-std::unique_ptr<Comm> gpu_comm(Comm& ranks, int gpu, cudaStream_t stream, const std::string& kind) {
-    if (kind == "mpi") return std::make_unique<StagedComm>(ranks, stream);
+std::unique_ptr<Comm> gpu_comm(Comm& ranks, int gpu, cudaStream_t stream, Transport transport) {
+    if (transport == Transport::host) return std::make_unique<StagedComm>(ranks, stream);
 #ifdef LLMC_NCCL
     require_own_gpus(ranks, gpu);
     return std::make_unique<NcclComm>(ranks, gpu, stream);
 #else
     (void)gpu;
-    fail("this program was built without NCCL, by which ", ranks.size(),
-         " GPUs talk to each other. Install libnccl-dev ",
-         "(or unpack NCCL into the CUDA toolkit's folder) and build again, or take --comm mpi, which goes through the ",
-         "host's memory");
+    fail("this program was built without NCCL, which ", ranks.size(),
+         " GPUs need to exchange gradients; install libnccl-dev ",
+         "(or unpack NCCL into the CUDA toolkit's folder) and build again, or ", program().use_mpi,
+         ", which goes through the host's memory");
 #endif
 }
 

@@ -1,7 +1,7 @@
-// Ranks that compute on GPUs. They find each other, and exchange what lies in the host's memory, through the ranks of
-// the launcher; values of the device are reduced
+// Ranks that compute on GPUs. They find each other, and exchange values in host memory, through the launcher's ranks.
+// Device values are reduced
 //
-//   by NCCL          from GPU to GPU, each rank having one of its own (nccl_comm.h)
+//   by NCCL          from GPU to GPU; each rank needs a GPU of its own (nccl_comm.h)
 //   by the host      copied to it and back, which lets ranks share a GPU
 #pragma once
 
@@ -10,12 +10,18 @@
 #include <cstdlib>
 
 #include "llmc/comm/comm.h"
+#include "llmc/core/named.h"
 
 namespace cuda {
 
 using namespace llmc;
 
-// What both have in common: everything but the values of the device.
+enum class Transport { nccl, host };
+
+// As the command line of a program may name them: MPI carries what goes through the host.
+inline constexpr Named<Transport> kTransportNames[] = {{"nccl", Transport::nccl}, {"mpi", Transport::host}};
+
+// What both share: everything but the reductions of device values.
 class GpuComm : public Comm {
   public:
     explicit GpuComm(Comm& ranks);
@@ -60,12 +66,12 @@ class StagedComm final : public GpuComm {
     Traffic traffic_;
 };
 
-// The GPU of this rank, given how many it sees: those of its host, which the ranks there take in turn, or the one that
-// a scheduler has bound to it. Throws Error where there is none.
+// The GPU of this rank, of as many as it sees: its host's, dealt out to the ranks there in turn, or the one that a
+// scheduler bound to it. Throws Error if there is none.
 int gpu_of_rank(const Comm& ranks, int gpus);
 
-// kind: "auto" and "nccl", or "mpi" for the way through the host. Throws Error where NCCL is asked for and is not
-// there, and on all ranks where two of them have the same GPU, which NCCL cannot do.
-std::unique_ptr<Comm> gpu_comm(Comm& ranks, int gpu, cudaStream_t stream, const std::string& kind);
+// Throws Error if NCCL is asked for and missing, and on all ranks if two of them have the same GPU, which NCCL does not
+// support.
+std::unique_ptr<Comm> gpu_comm(Comm& ranks, int gpu, cudaStream_t stream, Transport transport);
 
 }  // namespace cuda

@@ -3,8 +3,8 @@
 //   next()          the buffer whose turn it is, to be filled
 //   send(dst)       dst = its first dst.size() integers, in the background; no more than it holds
 //
-// Two buffers in page-locked memory, which the GPU reads by itself, take turns: while it copies, and computes on what
-// came before, the host fills the other one. next() waits only for the copy of two batches ago.
+// Two buffers in page-locked memory, which the GPU reads directly, take turns: while it copies one, and computes on
+// what came before, the host fills the other. next() waits only for the copy of two batches ago.
 #pragma once
 
 #include <cuda_runtime.h>

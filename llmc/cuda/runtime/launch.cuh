@@ -10,15 +10,11 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/device.cuh"
 #include "llmc/cuda/runtime/check.cuh"
 
 namespace cuda {
-
-template <class Integer>
-constexpr Integer ceil_div(Integer a, std::type_identity_t<Integer> b) {
-    return (a + b - 1) / b;
-}
 
 template <class T, class... Parameters, class... Arguments>
 void launch(const Device<T>& device, const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
@@ -26,7 +22,7 @@ void launch(const Device<T>& device, const char* name, void (*kernel)(Parameters
     if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
     const auto check_launch = [&](cudaError_t error) {
         if (error == cudaSuccess) return;
-        cudaGetLastError();  // told here, not again by the next launch
+        cudaGetLastError();  // reported here, not again by the next launch
         fail("CUDA kernel ", name, " on a grid of ", grid.x, 'x', grid.y, 'x', grid.z, " blocks of ", block.x, 'x',
              block.y, 'x', block.z, " threads with ", shared_bytes, " bytes of shared memory (GPU ", device.index,
              ", compute capability ", device.sm / 10, '.', device.sm % 10, ") failed: ", cudaGetErrorString(error),

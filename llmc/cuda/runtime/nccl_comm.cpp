@@ -6,20 +6,23 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "llmc/core/program.h"
 #include "llmc/cuda/runtime/check.cuh"
 #include "llmc/system/loaded_library.h"
 
 namespace cuda {
 namespace {
 
-constexpr std::chrono::milliseconds kLook{20};     // how often the watchdog does
+constexpr std::chrono::milliseconds kLook{20};     // the watchdog looks this often
 constexpr size_t kWarmUpValues = size_t{1} << 20;  // as many as a model sums at a time
 
-constexpr const char* kWithout =
-    "install NCCL (libnccl2), or take --comm mpi, by which GPUs talk through the host's memory";
+[[maybe_unused]] std::string without_nccl() {
+    return concat("install NCCL (libnccl2), or ", program().use_mpi,
+                  " to exchange gradients through the host's memory");
+}
 
 struct Functions {
-#define NCCL_FUNCTION(name) LLMC_FUNCTION("libnccl.so." LLMC_TEXT(NCCL_MAJOR), name, kWithout)
+#define NCCL_FUNCTION(name) LLMC_FUNCTION("libnccl.so." LLMC_TEXT(NCCL_MAJOR), name, without_nccl())
     NCCL_FUNCTION(ncclAllReduce);
     NCCL_FUNCTION(ncclCommDestroy);
     NCCL_FUNCTION(ncclCommFinalize);
@@ -40,13 +43,13 @@ const Functions& library() {
 void check(ncclResult_t status, const char* what) {
     if (status == ncclSuccess || status == ncclInProgress) return;
     fail("NCCL: ", what, " failed: ", library().ncclGetErrorString(status), " (", library().ncclGetLastError(nullptr),
-         "). NCCL_DEBUG=INFO makes it tell more; --comm mpi does without it");
+         "). NCCL_DEBUG=INFO shows more; to do without NCCL, ", program().use_mpi);
 }
 
 bool has_happened(cudaEvent_t event) {
     const cudaError_t status = cudaEventQuery(event);
     if (status == cudaErrorNotReady) {
-        cudaGetLastError();  // no error: the next launch shall not report it
+        cudaGetLastError();  // no error: the next launch must not report it
         return false;
     }
     CUDA_CHECK(status);
@@ -60,7 +63,7 @@ NcclComm::NcclComm(Comm& ranks, int gpu, cudaStream_t stream) : GpuComm(ranks), 
     if (is_first()) check(library().ncclGetUniqueId(&id), "making the id by which the ranks meet");
     broadcast(std::as_writable_bytes(std::span(id.internal)));
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-    config.blocking = 0;  // a rank that is lost shall not keep this one in a call
+    config.blocking = 0;  // a lost rank must not keep this one in a call
     settle(library().ncclCommInitRankConfig(&comm_, size_, id, rank_, &config), "meeting the other ranks");
     CUDA_CHECK(cudaStreamCreateWithFlags(&side_, cudaStreamNonBlocking));
     CUDA_CHECK(cudaEventCreateWithFlags(&ready_, cudaEventDisableTiming));
@@ -69,7 +72,7 @@ NcclComm::NcclComm(Comm& ranks, int gpu, cudaStream_t stream) : GpuComm(ranks), 
     try {
         warm_up();
     } catch (const std::exception& error) {
-        fail_all(error.what(), EXIT_FAILURE);  // the destructor, which ends the watchdog, is not to come
+        fail_all(error.what(), EXIT_FAILURE);  // the destructor, which ends the watchdog, will not run
     }
 }
 
@@ -118,8 +121,8 @@ void NcclComm::settle(ncclResult_t status, const char* what) {
         check(status, what);
         const double limit = time_limit_;
         const double waited = waiting.seconds();
-        require(limit == 0 || waited < limit, "NCCL: ", what, " has taken more than ", std::lround(limit),
-                " seconds (--comm-timeout)");
+        require(limit == 0 || waited < limit, "NCCL: ", what, " has taken more than ", std::lround(limit), " seconds (",
+                program().comm_timeout, ")");
         std::this_thread::yield();
     }
 }
@@ -196,7 +199,7 @@ std::string NcclComm::find_fault() {
     if (library().ncclCommGetAsyncError(comm_, &status) != ncclSuccess ||
         (status != ncclSuccess && status != ncclInProgress))
         return concat("NCCL: ", library().ncclGetErrorString(status), " (", library().ncclGetLastError(comm_),
-                      "). Has another rank ended, or the network?");
+                      "). Has another rank ended, or is the network down?");
     std::lock_guard lock(mutex_);
     collect();
     const double limit = time_limit_;
@@ -204,10 +207,9 @@ std::string NcclComm::find_fault() {
         if (limit == 0 || !has_happened(operation.begin)) continue;
         if (!operation.since_begun) operation.since_begun.emplace(limit);
         if (operation.since_begun->seconds() > limit)
-            return concat(
-                operation.what, " has waited for more than ", std::lround(limit),
-                " seconds for another rank. Is its host overloaded, or the network down? --comm-timeout sets ",
-                "how long is waited");
+            return concat(operation.what, " has waited for more than ", std::lround(limit),
+                          " seconds for another rank. Is its host overloaded, or the network down? ",
+                          program().comm_timeout, " sets the limit");
     }
     return "";
 }

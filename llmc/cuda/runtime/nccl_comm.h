@@ -1,12 +1,13 @@
-// Ranks on GPUs that talk through NCCL. Rank 0 makes the id by which they meet, and the launcher's ranks pass it on.
+// Ranks on GPUs that communicate through NCCL. Rank 0 makes the id by which they meet, and the launcher's ranks pass it
+// on.
 //
 //   all_reduce_max   on the device's own stream: the scales that wait for it come next. A launch of its own for every
-//                    layer with outliers, in the forward pass: what that costs is not yet measured
-//   start_sum        on a stream beside it, as soon as the values are there, while the backward pass goes on below
+//                    layer with outliers, in the forward pass; its cost is not measured yet
+//   start_sum        on a stream beside it, as soon as the values are there, while the backward pass goes on
 //
-// Nobody waits for a reduction on the host, so that a thread looks after them: an error that NCCL reports, or a
-// reduction that began and does not end within the time limit, because another rank has stopped, ends the run. NCCL
-// takes its sums in an order that depends on the number of ranks and how they are connected alone.
+// The host waits for no reduction, so a thread watches over them: it ends the run if NCCL reports an error, or if a
+// reduction that has begun does not end within the time limit because another rank has stopped. The order of NCCL's
+// sums depends only on the number of ranks and how they are connected.
 #pragma once
 
 #ifdef LLMC_NCCL
@@ -38,7 +39,7 @@ class NcclComm final : public GpuComm {
     void set_time_limit(double seconds) override;
 
   private:
-    // A reduction that was handed to the GPU.
+    // A reduction handed to the GPU.
     struct Operation {
         const char* what;
         cudaEvent_t begin, end;
@@ -47,10 +48,10 @@ class NcclComm final : public GpuComm {
 
     void warm_up();
     void reduce(const char* what, std::span<float> values, ncclRedOp_t operation, cudaStream_t stream);
-    // Waits until NCCL has taken up what it was told without waiting.
+    // Waits until NCCL has accepted a call that returned at once.
     void settle(ncclResult_t status, const char* what);
     cudaEvent_t event();
-    // Takes what has ended off the list; `mutex_` is held.
+    // Removes what has ended from the list; `mutex_` is held.
     void collect();
     void watch();
     // What is wrong, or "".

@@ -1,4 +1,4 @@
-// Time as the GPU sees it: what a stream does between start() and stop().
+// Measures on the GPU how long a stream takes between start() and stop().
 #pragma once
 
 #include <cuda_runtime.h>
@@ -21,7 +21,7 @@ class Stopwatch {
     Stopwatch& operator=(const Stopwatch&) = delete;
 
     void start() { CUDA_CHECK(cudaEventRecord(start_, stream_)); }
-    // Milliseconds. Waits.
+    // Milliseconds. Waits for the GPU.
     float stop() {
         float milliseconds = 0;
         CUDA_CHECK(cudaEventRecord(stop_, stream_));

@@ -1,4 +1,4 @@
-// Whether this program has code for the GPU it finds, asked of a kernel that does nothing.
+// Shows whether this program has code for the GPU it finds: a kernel that does nothing.
 #include "llmc/cuda/runtime/gpu.h"
 
 namespace {

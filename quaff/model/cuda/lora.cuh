@@ -1,19 +1,20 @@
-// The one weight that adds both of a quantised layer's corrections (lora.h):
+// The one weight that adds both corrections of a quantised linear (lora.h):
 //
 //   Wz = [ (alpha/r) B | (s - 1) Wo ]           [O, R + n], B block-diagonal over the adapters
 //
-// Written (=) in the compute type T; B and s are fp32. A thread an element: its column says which adapter, or which
+// Written (=) in the compute type T; B and s are fp32. One thread per element: its column says which adapter, or which
 // outlier channel, it belongs to. Columns of Wz beyond those are zero.
 #pragma once
 
 #include <vector>
 
+#include "llmc/core/integers.h"
 #include "llmc/cuda/kernel/row_block.cuh"
 #include "quaff/model/lora.h"
 
 namespace cuda {
 
-// The B of a joint layer's adapters (q, k, v are three), as kernel arguments.
+// The B of a joint linear's adapters (q, k, v: three), as kernel arguments.
 struct AdapterBlocks {
     static constexpr int kMost = 4;
     struct Block {
@@ -48,7 +49,7 @@ __global__ void joint_weight_kernel(Matrix<T> wz, AdapterBlocks adapters, float 
     wz(o, index % cols) = from_float<T>(value);
 }
 
-// Wz [O, R + n or more] (=) from the adapters' B, `outlier_weight` Wo [O, n] and `s` [n]. Zero where B has no block.
+// Wz [O, R + n or more] = from the adapters' B, `outlier_weight` Wo [O, n] and `s` [n]. Zero outside of B's blocks.
 template <class T>
 void joint_weight(const Device<T>& device, Matrix<T> wz, const std::vector<quaff::LoraAdapter>& adapters, float scale,
                   ConstMatrix<T> outlier_weight, const float* s) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fine-tunes SmolLM2 with LoRA on a file of questions and answers, evaluating on another one before and after.
+# Fine-tunes SmolLM2 with LoRA on a file of questions and answers. Evaluates on another file before and after.
 #
 #   make smollm2
 #   scripts/peft/lora/smollm2.sh TRAIN.jsonl EVAL.jsonl [further options of train, such as --method fp]

@@ -11,7 +11,7 @@ using namespace llmc;
 
 namespace {
 
-// Value i of rank r: magnitudes far apart, so that a sum in another order has other bits.
+// Value i of rank r: of very different magnitudes, so that a sum in another order has other bits.
 float value(int r, int64_t i) {
     const auto mixed = static_cast<uint32_t>(i * 2654435761u + static_cast<uint32_t>(r) * 40503u);
     const float magnitude = static_cast<float>(1 + mixed % 1000) * (mixed % 3 == 0 ? 1e-4f : mixed % 3 == 1 ? 1 : 1e4f);

@@ -66,7 +66,7 @@ TEST_CASE("BF16 is the upper half of a float, rounded to nearest even", "[dtype]
     CHECK(float_to_bf16(1.0f + 0x1p-8f + 0x1p-23f) == 0x3f81);  // a little more than half
     CHECK(float_to_bf16(std::numeric_limits<float>::max()) == 0x7f80);
     CHECK(float_to_bf16(-kInfinity) == 0xff80);
-    // A NaN whose mantissa is all ones would become -0 if it were rounded.
+    // Rounding would turn a NaN whose mantissa is all ones into -0.
     CHECK(std::isnan(bf16_to_float(float_to_bf16(std::bit_cast<float>(0xffffffffu)))));
     CHECK(std::isnan(bf16_to_float(float_to_bf16(std::bit_cast<float>(0x7f800001u)))));
     for (uint32_t bits = 0; bits < 0x10000; ++bits) {

@@ -98,7 +98,7 @@ TEST_CASE("attention forward is the definition, across tiles, sequences, groups 
 TEST_CASE("attention backward is the derivative of its forward", "[attention]") {
     // Four query tiles of a group of 8; the window cuts the band twice.
     const int window = GENERATE(0, 5, 21);
-    const int threads = GENERATE(1, 8);  // 8 threads for 2 key heads: the tile-by-tile division of the work
+    const int threads = GENERATE(1, 8);  // 8 threads for 2 key heads: the work is divided tile by tile
     const AttentionShape shape = shape_of(16, 2, 3, window);
     const std::vector<int32_t> cu_seqlens{0, 2, 2, 37, 46};
     const cpu::Device device{threads};
@@ -147,8 +147,8 @@ TEST_CASE("attention multiplies in bf16 where the device's products are bf16", "
     forward(exact, exact_out, exact_lse, qkv, cu_seqlens, shape);
     backward(device, dqkv, dout, qkv, cu_seqlens, shape);
     backward(exact, exact_dqkv, dout, qkv, cu_seqlens, shape);
-    // A score of 64 products near 1, scaled by 1/8, is off by some 2^-9, and the weights of values by that of
-    // themselves; the largest of 2e5 such errors by five times as much.
+    // A score of 64 products near 1, scaled by 1/8, is off by some 2^-9, and so, relatively, are the weights of values;
+    // the largest of 2e5 such errors is five times as much.
     for (const double error : {largest_difference(out, exact_out), largest_difference(lse, exact_lse)}) {
         CHECK(error > 1e-4);
         CHECK(error < 0.02);

@@ -1,5 +1,5 @@
-// What the operator tests share: filled matrices with a stride, and the central difference that every backward is held
-// against.
+// What the operator tests share: filled matrices with a stride, and the central difference that every backward is
+// compared with.
 #pragma once
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// The operators that only move or add rows: embedding, gather, scatter, add. And what all row by row operators share.
+// The operators that only move or add rows (embedding, gather, scatter, add), and what all row-wise operators share.
 #include "llmc/cpu/add.h"
 #include "llmc/cpu/dropout.h"
 #include "llmc/cpu/embedding.h"

@@ -19,7 +19,7 @@ struct Problem {
     AttentionShape shape;
     std::vector<int32_t> cu_seqlens;
     float deviation = 1;
-    int64_t padding = 8;  // elements between rows; not a multiple of 8: rows no 16-byte copy can read
+    int64_t padding = 8;  // elements between rows; if not a multiple of 8, 16-byte copies cannot read the rows
 
     int64_t tokens() const { return cu_seqlens.back(); }
     int64_t longest() const { return cpu::longest_sequence(cu_seqlens); }
@@ -131,8 +131,8 @@ void check_against_cpu(const Problem& problem) {
     const Inputs<T> inputs(problem);
     const Result<T> seen = run(device, problem, inputs);
     const Result<float> reference = expected(problem, inputs, seen);
-    // P is rounded to T before P V, and out once more: each at most one roundoff of max |v|, which out attains where a
-    // token sees itself alone. The same for dv. dq and dk are sums over dS, rounded likewise. fp32 sums of some hundred
+    // P is rounded to T before P V, and out once more: each at most one roundoff of max |v|, which out reaches where a
+    // token sees only itself. The same for dv. dq and dk are sums over dS, rounded likewise. fp32 sums of some hundred
     // terms add 2e-6 of the whole.
     const double bound = 2.0 * static_cast<double>(unit_roundoff<T>()) + 2e-6;
     const int64_t width = problem.shape.qkv_width();

@@ -1,4 +1,4 @@
-// A GPU with cuBLASLt on it, and matrices that go there and back, for the tests of the GEMMs.
+// A GPU with cuBLASLt, and matrices that go there and back, for the tests of the GEMMs.
 #pragma once
 
 #include "llmc/cuda/gemm/cublaslt.cuh"
@@ -17,7 +17,7 @@ struct BlasDevice {
     BlasDevice() { device.blas = &blas; }
 };
 
-// Every element as T can hold it.
+// Every element rounded to T.
 template <class T>
 Buffer<double> rounded(const Buffer<double>& from) {
     Buffer<double> to = from;
@@ -29,7 +29,7 @@ Buffer<double> rounded(const Buffer<double>& from) {
     return to;
 }
 
-// A Buffer's twin in device memory, padding and all, `displacement` elements behind a good address.
+// A Buffer's copy in device memory, with its padding, `displacement` elements behind an aligned address.
 template <class T>
 class DeviceMatrix {
   public:
@@ -50,8 +50,8 @@ class DeviceMatrix {
     Matrix<T> view() const { return memory_.matrix(rows_, cols_, stride_, displacement_); }
     std::vector<T> bits() const { return memory_.download(); }
 
-    // The largest by which an element's distance from `expected` exceeds what rounding to T explains, in `unit`s.
-    // Infinite when the padding was written.
+    // By how much an element's error exceeds what rounding to T explains, at most, in `unit`s. Infinite if the padding
+    // was written.
     double error(const Buffer<double>& expected, double unit) const {
         const std::vector<float> values = widen(memory_.download());
         double worst = 0;

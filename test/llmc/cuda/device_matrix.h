@@ -1,6 +1,6 @@
-// What the tests of the CUDA operators add to those of the CPU's: matrices in device memory, and the bound that a
-// storage type puts on the difference between the two. Where an operator has a sum or an exponential in it, the CPU's
-// is run in double: what differs is then the GPU's own rounding.
+// What the tests of the CUDA operators add to the CPU's: matrices in device memory, and bounds by storage type on the
+// difference between the two. If an operator has a sum or an exponential, the CPU runs it in double: the difference is
+// then the GPU's own rounding.
 #pragma once
 
 #include "test/llmc/cpu/operator_testing.h"
@@ -13,7 +13,7 @@ using llmc_test::Buffer;
 using llmc_test::random_buffer;
 using llmc_test::random_vector;
 
-// Every element rounded to T: what an operator on T gets to see.
+// Every element rounded to T: what an operator on T sees.
 template <class T>
 Buffer<float> rounded(Buffer<float> values) {
     for (int64_t i = 0; i < values.rows(); i++)
@@ -37,7 +37,7 @@ inline std::vector<double> in_double(const std::vector<float>& values) {
     return {values.begin(), values.end()};
 }
 
-// Elements between a row's end and the next row's beginning are poison and must stay so.
+// Elements between the end of a row and the next row are poison and must stay so.
 template <class T>
 class DeviceMatrix {
   public:

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "llmc/core/integers.h"
 #include "llmc/cpu/gemm/int8_ways.h"
 #include "llmc/cpu/quantize.h"
 #include "test/llmc/cuda/device_matrix.h"
@@ -11,10 +12,6 @@ using namespace cuda_test;
 namespace {
 
 const cpu::Device kCpu{2};
-
-int64_t up_to_16(int64_t n) {
-    return (n + 15) / 16 * 16;
-}
 
 struct Quantized {
     std::vector<int8_t> q;  // with its padding
@@ -26,11 +23,11 @@ struct Quantized {
 // What the CPU makes of v's rows, padded with zeros.
 Quantized reference(const Buffer<float>& v) {
     Buffer<int8_t> q(v.rows(), v.cols());
-    Quantized result{std::vector<int8_t>(up_to_16(v.rows()) * up_to_16(v.cols())), std::vector<float>(v.rows()),
-                     Buffer<float>(v.rows(), 0)};
+    Quantized result{std::vector<int8_t>(cuda::round_up(v.rows(), 16) * cuda::round_up(v.cols(), 16)),
+                     std::vector<float>(v.rows()), Buffer<float>(v.rows(), 0)};
     cpu::quantize_weight(kCpu, q.view(), result.row_scale.data(), v.view());
     for (int64_t n = 0; n < v.rows(); n++)
-        for (int64_t c = 0; c < v.cols(); c++) result.q[n * up_to_16(v.cols()) + c] = q(n, c);
+        for (int64_t c = 0; c < v.cols(); c++) result.q[n * cuda::round_up(v.cols(), 16) + c] = q(n, c);
     return result;
 }
 
@@ -49,12 +46,12 @@ TEMPLATE_TEST_CASE("rows quantised on the GPU are the CPU's, bit for bit", "[cud
 
     const Quantized gpu = same_in_every_schedule([&] {
         const DeviceMatrix<T> device_x(x, shape.padding), outliers(shape.rows, outlier_cols);
-        const DeviceVector<int8_t> q(up_to_16(shape.rows) * up_to_16(shape.cols));
+        const DeviceVector<int8_t> q(cuda::round_up(shape.rows, 16) * cuda::round_up(shape.cols, 16));
         const DeviceVector<float> row_scale(shape.rows), device_s(s);
         const DeviceVector<int32_t> device_channels(channels);
-        cuda::quantize_rows<T>(device, q.matrix(up_to_16(shape.rows), shape.cols, up_to_16(shape.cols)),
-                               row_scale.data(), outliers.view(), device_x.view(), device_channels.span(),
-                               device_s.data());
+        cuda::quantize_rows<T>(
+            device, q.matrix(cuda::round_up(shape.rows, 16), shape.cols, cuda::round_up(shape.cols, 16)),
+            row_scale.data(), outliers.view(), device_x.view(), device_channels.span(), device_s.data());
         return Quantized{q.download(), row_scale.download(), outliers.download()};
     });
 
@@ -82,10 +79,11 @@ TEMPLATE_TEST_CASE("gradient rows quantised on the GPU are the CPU's, bit for bi
 
     const Quantized gpu = same_in_every_schedule([&] {
         const DeviceMatrix<T> device_dy(dy, shape.padding);
-        const DeviceVector<int8_t> q(up_to_16(shape.rows) * up_to_16(shape.cols));
+        const DeviceVector<int8_t> q(cuda::round_up(shape.rows, 16) * cuda::round_up(shape.cols, 16));
         const DeviceVector<float> row_scale(shape.rows);
-        cuda::quantize_gradient_rows<T>(device, q.matrix(up_to_16(shape.rows), shape.cols, up_to_16(shape.cols)),
-                                        row_scale.data(), device_dy.view(), DeviceVector<float>(col_scale).data());
+        cuda::quantize_gradient_rows<T>(
+            device, q.matrix(cuda::round_up(shape.rows, 16), shape.cols, cuda::round_up(shape.cols, 16)),
+            row_scale.data(), device_dy.view(), DeviceVector<float>(col_scale).data());
         return Quantized{q.download(), row_scale.download(), Buffer<float>(shape.rows, 0)};
     });
     auto product = dy;
@@ -104,14 +102,14 @@ TEST_CASE("a weight quantised on the GPU is the CPU's, bit for bit", "[cuda][qua
     CHECK(Quantized{q.download(), scale.download(), Buffer<float>(35, 0)} == reference(w));
 }
 
-// A scale just below a power of two has the reciprocal that is furthest off, so that a product with it is on the wrong
-// side of many a half. Scales beyond 2^-96 and 2^96 are divided by, and below 2^-128 there is no reciprocal at all.
+// A scale just below a power of two has the least accurate reciprocal, which puts many products on the wrong side of a
+// half. Beyond 2^-96 and 2^96 the kernel divides by the scale, and below 2^-128 there is no reciprocal at all.
 TEST_CASE("halves between two integers go to the even one on the GPU, whatever the row's scale", "[cuda][quantize]") {
     const cuda::Device<float> device;
     const std::vector<int> exponents{-130, -126, -97, -96, -95, -20, 0, 95, 96, 97, 120};
     const std::vector<float> fractions{1, 1 - 0x1p-24f, 1 - 0x5p-24f, 1 - 0x1p-10f};
     const auto rows = static_cast<int64_t>(exponents.size() * fractions.size());
-    const int64_t cols = 1 + 2 * 127, stride = up_to_16(cols);
+    const int64_t cols = 1 + 2 * 127, stride = cuda::round_up(cols, 16);
     Buffer<float> x(rows, cols);
     for (int64_t n = 0; n < rows; n++) {
         const float scale = std::ldexp(fractions[n % fractions.size()], exponents[n / fractions.size()]);
@@ -122,10 +120,10 @@ TEST_CASE("halves between two integers go to the even one on the GPU, whatever t
         }
     }
     const DeviceMatrix<float> device_x(x), outliers(rows, 0);
-    const DeviceVector<int8_t> q(up_to_16(rows) * stride);
+    const DeviceVector<int8_t> q(cuda::round_up(rows, 16) * stride);
     const DeviceVector<float> row_scale(rows);
-    cuda::quantize_rows<float>(device, q.matrix(up_to_16(rows), cols, stride), row_scale.data(), outliers.view(),
-                               device_x.view(), {}, nullptr);
+    cuda::quantize_rows<float>(device, q.matrix(cuda::round_up(rows, 16), cols, stride), row_scale.data(),
+                               outliers.view(), device_x.view(), {}, nullptr);
     CHECK(Quantized{q.download(), row_scale.download(), Buffer<float>(rows, 0)} == reference(x));
 }
 
@@ -183,7 +181,7 @@ TEMPLATE_TEST_CASE("dequantised rows on the GPU are the CPU's", "[cuda][quantize
     const Shape shape = GENERATE(Shape{4, 64, 0}, Shape{3, 61, 3});
     const bool has_col_scale = GENERATE(true, false);
     const bool has_bias = has_col_scale && GENERATE(true, false);
-    const int64_t stride = up_to_16(shape.cols);
+    const int64_t stride = cuda::round_up(shape.cols, 16);
     std::vector<int32_t> sums(shape.rows * stride);
     for (size_t i = 0; i < sums.size(); i++) sums[i] = static_cast<int32_t>(i * 2654435761u) / 1000;
     const auto row_scale = random_vector<float>(shape.rows, 1, 1e-3), col_scale = random_vector<float>(shape.cols, 2);

@@ -1,5 +1,6 @@
 #include "llmc/cuda/rmsnorm.cuh"
 
+#include "llmc/core/integers.h"
 #include "llmc/cpu/rmsnorm.h"
 #include "test/llmc/cuda/device_matrix.h"
 
@@ -117,7 +118,7 @@ TEMPLATE_TEST_CASE("rmsnorm fused with quantisation gives the bits of the two af
     if (shape.cols > 40) channels = {0, 7, 8, 39, static_cast<int32_t>(shape.cols - 1)};
     const auto s = std::vector<float>{3.0f, 1.0f, 2.5f, 40.0f, 1.25f};
     const int64_t count = static_cast<int64_t>(channels.size());
-    const int64_t q_rows = (shape.rows + 15) / 16 * 16, q_stride = (shape.cols + 15) / 16 * 16;
+    const int64_t q_rows = cuda::round_up(shape.rows, 16), q_stride = cuda::round_up(shape.cols, 16);
 
     const auto run = [&](bool fused) {
         const DeviceMatrix<T> device_x(x, shape.padding), device_y(y, shape.padding);

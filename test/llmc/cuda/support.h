@@ -1,6 +1,6 @@
 // What the CUDA operators' tests share: device memory that is poison until it is written, and the emulator's schedules.
-// The same tests run natively when nvcc compiles them; there, DeviceVector keeps the guard zones that the emulator
-// otherwise has around every allocation.
+// nvcc compiles the same tests for a GPU; there, DeviceVector keeps the guard zones that the emulator has around every
+// allocation.
 #pragma once
 
 #include <cmath>

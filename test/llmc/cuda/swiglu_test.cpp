@@ -1,5 +1,6 @@
 #include "llmc/cuda/swiglu.cuh"
 
+#include "llmc/core/integers.h"
 #include "llmc/cpu/swiglu.h"
 #include "test/llmc/cuda/device_matrix.h"
 
@@ -71,7 +72,7 @@ TEMPLATE_TEST_CASE("swiglu fused with quantisation gives the bits of the two aft
     const auto gate_up = random_buffer<float>(shape.rows, shape.cols, 1);
     const std::vector<int32_t> channels{0, 1, 15, static_cast<int32_t>(width - 1)};
     const std::vector<float> s{3.0f, 1.0f, 2.5f, 40.0f};
-    const int64_t q_rows = (shape.rows + 15) / 16 * 16, q_stride = (width + 15) / 16 * 16;
+    const int64_t q_rows = cuda::round_up(shape.rows, 16), q_stride = cuda::round_up(width, 16);
 
     const auto run = [&](bool fused) {
         const DeviceMatrix<T> in(gate_up, shape.padding), out(shape.rows, width), out_too(shape.rows, width);

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int32_t kBos = 1, kEos = 2;
 
-// One token a byte, but "<s>" and "</s>" are the special tokens when the text holds them.
+// One token per byte; "<s>" and "</s>" in the text are the special tokens.
 Ints encode_bytes(std::string_view text) {
     Ints ids;
     while (!text.empty()) {
@@ -94,7 +94,7 @@ TEST_CASE("BOS comes from the tokenizer or from the text, never from both", "[da
 TEST_CASE("EOS is appended once", "[data][examples]") {
     CHECK(only(read(R"({"input": "a", "output": "c</s>"})")).input_ids == Ints{kBos, 'a', 'c', kEos});
     CHECK(only(read(R"({"text": "c</s>"})")).input_ids == Ints{kBos, 'c', kEos});
-    // That the source ends in it says nothing about the target.
+    // A source that ends in EOS says nothing about the target.
     CHECK(only(read(R"({"input": "a</s>", "output": ""})")).input_ids == Ints{kBos, 'a', kEos, kEos});
     // An answer that never ends would teach the model never to stop.
     CHECK_THROWS_WITH(read(R"({"input": "a", "output": "c"})", {encode_bytes, kBos, -1, true}),
@@ -110,7 +110,7 @@ TEST_CASE("an empty source is fine", "[data][examples]") {
 }
 
 TEST_CASE("source and target are encoded apart", "[data][examples]") {
-    // An encoder that says how often it was called: every call starts with a 77, like a Metaspace tokenizer's prefix.
+    // An encoder that shows how often it was called: every call starts with a 77, like a Metaspace tokenizer's prefix.
     const TextEncoding prefixing = {[](std::string_view text) {
                                         Ints ids = encode_bytes(text);
                                         ids.insert(ids.begin(), 77);
@@ -180,7 +180,7 @@ TEST_CASE("lengths: source with BOS, target with EOS, tokens and text by the sum
 
 namespace {
 
-// <user>answer</s>, after [system] where there is one.
+// <user>answer</s>, after [system] if there is one.
 std::vector<Turn> in_brackets(std::span<const Message> messages) {
     std::vector<Turn> turns;
     std::string before;
@@ -218,7 +218,7 @@ TEST_CASE("every answer of a conversation is in the loss, with what ends it", "[
 }
 
 TEST_CASE("a source behind an answer is encoded as it reads there", "[data][examples]") {
-    // As Phi-3's: a special token takes the brackets that follow it along.
+    // Like Phi-3's: a special token absorbs the brackets that follow it.
     const TextEncoding greedy = {[](std::string_view text) {
                                      Ints ids;
                                      for (const int32_t id : encode_bytes(text))
@@ -228,7 +228,7 @@ TEST_CASE("a source behind an answer is encoded as it reads there", "[data][exam
                                  kBos, kEos, true};
     CHECK(only(read_chat(kChat, {}, greedy)).input_ids ==
           Ints{kBos, '[', 's', ']', '<', 'u', '>', 'a', kEos, 'v', '>', 'b', kEos});
-    // Where answer and source would grow together the cut is kept: here each call ends in the length of its text.
+    // If answer and source would merge, the cut is kept: here each call ends in the length of its text.
     const TextEncoding counting = {[](std::string_view text) {
                                        Ints ids = encode_bytes(text);
                                        ids.push_back(static_cast<int32_t>(text.size()));
@@ -303,7 +303,7 @@ TEST_CASE("what the model cannot take is an error, or skipped", "[data][examples
     CHECK(data.size() == 1);
     CHECK(data.skipped.count == 3);
     CHECK(data.skipped.reasons.size() == 3);
-    // Dropping by length comes first: the way out the message names works.
+    // Dropping by length comes first, so the advice of the message works.
     options.strict = true;
     options.source_max_len = options.target_max_len = 2;
     CHECK(read(first_two, kLlama, options).dropped.too_long == 1);

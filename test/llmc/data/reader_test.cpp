@@ -19,7 +19,7 @@ std::vector<Record> read(const std::string& name, const std::string& content, Re
     return records;
 }
 
-// The message of the Error that reading ends with, without the folder's name; "" when it does not.
+// The message of the Error that ends the reading, without the folder's name; "" if there is none.
 std::string error_of(const std::string& name, const std::string& content, ReaderOptions options = {}) {
     const TempFile file(name, content);
     try {
@@ -136,7 +136,7 @@ TEST_CASE("conversations are read in both ways of writing them", "[data][reader]
             CHECK(records[0].target == "a");
         }
     }
-    // What goes by one of the names and is no list of objects is a column like another.
+    // A column with one of the names that is not a list of objects is like any other.
     check_pair(read("a.jsonl", R"({"messages": [1, 2], "conversations": 3, "input": "i", "output": "o"})")[0], "i",
                "o");
     check_pair(read("a.jsonl", R"({"messages": [], "prompt": "a", "completion": "b"})")[0], "a", "b");
@@ -181,7 +181,7 @@ TEST_CASE("a column may hold a conversation's system message", "[data][reader]")
         CHECK(record.messages[0].content == "s");
         CHECK(record.source == "u");
         CHECK(record.target == "a");
-        // The list's own comes first; an empty one is none.
+        // The list's own system message comes first; an empty one does not count.
         CHECK(first(begin + R"({"from": "system", "value": "own"}, )" + turn + R"(, "system": "s")").content == "own");
         CHECK(first(begin + turn + R"(, "system": "")").role == "user");
         CHECK(first(begin + turn + R"(, "system": null)").role == "user");
@@ -193,7 +193,7 @@ TEST_CASE("a column may hold a conversation's system message", "[data][reader]")
     CHECK(first(R"("system": "s", "prompt": [{"role": "user", "content": "u"}], "completion": [{"role": "assistant",)"
                 R"( "content": "a"}])")
               .content == "s");
-    // Elsewhere it is a column like another.
+    // Elsewhere it is a column like any other.
     check_pair(read("a.jsonl", R"({"system": "s", "question": "q", "answer": "a"})")[0], "q", "a");
 }
 
@@ -220,7 +220,7 @@ TEST_CASE("a conversation that cannot be used says what is wrong with it", "[dat
     const std::string user = R"({"role": "user", "content": "u"})",
                       assistant = R"({"role": "assistant", "content": "a"})",
                       system = R"({"role": "system", "content": "s"})";
-    CHECK(problem("") == "there is no message in it");
+    CHECK(problem("") == "holds no message");
     CHECK(problem(user) == "its last message is the user's, which nobody answers; end it with the assistant's");
     CHECK(problem(system) == "its last message is the system's, which nobody answers; end it with the assistant's");
     CHECK(problem(assistant) ==
@@ -245,7 +245,7 @@ TEST_CASE("a conversation that cannot be used says what is wrong with it", "[dat
           "message 2 has two fields for its text (\"content\" or \"value\"); keep one of them");
     CHECK(problem(R"({"role": "user", "role": "user", "content": "u"})") ==
           "message 1 has two fields for its role (\"role\" or \"from\"); keep one of them");
-    const std::string calls = " calls tools, which no template here lays out; take the row out";
+    const std::string calls = " calls tools, which is not supported; remove the row";
     CHECK(problem(user + R"(,{"role": "assistant", "content": null, "tool_calls": [{"id": "1", "weight": 0}]})") ==
           "message 2" + calls);
     CHECK(problem(user + R"(,{"role": "assistant", "function_call": {"name": "f"}, "content": "a"})") ==
@@ -253,11 +253,11 @@ TEST_CASE("a conversation that cannot be used says what is wrong with it", "[dat
     for (const std::string weight : {"0", "0.0", "0.5", "2"}) {
         CHECK(problem(user + R"(,{"weight": )" + weight + R"(, "role": "assistant", "content": "a"},)" + user + "," +
                       assistant) ==
-              "message 2 has a weight that is " + weight + ", but every answer's loss counts 1 here; take the row out");
+              "message 2 has a weight that is " + weight + ", but every answer has weight 1 here; remove the row");
     }
     CHECK(problem(R"({"from": "human", "value": "u"},{"from": "gpt", "value": "a", "weight": "0"})") ==
-          "message 2 has a weight that is a string, but every answer's loss counts 1 here; take the row out");
-    // What says no more than its absence does is none, and of a question no loss is asked.
+          "message 2 has a weight that is a string, but every answer has weight 1 here; remove the row");
+    // A field that says what its absence would say does not count, and questions have no loss.
     for (const char* more : {R"("weight": 1)", R"("weight": 1.0)", R"("weight": null)", R"("tool_calls": [])",
                              R"("tool_calls": null)", R"("function_call": {})", R"("x": [{"weight": 0}])"}) {
         CAPTURE(more);
@@ -267,7 +267,7 @@ TEST_CASE("a conversation that cannot be used says what is wrong with it", "[dat
     CHECK(
         read("a.jsonl", R"({"messages": [{"role": "user", "content": "u", "weight": 0},)" + assistant + "]}").size() ==
         1);
-    // The other one may be null, as where rows of both ways stand in one table.
+    // The other one may be null, as in a table with rows of both kinds.
     CHECK(read("a.jsonl",
                R"({"messages": [{"role": "user", "from": null, "content": "u", "value": null},)" + assistant + "]}")
               .size() == 1);
@@ -394,15 +394,14 @@ TEST_CASE("errors about ids say what they may be", "[data][reader]") {
     expect_within(row(R"({"input_ids": [18446744073709551615]})"), "is a list with 18446744073709551615 at position 0");
     expect_within(row(R"({"input_ids": 5})"), "\"input_ids\" is 5, but must be a list");
     CHECK(row(R"({"input_ids": [1, 2, 3], "labels": [1, 2]})") ==
-          "a.jsonl:1: \"input_ids\" has 3 entries, but \"labels\" has 2; they are aligned one to one, -100 where there "
-          "is "
-          "no loss");
+          "a.jsonl:1: \"input_ids\" has 3 entries, but \"labels\" has 2; give each id a label, -100 where it has no "
+          "loss");
     CHECK(row(R"({"input_ids": [1, 2], "labels": [-100, -99]})") ==
           "a.jsonl:1: the field \"labels\" has -99 at position 1, but token ids go from 0 to 99 (-100: no loss)");
     expect_within(row(R"({"input_ids": [1, 2], "labels": [-100, 100]})"), "\"labels\" has 100 at position 1");
     expect_within(row(R"({"input_ids": [1, 2], "attention_mask": [1, 0]})"), "\"attention_mask\" has zeros");
     CHECK(row(R"({"input_ids": [1, 2], "attention_mask": [1, 1]})") == "");
-    // Without a vocabulary any id of 32 bits will do.
+    // Without a vocabulary any id of 32 bits is accepted.
     CHECK(error_of("a.jsonl", R"({"input_ids": [2147483647]})") == "");
     expect_within(error_of("a.jsonl", R"({"input_ids": [2147483648]})"), "go from 0 to 2147483647");
 }
@@ -483,7 +482,7 @@ TEST_CASE("not strict: bad records are left out, counted and listed, and the goo
     CHECK(lenient("a.json", R"([{"text": "a"}, 5, [{"text": "no"}], {"x": 1}, {"text": "b"}])") ==
           std::pair(std::vector<int64_t>{0, 4}, int64_t{3}));
     CHECK(lenient("a.csv", "text,x\na,1\nb\n\"c\"c,1\nd,1\n") == std::pair(std::vector<int64_t>{0, 3}, int64_t{2}));
-    // Nothing left, or no way to find the next record: an error all the same.
+    // Nothing is left, or the next record cannot be found: still an error.
     expect_start(error_of("a.jsonl", "nonsense\n5\n", {false}),
                  "a.jsonl: none of its 2 records can be used; the first: ");
     expect_start(error_of("a.json", "[{\"text\": \"a\"}, {", {false}), "a.json:1: record 2");

@@ -1,4 +1,4 @@
-// A file in a folder of its own, gone with the test.
+// A file in its own folder, removed with the test.
 #pragma once
 
 #include <string>

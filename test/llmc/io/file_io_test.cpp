@@ -6,7 +6,6 @@
 
 #include <csignal>
 
-#include "llmc/io/mapped_file.h"
 #include "test/catch.h"
 #include "test/files.h"
 
@@ -28,6 +27,17 @@ TEST_CASE("a file is replaced as a whole and nothing else is left in the directo
     CHECK(std::distance(fs::directory_iterator(directory.path()), {}) == 1);
 }
 
+TEST_CASE("a temporary file is never one that is there already", "[file_io]") {
+    const TempDir folder;
+    const auto victim = folder.write("victim", "precious");
+    // The names that the next files would get, as links to somebody's file.
+    for (int i = 0; i < 1000; ++i) fs::create_symlink(victim, folder / concat(".out.", ::getpid(), "-", i, ".tmp"));
+    write_file_atomically(folder / "out", "content");
+    CHECK(test::read(victim) == "precious");
+    CHECK(test::read(folder / "out") == "content");
+    CHECK_FALSE(fs::is_symlink(folder / "out"));
+}
+
 TEST_CASE("what is being written is its user's alone, and is like any file or directory afterwards", "[file_io]") {
     const TempDir directory;
     const auto mode_of = [](const fs::path& path) { return fs::status(path).permissions(); };
@@ -45,7 +55,7 @@ TEST_CASE("what is being written is its user's alone, and is like any file or di
     fs::create_directory(directory / "any folder");
     publish_directory(directory / "new");
     CHECK(mode_of(directory / "new") == mode_of(directory / "any folder"));
-    // A group's folder hands its group down, and the folders in it do so too.
+    // A folder with the group bit hands its group down, and so do the folders in it.
     fs::permissions(directory / "new", fs::perms::owner_all | fs::perms::set_gid);
     publish_directory(directory / "new");
     CHECK(mode_of(directory / "new") == (mode_of(directory / "any folder") | fs::perms::set_gid));
@@ -108,7 +118,6 @@ TEST_CASE("what cannot be written or read is named with the reason", "[file_io]"
           "a.json: cannot open the file: No such file or directory");
     fs::create_directory(directory / "folder");
     CHECK(error_of(directory, [&] { read_file(directory / "folder"); }) == "folder: is a directory, a file is needed");
-    CHECK(error_of(directory, [&] { MappedFile(directory / "folder"); }) == "folder: is not a regular file");
     CHECK(error_of(directory, [&] { write_file_atomically(directory / "folder", "x"); }) ==
           "folder: cannot write the file: Is a directory");
     CHECK(error_of([] { read_file("/dev/zero", 10000); }) ==
@@ -117,39 +126,4 @@ TEST_CASE("what cannot be written or read is named with the reason", "[file_io]"
     directory.write("file", "x");
     CHECK(error_of(directory, [&] { make_directories(directory / "file"); }) ==
           "file: cannot create the directory: Not a directory");
-}
-
-TEST_CASE("a mapped file shows its bytes, also after they were let go", "[file_io]") {
-    const TempDir directory;
-    std::string content(100'000, 'x');
-    for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i * 7);
-    const MappedFile file(directory.write("data", content));
-    const auto text = [&] {
-        return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-    };
-    CHECK(text() == content);
-    file.release(file.bytes().subspan(10, 90'000));
-    file.release(file.bytes().subspan(99'999, 1));
-    CHECK(text() == content);
-    CHECK(MappedFile(directory.write("empty", "")).bytes().empty());
-}
-
-TEST_CASE("a mapped file that is cut short ends the program with its name", "[file_io]") {
-    const TempDir directory;
-    const fs::path path = directory.write("da\x1Bta", std::string(100'000, 'x')), said = directory / "said";
-    const pid_t process = ::fork();
-    if (process == 0) {
-        ::dup2(::open(said.c_str(), O_WRONLY | O_CREAT, 0600), STDERR_FILENO);
-        tell_of_lost_pages();
-        const MappedFile file(path);
-        fs::resize_file(path, 10);
-        ::_exit(static_cast<int>(file.bytes()[50'000]));
-    }
-    int status = 0;
-    REQUIRE(::waitpid(process, &status, 0) == process);
-    REQUIRE(WIFEXITED(status));
-    CHECK(WEXITSTATUS(status) == 1);
-    CHECK(read_file(said) == "train_quaff: " + (directory / "da?ta").string() +
-                                 ": cannot be read to its end any more; has it been cut short since the run began, or "
-                                 "does its disk fail?\n");
 }

@@ -130,7 +130,7 @@ TEST_CASE("a header that does not fit its file is refused, tensor by tensor", "[
           "fetch it again");
     CHECK(one(R"({"dtype":"F32","shape":[3],"data_offsets":[0,8]})") ==
           "a.safetensors: tensor w has 8 bytes, but F32 [3] takes 12");
-    // 2^32 x 2^32 x 4 wraps round to 0 in 64 bits.
+    // 2^32 x 2^32 x 4 wraps around to 0 in 64 bits.
     CHECK(one(R"({"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]})", 0) ==
           "a.safetensors: tensor w has 0 bytes, but F32 [4294967296, 4294967296] takes more than 2^63");
     CHECK(one(R"({"dtype":"F32","shape":[2],"data_offsets":[0,8]})", 12) ==

@@ -4,7 +4,7 @@
 
 namespace {
 
-// Stands still unless it is told to go on.
+// Stands still until advance() is called.
 struct HandSetClock {
     using duration = std::chrono::duration<double>;
     using time_point = std::chrono::time_point<HandSetClock, duration>;

@@ -20,18 +20,18 @@ TEST_CASE("hyper-threads of a core count as one", "[cores]") {
         std::filesystem::create_directories(topology);
         std::ofstream(topology / "thread_siblings_list") << siblings << "\n";
     };
-    // Two cores of two threads each, as two makers number them, and one without.
+    // Two cores of two threads each, numbered as two vendors do, and one core without.
     tell(0, "0,4");
     tell(4, "0,4");
     tell(2, "2-3");
     tell(3, "2-3");
     tell(5, "5");
     CHECK(cores_of({0, 2, 3, 4, 5}, folder.path()) == std::vector<int>{0, 2, 5});
-    // Where only the second thread of a core may be used, the core still counts, and once.
+    // If only the second thread of a core may be used, the core still counts, once.
     CHECK(cores_of({3, 4}, folder.path()) == std::vector<int>{0, 2});
 }
 
-TEST_CASE("CPUs of which nothing is told are cores of their own", "[cores]") {
+TEST_CASE("CPUs that the system does not describe are cores of their own", "[cores]") {
     const test::TempDir folder;
     CHECK(cores_of({7, 1}, folder.path()) == std::vector<int>{1, 7});
     std::filesystem::create_directories(folder.path() / "cpu1/topology");
@@ -43,7 +43,7 @@ TEST_CASE("this process may use a core", "[cores]") {
     CHECK(!usable_cores().empty());
 }
 
-// Run by the case below, as a program of its own: its first thread is held to one of OpenMP's places.
+// Run by the case below as a separate program, whose first thread is bound to one of OpenMP's places.
 TEST_CASE("a thread that is held to its place may still use the others", "[.held]") {
     REQUIRE(omp_get_proc_bind() != omp_proc_bind_false);
     const char* cpus = std::getenv("USABLE_CPUS");

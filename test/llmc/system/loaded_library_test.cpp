@@ -16,7 +16,7 @@ TEST_CASE("a library that is not there, or is another version, is named", "[load
           "libnowhere.so.1 cannot be loaded (libnowhere.so.1: cannot open shared object file: No such file or "
           "directory); install it, or go without");
     CHECK(test::error_of([] { llmc::find_function("libm.so.6", "nothing", ""); }) ==
-          "libm.so.6 has no function nothing; it is of another version than this program was built for");
+          "libm.so.6 has no function nothing; this program was built for another version of it");
 }
 
 TEST_CASE("a library is not loaded where RLIMIT_AS leaves little room", "[loaded_library]") {

@@ -49,7 +49,7 @@ TEST_CASE("a model's template is found in its files", "[chat_template]") {
     CHECK(ChatTemplate::of_model(model.path()).name() == "phi3");
     model.write("tokenizer_config.json", {{"chat_template", {{{"name", "rag"}, {"template", phi3}}}}});
     CHECK_THROWS_WITH(ChatTemplate::of_model(model.path()), ContainsSubstring("\"default\""));
-    // The file of its own comes first.
+    // chat_template.jinja comes first.
     std::ofstream(model.path() / "chat_template.jinja") << "<|im_start|>";
     CHECK(ChatTemplate::of_model(model.path()).name() == "chatml");
     for (const char* unknown :
@@ -61,16 +61,16 @@ TEST_CASE("a model's template is found in its files", "[chat_template]") {
     }
 }
 
-TEST_CASE("what a model's template does and the family's does not is told", "[chat_template]") {
+TEST_CASE("a note says what a model's template does and its family's does not", "[chat_template]") {
     const auto note = [](const std::string& more) {
         return ChatTemplate::recognise("{{ '<|im_start|>' }}" + more, "here", "", "").note();
     };
     CHECK(note("").empty());
     CHECK(note("{{ strftime_now('%d %b %Y') }}") ==
-          "here: the model's chat template goes by today's date (strftime_now), which the texts laid out here do not: "
-          "they may differ from transformers'");
-    CHECK_THAT(note("{{ '<think>' }}"), ContainsSubstring("goes by what the model thinks (<think>), which"));
+          "here: the model's chat template uses today's date (strftime_now), which is not supported; its texts "
+          "here may differ from transformers'");
+    CHECK_THAT(note("{{ '<think>' }}"), ContainsSubstring("uses the model's reasoning (<think>), which"));
     CHECK_THAT(note("{{ '<think>' + strftime_now() }}"),
-               ContainsSubstring("goes by today's date (strftime_now) and what the model thinks (<think>), which"));
+               ContainsSubstring("uses today's date (strftime_now) and the model's reasoning (<think>), which"));
     for (const std::string& name : ChatTemplate::names()) CHECK(ChatTemplate::named(name).note().empty());
 }

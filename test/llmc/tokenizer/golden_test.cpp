@@ -28,7 +28,7 @@ std::vector<std::string> golden_texts(const json& golden) {
     return texts;
 }
 
-// decode() of the whole, and the same through a stream, of which every part must be whole characters.
+// decode() of all ids, and the same through a stream, every part of which must be whole characters.
 std::string decode(const Tokenizer& tokenizer, const std::vector<int32_t>& ids, bool skip_special) {
     const std::string text = tokenizer.decode(ids, skip_special);
     TextStream stream(tokenizer, skip_special);
@@ -231,7 +231,7 @@ TEST_CASE("conversations have the ids and the loss of transformers' assistant ma
             std::vector<int32_t> ids = expected_case["ids"], labels;
             const std::vector<int> mask = expected_case["mask"];
             for (size_t i = 0; i < ids.size(); ++i) labels.push_back(mask[i] ? ids[i] : kIgnoreLabel);
-            if (ids.back() != encoding.eos_id) {  // Phi-3's turns end in another token than its texts
+            if (ids.back() != encoding.eos_id) {  // Phi-3's turns end in a different token than its texts
                 ids.push_back(encoding.eos_id);
                 labels.push_back(encoding.eos_id);
             }

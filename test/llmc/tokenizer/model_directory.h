@@ -1,4 +1,4 @@
-// A model directory that lasts as long as the test, with small tokenizer files in it.
+// A model directory with small tokenizer files, removed with the test.
 #pragma once
 
 #include <filesystem>

@@ -1,4 +1,4 @@
-// What the files may not hold: every refusal names the file and the thing, and none is a crash.
+// What the files may not hold: every refusal names the file and the thing; nothing crashes.
 #include <chrono>
 #include <random>
 #include <thread>
@@ -32,7 +32,7 @@ std::string split(const std::string& regex) {
            R"(}, "behavior": "Isolated", "invert": false})";
 }
 
-// A TemplateProcessing that puts the tokens `before` the text, or is nothing but them.
+// A TemplateProcessing that puts the tokens `before` the text, or consists of them alone.
 std::string template_processing(const std::vector<std::string>& before, bool text = true) {
     std::string single;
     for (const std::string& token : before) {
@@ -172,7 +172,7 @@ TEST_CASE("the configuration says which tokens begin and end a text", "[tokenize
     CHECK(loaded->adds_bos());
     CHECK(!loaded->adds_eos());
     CHECK(loaded->eos_id() == 4);
-    CHECK(loaded->is_special(4));  // a token that is named is special, and found before the model looks
+    CHECK(loaded->is_special(4));  // a named token is special, and matched before the model sees the text
     CHECK(loaded->encode("ababc") == std::vector<int32_t>{3, 4});
 
     model.write("tokenizer_config.json", {{"add_bos_token", false}, {"add_eos_token", true}});
@@ -204,7 +204,7 @@ TEST_CASE("the configuration says which tokens begin and end a text", "[tokenize
     CHECK_THROWS_WITH(Tokenizer::load(model.path()),
                       ContainsSubstring("tokenizer_config.json") && ContainsSubstring("would give it 7"));
     model.write("tokenizer_config.json", {{"added_tokens_decoder", {{"x", more}}}});
-    CHECK_THROWS_WITH(Tokenizer::load(model.path()), ContainsSubstring("token ids as its keys"));
+    CHECK_THROWS_WITH(Tokenizer::load(model.path()), ContainsSubstring("must be an object whose keys are token ids"));
 }
 
 TEST_CASE("a directory without a tokenizer says what is missing", "[tokenizer]") {
@@ -323,7 +323,7 @@ TEST_CASE("a tokenizer.model is looked through before the library sees it", "[to
         }
         return std::string();
     };
-    // Fields behind the others: a piece { 1: text }, trainer_spec { 3: type }, normalizer_spec { 2: a map }.
+    // Fields after the others: a piece { 1: text }, trainer_spec { 3: type }, normalizer_spec { 2: a map }.
     const auto piece = [&](const std::string& text) {
         return good + '\x0A' + static_cast<char>(text.size() + 2) + '\x0A' + static_cast<char>(text.size()) + text;
     };
@@ -332,7 +332,7 @@ TEST_CASE("a tokenizer.model is looked through before the library sees it", "[to
     CHECK_THAT(refusal(piece("")), ContainsSubstring("piece 700 is empty"));
     CHECK_THAT(refusal(piece(std::string("a\0b", 3))), ContainsSubstring("piece 700 is not text"));
     CHECK_THAT(refusal(piece("\xFF")), ContainsSubstring("piece 700 is not text"));
-    CHECK_THAT(refusal(piece("<s>")), ContainsSubstring("piece 700 is <s>, which was there before"));
+    CHECK_THAT(refusal(piece("<s>")), ContainsSubstring("piece 700 is <s>, which occurs twice"));
     CHECK_THAT(refusal(good + "\x12\x02\x18\x01"), ContainsSubstring("type 1; BPE, type 2, is supported"));
     CHECK_THAT(refusal(good + "\x1A\x03\x12\x01x"), ContainsSubstring("character map"));
     CHECK_THAT(refusal(good + "\x2A\x03\x12\x01x"), ContainsSubstring("character map"));

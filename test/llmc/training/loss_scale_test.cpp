@@ -16,7 +16,7 @@ TEST_CASE("an overflow halves the loss scale and skips the step, until there is 
     CHECK(scale.value == 1);
     CHECK(scale.skipped == 2);
     for (int64_t i = 0; i < LossScale::kGrowAfter; i++) scale.step_taken();
-    CHECK(scale.value == 2);  // one is not the end of it
+    CHECK(scale.value == 2);  // it may grow again from 1
 }
 
 TEST_CASE("the loss scale doubles after enough steps without an overflow, up to a bound", "[loss_scale]") {
@@ -25,7 +25,7 @@ TEST_CASE("the loss scale doubles after enough steps without an overflow, up to 
     scale.value = LossScale::kLargest / 2;
     for (int64_t i = 0; i < LossScale::kGrowAfter - 1; i++) scale.step_taken();
     CHECK(scale.value == LossScale::kLargest / 2);
-    CHECK(scale.step_overflowed());  // counts anew
+    CHECK(scale.step_overflowed());  // the count starts anew
     for (int64_t i = 0; i < LossScale::kGrowAfter - 1; i++) scale.step_taken();
     CHECK(scale.value == LossScale::kLargest / 4);
     for (int64_t i = 0; i < 5 * LossScale::kGrowAfter; i++) scale.step_taken();

@@ -3,14 +3,17 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <regex>
 
 #include "llmc/core/error.h"
+#include "quaff/cli/nearest_name.h"
+#include "quaff/cli/verbs.h"
 #include "test/catch.h"
 #include "test/files.h"
 
 using namespace quaff;
 using namespace quaff::cli;
-using llmc::UsageError;
+using llmc::concat, llmc::UsageError;
 
 namespace {
 
@@ -35,6 +38,11 @@ std::string write_file(const std::string& name, const std::string& content) {
     return (folder / name).string();
 }
 
+// Lines that were broken are one again.
+std::string unbroken(const std::string& text) {
+    return std::regex_replace(text, std::regex("\n {3,}"), " ");
+}
+
 std::string config_of(const CommandLine& line) {
     return record_of(line, line.options).config;
 }
@@ -49,7 +57,7 @@ TEST_CASE("no verb trains, and the defaults are the documented ones", "[options]
     CHECK(o.options.data.batch_size == 16);
     CHECK(o.options.training.gradient_accumulation_steps == 1);
     CHECK(o.options.training.learning_rate == 2e-4);
-    CHECK(o.options.training.lr_scheduler == "constant");
+    CHECK(o.options.training.lr_scheduler == llmc::Schedule::constant);
     CHECK(o.options.training.warmup_ratio == 0.03);
     CHECK(o.options.training.max_grad_norm == 0.3);
     CHECK(o.options.training.adam_eps == 1e-8);
@@ -70,7 +78,28 @@ TEST_CASE("options are written --name value, --name=value and with _ for -", "[o
     CHECK(parse({"--model", "m", "--data", "d", "--max-steps", "-1"}).options.training.max_steps == -1);
     CHECK(parse({"--model", "m", "--data", "d", "--seed", "1", "--seed", "2"}).options.compute.seed == 2);
     CHECK(parse({"generate", "--prompt", "[a, b] -- \"c\""}).options.generation.prompt == "[a, b] -- \"c\"");
-    CHECK(parse({"generate", "--prompt", ""}).options.generation.prompt.empty());
+}
+
+TEST_CASE("a text may be empty, other values may not", "[options]") {
+    for (const std::vector<std::string>& prompt : {std::vector<std::string>{"--prompt", ""}, {"--prompt="}}) {
+        std::vector<std::string> arguments = {"generate"};
+        arguments.insert(arguments.end(), prompt.begin(), prompt.end());
+        const CommandLine o = parse(arguments);
+        CHECK(o.was_given("prompt"));
+        CHECK(o.options.generation.prompt.empty());
+    }
+    const CommandLine o = parse({"tokenize", "--text=", "--quiet"});
+    CHECK(o.was_given("text"));
+    CHECK(o.text.empty());
+    CHECK(o.quiet);
+    CHECK(parse({"tokenize", "--text=a", "--text="}).text.empty());
+    CHECK(parse({"tokenize", "--text", "--text=x="}).text == "x=");
+    for (const char* name : {"model", "data", "out", "target-modules", "seed", "learning-rate", "device"}) {
+        CAPTURE(name);
+        CHECK_FALSE(complaint({concat("--", name, "=")}).empty());
+        CHECK_FALSE(complaint({concat("--", name), ""}).empty());
+    }
+    CHECK(complaint({"--out="}) == "--out needs a value");
 }
 
 TEST_CASE("an unknown verb or option names the nearest one", "[options]") {
@@ -234,6 +263,15 @@ TEST_CASE("an option that the verb makes no use of is noticed on the command lin
 
 TEST_CASE("--help lists what the verb uses and nothing else", "[options]") {
     const auto help = [](const std::string& verb) { return parse({verb, "--help"}).help; };
+    for (const VerbInfo& verb : kVerbs) {
+        std::istringstream lines(help(verb.name));
+        for (std::string line; std::getline(lines, line);) {
+            CAPTURE(verb.name, line);
+            CHECK(line.size() <= 100);
+        }
+        CHECK(mentions(unbroken(help("train")), concat("  ", verb.name, " ")));
+        CHECK(mentions(unbroken(help("train")), verb.does));
+    }
     // What a verb's help lists it takes, and what it does not list has no effect.
     for (const char* verb : {"train", "calibrate", "eval", "generate", "merge", "tokenize", "info"}) {
         const std::string listed = help(verb);
@@ -281,7 +319,7 @@ TEST_CASE("--help tells what stands in for an option that is not given", "[optio
         const size_t at = help.find("\n  --" + option + " ");
         REQUIRE(at != help.npos);
         const size_t end = std::min(help.find("\n  -", at + 1), help.find("\n\n", at + 1));
-        return help.substr(at, end - at);
+        return unbroken(help.substr(at, end - at));
     };
     CHECK(line("train", "out").ends_with("[out/<model>-<method>]"));
     CHECK(line("merge", "out").ends_with("[out/<model>-merged]"));
@@ -294,6 +332,26 @@ TEST_CASE("--help tells what stands in for an option that is not given", "[optio
     CHECK(line("train", "cal-data").ends_with("; else the training data"));
     for (const char* verb : {"calibrate", "eval"}) CHECK(line(verb, "cal-data").ends_with("; else --data"));
     CHECK_FALSE(mentions(line("generate", "cal-data"), "else"));
+}
+
+TEST_CASE("a verb's row says what it needs, and --plan and --show-tokens need less", "[options]") {
+    const auto work = [](const std::vector<std::string>& arguments) { return needs_of(parse(arguments)); };
+    for (const char* verb : {"train", "calibrate", "eval"}) {
+        CHECK(work({verb}).device);
+        CHECK(work({verb}).all_ranks);
+        CHECK_FALSE(work({verb, "--show-tokens", "1"}).device);
+        CHECK_FALSE(work({verb, "--show-tokens", "1"}).all_ranks);
+    }
+    CHECK(work({"generate", "--prompt", "p"}).device);
+    CHECK_FALSE(work({"generate", "--prompt", "p"}).all_ranks);
+    CHECK_FALSE(work({"merge", "--adapter", "a"}).device);
+    CHECK_FALSE(work({"tokenize", "--text", "t"}).device);
+    CHECK_FALSE(work({"info"}).device);
+    for (const char* verb : {"train", "info"}) {
+        CHECK(work({verb, "--plan"}).device);
+        CHECK_FALSE(work({verb, "--plan"}).all_ranks);
+        CHECK_FALSE(work({verb, "--plan", "--show-tokens", "1"}).device);  // the examples come first
+    }
 }
 
 TEST_CASE("tokenize prints JSON with and without --json", "[options]") {

@@ -7,8 +7,10 @@
 
 // What train_quaff.cu includes is included before its main() is renamed.
 #include "llmc/core/error.h"
+#include "quaff/cli/device_choice.h"
 #include "quaff/cli/parsing.h"
 #include "quaff/cli/verbs.h"
+#include "quaff/model/devices.h"
 #include "test/quaff/program.h"
 
 #define main train_quaff_main
@@ -68,6 +70,53 @@ TEST_CASE("eval prints the loss that transformers and PEFT give", "[program][gol
     REQUIRE(desk.run({"merge", "--model", desk.model, "--adapter", desk.adapter, "--out", merged}).status == 0);
     const json folded = desk.run({"eval", "--model", merged, "--data", desk.data, "--json"}).object();
     CHECK(folded["loss"].get<double>() == Approx(loss).epsilon(1e-5));  // W + BA rounded to fp32 once more
+}
+
+// As save_pretrained leaves it; transformers and PEFT would load both (golden_fp_test.cpp has their losses).
+TEST_CASE("an adapter in the model's folder is used when asked for, and never passed over", "[program][golden]") {
+    const Desk desk;
+    const std::string both = desk.folder / "both";
+    fs::copy(desk.model, both);
+    for (const char* name : {"adapter_config.json", "adapter_model.safetensors"})
+        fs::copy(fs::path(desk.adapter) / name, fs::path(both) / name);
+    const auto arguments = [&](const std::string& verb) {
+        return std::vector<std::string>{verb, "--model", both, "--data", desk.data, "--json"};
+    };
+    for (std::vector<std::string> refused :
+         {arguments("eval"), {"generate", "--model", both, "--prompt", "Hello"}, arguments("train")}) {
+        INFO(refused[0]);
+        if (refused[0] == "train") refused.insert(refused.end(), {"--out", desk.out});
+        const Ending ending = desk.run(refused);
+        CHECK(ending.status == 1);
+        CHECK(mentions(ending.err, both +
+                                       " holds an adapter (adapter_config.json) beside the model's weights: give "
+                                       "--adapter " +
+                                       both + " to use both"));
+        CHECK_FALSE(fs::exists(fs::path(desk.out) / "adapter"));
+    }
+    std::vector<std::string> with_adapter = arguments("eval");
+    with_adapter.insert(with_adapter.end(), {"--method", "fp", "--adapter", both});
+    CHECK(desk.run(with_adapter).object()["loss"].get<double>() ==
+          Approx(desk.numbers["losses"][0].get<double>()).epsilon(1e-5));
+
+    const std::string merged = desk.folder / "merged";
+    REQUIRE(desk.run({"merge", "--model", both, "--adapter", both, "--out", merged}).status == 0);
+    const json folded = desk.run({"eval", "--model", merged, "--data", desk.data, "--json"}).object();
+    CHECK(folded["loss"].get<double>() == Approx(desk.numbers["losses"][0].get<double>()).epsilon(1e-5));
+}
+
+TEST_CASE("what is ignored of a model's config is told once", "[program]") {
+    const Desk desk;
+    const std::string model = desk.folder / "model";
+    fs::copy(desk.model, model);
+    json config = llmc::read_json(fs::path(model) / "config.json");
+    config["eos_token_id"] = 1000000;
+    std::ofstream(fs::path(model) / "config.json") << config.dump();
+    const Ending ending = desk.run({"eval", "--model", model, "--data", desk.data, "--json"});
+    CHECK(ending.status == 0);
+    const size_t first = ending.err.find("\"eos_token_id\" holds 1000000");
+    REQUIRE(first != std::string::npos);
+    CHECK(ending.err.find("\"eos_token_id\" holds", first + 1) == std::string::npos);
 }
 
 TEST_CASE("calibrate prints the file it writes, and training takes it", "[program]") {
@@ -135,6 +184,18 @@ TEST_CASE("a prompt that cannot be answered is named before anything is generate
     CHECK(mentions(desk.run({"generate", "--prompt-file", blank}).err, blank + ": holds no prompt"));
 }
 
+TEST_CASE("the empty text has no tokens", "[program]") {
+    const Desk desk;
+    for (const std::vector<std::string>& text : {std::vector<std::string>{"--text", ""}, {"--text="}}) {
+        std::vector<std::string> arguments = {"tokenize"};
+        arguments.insert(arguments.end(), text.begin(), text.end());
+        const Ending ending = desk.run(arguments);
+        CHECK(ending.status == 0);
+        CHECK(ending.out == "[]\n");
+        CHECK(ending.err.empty());
+    }
+}
+
 TEST_CASE("blank lines of a prompt file are skipped", "[program]") {
     const Desk desk;
     const std::string prompts = desk.folder.write("prompts.txt", "one\n\n \t\r\nthree\n");
@@ -153,6 +214,7 @@ TEST_CASE("a model that has nothing to say is noticed", "[program]") {
     };
     const fs::path mute = desk.folder / "mute";
     fs::copy("dev/demo/model", mute);
+    fs::remove(mute / "generation_config.json");  // its end of sequence would go before config.json's
     json config = llmc::read_json(mute / "config.json");
     const char* hint = "the model ended its answer at once; does it want a chat template (--chat)?";
     for (const std::string name : {"none", "chatml"}) {
@@ -193,7 +255,7 @@ TEST_CASE("what a chat template does and its family does not is told where it is
         CHECK(ending.status == 0);
         return ending.err;
     };
-    const std::string note = "the model's chat template goes by what the model thinks (<think>)";
+    const std::string note = "the model's chat template uses the model's reasoning (<think>)";
     const std::string told = shown(row + "\n" + row, {});
     CHECK(mentions(told, note));
     CHECK(told.find(note) == told.rfind(note));

@@ -136,7 +136,7 @@ TEST_CASE("on CUDA, neither the schedule nor recomputing changes a bit of traini
     std::vector<std::vector<float>> adapters;
     for (const quaff::Recompute recompute : {quaff::Recompute::none, quaff::Recompute::block}) {
         QuaffCase test("llama_gqa");
-        test.options.lora.dropout = 0.1f;
+        test.options.lora.lora_dropout = 0.1;
         test.options.recompute = recompute;
         const std::vector<Batch> batches = make_batches(test.numbers["train"]["batches"]);
         cuda_test::for_each_schedule([&] {
@@ -153,7 +153,7 @@ TEST_CASE("on CUDA, neither the schedule nor recomputing changes a bit of traini
 TEST_CASE("on CUDA, a rehearsal changes no bit of what is trained afterwards", "[cuda][golden]") {
     std::vector<std::vector<float>> adapters;
     QuaffCase test("llama_gqa");
-    test.options.lora.dropout = 0.1f;
+    test.options.lora.lora_dropout = 0.1;
     const std::vector<Batch> batches = make_batches(test.numbers["train"]["batches"]);
     for (const bool rehearsed : {false, true}) {
         const cuda::Gpu<cuda::bf16> gpu(0, {});
@@ -172,7 +172,7 @@ TEST_CASE("on CUDA, a model takes the memory that was planned", "[cuda][golden]"
     const QuaffCase test("llama_gqa");
     const cuda::Gpu<cuda::fp16> gpu(0, {});
     const auto model = test.build(gpu.device);
-    const int64_t pages = static_cast<int64_t>(llmc::MemoryKind::count) * (int64_t{2} << 20);
+    const int64_t pages = static_cast<int64_t>(quaff::MemoryKind::count) * (int64_t{2} << 20);
     CHECK(gpu.device.peak_memory() >= model->plan().total());
     CHECK(gpu.device.peak_memory() <= model->plan().total() + pages);
 #ifdef LLMC_EMULATED
@@ -185,7 +185,7 @@ TEST_CASE("on CUDA, a step allocates nothing, times nothing and waits only when 
           "[cuda][golden]") {
     const test::TempDir choices;
     QuaffCase test("llama_gqa");
-    test.options.lora.dropout = 0.1f;
+    test.options.lora.lora_dropout = 0.1;
     test.options.recompute = quaff::Recompute::block;
     const cuda::Gpu<cuda::bf16> gpu(0, choices.path());
     const auto model = test.build(gpu.device);

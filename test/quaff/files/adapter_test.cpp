@@ -26,21 +26,20 @@ ModelConfig tiny_model(const std::string& model_type = "llama") {
 // An adapter of the named layers of every block, and the memory its views look into.
 struct SomeAdapter {
     std::vector<std::vector<float>> values;
-    std::vector<LoraTensor> tensors;
+    std::vector<LoraAdapter> tensors;
 
     SomeAdapter(const ModelConfig& model, int64_t r, const std::vector<std::string>& targets) {
         int seed = 0;
-        for (int64_t layer = 0; layer < model.num_hidden_layers; ++layer) {
-            for (const LinearLayer& linear : linear_layers(model)) {
-                const std::string target = linear.name.substr(linear.name.find('.') + 1);
-                if (std::find(targets.begin(), targets.end(), target) == targets.end()) continue;
-                values.push_back(test::some_values(r * linear.in_features, ++seed));
-                const Matrix<const float> a(values.back().data(), r, linear.in_features);
-                values.push_back(test::some_values(linear.out_features * r, ++seed));
-                const Matrix<const float> b(values.back().data(), linear.out_features, r);
-                tensors.push_back({concat("model.layers.", layer, ".", linear.name), a, b});
-            }
-        }
+        for_each_linear(model, [&](const JointLinear& joint, const LinearPart& linear) {
+            const std::string target = linear.name.substr(linear.name.rfind('.') + 1);
+            if (std::find(targets.begin(), targets.end(), target) == targets.end()) return;
+            LoraAdapter& adapter = tensors.emplace_back();
+            adapter.module = linear.name;
+            values.push_back(test::some_values(r * joint.in_features, ++seed));
+            adapter.a = {values.back().data(), r, joint.in_features};
+            values.push_back(test::some_values(linear.out_features * r, ++seed));
+            adapter.b = {values.back().data(), linear.out_features, r};
+        });
     }
 };
 
@@ -177,7 +176,7 @@ TEST_CASE("an adapter of another model is refused, naming the tensor", "[adapter
     const SomeAdapter good(model, 2, {"q_proj", "o_proj"});
     const auto error_with = [&](auto&& change, int64_t r = 2) {
         const TempDir directory;
-        std::vector<LoraTensor> tensors = good.tensors;
+        std::vector<LoraAdapter> tensors = good.tensors;
         change(tensors);
         LoraConfig config = some_config();
         config.r = r;
@@ -254,6 +253,24 @@ TEST_CASE("half of a pair, a foreign tensor or a NaN is refused", "[adapter]") {
           "adapter_model.safetensors");
 }
 
+TEST_CASE("a model's folder that also holds an adapter is named, with both ways out", "[adapter]") {
+    const TempDir directory;
+    test::write_tiny_model(directory);
+    const auto error = [&] { return error_of([&] { require_no_adapter_inside(directory.path()); }); };
+    const std::string folder = directory.path().string();
+    CHECK(error() == "");
+    test::write_tiny_adapter(directory.path(), directory.path());
+    CHECK(error() ==
+          folder + " holds an adapter (adapter_config.json) beside the model's weights: give --adapter " + folder +
+              " to use both, or move adapter_config.json and adapter_model.safetensors away to use the model "
+              "alone");
+    CHECK(Adapter(directory.path(), read_model_config(directory.path())).tensors().size() == 4);
+    fs::rename(directory / "adapter_model.safetensors", directory / "adapter_model.bin");
+    CHECK(error().ends_with("or move adapter_config.json and adapter_model.bin away to use the model alone"));
+    fs::remove(directory / "adapter_model.bin");  // its configuration alone is no adapter
+    CHECK(error() == "");
+}
+
 TEST_CASE("quaff.json keeps how the frozen layers were computed", "[adapter]") {
     const ModelConfig model = tiny_model();
     const TempDir directory;
@@ -263,7 +280,7 @@ TEST_CASE("quaff.json keeps how the frozen layers were computed", "[adapter]") {
     state.scale_momentum = 0.25;
     state.grad_bits = 16;
     state.outliers.emplace();
-    for (const JointModule& module : joint_modules(model)) {
+    for (const JointLinear& module : all_joint_linears(model)) {
         const bool down = module.name.ends_with("down_proj");
         state.outliers->channels[module.name] = down ? std::vector<int32_t>{2, 5} : std::vector<int32_t>{};
         state.scales[module.name] = down ? std::vector<float>{1.1f, 1 / 3.0f} : std::vector<float>{};

@@ -60,7 +60,7 @@ TEST_CASE("no damage to a file does more than raise an error", "[damaged]") {
     test::write_tiny_adapter(model.path(), work / "adapter");
     const ModelConfig config = read_model_config(model.path());
     OutlierChannels outliers;
-    for (const JointModule& module : joint_modules(config)) outliers.channels[module.name] = {0, 3, 5};
+    for (const JointLinear& module : all_joint_linears(config)) outliers.channels[module.name] = {0, 3, 5};
     write_outlier_channels(work / "outliers.json", outliers);
 
     const auto read_model = [&] {

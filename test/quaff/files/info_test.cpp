@@ -30,6 +30,9 @@ TEST_CASE("info tells what a path holds", "[info]") {
     CHECK(info_text(about_model).find("parameters               1,176\n") != std::string::npos);
     CHECK(info_text(about_model).find("sliding window           none\n") != std::string::npos);
 
+    CHECK(about_model["eos_token_ids"] == json{2});
+    CHECK_FALSE(about_model.contains("notes"));
+
     write_tiny_adapter(model.path(), work / "adapter");
     ordered_json about_adapter = inspect(work / "adapter");
     CHECK(about_adapter["kind"] == "adapter");
@@ -42,7 +45,7 @@ TEST_CASE("info tells what a path holds", "[info]") {
     state.method = "quaff";
     state.outliers.emplace();
     state.outliers->strategy = "top_abs";
-    for (const JointModule& module : joint_modules(read_model_config(model.path()))) {
+    for (const JointLinear& module : all_joint_linears(read_model_config(model.path()))) {
         state.outliers->channels[module.name] = {1, 2, 3};
     }
     write_quaff_state(work / "adapter", state);
@@ -62,6 +65,19 @@ TEST_CASE("info tells what a path holds", "[info]") {
     CHECK(about_outliers["outlier_channels"] == 24);
     CHECK(about_outliers["outlier_channels_per_module"]["down_proj"] == 6);
     CHECK(info_text(about_outliers).find("down_proj 6, gate_up_proj 6") != std::string::npos);
+}
+
+TEST_CASE("info shows the ids at which generation stops, and what is ignored", "[info]") {
+    const TempDir model;
+    json config = test::tiny_config();
+    config["bos_token_id"] = 12;
+    write_tiny_model(model, config);
+    model.write("generation_config.json", R"({"eos_token_id": [7, 3]})");
+    const ordered_json about = inspect(model.path());
+    CHECK(about["eos_token_ids"] == json{7, 3});
+    REQUIRE(about["notes"].size() == 1);
+    CHECK(about["notes"][0].get<std::string>().find("\"bos_token_id\" holds 12") != std::string::npos);
+    CHECK(info_text(about).find("eos token ids            7, 3\n") != std::string::npos);
 }
 
 TEST_CASE("info says what a path is not", "[info]") {

@@ -49,7 +49,7 @@ TEST_CASE("merging adds scaling B A to the adapted weights and leaves the others
             double change = 0, rounding = 0;  // squares
             for (const TensorSpec& spec : test::weight_specs(before.config(), dtype)) {
                 const std::vector<float> w = values_of(before, spec), merged = values_of(after, spec);
-                const LoraTensor* lora = adapter.find(spec.name.substr(0, spec.name.rfind('.')));
+                const LoraAdapter* lora = adapter.find(spec.name.substr(0, spec.name.rfind('.')));
                 if (lora == nullptr) {
                     CHECK(w == merged);
                     continue;
@@ -87,6 +87,22 @@ TEST_CASE("merging adds scaling B A to the adapted weights and leaves the others
     }
 }
 
+// As PEFT's save_pretrained leaves it. transformers looks for the adapter wherever adapter_config.json lies.
+TEST_CASE("a merged model holds no adapter, though the model's folder holds one", "[merge]") {
+    const TempDir model, work;
+    write_tiny_model(model);
+    write_tiny_adapter(model.path(), model.path());
+    model.write("quaff.json", "{\"method\": \"fp\"}");
+    model.write("adapter_model.bin", "an older one");
+    model.write("tokenizer.json", "{}");
+    const MergeReport report = merge_adapter(model.path(), model.path(), work / "merged");
+    CHECK(report.merged_layers == 4);
+    std::vector<std::string> files;
+    for (const auto& entry : fs::directory_iterator(work / "merged")) files.push_back(entry.path().filename());
+    std::sort(files.begin(), files.end());
+    CHECK(files == std::vector<std::string>{"config.json", "model.safetensors", "tokenizer.json"});
+}
+
 TEST_CASE("what cannot be merged is refused and leaves nothing behind", "[merge]") {
     const TempDir model, work;
     write_tiny_model(model, test::tiny_config(), "F16");
@@ -95,9 +111,9 @@ TEST_CASE("what cannot be merged is refused and leaves nothing behind", "[merge]
         return error_of(work, [&] { merge_adapter(model.path(), adapter, out); });
     };
     CHECK(error(work / "adapter", model.path())
-              .ends_with(": is what is being merged; choose another directory for the result"));
+              .ends_with(": holds what is being merged; choose another directory for the result"));
     CHECK(error(work / "adapter", work / "adapter/") ==
-          "adapter/: is what is being merged; choose another directory for the result");
+          "adapter/: holds what is being merged; choose another directory for the result");
     fs::create_directory(work / "full");
     work.write("full/notes.txt", "keep me");
     CHECK(error(work / "adapter", work / "full") ==

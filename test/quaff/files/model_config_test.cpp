@@ -146,16 +146,52 @@ TEST_CASE("Phi-3 may turn a part of each head only", "[model_config]") {
           "config.json: \"partial_rotary_factor\" 0.5 is supported for phi3 only");
 }
 
-TEST_CASE("end-of-sequence tokens are config.json's, then generation_config.json's", "[model_config]") {
+// transformers' generate() reads generation_config.json alone, and makes one of config.json where it is not there.
+TEST_CASE("end-of-sequence tokens are generation_config.json's, else config.json's", "[model_config]") {
     const TempDir directory;
     directory.write("config.json", with({{"eos_token_id", {3, 4}}}).dump());
     directory.write("generation_config.json", R"({"eos_token_id": [4, 7]})");
-    CHECK(read_model_config(directory.path()).eos_token_ids == std::vector<int32_t>{3, 4, 7});
-    directory.write("generation_config.json", R"({"eos_token_id": 11})");
-    CHECK(error_of(directory, [&] { read_model_config(directory.path()); }) ==
-          "generation_config.json: field \"eos_token_id\" must be a token id from 0 to 10 or a list of them, found 11");
+    CHECK(read_model_config(directory.path()).eos_token_ids == std::vector<int32_t>{4, 7});
+    directory.write("generation_config.json", R"({"eos_token_id": 5})");
+    CHECK(read_model_config(directory.path()).eos_token_ids == std::vector<int32_t>{5});
+    for (const char* without : {"{}", R"({"eos_token_id": null, "top_p": 0.9})"}) {
+        directory.write("generation_config.json", without);
+        CHECK(read_model_config(directory.path()).eos_token_ids == std::vector<int32_t>{3, 4});
+    }
+    for (const char* wrong : {"\"</s>\"", "[3, 1.5]"}) {
+        directory.write("generation_config.json", concat("{\"eos_token_id\": ", wrong, "}"));
+        CHECK(
+            error_of(directory, [&] { read_model_config(directory.path()); })
+                .starts_with("generation_config.json: field \"eos_token_id\" must be a token id from 0 to 10 or a list "
+                             "of them, found "));
+    }
     CHECK(read(with({{"eos_token_id", nullptr}})).eos_token_ids.empty());
     CHECK_FALSE(read(with({{"bos_token_id", nullptr}})).bos_token_id.has_value());
+}
+
+TEST_CASE("special tokens outside the vocabulary are left out with a note", "[model_config]") {
+    const ModelConfig config = read(with({{"eos_token_id", {32007, 3, -1}}, {"bos_token_id", 11}}, "phi3"));
+    CHECK(config.eos_token_ids == std::vector<int32_t>{3});
+    CHECK_FALSE(config.bos_token_id.has_value());
+    REQUIRE(config.notes.size() == 3);
+    CHECK(config.notes[0].ends_with(
+        "config.json: field \"eos_token_id\" holds 32007, which is outside the vocabulary (vocab_size 11); the id is "
+        "ignored"));
+    CHECK(config.notes[1].find("config.json: field \"eos_token_id\" holds -1, ") != std::string::npos);
+    CHECK(config.notes[2].find("config.json: field \"bos_token_id\" holds 11, ") != std::string::npos);
+    CHECK(read(tiny_config()).notes.empty());
+    CHECK(read(with({{"eos_token_id", 18446744073709551615u}})).notes.size() == 1);
+
+    // Of ids that are not used nothing is noted.
+    const TempDir directory;
+    directory.write("config.json", with({{"eos_token_id", 32000}}).dump());
+    directory.write("generation_config.json", R"({"eos_token_id": 7})");
+    CHECK(read_model_config(directory.path()).notes.empty());
+    directory.write("generation_config.json", R"({"eos_token_id": [7, 12]})");
+    const ModelConfig generation = read_model_config(directory.path());
+    CHECK(generation.eos_token_ids == std::vector<int32_t>{7});
+    REQUIRE(generation.notes.size() == 1);
+    CHECK(generation.notes[0].find("generation_config.json: field \"eos_token_id\" holds 12, ") != std::string::npos);
 }
 
 TEST_CASE("the configs of the golden models are read", "[model_config]") {
@@ -170,7 +206,7 @@ TEST_CASE("the configs of the golden models are read", "[model_config]") {
 TEST_CASE("a joint matrix stands for the layers that share an input", "[model_config]") {
     const ModelConfig llama = read(tiny_config()), phi3 = read(tiny_config("phi3"));
     for (const ModelConfig& config : {llama, phi3}) {
-        const std::vector<JointModule> modules = joint_modules(config);
+        const std::vector<JointLinear> modules = all_joint_linears(config);
         REQUIRE(modules.size() == 8);
         CHECK(modules[0].name == "model.layers.0.self_attn.qkv_proj");
         CHECK(modules[1].name == "model.layers.0.self_attn.o_proj");
@@ -178,11 +214,17 @@ TEST_CASE("a joint matrix stands for the layers that share an input", "[model_co
         CHECK(modules[7].name == "model.layers.1.mlp.down_proj");
         CHECK(modules[7].in_features == 12);
         int64_t rows = 0;
-        for (const LinearLayer& linear : linear_layers(config)) rows += linear.out_features;
+        for (const JointLinear& joint : joint_linears(config)) rows += joint.out_features();
         CHECK(rows == 8 + 2 * 4 + 8 + 2 * 12 + 8);  // q, k, v, o, gate, up, down
     }
-    CHECK(linear_layers(llama).size() == 7);
-    CHECK(linear_layers(phi3).size() == 4);
+    const auto names = [](const ModelConfig& config) {
+        std::vector<std::string> all;
+        for_each_linear(config, [&](const JointLinear&, const LinearPart& part) { all.push_back(part.name); });
+        return all;
+    };
+    CHECK(names(llama).size() == 2 * 7);
+    CHECK(names(llama)[8] == "model.layers.1.self_attn.k_proj");
+    CHECK(names(phi3).size() == 2 * 4);
 }
 
 TEST_CASE("a config that cannot be true is refused, naming the field", "[model_config]") {
@@ -286,10 +328,9 @@ TEST_CASE("RoPE parameters that cannot be true are refused", "[model_config]") {
 
 TEST_CASE("a directory that is no model says so", "[model_config]") {
     const TempDir directory;
-    CHECK(
-        error_of(directory, [&] { read_model_config(directory / "no"); }) ==
-        "no: is not a directory; a Hugging Face model directory with config.json is needed (models are not downloaded: "
-        "huggingface-cli download NAME --local-dir DIR does that)");
+    CHECK(error_of(directory, [&] { read_model_config(directory / "no"); }) ==
+          "no: is not a directory; give a Hugging Face model directory with config.json (to download one: hf download "
+          "NAME --local-dir DIR)");
     const std::string message = error_of(directory, [&] { read_model_config(directory.path()); });
     CHECK(message.starts_with("config.json: is missing, so "));
 }

@@ -115,10 +115,11 @@ TEST_CASE("a value that is not finite is found when its tensor is read", "[check
 TEST_CASE("a directory without readable weights says what it has", "[checkpoint_reader]") {
     const TempDir directory;
     directory.write("config.json", tiny_config().dump());
-    CHECK(error_of([&] { ModelFiles reader(directory.path()); })
-              .ends_with(
-                  ": has neither model.safetensors nor model.safetensors.index.json; PyTorch .bin files are not read, "
-                  "convert them to safetensors"));
+    CHECK(
+        error_of([&] { ModelFiles reader(directory.path()); })
+            .ends_with(
+                ": has neither model.safetensors nor model.safetensors.index.json; PyTorch's .bin files are not read, "
+                "convert them to safetensors"));
     const auto index_error = [&](const json& index) {
         directory.write("model.safetensors.index.json", index.dump());
         return error_of(directory, [&] { ModelFiles reader(directory.path()); });

@@ -30,7 +30,7 @@ OutlierChannels some_outliers(const ModelConfig& config) {
     outliers.max_ratio = "0.02";
     outliers.dataset = "gsm8k";
     outliers.samples = 512;
-    for (const JointModule& module : joint_modules(config)) {
+    for (const JointLinear& module : all_joint_linears(config)) {
         const bool down = module.name.ends_with("down_proj");
         outliers.channels[module.name] = down ? std::vector<int32_t>{0, 3, 11} : std::vector<int32_t>{};
         outliers.max_abs[module.name] = down ? std::vector<float>{0.1f, 3.25f, 1e6f} : std::vector<float>{};

@@ -11,11 +11,16 @@
 #include "quaff/run/open_model.h"
 #include "test/catch.h"
 #include "test/files.h"
+#include "test/quaff/tiny_model.h"
 #include "test/quaff/workshop.h"
 
 using namespace quaff;
 
 namespace {
+
+void change_weights(const Workshop& shop, const test::ChangeWeight& change) {
+    test::change_weights(shop.folder / "model" / "model.safetensors", change);
+}
 
 // Trains on the data and evaluates on the same: the loss falls, every number on the way is one.
 void check_trains(const Workshop& shop, const std::vector<std::string>& more = {}) {

@@ -1,7 +1,7 @@
 #include "quaff/model/frozen_matrix.h"
 
 #include "llmc/cpu/operators.h"
-#include "quaff/model/block_setup.h"
+#include "quaff/model/block.h"
 #include "test/catch.h"
 #include "test/files.h"
 #include "test/quaff/tiny_model.h"
@@ -20,15 +20,13 @@ TEST_CASE("a frozen matrix is read, looked up and multiplied in whatever format 
     checkpoint.read(kEmbedding, {expected.data(), rows, cols});
 
     const cpu::Device device{2};
-    Arena<cpu::Device> arena(device);
+    Arena<cpu::Device> arena(device, kMemoryKinds);
     FrozenMatrix<cpu::Device> table;
     const DType stored = checkpoint.dtype(kEmbedding);
-    const auto layout = [&] { table.layout(arena, MemoryKind::embeddings, "table", rows, cols, stored); };
-    layout();
+    arena.build(
+        [&](Arena<cpu::Device>& from) { table.layout(from, MemoryKind::embeddings, "table", rows, cols, stored); });
     CHECK(arena.plan().total(MemoryKind::embeddings) >= rows * cols * (dtype == "F32" ? 4 : 2));
     CHECK(arena.plan().total(MemoryKind::embeddings) < rows * cols * (dtype == "F32" ? 4 : 2) + 256);
-    arena.commit();
-    layout();
     table.load(device, checkpoint, kEmbedding);
 
     const std::vector<int32_t> ids = {0, 1023, 1024, 1029};

@@ -116,17 +116,14 @@ TEST_CASE("a layer without outlier channels is naive per-token int8", "[properti
     linear.module = "layer";
     linear.in_features = in;
     linear.out_features = out;
-    Arena<cpu::Device> arena(device);
+    Arena<cpu::Device> arena(device, quaff::kMemoryKinds);
     quaff::LinearWorkspace<cpu::Device> workspace;
-    const auto layout = [&] {
-        linear.layout(arena, device);
+    arena.build([&](Arena<cpu::Device>& from) {
+        linear.layout(from, device);
         quaff::LinearWorkspaceSizes sizes;
         linear.size_workspace(device, sizes, n, true, 0, 8);
-        workspace.layout(arena, sizes);
-    };
-    layout();
-    arena.commit();
-    layout();
+        workspace.layout(from, sizes);
+    });
     linear.load_rows(device, 0, {w.data(), out, in});
     std::vector<float> y(n * out);
     quaff::PassInfo pass;
@@ -202,7 +199,7 @@ TEST_CASE("what lies behind the tokens of a batch is never read", "[properties]"
     for (const Method method : {Method::fp, Method::quaff}) {
         CAPTURE(name_of(method));
         Setup setup(method);
-        setup.options.lora.dropout = 0.2f;
+        setup.options.lora.lora_dropout = 0.2;
         const Batch& batch = setup.batches[1];
         setup.options.max_tokens = batch.n_tokens();
         setup.options.max_sequence_length = batch.max_sequence_length();
@@ -260,13 +257,14 @@ TEST_CASE("recomputing blocks gives the same bits", "[properties]") {
     for (const Method method : {Method::fp, Method::quaff}) {
         CAPTURE(name_of(method));
         Setup setup(method);
-        setup.options.lora.dropout = 0.2f;
+        setup.options.lora.lora_dropout = 0.2;
         setup.options.recompute = quaff::Recompute::none;
         const auto kept = setup.build();
         setup.options.recompute = quaff::Recompute::block;
         const auto recomputed = setup.build();
         REQUIRE(recomputed->n_recomputed() == setup.checkpoint.config().num_hidden_layers);
-        REQUIRE(recomputed->plan().total(MemoryKind::activations) < kept->plan().total(MemoryKind::activations));
+        REQUIRE(recomputed->plan().total(quaff::MemoryKind::activations) <
+                kept->plan().total(quaff::MemoryKind::activations));
         check_identical(train(*recomputed, setup, 4), train(*kept, setup, 4));
     }
 }
@@ -275,7 +273,7 @@ TEST_CASE("the same number of threads gives the same bits, another nearly so", "
     for (const Method method : {Method::fp, Method::quaff}) {
         CAPTURE(name_of(method));
         Setup setup(method);
-        setup.options.lora.dropout = 0.2f;
+        setup.options.lora.lora_dropout = 0.2;
         for (const int threads : {1, 2})
             check_identical(train(*setup.build(threads), setup, 2), train(*setup.build(threads), setup, 2));
 
@@ -312,7 +310,7 @@ TEST_CASE("training changes adapters and scales and nothing else", "[properties]
 
 TEST_CASE("evaluation leaves the model as it was", "[properties]") {
     Setup setup(Method::quaff);
-    setup.options.lora.dropout = 0.2f;
+    setup.options.lora.lora_dropout = 0.2;
     const auto disturbed = setup.build();
     disturbed->evaluate(setup.batches[0]);
     disturbed->logits(setup.batches[1]);

@@ -8,6 +8,7 @@
 #include "quaff/run/vanished_gradient.h"
 #include "test/catch.h"
 #include "test/quaff/program.h"
+#include "test/quaff/tiny_model.h"
 #include "test/quaff/workshop.h"
 
 using namespace quaff;
@@ -99,9 +100,10 @@ TEST_CASE("a run that is destroyed in its last step fails and leaves its adapter
 // A token whose embedding is zero, as that of padding often is: every input of every adapter is zero with it.
 TEST_CASE("steps without a gradient among others do not end a run", "[trainer][destroyed]") {
     const Workshop shop("zero_at_times");
-    change_weights(shop, [](const std::string& name, Matrix<float> weight) {
-        if (name == "model.embed_tokens.weight") std::fill_n(weight.row(5), weight.cols, 0.0f);
-    });
+    test::change_weights(shop.folder / "model" / "model.safetensors",
+                         [](const std::string& name, Matrix<float> weight) {
+                             if (name == "model.embed_tokens.weight") std::fill_n(weight.row(5), weight.cols, 0.0f);
+                         });
     const Arguments arguments = {"--method",       "fp", "--batch-size", "1", "--eval-split", "0",
                                  "--lora-dropout", "0",  "--save-steps", "0", "--epochs",     "2"};
     const std::string empty = "{\"input_ids\": [5, 5, 6]}\n", example = "{\"input_ids\": [1, 2, 3, 4]}\n";

@@ -44,7 +44,8 @@ void run(const Workshop& shop, const std::string& way, bool alone, const std::st
     if (way == "cpu") return;
     const int index = cuda::gpu_of_rank(test::ranks(), cuda::count_gpus());
     cuda::Gpu<float> gpu(index, {});
-    const auto comm = alone ? nullptr : cuda::gpu_comm(ranks, index, gpu.device.stream, way);
+    const auto comm =
+        alone ? nullptr : cuda::gpu_comm(ranks, index, gpu.device.stream, *value_in(cuda::kTransportNames, way));
     if (comm) gpu.device.comm = comm.get();
     shop.run_on(gpu.device, out, more);
 #endif
@@ -187,7 +188,7 @@ TEST_CASE("the scales of all ranks move towards the largest maxima of any", "[tr
     const OutlierChannels outliers = most_outlier_channels(checkpoint.config(), "0.25");
     BuildOptions build;
     build.lora.r = 2;
-    build.lora.dropout = 0;
+    build.lora.lora_dropout = 0;
     build.max_tokens = build.max_sequence_length = build.max_labelled = 4;
     const bool follows = ranks.size() > 1 && ranks.rank() == ranks.size() - 1;
     // The scales after micro-batch number `rank`, or none where that is -1.
@@ -236,7 +237,7 @@ TEST_CASE("gradients of several buckets are summed as those of one", "[trainer][
         BuildOptions build;
         build.method = Method::fp;
         build.lora.r = 2;
-        build.lora.dropout = 0;
+        build.lora.lora_dropout = 0;
         build.max_tokens = build.max_sequence_length = build.max_labelled = 4;
         build.bucket_size = bucket_size;
         cpu::Device device;

@@ -20,8 +20,8 @@ struct Shape {
     int64_t m, n, k;
 };
 
-// Beside the edges of the sums in registers (12 x 32, or 16), of panels of 32 columns, tiles of 256, blocks of 48 rows
-// and 512 terms, and of pairs and vectors of them.
+// Around the edges of the sums in registers (12 x 32, or 16), of panels of 32 columns, tiles of 256, blocks of 48 rows
+// and 512 terms, and of pairs and vectors.
 const Shape kShapes[] = {{1, 1, 1},    {1, 300, 64},  {2, 16, 3},    {13, 17, 31},  {48, 32, 33},
                          {50, 33, 64}, {97, 70, 513}, {12, 257, 65}, {300, 5, 514}, {49, 270, 520}};
 
@@ -39,8 +39,8 @@ Buffer<float> widened(const Buffer<uint16_t>& bits) {
     return values;
 }
 
-// The largest error of y, each in units of what the float sums it went through may lose: products of bf16 numbers are
-// exact in a float, and every addition rounds by 2^-24 of at most the sum of magnitudes.
+// The largest error of y, in units of what its float sums may lose: products of bf16 numbers are exact in a float, and
+// every addition rounds by 2^-24 of at most the sum of magnitudes.
 double rounding_errors(const Buffer<float>& y, const Buffer<float>& before, const Buffer<float>& a, bool transpose_a,
                        const Buffer<float>& b, bool transpose_b, int64_t contraction, double alpha, double beta) {
     double worst = 0;
@@ -187,7 +187,7 @@ TEST_CASE("a device's products are bf16 in GEMMs of floats and of 16-bit weights
     CHECK(rounding_errors(dx, dx_before, dy16, false, w16, false, 50, double{0.3f}, double{0.7f}) < 1);
     CHECK(rounding_errors(dw, dw_before, dy16, true, x16, false, 33, -2, 1) < 1);
 
-    // f16 weights are rounded once more; bf16 ones are taken as they are.
+    // f16 weights are rounded once more; bf16 ones are used as they are.
     for (const DType dtype : {DType::bf16, DType::f16}) {
         CAPTURE(name_of(dtype));
         Buffer<uint16_t> bits(50, 70);
@@ -205,7 +205,7 @@ TEST_CASE("a device's products are bf16 in GEMMs of floats and of 16-bit weights
         cpu::half_gemm_nt(exact, y.view(), x.view(), half, 0, workspace);
         CHECK(rounding_errors(y, nothing, x, false, stored, true, 70, 1, 0) < 1);
 
-        // Of one row, and of two with weights that are widened anyway, sums of floats.
+        // One row, and two with weights that are widened anyway, are sums of floats.
         for (const int64_t rows : {1, 2, 3}) {
             CAPTURE(rows);
             Buffer<float> few(rows, 50), few_x(rows, 70);

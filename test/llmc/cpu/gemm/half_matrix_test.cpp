@@ -25,7 +25,7 @@ struct Stored {
 TEST_CASE("16-bit weights are looked up and multiplied as what they stand for", "[half_matrix]") {
     const DType dtype = GENERATE(DType::bf16, DType::f16);
     const int threads = GENERATE(1, 5);
-    // Beside the edges of blocks of 256 x 1024, and one or two rows, as generation has.
+    // Around the edges of blocks of 256 x 1024, and one or two rows, as in generation.
     const auto [n, in, out] = GENERATE(table<int, int, int>(
         {{1, 1, 1}, {1, 1100, 300}, {2, 1030, 257}, {7, 33, 600}, {130, 1030, 257}, {3, 5, 2100}}));
     const cpu::Device device{threads};

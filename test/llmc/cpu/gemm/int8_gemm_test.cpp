@@ -2,6 +2,7 @@
 
 #include <tuple>
 
+#include "llmc/core/integers.h"
 #include "llmc/cpu/gemm/gemm.h"
 #include "llmc/cpu/gemm/int8_ways.h"
 #include "test/catch.h"
@@ -11,7 +12,7 @@ using namespace llmc_test;
 
 namespace {
 
-// All ways that this processor can go, those that it does not choose as well.
+// All ways that this processor has, including those it does not choose.
 std::vector<cpu::Int8Gemm> int8_gemms() {
     std::vector<cpu::Int8Gemm> all = cpu::int8_gemms();
 #ifdef __x86_64__
@@ -50,7 +51,7 @@ TEST_CASE("int8 products are exact in every shape", "[int8_gemm]") {
 }
 
 TEST_CASE("int8 products of the largest magnitudes are exact on any processor", "[int8_gemm]") {
-    // Where oneDNN has no VNNI to use, it sums pairs of such products in int16, which saturates.
+    // Without VNNI, oneDNN sums pairs of such products in int16, which saturates.
     const int sign = GENERATE(1, -1), depth = GENERATE(1, 2, 3, 64, 577, 4096);
     const bool transpose = GENERATE(true, false);
     const auto product = GENERATE(cpu::int8_product(), cpu::widening_int8_product);
@@ -86,7 +87,7 @@ TEST_CASE("int8 GEMMs of the largest magnitudes are exact", "[int8_gemm]") {
 }
 
 TEST_CASE("int8 GEMMs dequantise by row, by column, and add the bias", "[int8_gemm]") {
-    // Beside the edges of the sums in registers, 12 x 32 or 4 x 16, of panels of 64 columns and 2048 or 4096 terms and
+    // Around the edges of the sums in registers, 12 x 32 or 4 x 16, of panels of 64 columns and 2048 or 4096 terms and
     // of chunks of 512 rows.
     const auto [n, in, out] = GENERATE(table<int, int, int>({{1, 1, 1},
                                                              {1, 70, 600},
@@ -205,7 +206,7 @@ TEST_CASE("the forward int8 GEMM adds the product of z and wz, whose rows may be
             if (!(error <= worst)) worst = error;
         }
     }
-    CHECK(worst < (columns + 2) * 0x1p-24);  // as many roundings, each of at most 2^-24
+    CHECK(worst < (columns + 2) * 0x1p-24);  // one rounding each, of at most 2^-24
     CHECK(y.padding_untouched());
 }
 
@@ -225,7 +226,7 @@ TEST_CASE("a joint product of bf16 numbers does not depend on the number of thre
 }
 
 TEST_CASE("int8 GEMMs do not depend on the number of threads", "[int8_gemm]") {
-    // Four threads leave the last four rows to the way of few rows, one thread does not.
+    // With four threads the last four rows are multiplied as few rows, with one thread they are not.
     const auto xq = random_int8(260, 64, 1), wq = random_int8(256, 64, 2);
     const auto row_scale = random_vector<float>(260, 3), col_scale = random_vector<float>(256, 4),
                bias = random_vector<float>(256, 5);
@@ -270,7 +271,7 @@ TEST_CASE("the int8 GEMM's tiles cover y, fit the workspace and give every threa
     CHECK(tiling.cols > 0);
     CHECK(tiling.rows <= cpu::Int8Tiling::kLargest);
     CHECK(tiling.cols <= cpu::Int8Tiling::kLargest);
-    const int64_t tiles = ((rows + tiling.rows - 1) / tiling.rows) * ((cols + tiling.cols - 1) / tiling.cols);
+    const int64_t tiles = ceil_div(rows, tiling.rows) * ceil_div(cols, tiling.cols);
     if (rows * cols >= threads * 128 * 128) CHECK(tiles >= threads);
 }
 

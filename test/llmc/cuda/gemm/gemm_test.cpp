@@ -10,7 +10,7 @@ using llmc_test::random_buffer;
 
 namespace {
 
-// The three GEMMs, into an y of type Out, against the CPU's in double on the same inputs.
+// The three GEMMs, into a y of type Out, against the CPU's in double on the same inputs.
 template <class T, class Out>
 void check_gemms(int64_t m, int64_t k, int64_t n, float alpha, float beta, int64_t padding) {
     const BlasDevice<T> gpu;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "llmc/core/integers.h"
 #include "llmc/cpu/gemm/gemm.h"
 #include "llmc/cpu/gemm/int8_gemm.h"
 #include "test/llmc/cuda/blas.h"
@@ -14,7 +15,7 @@ using llmc_test::random_vector;
 
 namespace {
 
-// A GPU of compute capability 9.0, if there is the choice.
+// A GPU of compute capability 9.0, if it can be chosen.
 class HopperIfEmulated {
   public:
 #ifdef LLMC_EMULATED
@@ -31,20 +32,20 @@ class HopperIfEmulated {
     HopperIfEmulated& operator=(const HopperIfEmulated&) = delete;
 };
 
-// Why the GPU at hand has no use for Hopper's kernel; null where it has.
+// Why the GPU at hand cannot use Hopper's kernel; null if it can.
 const char* without_hopper(int sm) {
     if (sm != 90) return "not a GPU of compute capability 9.0, which alone has the instructions of Hopper's int8 GEMM";
     if (!cuda::kHasHopperCode) return "the program has no code for GPUs of compute capability 9.0: GPU_ARCHS lacks 90";
     return nullptr;
 }
 
-// Whether the first so many elements still are poison: cuBLASLt's product puts its sums there, Hopper's nothing.
+// Whether the first elements are still poison: cuBLASLt's product puts its sums there, Hopper's nothing.
 bool untouched(const DeviceVector<int32_t>& workspace, int64_t elements) {
     const std::vector<int32_t> held = workspace.download();
     return std::all_of(held.begin(), held.begin() + elements, [](int32_t element) { return element == -1; });
 }
 
-// An operand of the int8 GEMM as it is planned: more rows and longer ones. What may hold anything holds 99.
+// An operand of the int8 GEMM as it is planned: with more and longer rows. Padding that may hold anything holds 99.
 class PaddedInt8 {
   public:
     PaddedInt8(const Buffer<int8_t>& from, int64_t rows, bool zeros_behind)
@@ -88,7 +89,7 @@ Buffer<double> widened(const Buffer<float>& from) {
 // products and a sum round by 2^-24 each, here and on the CPU.
 constexpr double kUnit = 1e5 * 5e-7;
 
-// y, and the largest that the magnitudes of what an element sums up come to together.
+// y, and the largest sum of the magnitudes that an element of it sums.
 struct Sums {
     Buffer<double> y;
     double largest = 0;
@@ -116,8 +117,8 @@ Sums sums_in_double(const Buffer<int8_t>& xq, const std::vector<float>& row_scal
     return sums;
 }
 
-// The three that follow hold the products of a GPU against the CPU's, or against sums in double where z wz^T is in
-// them, and that they are made where int8_gemm_hopper_takes says.
+// The next three compare the products of a GPU with the CPU's, or with sums in double if z wz^T is among them, and
+// check that they are made where int8_gemm_hopper_takes says.
 template <class T>
 void check_forward(const BlasDevice<T>& gpu, int n, int out, int in, bool has_bias) {
     const cpu::Device cpu{1};
@@ -146,7 +147,8 @@ void check_forward(const BlasDevice<T>& gpu, int n, int out, int in, bool has_bi
     });
 }
 
-// aligned: z and wz, which else take two passes. vectors: whether rows of y begin at multiples of 16 bytes.
+// aligned: whether z and wz are; if not, it takes two passes. vectors: whether rows of y begin at multiples of 16
+// bytes.
 template <class T>
 void check_joint(const BlasDevice<T>& gpu, int n, int out, int in, int k, bool aligned, bool vectors) {
     const auto to_eights = [](int64_t cols) { return cuda::round_up(cols, 8) - cols; };
@@ -217,7 +219,7 @@ TEMPLATE_TEST_CASE("the forward int8 GEMM on the GPU is the CPU's", "[cuda][int8
 TEMPLATE_TEST_CASE("the forward int8 GEMM on the GPU adds z wz^T before y is rounded", "[cuda][int8_gemm]", float, bf16,
                    fp16) {
     using T = TestType;
-    // Of no and of one term; of less, of more and of just what a slab or a step of the product takes.
+    // Sums of no and of one term; of fewer terms, more, and just as many as a slab or a step of the product takes.
     const auto [n, out, in, k] = GENERATE(table<int, int, int, int>({{40, 33, 20, 0},
                                                                      {5, 16, 32, 1},
                                                                      {1, 1, 1, 16},
@@ -314,7 +316,7 @@ TEST_CASE("the int8 GEMM's tiles on the GPU fit the workspace and are no wider t
     CHECK(tiling.cols % 16 == 0);
     CHECK(tiling.rows <= cuda::round_up(rows, 32));
     CHECK(tiling.cols <= cuda::round_up(cols, 16));
-    const int64_t down = (rows + tiling.rows - 1) / tiling.rows;
+    const int64_t down = cuda::ceil_div(rows, tiling.rows);
     CHECK((down == 1 || 2 * tiling.rows >= tiling.cols));  // rows are shared out evenly: up to half of a tile's height
 }
 
@@ -361,7 +363,7 @@ TEMPLATE_TEST_CASE("Hopper's int8 GEMM is exact, and rounds what it adds to it o
     });
 }
 
-// Two tiles and a part of a slab; the sums of z wz^T go another way where they are fp32 or lie anyhow.
+// Two tiles and a part of a slab; z wz^T is computed differently if it is fp32 or not aligned.
 TEMPLATE_TEST_CASE("int8 GEMMs on Hopper are the CPU's, by its own kernel wherever that can", "[cuda][int8_gemm]",
                    float, bf16, fp16) {
     using T = TestType;

@@ -13,7 +13,7 @@ namespace {
 const cpu::Device kCpu{1};
 const llmc::DropoutStream kStream{0x123456789abcdefull, 0x500000007ull, 11};
 
-// Tokens x features at a rank. Which of them the GPU's own kernels take: rows of whole Eights, of ranks up to 64.
+// Tokens x features at a rank. The GPU's own kernels take rows of whole Eights, and ranks up to 64.
 struct Layer {
     int64_t tokens, features, rank, padding;
 };
@@ -48,7 +48,7 @@ struct Operands {
 
 template <class T>
 DeviceVector<T> workspace_of(const cuda::Device<T>& device, const Layer& layer, float p) {
-    // Where rows are displaced, the operators need what they always do.
+    // If rows are displaced, the operators need what they always need.
     const int64_t planned = cuda::lora_down_workspace(device, layer.tokens, layer.features, layer.rank, p);
     return DeviceVector<T>(std::max(planned, llmc::lora_down_workspace_of_operators(layer.tokens, layer.features, p)));
 }
@@ -114,7 +114,7 @@ TEMPLATE_TEST_CASE("the products with A on the GPU are the CPU's, with its mask"
     });
 }
 
-// By what each does with a single token and a single rank of ones: which features it leaves alone.
+// Shown by a single token and a single rank of ones: which features each of them drops.
 TEMPLATE_TEST_CASE("forward and both gradients of A's product drop the same elements", "[cuda][lora_down]", bf16,
                    fp16) {
     using T = TestType;
@@ -162,7 +162,7 @@ TEMPLATE_TEST_CASE("gradients of A on the GPU fit the workspace of the longest m
         CHECK(needed >= before);
         before = needed;
     }
-    // dropout(x) has no place in it where the kernels draw for themselves.
+    // It has no room for dropout(x) if the kernels draw their own masks.
     const bool fuses = sizeof(TestType) == 2 && rank <= 64;
     CHECK((before == 100000 * features) == (p > 0 && !fuses));
 }

@@ -1,5 +1,6 @@
 #include "llmc/cuda/gemm/transpose.cuh"
 
+#include "llmc/core/integers.h"
 #include "test/llmc/cuda/device_matrix.h"
 
 using namespace cuda_test;
@@ -9,7 +10,7 @@ TEST_CASE("transpose_int8 turns a weight and fills up with zeros", "[cuda][trans
     // Aligned and not, less than a tile and several.
     const Shape shape =
         GENERATE(Shape{128, 128, 0}, Shape{64, 48, 16}, Shape{300, 260, 4}, Shape{37, 61, 3}, Shape{1, 1, 0});
-    const int64_t stride = (shape.rows + 15) / 16 * 16, out_rows = shape.cols + 2;
+    const int64_t stride = cuda::round_up(shape.rows, 16), out_rows = shape.cols + 2;
     std::vector<int8_t> w(shape.rows * (shape.cols + shape.padding));
     for (size_t i = 0; i < w.size(); i++) w[i] = static_cast<int8_t>(i * 2654435761u >> 13);
     const auto gpu = same_in_every_schedule([&] {

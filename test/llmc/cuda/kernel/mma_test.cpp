@@ -76,7 +76,7 @@ __global__ void pack_kernel(uint32_t* pairs, const float* values) {
     pairs[threadIdx.x] = cuda::pack<T>(values[2 * threadIdx.x], values[2 * threadIdx.x + 1]);
 }
 
-// Three groups of copies; what each thread sees of its own after the first, the second and all have been waited for.
+// Three groups of copies: what each thread sees of its own after waiting for the first, the second and all.
 __global__ void copy_kernel(float4* seen, const float4* from, bool last_present) {
     __shared__ float4 to[3][32];
     const int lane = threadIdx.x;

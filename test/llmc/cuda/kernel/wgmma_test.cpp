@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "llmc/core/integers.h"
 #include "test/llmc/cuda/support.h"
 
 #ifdef LLMC_EMULATED
@@ -12,7 +13,7 @@ namespace {
 // The threads of a warpgroup copy the rows of both operands, publish them, all but one, and start a product.
 __global__ void publish_kernel(const int8_t* from, int forgetful) {
     const auto memory = reinterpret_cast<uintptr_t>(cuda::shared_memory<int8_t>());
-    auto* shared = reinterpret_cast<int8_t*>((memory + 1023) / 1024 * 1024);
+    auto* shared = reinterpret_cast<int8_t*>(cuda::round_up(memory, 1024));
     const int thread = static_cast<int>(threadIdx.x);
     for (int row = thread; row < cuda::kWgmmaRows + cuda::kWgmmaColumns; row += cuda::kWarpgroupThreads) {
         for (int byte = 0; byte < 128; byte += 16) cuda::cp_async_16(shared + row * 128 + byte, from);

@@ -25,9 +25,14 @@ TEST_CASE("memory that cannot be had is null, and the arena names the tensor", "
     const cuda::Device<float> device;
     CHECK(device.allocate(int64_t{1} << 50) == nullptr);
     CHECK(cudaPeekAtLastError() == cudaSuccess);  // the next launch is not blamed for it
-    llmc::Arena arena(device);
-    arena.matrix<float>(llmc::MemoryKind::activations, "hidden_states", int64_t{1} << 30, 1 << 18);
-    CHECK(error_of([&] { arena.commit(); }).find("hidden_states") != std::string::npos);
+    enum class Kind { activations };
+    constexpr llmc::MemoryKindInfo kinds[] = {{"activations", "", true}};
+    llmc::Arena arena(device, kinds);
+    llmc::Matrix<float> view;
+    const auto layout = [&](auto& from) {
+        from.place(view, Kind::activations, "hidden_states", int64_t{1} << 30, 1 << 18);
+    };
+    CHECK(error_of([&] { arena.build(layout); }).find("hidden_states") != std::string::npos);
 }
 
 TEST_CASE("a failed call says what failed, where and why", "[cuda][device]") {
@@ -55,8 +60,8 @@ std::string error_on(int major, int minor) {
 
 TEST_CASE("a GPU too old for a type says which type it can do", "[cuda][device]") {
     CHECK(error_on<float>(7, 0) ==
-          "GPU 0 has compute capability 7.0; int8 tensor cores begin with 7.5 (RTX 20, T4). Take --device cpu");
-    CHECK(error_on<cuda::bf16>(7, 5) == "GPU 0 has compute capability 7.5; bf16 begins with 8.0. Take --dtype fp16");
+          "GPU 0 has compute capability 7.0; int8 tensor cores begin with 7.5 (RTX 20, T4); take --device cpu");
+    CHECK(error_on<cuda::bf16>(7, 5) == "GPU 0 has compute capability 7.5; bf16 begins with 8.0; take --dtype fp16");
     CHECK(error_on<cuda::fp16>(7, 5).empty());
     CHECK(error_on<cuda::bf16>(8, 0).empty());
 }
@@ -78,8 +83,7 @@ TEST_CASE("a program without code for a GPU says how to build it", "[cuda][devic
 
 TEST_CASE("a missing driver and an old one are told apart", "[cuda][device]") {
     emu::machine().driver_version = 0;
-    CHECK(cuda::why_no_gpu() ==
-          "there is no NVIDIA driver here (a container needs to be given it: docker run --gpus all)");
+    CHECK(cuda::why_no_gpu() == "there is no NVIDIA driver here (start a container with docker run --gpus all)");
     emu::machine().driver_version = 12040;
     CHECK(cuda::why_no_gpu() ==
           "the NVIDIA driver is too old: it can run CUDA 12.4, and this program was built with CUDA 13.0; update the "
@@ -91,12 +95,12 @@ TEST_CASE("a missing driver and an old one are told apart", "[cuda][device]") {
     CHECK(cudaPeekAtLastError() == cudaSuccess);
 }
 
-TEST_CASE("a GPU whose memory others have taken is told of as such", "[cuda][device]") {
+TEST_CASE("a GPU whose memory others have taken is reported as such", "[cuda][device]") {
     emu::machine().memory = size_t{20} << 20;
     CHECK(cuda::why_no_gpu().ends_with(" are free (nvidia-smi shows what else runs there)"));
     emu::machine().memory = size_t{8} << 30;
     emu::machine().failure = cudaErrorMemoryAllocation;
-    for (const int call : {4, 6}) {  // the choice of the GPU, the question what is free: where the context is made
+    for (const int call : {4, 6}) {  // choosing the GPU, asking for its free memory: where the context is made
         emu::machine().failing_call = call;
         CHECK(cuda::why_no_gpu() ==
               "CUDA does not start on the GPU: out of memory (nvidia-smi shows what else runs there)");

@@ -12,11 +12,11 @@ using namespace cuda;
 
 namespace {
 
-const std::vector<std::string> kKinds = {
+const std::vector<Transport> kTransports = {
 #ifdef LLMC_NCCL
-    "auto",
+    Transport::nccl,
 #endif
-    "mpi"};
+    Transport::host};
 
 // Whole numbers, whose sum is the same in any order.
 std::vector<float> values_of(int rank, int64_t n) {
@@ -43,20 +43,20 @@ struct DeviceValues {
     }
 };
 
-// A communicator of the kind, on the GPU of this rank.
-std::unique_ptr<Comm> make(const std::string& kind, Comm& ranks = test::ranks()) {
+// A communicator on the GPU of this rank.
+std::unique_ptr<Comm> make(Transport transport, Comm& ranks = test::ranks()) {
     int gpus = 0;
     CUDA_CHECK(cudaGetDeviceCount(&gpus));
     const int gpu = gpu_of_rank(ranks, gpus);
     CUDA_CHECK(cudaSetDevice(gpu));
-    return gpu_comm(ranks, gpu, nullptr, kind);
+    return gpu_comm(ranks, gpu, nullptr, transport);
 }
 
 }  // namespace
 
 TEST_CASE("values of the GPU are reduced over the ranks", "[cuda][comm][ranks]") {
-    for (const std::string& kind : kKinds) {
-        const std::unique_ptr<Comm> comm = make(kind);
+    for (const Transport transport : kTransports) {
+        const std::unique_ptr<Comm> comm = make(transport);
         for (const int64_t n : {1, 2, 7, 1000, 70001}) {
             std::vector<float> sums = values_of(0, n), maxima = sums;
             for (int r = 1; r < comm->size(); ++r) {
@@ -66,7 +66,7 @@ TEST_CASE("values of the GPU are reduced over the ranks", "[cuda][comm][ranks]")
                     maxima[i] = std::max(maxima[i], other[i]);
                 }
             }
-            INFO(kind << ", " << n << " values");
+            INFO(name_in(kTransportNames, transport) << ", " << n << " values");
             const DeviceValues first(values_of(comm->rank(), n)), second(values_of(comm->rank(), n));
             const DeviceValues third(values_of(comm->rank(), n));
             comm->start_sum(first.span);
@@ -81,13 +81,13 @@ TEST_CASE("values of the GPU are reduced over the ranks", "[cuda][comm][ranks]")
         const Traffic traffic = comm->traffic();
         CHECK((traffic.bytes > 0) == (comm->size() > 1));
         // Staged values are timed on the host, NCCL's on the device, whose clock stands still in the emulator.
-        if (kind == "mpi" && comm->size() > 1) CHECK(traffic.seconds > 0);
+        if (transport == Transport::host && comm->size() > 1) CHECK(traffic.seconds > 0);
     }
 }
 
 TEST_CASE("a GPU's communicator passes what lies in the host's memory on", "[cuda][comm][ranks]") {
-    for (const std::string& kind : kKinds) {
-        const std::unique_ptr<Comm> comm = make(kind);
+    for (const Transport transport : kTransports) {
+        const std::unique_ptr<Comm> comm = make(transport);
         CHECK(comm->name() == test::ranks().name());
         std::string text = comm->is_first() ? "from rank 0" : "";
         comm->broadcast(text);
@@ -103,11 +103,11 @@ TEST_CASE("ranks of a host take its GPUs in turn, or the one that is bound to ea
     CHECK(gpu_of_rank(ranks, 1) == 0);
     CHECK_THROWS_WITH(gpu_of_rank(ranks, 0), Catch::Matchers::ContainsSubstring("--device cpu"));
     if (ranks.size() == 1) return;
-    // By the host's memory all may share a GPU, by NCCL none.
+    // Through the host's memory ranks may share a GPU, with NCCL they may not.
     CUDA_CHECK(cudaSetDevice(0));
-    CHECK_NOTHROW(gpu_comm(ranks, 0, nullptr, "mpi"));
+    CHECK_NOTHROW(gpu_comm(ranks, 0, nullptr, Transport::host));
 #ifdef LLMC_NCCL
-    CHECK_THROWS_WITH(gpu_comm(ranks, 0, nullptr, "nccl"),
+    CHECK_THROWS_WITH(gpu_comm(ranks, 0, nullptr, Transport::nccl),
                       Catch::Matchers::ContainsSubstring("ranks 0 and 1 have the same GPU") &&
                           Catch::Matchers::ContainsSubstring("--comm mpi") &&
                           Catch::Matchers::ContainsSubstring("--device cpu"));
@@ -117,7 +117,7 @@ TEST_CASE("ranks of a host take its GPUs in turn, or the one that is bound to ea
 #if defined(LLMC_NCCL) && defined(LLMC_EMULATED)
 TEST_CASE("an error of NCCL is found while nobody waits for it", "[cuda][comm][ranks]") {
     test::Overheard ranks(test::ranks());
-    const std::unique_ptr<Comm> comm = make("nccl", ranks);
+    const std::unique_ptr<Comm> comm = make(Transport::nccl, ranks);
     emu::break_nccl(ncclRemoteError);
     CHECK_THAT(ranks.fault.get_future().get(), Catch::Matchers::ContainsSubstring("NCCL: remote process exited"));
     emu::break_nccl(ncclSuccess);
@@ -126,7 +126,7 @@ TEST_CASE("an error of NCCL is found while nobody waits for it", "[cuda][comm][r
 TEST_CASE("a rank that does not come to a reduction is not waited for beyond the time limit", "[cuda][comm][ranks]") {
     if (test::ranks().size() == 1) return;
     test::Overheard ranks(test::ranks());
-    const std::unique_ptr<Comm> comm = make("nccl", ranks);
+    const std::unique_ptr<Comm> comm = make(Transport::nccl, ranks);
     const DeviceValues values({1, 2, 3});
     const bool late = ranks.rank() == ranks.size() - 1;
     comm->set_time_limit(0.2);

@@ -1,0 +1,73 @@
+#include "quaff/cli/checks.h"
+
+#include <algorithm>
+
+#include "llmc/core/error.h"
+#include "quaff/files/outliers.h"
+
+namespace quaff::cli {
+
+using namespace llmc;
+
+namespace {
+
+// The demo's examples stand in for --data where the demo's model is used, and nowhere else.
+void check_data(const CommandLine& line) {
+    const Options& o = line.options;
+    const bool has_data = !o.data.file.empty() || (line.verb == Verb::eval && !o.data.eval_file.empty()) ||
+                          (line.verb == Verb::calibrate && !o.outliers.data.empty());
+    if (needs_of(line).examples && !has_data && o.model.folder != ModelOptions().folder)
+        throw UsageError("--model needs --data FILE as well: the demo's examples are for the demo's model");
+}
+
+// What --method fp does not use.
+constexpr const char* kQuaffOnly[] = {"outliers", "outlier-strategy", "outlier-threshold", "outlier-max-ratio",
+                                      "cal-data", "max-cal-samples",  "scale-momentum",    "grad-bits"};
+
+}  // namespace
+
+void check_contradictions(const CommandLine& line) {
+    const auto refuse = [](const auto&... parts) { throw UsageError(concat(parts...)); };
+    const Options& o = line.options;
+    if (!o.training.resume.empty() && line.plan)
+        refuse("--resume and --plan contradict each other: --plan starts no run");
+    if (line.verb == Verb::train && o.training.max_steps == 0)
+        refuse("--max-steps must be at least 1, or -1 to let --epochs count");
+    if (line.verb != Verb::calibrate && !o.outliers.file.empty() && !o.outliers.data.empty())
+        refuse(
+            "--outliers names channels that were chosen already and --cal-data would choose them anew: give one of "
+            "them");
+    if (line.verb == Verb::generate) {
+        if (line.was_given("prompt") && !o.generation.prompt_file.empty())
+            refuse("--prompt and --prompt-file contradict each other: give one of them");
+        if (!line.was_given("prompt") && o.generation.prompt_file.empty())
+            refuse("generate needs a --prompt \"TEXT\" or a --prompt-file FILE");
+    }
+    if (line.verb == Verb::tokenize && line.was_given("text") && line.was_given("data"))
+        refuse("--text and --data contradict each other: give one of them");
+    if (line.verb == Verb::tokenize && !line.was_given("text") && !line.was_given("data"))
+        refuse("tokenize needs a --text \"TEXT\" or a --data FILE");
+    if (line.verb == Verb::merge && o.model.adapter.empty())
+        refuse("merge needs an --adapter DIR to fold into the weights");
+    // Whoever wants to know what a run takes does not want the run.
+    if (std::ranges::find(line.unused, "plan") != line.unused.end())
+        refuse(info_of(line.verb).name,
+               " has no --plan; train_quaff info --plan prints the memory that a training run takes");
+    MaxRatio checked(o.outliers.max_ratio);  // throws UsageError
+    check_data(line);
+}
+
+void note_unused(CommandLine& line, const std::set<std::string>& on_command_line) {
+    CommandLine scratch;
+    if (line.verb == Verb::info && !line.plan)
+        for (const Row& row : option_table(scratch))
+            if (on_command_line.contains(row.name) && !(row.used_by & kInfo))
+                line.unused.push_back(concat(row.name, " without --plan"));
+    if (line.verb == Verb::eval && on_command_line.contains("data") && on_command_line.contains("eval-data"))
+        line.unused.push_back("eval-data beside --data");
+    if (line.options.compute.method == Method::fp && (line.verb != Verb::info || line.plan))
+        for (const char* name : kQuaffOnly)
+            if (on_command_line.contains(name)) line.unused.push_back(concat(name, " with --method fp"));
+}
+
+}  // namespace quaff::cli

@@ -1,0 +1,60 @@
+#include "quaff/cli/help.h"
+
+#include "llmc/core/error.h"
+#include "quaff/cli/option_table.h"
+
+namespace quaff::cli {
+
+using namespace llmc;
+
+namespace {
+
+constexpr int kColumns = 100;
+
+// A name and its description, which stands in a column of its own.
+std::string entry(std::string left, const std::string& description, size_t column) {
+    left.insert(0, "  ");
+    const std::string margin(column, ' ');
+    if (left.size() < column)
+        return wrap(concat(left, margin.substr(left.size()), description), kColumns, static_cast<int>(column) - 2) +
+               "\n";
+    return concat(left, "\n", wrap(margin + description, kColumns), "\n");
+}
+
+std::string option_entry(const std::string& left, const std::string& description) {
+    return entry(left, description, 32);
+}
+
+}  // namespace
+
+std::string help_text(const VerbInfo& verb) {
+    const bool is_default = verb.verb == CommandLine().verb, takes_path = verb.verb == Verb::info;
+    std::string help = wrap(concat("train_quaff ", is_default ? concat("[", verb.name, "]") : verb.name,
+                                   takes_path ? " [PATH]" : "", " [options]: ", verb.does),
+                            kColumns, 4) +
+                       "\n";
+    if (is_default) {
+        help += "\nverbs (train_quaff VERB --help tells more):\n";
+        for (const VerbInfo& other : kVerbs) help += entry(other.name, other.does, 13);
+    }
+    if (takes_path)
+        help += "\n" + option_entry("PATH",
+                                    "a model, adapter, checkpoint or outlier file; else --adapter, --outliers or "
+                                    "--model");
+    help += "\noptions (_ may stand for -)\n";
+    CommandLine defaults;
+    defaults.verb = verb.verb;
+    std::string heading;
+    for (const Row& row : option_table(defaults)) {
+        if (!(row.used_by & only(verb.verb))) continue;
+        if (heading != row.group) help += concat("\n", row.group, ":\n");
+        heading = row.group;
+        const std::string value = value_text(row);
+        const bool shown = !value.empty() && !std::holds_alternative<Switch>(row.value);
+        help += option_entry(concat("--", row.name, type_text(row)), concat(row.help, shown ? " [" + value + "]" : ""));
+    }
+    if (takes_path) help += "\n--plan also takes the options of a training run: train_quaff train --help\n";
+    return help;
+}
+
+}  // namespace quaff::cli

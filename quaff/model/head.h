@@ -1,0 +1,190 @@
+// What turns the residual stream into logits and a loss.
+//
+//   h      = rmsnorm(x + delta)            of the labelled rows alone
+//   logits = h W^T                         W [V,C]: the embeddings' own where they are tied
+//   loss   = sum over rows of cross-entropy(logits, label)
+//
+// backward, with g the factor of the loss:
+//   dlogits = g (softmax(logits) - onehot(label)),  dh = dlogits W,  d(x + delta) = rmsnorm'(dh)
+//
+// Rows go through W in chunks, and a chunk's gradient is taken while its logits are there, so that neither the [L,V]
+// logits nor their gradient ever exist. W and the norm are frozen.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <span>
+#include <vector>
+
+#include "quaff/model/block.h"
+#include "quaff/model/frozen_matrix.h"
+#include "quaff/model/micro_batch.h"
+
+namespace quaff {
+
+struct LossSums {
+    double loss = 0;  // sum over the labelled tokens
+    int64_t labelled = 0;
+    int64_t correct = 0;  // tokens whose argmax is the label
+    // Per labelled row, in the batch's order; valid until the next pass.
+    std::span<const float> losses;
+    std::span<const uint8_t> correct_rows;
+};
+
+// Rows of logits that are in memory at once: enough to keep the GEMM busy, few enough to stay near 16 million elements,
+// and whole tiles of the libraries' 128 rows.
+inline int64_t head_chunk_rows(int64_t vocab_size, int64_t max_labelled) {
+    const int64_t rows = std::clamp<int64_t>((int64_t{16} << 20) / vocab_size, 16, 1024);
+    return std::min(max_labelled, rows < 128 ? rows : rows / 128 * 128);
+}
+
+template <class Device>
+class Head {
+  public:
+    using T = typename Device::compute_t;
+
+    Head(const ModelFiles& checkpoint, int64_t max_labelled)
+        : vocab_size_(checkpoint.config().vocab_size),
+          hidden_size_(checkpoint.config().hidden_size),
+          max_labelled_(max_labelled),
+          tied_(checkpoint.config().tie_word_embeddings),
+          eps_(static_cast<float>(checkpoint.config().rms_norm_eps)),
+          stored_(checkpoint.dtype(tied_ ? kEmbedding : kHead)) {}
+
+    // `embedding` has been laid out before.
+    void layout(Arena<Device>& arena, const FrozenMatrix<Device>& embedding) {
+        arena.place(norm_, MemoryKind::weights, "model.norm", hidden_size_);
+        if (tied_)
+            weight_ = embedding;
+        else
+            weight_.layout(arena, MemoryKind::embeddings, "lm_head", vocab_size_, hidden_size_, stored_);
+        arena.place(losses_, MemoryKind::activations, "losses", max_labelled_);
+        arena.place(correct_, MemoryKind::activations, "correct", max_labelled_);
+        arena.place(logits_, MemoryKind::workspace, "logits", head_chunk_rows(vocab_size_, max_labelled_), vocab_size_);
+        const ArenaScope scope(arena, "head");
+        arena.place(residual_, MemoryKind::activations, "residual", max_labelled_, hidden_size_);
+        arena.place(delta_, MemoryKind::activations, "delta", max_labelled_, hidden_size_);
+        arena.place(normed_, MemoryKind::activations, "normed", max_labelled_, hidden_size_);
+        arena.place(rstd_, MemoryKind::activations, "rstd", max_labelled_);
+    }
+    // Elements of LinearWorkspace::widened that the products with W want. They are the `widened` of every pass below.
+    int64_t widened_size(const Device& device) const {
+        return weight_.workspace(device, vocab_size_, hidden_size_, stored_);
+    }
+    void load(const Device& device, const ModelFiles& checkpoint) {
+        if (!tied_) weight_.load(device, checkpoint, kHead);
+        fill_from_host(device, Matrix<T>(norm_.data(), 1, hidden_size_),
+                       [&](Matrix<float> host) { checkpoint.read("model.norm.weight", host); });
+    }
+
+    // The losses of the labelled rows of `stream` [N,C]; with grad_scale != 0 also the gradient of grad_scale * loss at
+    // them, for backward().
+    void forward(const Device& device, Stream<Device> stream, const MicroBatch<Device>& batch, float grad_scale,
+                 std::span<T> widened) {
+        const Matrix<T> h = normed_rows(device, stream, batch.label_rows());
+        for (int64_t begin = 0; begin < h.rows; begin += logits_.rows) {
+            const Matrix<T> chunk = h.rows_at(begin, std::min(logits_.rows, h.rows - begin));
+            const std::span<const int32_t> labels = batch.label_ids().subspan(begin, chunk.rows);
+            float* losses = losses_.data() + begin;
+            uint8_t* correct = correct_.data() + begin;
+
+            const Matrix<T> logits = logits_of(device, chunk, widened);
+            if (grad_scale == 0) {
+                cross_entropy_forward<T>(device, losses, correct, logits, labels);
+            } else {
+                const Matrix<T> dlogits = logits, dh = chunk;  // in place: neither is read again
+                cross_entropy_forward_backward<T>(device, losses, correct, dlogits, labels, grad_scale);
+                weight_.multiply_back(device, dh, dlogits, widened);
+            }
+        }
+        if (grad_scale == 0) return;
+        const Matrix<T> residual = residual_.first_rows(h.rows), dresidual = delta_.first_rows(h.rows);
+        set_zero<T>(device, dresidual);
+        rmsnorm_backward<T>(device, dresidual, h, residual, rstd_.data(), norm_.data());
+    }
+
+    // dstream [N,C] =: the gradient of the last forward() at its labelled rows, zero at the others.
+    void backward(const Device& device, Matrix<T> dstream, const MicroBatch<Device>& batch) const {
+        scatter_rows<T>(device, dstream, delta_.first_rows(batch.n_labelled()), batch.label_rows());
+    }
+
+    // Of the last forward(). Waits for the device.
+    LossSums losses(const Device& device, int64_t n_labelled) {
+        LossSums sums;
+        sums.labelled = n_labelled;
+        sums.losses = on_host(device, losses_, n_labelled, host_losses_);
+        sums.correct_rows = on_host(device, correct_, n_labelled, host_correct_);
+        for (int64_t i = 0; i < n_labelled; i++) {
+            sums.loss += sums.losses[i];
+            sums.correct += sums.correct_rows[i];
+        }
+        return sums;
+    }
+
+    // The most rows that logits() takes at once.
+    int64_t most_rows() const { return std::min(logits_.rows, residual_.rows); }
+    // Logits [rows,V] of all rows of `stream`, at most most_rows(); valid until the next pass.
+    Matrix<T> logits(const Device& device, Stream<Device> stream, std::span<T> widened) {
+        return logits_of(device, normed(device, stream), widened);
+    }
+    // Logits [L,V] of the labelled rows, at most most_rows() of them.
+    Matrix<T> logits(const Device& device, Stream<Device> stream, const MicroBatch<Device>& batch,
+                     std::span<T> widened) {
+        return logits_of(device, normed_rows(device, stream, batch.label_rows()), widened);
+    }
+
+    // Both products, for what they leave behind in the device's libraries. The last chunk of labelled rows may be of
+    // any length: one of each three leading bits.
+    void rehearse(const Device& device, std::span<T> widened) {
+        for (int64_t rows = 1; rows <= logits_.rows; rows += std::max<int64_t>(1, std::bit_floor<uint64_t>(rows) / 4)) {
+            const Matrix<T> h = normed_.first_rows(rows);
+            weight_.multiply_back(device, h, logits_of(device, h, widened), widened);
+        }
+    }
+
+  private:
+    // h = rmsnorm(x + delta) [rows,C]; x + delta and rstd are kept for the backward pass.
+    Matrix<T> normed(const Device& device, Stream<Device> stream) {
+        const int64_t rows = stream.x.rows;
+        const Matrix<T> h = normed_.first_rows(rows), residual = residual_.first_rows(rows);
+        rmsnorm_forward<T>(device, h, residual, rstd_.data(), stream.x, stream.delta, norm_.data(), eps_);
+        return h;
+    }
+    // The same of these rows alone.
+    Matrix<T> normed_rows(const Device& device, Stream<Device> stream, std::span<const int32_t> rows) {
+        const auto n = static_cast<int64_t>(rows.size());
+        const Matrix<T> x = residual_.first_rows(n), delta = delta_.first_rows(n);
+        gather_rows<T>(device, x, stream.x, rows);
+        gather_rows<T>(device, delta, stream.delta, rows);
+        return normed(device, {x, delta});
+    }
+    Matrix<T> logits_of(const Device& device, Matrix<T> h, std::span<T> widened) const {
+        const Matrix<T> logits = logits_.first_rows(h.rows);
+        weight_.multiply(device, logits, h, 0, widened);
+        return logits;
+    }
+
+    template <class V>
+    static std::span<const V> on_host(const Device& device, std::span<V> values, int64_t n, std::vector<V>& staging) {
+        const Matrix<const V> row = host_view(device, Matrix<V>(values.data(), 1, n), staging);
+        return {row.data, static_cast<size_t>(n)};
+    }
+
+    int64_t vocab_size_, hidden_size_, max_labelled_;  // V, C, L
+    bool tied_;
+    float eps_;
+    DType stored_;                    // what the model's file has W in
+    FrozenMatrix<Device> weight_;     // W
+    std::span<T> norm_;               // [C]
+    Matrix<T> residual_;              // x + delta of the labelled rows [L,C]
+    Matrix<T> delta_;                 // delta of them, then the gradient of x + delta [L,C]
+    Matrix<T> normed_;                // h, then its gradient [L,C]
+    std::span<float> rstd_;           // [L]
+    Matrix<T> logits_;                // [chunk,V]
+    std::span<float> losses_;         // [L]
+    std::span<uint8_t> correct_;      // [L]
+    std::vector<float> host_losses_;  // what LossSums shows, where the device's memory is not the host's
+    std::vector<uint8_t> host_correct_;
+};
+
+}  // namespace quaff

@@ -1,0 +1,175 @@
+// All that is trained, in flat buffers: the adapters' matrices, block by block, linear by linear, the stacked A before
+// each adapter's B. Gradients and AdamW's moments lie in the same order, so that the optimiser is one pass over four
+// arrays.
+//
+//   gradients, m, v [P]        like parameters [P], fp32
+//   rounded [P]                the parameters in the compute type, which the products read; the same memory in fp32
+//   buckets                    runs of gradients that the ranks sum together, those of the top blocks first
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <vector>
+
+#include "llmc/core/integers.h"
+#include "llmc/core/philox.h"
+#include "quaff/model/block.h"
+
+namespace quaff {
+
+template <class Device>
+class Parameters {
+  public:
+    using T = typename Device::compute_t;
+
+    // Gives every linear of `blocks` its views. It has as many adapters as configured, each with the rows of its B.
+    // bucket_size: gradients that are summed over the ranks at a time, at the least.
+    void layout(Arena<Device>& arena, const Device& device, std::vector<Block<Device>>& blocks, int64_t r,
+                bool training, int64_t bucket_size);
+    // As PEFT starts: A uniform in +-1/sqrt(I) (Kaiming with a = sqrt(5)), B zero, so that the model starts as it was.
+    void initialise(const Device& device, std::vector<Block<Device>>& blocks, uint64_t seed);
+
+    std::span<float> values() { return values_; }
+    std::span<const float> values() const { return values_; }
+    std::span<float> gradients() { return gradients_; }
+    std::span<float> adam_m() { return adam_m_; }
+    std::span<float> adam_v() { return adam_v_; }
+
+    void zero_gradients(const Device& device) {
+        set_zero<float>(device, {gradients_.data(), 1, static_cast<int64_t>(gradients_.size())});
+    }
+    double gradient_norm(const Device& device) const { return global_norm<float>(device, gradients_, norm_sums_); }
+    // AdamW with gradients * grad_scale; `step` counts from 1.
+    void step(const Device& device, const AdamWOptions& adamw, int64_t step, float grad_scale) {
+        adamw_step<float>(device, values_, gradients_, adam_m_, adam_v_, adamw, step, grad_scale);
+        round(device);
+    }
+    // After every change of values().
+    void round(const Device& device) {
+        if constexpr (!std::is_same_v<T, float>) {
+            const auto size = static_cast<int64_t>(values_.size());
+            copy<T>(device, Matrix<T>(rounded_.data(), 1, size), Matrix<const float>(values_.data(), 1, size));
+        }
+    }
+
+    // Begins to sum over the ranks what the backward pass has completed when it has left block `block`.
+    void start_sums(Comm& comm, size_t block) {
+        for (; sums_started_ < buckets_.size() && buckets_[sums_started_].first_block >= block; ++sums_started_) {
+            const Bucket& bucket = buckets_[sums_started_];
+            comm.start_sum(gradients_.subspan(static_cast<size_t>(bucket.begin), static_cast<size_t>(bucket.size)));
+        }
+    }
+    // gradients() = their sum over all ranks.
+    void finish_sums(Comm& comm) {
+        start_sums(comm, 0);
+        comm.finish_sums();
+        sums_started_ = 0;
+    }
+
+  private:
+    // Gradients of one block, or of several that follow each other.
+    struct Bucket {
+        size_t first_block;  // all of it is complete when the backward pass has left this block
+        int64_t begin, size;
+    };
+
+    // Elements that a matrix takes. Rounded copies begin at multiples of 16 bytes, which is what fast products of
+    // 16-bit matrices want.
+    static int64_t room(int64_t rows, int64_t cols) {
+        constexpr int64_t kMultiple = std::is_same_v<T, float> ? 1 : 8;
+        return round_up(rows * cols, kMultiple);
+    }
+    static int64_t stacked_rank(const QuantizedLinear<Device>& linear, int64_t r) {
+        return r * static_cast<int64_t>(linear.adapters.size());
+    }
+    template <class V>
+    static Matrix<V> view(std::span<V> buffer, int64_t begin, int64_t rows, int64_t cols) {
+        return {buffer.empty() ? nullptr : buffer.data() + begin, rows, cols};
+    }
+
+    void make_buckets(const std::vector<int64_t>& begins, int64_t size, int64_t bucket_size);
+
+    std::span<float> values_, gradients_, adam_m_, adam_v_;
+    std::span<T> rounded_;
+    std::span<double> norm_sums_;  // scratch of the gradient norm
+    std::vector<Bucket> buckets_;
+    size_t sums_started_ = 0;  // buckets that are being summed
+};
+
+template <class Device>
+void Parameters<Device>::layout(Arena<Device>& arena, const Device& device, std::vector<Block<Device>>& blocks,
+                                int64_t r, bool training, int64_t bucket_size) {
+    int64_t size = 0;
+    for (const QuantizedLinear<Device>& linear : linears_of(blocks)) {
+        size += room(stacked_rank(linear, r), linear.in_features);
+        for (const LoraAdapter& adapter : linear.adapters) size += room(adapter.b.rows, r);
+    }
+    const int64_t trained = training ? size : 0;
+    arena.place(values_, MemoryKind::adapters, "parameters", size);
+    arena.place(gradients_, MemoryKind::adapters, "gradients", trained);
+    if constexpr (std::is_same_v<T, float>)
+        rounded_ = values_;
+    else
+        arena.place(rounded_, MemoryKind::adapters, "rounded parameters", size);
+    arena.place(adam_m_, MemoryKind::optimizer, "adam m", trained);
+    arena.place(adam_v_, MemoryKind::optimizer, "adam v", trained);
+    arena.place(norm_sums_, MemoryKind::workspace, "norm sums", training ? global_norm_workspace(device) : 0);
+
+    int64_t next = 0;
+    std::vector<int64_t> begins;  // of the blocks
+    for (Block<Device>& block : blocks) {
+        begins.push_back(next);
+        for (QuantizedLinear<Device>& linear : block.linears) {
+            const int64_t rank = stacked_rank(linear, r);
+            linear.lora_a = view(values_, next, rank, linear.in_features);
+            linear.lora_da = view(gradients_, next, rank, linear.in_features);
+            linear.compute_a = view(rounded_, next, rank, linear.in_features);
+            next += room(rank, linear.in_features);
+            linear.compute_b.resize(linear.adapters.size());
+            for (size_t p = 0; p < linear.adapters.size(); p++) {
+                LoraAdapter& adapter = linear.adapters[p];
+                const int64_t row = r * static_cast<int64_t>(p), out_features = adapter.b.rows;
+                adapter.a = linear.lora_a.rows_at(row, r);
+                adapter.da = linear.lora_da.rows_at(row, r);
+                adapter.b = view(values_, next, out_features, r);
+                adapter.db = view(gradients_, next, out_features, r);
+                linear.compute_b[p] = view(rounded_, next, out_features, r);
+                next += room(out_features, r);
+            }
+        }
+    }
+    make_buckets(begins, size, bucket_size);
+}
+
+// From the top: as many blocks as it takes to keep the network busy.
+template <class Device>
+void Parameters<Device>::make_buckets(const std::vector<int64_t>& begins, int64_t size, int64_t bucket_size) {
+    buckets_.clear();
+    int64_t end = size;
+    for (size_t block = begins.size(); block-- > 0;) {
+        if (end - begins[block] < bucket_size && block > 0) continue;
+        buckets_.push_back({block, begins[block], end - begins[block]});
+        end = begins[block];
+    }
+}
+
+template <class Device>
+void Parameters<Device>::initialise(const Device& device, std::vector<Block<Device>>& blocks, uint64_t seed) {
+    constexpr uint32_t kStream = 0x61646170;  // "adap": apart from the counters of dropout
+    const PhiloxKey key{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)};
+    for (QuantizedLinear<Device>& linear : linears_of(blocks)) {
+        const float bound = 1.0f / std::sqrt(static_cast<float>(linear.in_features));
+        fill_from_host(device, linear.lora_a, [&](Matrix<float> a) {
+            for (int64_t i = 0; i < a.size(); i++) {
+                const PhiloxWords words =
+                    philox4x32_10({static_cast<uint32_t>(i), static_cast<uint32_t>(i >> 32), linear.id, kStream}, key);
+                const float uniform = static_cast<float>(words.x0 >> 8) * 0x1p-24f;  // [0, 1)
+                a.data[i] = bound * (2 * uniform - 1);
+            }
+        });
+    }
+    round(device);
+}
+
+}  // namespace quaff

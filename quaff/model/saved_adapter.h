@@ -1,0 +1,41 @@
+// A model's adapters, in and out of the folder that PEFT reads (files/adapter.h), with quaff.json beside them
+// (files/quaff_json.h), which says how the frozen layers were computed.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "quaff/files/adapter.h"
+#include "quaff/files/outliers.h"
+#include "quaff/model/model.h"
+
+namespace quaff {
+
+// The model's adapters with their A and B as views of `values`: a copy in host memory of its parameters, or of what
+// lies like them.
+template <class Device>
+std::vector<LoraAdapter> host_adapters(Model<Device>& model, std::vector<float>& values) {
+    std::vector<LoraAdapter> adapters = model.adapters();
+    for (LoraAdapter& adapter : adapters)
+        for (Matrix<float>* matrix : {&adapter.a, &adapter.b})
+            matrix->data = values.data() + (matrix->data - model.parameters().data());
+    return adapters;
+}
+
+// The three files of an adapter, into `folder`, which is made where it is missing. `base_model` is the name that PEFT
+// finds the model by: its folder, or its name on the hub. `outliers` are those the model was built with.
+template <class Device>
+void save_adapter(const std::filesystem::path& folder, Model<Device>& model, const std::string& base_model,
+                  const OutlierChannels& outliers);
+
+// Throws Error unless `adapter` has every adapter of the model, with its rank.
+template <class Device>
+void load_adapter(Model<Device>& model, const Adapter& adapter);
+
+// s of the layers that are named, by the names of all_joint_linears(). Layers with other channels are left as they are.
+template <class Device>
+void load_scales(Model<Device>& model, const std::map<std::string, std::vector<float>>& scales);
+
+}  // namespace quaff

@@ -1,0 +1,35 @@
+// Continues prompts: --prompt, or each line of --prompt-file.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "quaff/run/starting_point.h"
+
+namespace quaff {
+
+struct Prompt {
+    std::string text, where;   // where: for messages, the option or file:line
+    std::vector<int32_t> ids;  // of the text with the prompt template around it
+};
+
+struct Continuation {
+    std::string text;
+    std::vector<int32_t> ids;  // without the end token
+};
+
+// The prompts of the options; blank lines of a file are skipped. Throws Error, naming the prompt, when one has no
+// tokens or leaves no position for an answer, and when the model has no tokenizer.
+std::vector<Prompt> read_prompts(const Options& options, const ModelConfig& config, const ExampleReader& reader);
+
+// Builds the model and continues one prompt after the other. `show` gets each text as it grows, piece by piece, and a
+// line end after it; where it returns false, that text and those after it are left out of the result.
+template <class Device>
+std::vector<Continuation> answer_prompts(const Options& options, const ModelFiles& files, const Device& device,
+                                         const ExampleReader& reader, const std::vector<Prompt>& prompts,
+                                         Terminal& terminal, const Progress& progress,
+                                         const std::function<bool(const std::string& piece)>& show);
+
+}  // namespace quaff

@@ -1,0 +1,8 @@
+#include "llmc/io/toml.h"
+
+#include "test/catch.h"
+#include "test/files.h"
+
+TEST_CASE("a file without end is no file of options", "[toml]") {
+    CHECK(test::error_of([] { llmc::read_toml("/dev/zero"); }).find("/dev/zero: is larger than") == 0);
+}
