@@ -28,8 +28,8 @@
 #include "llmc/system/memory_limits.h"
 #include "llmc/system/thread_waiting.h"
 #include "quaff/model/model_definitions.h"
-#include "quaff/run/run_setup.h"
 #include "quaff/run/speed_of_light.h"
+#include "quaff/run/starting_point.h"
 
 namespace {
 

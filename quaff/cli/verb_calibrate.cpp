@@ -5,6 +5,7 @@
 #include "quaff/cli/exit_status.h"
 #include "quaff/cli/verb_functions.h"
 #include "quaff/model/devices.h"
+#include "quaff/run/open_model.h"
 #include "quaff/run/outlier_file.h"
 
 namespace quaff::cli {
@@ -26,10 +27,13 @@ int calibrate(const CommandLine& line, Terminal& terminal, const Device& device)
     const std::string& file = line.options.outliers.file;
     if (!file.empty()) require_replaceable(file);
     const Options options = options_of_calibration(line.options);
-    const RunSetup setup(options, terminal);
-    const Dataset examples = setup.read(options.data.file);
-    const OutlierChannels outliers =
-        resolve_frozen_layers(setup, device, "", examples.examples, show_progress(terminal)).outliers;
+    const ModelFiles files = open_model(options, terminal);
+    const ExampleReader reader(options, files.config(), terminal);
+    const Dataset examples = reader.read(options.data.file);
+    StartingPoint start;
+    start.calibration = Calibration::on_examples;
+    find_outlier_channels(start, options, files, device, reader, examples.examples, terminal, show_progress(terminal));
+    const OutlierChannels& outliers = start.outliers;
 
     const std::filesystem::path path = file.empty() ? default_outlier_path(outliers) : std::filesystem::path(file);
     if (device.comm->is_first()) {

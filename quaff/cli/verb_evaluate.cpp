@@ -5,6 +5,8 @@
 #include "quaff/cli/verb_functions.h"
 #include "quaff/model/devices.h"
 #include "quaff/run/evaluate.h"
+#include "quaff/run/memory_room.h"
+#include "quaff/run/open_model.h"
 
 namespace quaff::cli {
 namespace {
@@ -17,21 +19,24 @@ constexpr int64_t kEvaluationTokens = 4096;
 template <class Device>
 int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) {
     const Options& options = line.options;
-    const RunSetup setup(options, terminal);
-    const Dataset data = setup.read(options.data.file);
+    const ModelFiles files = open_model(options, terminal);
+    const ExampleReader reader(options, files.config(), terminal);
+    const Dataset data = reader.read(options.data.file);
     const bool exact_match = wants_exact_match(options.data.exact_match, data, options.data.train_on_source);
     const auto batches = sequential_batches(data.examples, options.data.batch_size, kEvaluationTokens);
     const Progress progress = show_progress(terminal);
-    const FrozenLayers frozen = resolve_frozen_layers(setup, device, options.model.adapter, data.examples, progress);
-    if (frozen.calibrated_on_examples)
-        terminal.warn("no --outliers and no --cal-data: the outlier channels were found on --data itself");
-    const auto model = build_model(setup, device, frozen,
-                                   build_options(options, frozen, batch_limits(data.examples, batches),
+    StartingPoint start = starting_point(options, files, options.model.adapter, terminal);
+    if (start.calibration == Calibration::on_examples)
+        terminal.warn("no --outliers and no --cal-data: the outlier channels are found on --data itself");
+    find_outlier_channels(start, options, files, device, reader, data.examples, terminal, progress);
+    const auto model = build_model(files, device, start,
+                                   build_options(options, start, batch_limits(data.examples, batches),
                                                  /*training=*/false, device.available_memory()));
     terminal.phase("evaluating " + counted(data.size(), "example"));
-    const Evaluation evaluation = quaff::evaluate(
-        *model, data, batches, exact_match, [&](int64_t done, int64_t total) { progress("evaluating", done, total); });
-    terminal.result(concat(in_words(evaluation), " (", name_of(frozen.method), ", ",
+    const Evaluation evaluation =
+        quaff::evaluate(*model, options.data.file, data, batches, exact_match,
+                        [&](int64_t done, int64_t total) { progress("evaluating", done, total); });
+    terminal.result(concat(in_words(evaluation), " (", name_of(start.method), ", ",
                            counted(evaluation.labelled, "token"), " of ", counted(evaluation.examples, "example"),
                            ")"));
     if (line.json) print_json(to_json(evaluation));

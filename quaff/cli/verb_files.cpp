@@ -9,6 +9,7 @@
 #include "quaff/cli/verb_functions.h"
 #include "quaff/files/info.h"
 #include "quaff/files/merge.h"
+#include "quaff/run/open_model.h"
 
 namespace quaff::cli {
 
@@ -59,10 +60,11 @@ int info(const CommandLine& line, Terminal& terminal) {
 
 int show_tokens(const CommandLine& line, Terminal& terminal) {
     const Options& options = line.options;
-    const RunSetup setup(options, terminal);
+    const ModelFiles files = open_model(options, terminal);
+    const ExampleReader reader(options, files.config(), terminal);
     const bool calibrates = line.verb == Verb::calibrate && !options.outliers.data.empty();
     const std::string& data = calibrates ? options.outliers.data : options.data.file;
-    const int64_t shown = setup.show(setup.read(data), line.show_tokens);
+    const int64_t shown = reader.show(reader.read(data), line.show_tokens);
     if (line.json) print_json({{"shown", shown}});
     return kDone;
 }

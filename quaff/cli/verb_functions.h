@@ -5,7 +5,7 @@
 
 #include "llmc/system/terminal.h"
 #include "quaff/cli/parsing.h"
-#include "quaff/run/run_setup.h"
+#include "quaff/run/starting_point.h"
 
 namespace quaff::cli {
 

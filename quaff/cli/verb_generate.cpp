@@ -6,6 +6,7 @@
 #include "quaff/cli/verb_functions.h"
 #include "quaff/model/devices.h"
 #include "quaff/run/answer_prompts.h"
+#include "quaff/run/open_model.h"
 
 namespace quaff::cli {
 
@@ -13,17 +14,20 @@ using nlohmann::ordered_json;
 
 template <class Device>
 int generate(const CommandLine& line, Terminal& terminal, const Device& device) {
-    const RunSetup setup(line.options, terminal);
-    const std::vector<Prompt> prompts = read_prompts(setup);
+    const Options& options = line.options;
+    const ModelFiles files = open_model(options, terminal);
+    const ExampleReader reader(options, files.config(), terminal);
+    const std::vector<Prompt> prompts = read_prompts(options, files.config(), reader);
     std::FILE* out = line.json ? stderr : stdout;
     const auto show = [out](const std::string& piece) {
         print(out, piece);
         return !std::ferror(stdout);  // nobody reads on, or the disk is full
     };
-    const std::vector<Continuation> answers = answer_prompts(setup, device, prompts, show_progress(terminal), show);
+    const std::vector<Continuation> answers =
+        answer_prompts(options, files, device, reader, prompts, terminal, show_progress(terminal), show);
 
     const bool speechless = std::ranges::any_of(answers, [](const Continuation& answer) { return answer.ids.empty(); });
-    if (speechless && !setup.prompt_template())
+    if (speechless && !reader.prompt_template())
         terminal.warn("the model ended its answer at once; does it want a chat template (--chat)?");
     if (!line.json || answers.size() < prompts.size()) return kDone;
     ordered_json results = ordered_json::array();
@@ -33,7 +37,7 @@ int generate(const CommandLine& line, Terminal& terminal, const Device& device) 
                            {"prompt_tokens", prompts[i].ids.size()},
                            {"new_tokens", answers[i].ids.size()},
                            {"ids", answers[i].ids}});
-    const bool from_file = !line.options.generation.prompt_file.empty();
+    const bool from_file = !options.generation.prompt_file.empty();
     print_json(from_file ? ordered_json{{"results", results}} : results[0]);
     return kDone;
 }

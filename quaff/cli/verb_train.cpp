@@ -8,7 +8,7 @@ namespace quaff::cli {
 
 template <class Device>
 int train(const CommandLine& line, Terminal& terminal, const Device& device) {
-    const Options options = with_lora_of_adapter(line.options);
+    const Options options = with_options_of_adapter(line.options, terminal);
     Trainer<Device> trainer(options, record_of(line, options), terminal, device);
     bool stopped = false;
     const nlohmann::ordered_json result = or_end_all_ranks(*device.comm, [&] { return trainer.run(stopped); });
@@ -18,7 +18,7 @@ int train(const CommandLine& line, Terminal& terminal, const Device& device) {
 
 template <class Device>
 int plan(const CommandLine& line, Terminal& terminal, const Device& device) {
-    const Options options = with_lora_of_adapter(line.options);
+    const Options options = with_options_of_adapter(line.options, terminal);
     Trainer<Device> trainer(options, record_of(line, options), terminal, device);
     const nlohmann::ordered_json plan = trainer.plan();
     if (line.json) print_json(plan);

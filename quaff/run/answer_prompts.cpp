@@ -6,6 +6,7 @@
 #include "llmc/io/file_io.h"
 #include "quaff/model/devices.h"
 #include "quaff/run/generate.h"
+#include "quaff/run/memory_room.h"
 
 namespace quaff {
 namespace {
@@ -23,33 +24,33 @@ std::vector<Prompt> read_texts(const GenerationOptions& options) {
     return prompts;
 }
 
-std::vector<int32_t> encode(const RunSetup& setup, const Prompt& prompt) {
-    const auto& around = setup.prompt_template();
+std::vector<int32_t> encode(const ExampleReader& reader, const Prompt& prompt) {
+    const auto& around = reader.prompt_template();
     try {
-        return encode_prompt(setup.encoding(), around ? around->prompt(prompt.text) : prompt.text);
+        return encode_prompt(reader.encoding(), around ? around->prompt(prompt.text) : prompt.text);
     } catch (const Error& error) {
         fail(prompt.where, ": ", error.what());
     }
 }
 
 // A prompt goes through the model as a whole; of its positions only the last one asks for logits.
-BatchLimits limits_of(const RunSetup& setup, const std::vector<Prompt>& prompts) {
+BatchLimits limits_of(const Options& options, const ModelConfig& config, const std::vector<Prompt>& prompts) {
     BatchLimits limits;
     for (const Prompt& prompt : prompts) limits.max_tokens = std::max(limits.max_tokens, std::ssize(prompt.ids));
-    allow_for_text(limits, setup.config(), limits.max_tokens + setup.options().generation.max_new_tokens);
+    allow_for_text(limits, config, limits.max_tokens + options.generation.max_new_tokens);
     limits.max_labelled = 1;
     return limits;
 }
 
 }  // namespace
 
-std::vector<Prompt> read_prompts(const RunSetup& setup) {
-    require(setup.tokenizer() != nullptr, setup.options().model.folder,
+std::vector<Prompt> read_prompts(const Options& options, const ModelConfig& config, const ExampleReader& reader) {
+    require(reader.tokenizer() != nullptr, options.model.folder,
             ": has neither tokenizer.json nor tokenizer.model; text needs a tokenizer");
-    std::vector<Prompt> prompts = read_texts(setup.options().generation);
-    const int64_t positions = setup.config().max_position_embeddings;
+    std::vector<Prompt> prompts = read_texts(options.generation);
+    const int64_t positions = config.max_position_embeddings;
     for (Prompt& prompt : prompts) {
-        prompt.ids = encode(setup, prompt);
+        prompt.ids = encode(reader, prompt);
         const int64_t length = std::ssize(prompt.ids);
         require(length > 0, prompt.where,
                 ": the prompt is empty, and this tokenizer puts no token in front that text could go on from");
@@ -60,21 +61,22 @@ std::vector<Prompt> read_prompts(const RunSetup& setup) {
 }
 
 template <class Device>
-std::vector<Continuation> answer_prompts(const RunSetup& setup, const Device& device,
-                                         const std::vector<Prompt>& prompts, const Progress& progress,
+std::vector<Continuation> answer_prompts(const Options& options, const ModelFiles& files, const Device& device,
+                                         const ExampleReader& reader, const std::vector<Prompt>& prompts,
+                                         Terminal& terminal, const Progress& progress,
                                          const std::function<bool(const std::string& piece)>& show) {
-    const Options& options = setup.options();
-    const FrozenLayers frozen = resolve_frozen_layers(setup, device, options.model.adapter, {}, progress);
-    const auto model = build_model(
-        setup, device, frozen,
-        build_options(options, frozen, limits_of(setup, prompts), /*training=*/false, device.available_memory()));
-    setup.terminal().clear_status();
+    StartingPoint start = starting_point(options, files, options.model.adapter, terminal);
+    find_outlier_channels(start, options, files, device, reader, {}, terminal, progress);
+    const auto model = build_model(files, device, start,
+                                   build_options(options, start, limits_of(options, files.config(), prompts),
+                                                 /*training=*/false, device.available_memory()));
+    terminal.clear_status();
     const SamplingOptions sampling{options.generation.temperature, options.generation.top_k, options.generation.top_p,
                                    static_cast<uint64_t>(options.compute.seed)};
-    const std::vector<int32_t> end = setup.end_tokens();
+    const std::vector<int32_t> end = reader.end_tokens();
     std::vector<Continuation> answers;
     for (size_t i = 0; i < prompts.size(); ++i) {
-        TextStream stream(*setup.tokenizer(), /*skip_special=*/true);
+        TextStream stream(*reader.tokenizer(), /*skip_special=*/true);
         Continuation answer;
         bool wanted = true;
         const auto add = [&](const std::string& piece) {
@@ -92,10 +94,10 @@ std::vector<Continuation> answer_prompts(const RunSetup& setup, const Device& de
     return answers;
 }
 
-#define INSTANTIATE(Device)                                                                                       \
-    template std::vector<Continuation> answer_prompts(const RunSetup&, const Device&, const std::vector<Prompt>&, \
-                                                      const Progress&,                                            \
-                                                      const std::function<bool(const std::string&)>&);
+#define INSTANTIATE(Device)                                                                                            \
+    template std::vector<Continuation> answer_prompts(                                                                 \
+        const Options&, const ModelFiles&, const Device&, const ExampleReader&, const std::vector<Prompt>&, Terminal&, \
+        const Progress&, const std::function<bool(const std::string&)>&);
 QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
 
 }  // namespace quaff

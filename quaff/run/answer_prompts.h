@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "quaff/run/run_setup.h"
+#include "quaff/run/starting_point.h"
 
 namespace quaff {
 
@@ -22,13 +22,14 @@ struct Continuation {
 
 // The prompts of the options; blank lines of a file are skipped. Throws Error, naming the prompt, when one has no
 // tokens or leaves no position for an answer, and when the model has no tokenizer.
-std::vector<Prompt> read_prompts(const RunSetup& setup);
+std::vector<Prompt> read_prompts(const Options& options, const ModelConfig& config, const ExampleReader& reader);
 
 // Builds the model and continues one prompt after the other. `show` gets each text as it grows, piece by piece, and a
 // line end after it; where it returns false, that text and those after it are left out of the result.
 template <class Device>
-std::vector<Continuation> answer_prompts(const RunSetup& setup, const Device& device,
-                                         const std::vector<Prompt>& prompts, const Progress& progress,
+std::vector<Continuation> answer_prompts(const Options& options, const ModelFiles& files, const Device& device,
+                                         const ExampleReader& reader, const std::vector<Prompt>& prompts,
+                                         Terminal& terminal, const Progress& progress,
                                          const std::function<bool(const std::string& piece)>& show);
 
 }  // namespace quaff

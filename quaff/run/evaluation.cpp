@@ -46,6 +46,11 @@ nlohmann::ordered_json to_json(const Evaluation& evaluation) {
     return object;
 }
 
+double loss_increase(const nlohmann::ordered_json& before, const Evaluation& after) {
+    if (!before.is_object() || !before.contains("loss") || !before["loss"].is_number()) return 0;
+    return nine_digits(after.loss()) - before["loss"].get<double>();
+}
+
 std::string in_words(const Evaluation& evaluation) {
     std::string words = format("loss %.4f, perplexity %.4g, token accuracy %.1f%%", evaluation.loss(),
                                evaluation.perplexity(), 100 * evaluation.token_accuracy());
@@ -59,9 +64,8 @@ bool wants_exact_match(Toggle option, const Dataset& data, bool train_on_source)
                                       [](const SourceTarget& text) { return !text.source.empty(); });
     if (option == Toggle::on && !possible)
         throw UsageError(
-            "--exact-match on needs examples with a source and a target, and no --train-on-source: there is no answer "
-            "to "
-            "compare");
+            "--exact-match on: there is no answer to compare; it needs examples with a source and a target, and no "
+            "--train-on-source");
     const bool cheap = data.size() <= kFewExamples &&
                        static_cast<double>(data.n_labelled()) <= kShortAnswer * static_cast<double>(data.size());
     return possible && (option == Toggle::on || (option == Toggle::automatic && cheap));

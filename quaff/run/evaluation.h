@@ -33,6 +33,8 @@ struct Evaluation {
 
 // {"loss", "perplexity", "token_accuracy", "labelled_tokens", "examples"} and, when known, "exact_match".
 nlohmann::ordered_json to_json(const Evaluation& evaluation);
+// By how much the loss is larger than in `before`, an earlier to_json(); 0 where that has none.
+double loss_increase(const nlohmann::ordered_json& before, const Evaluation& after);
 // "loss 1.2345, perplexity 3.44, token accuracy 71.2%, exact match 83.0%"
 std::string in_words(const Evaluation& evaluation);
 

@@ -18,11 +18,11 @@ inline constexpr double kPatience = 1800;  // seconds
 // Name and value of something that has to be the same on all ranks.
 using Facts = std::vector<std::pair<std::string, std::string>>;
 
-// Rank 0 throws Error, naming a rank and what it has otherwise, unless all have the same. Each calls it.
+// Every rank calls it. Rank 0 throws Error unless all have the same facts, naming a rank and the fact that differs.
 void require_same(Comm& comm, const Facts& facts);
 
-// The same for the program and its options, `shown` as text, but for what may have another name on another host: files
-// and folders, whose contents are compared when they have been read, and threads.
+// The same for the program and its options, `shown` as text. Left out are threads, and files and folders, which may
+// have another name on another host: their contents are compared once they are read.
 void require_same_start(Comm& comm, const std::string& verb, const OptionTexts& shown);
 
 // Threads for this rank: the cores it may run on, divided among the ranks of this host that may run on them as well.

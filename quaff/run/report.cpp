@@ -92,6 +92,13 @@ void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figur
                               ": skipped: its gradient overflows fp16 at a loss scale of ", figures.loss_scale,
                               "; the next step halves the scale"));
     }
+    if (!figures.warning.empty()) {
+        line["warning"] = figures.warning;
+        if (n_warned_++ == 0) {
+            warnings_.push_back(concat("step ", step, ": ", figures.warning));
+            terminal_.warn(warnings_.back());
+        }
+    }
     const auto flag = [&](const char* key, double z) {
         if (!(z > kSpike)) return;
         line[key] = z;
@@ -104,13 +111,18 @@ void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figur
                             format_duration(seconds_left), "  peak ", format_bytes(figures.peak_memory)));
 }
 
-void RunReport::evaluation(int64_t step, const std::string& when, const Evaluation& evaluation) {
+void RunReport::evaluation(int64_t step, const std::string& when, const Evaluation& evaluation,
+                           const std::string& warning) {
     ordered_json line = {{"step", step},
                          {"eval_loss", evaluation.loss()},
                          {"eval_perplexity", evaluation.perplexity()},
                          {"eval_token_accuracy", evaluation.token_accuracy()},
                          {"eval_labelled_tokens", evaluation.labelled}};
     if (evaluation.exact) line["eval_exact_match"] = evaluation.exact_match();
+    if (!warning.empty()) {
+        line["warning"] = warning;
+        warnings_.push_back(warning);
+    }
     log(line);
     terminal_.line(concat("evaluation ", when, ": ", in_words(evaluation)));
 }
@@ -150,6 +162,8 @@ void RunReport::summary(const ordered_json& result, const std::vector<Answer>& a
                             ", peak memory ", format_bytes(result["peak_memory_bytes"].get<int64_t>())));
     if (n_spikes_ > 0)
         terminal_.line(concat(counted(n_spikes_, "spike"), " of loss or gradient norm, flagged in log.jsonl"));
+    for (const std::string& warning : warnings_) terminal_.warn(warning);
+    if (n_warned_ > 1) terminal_.warn(concat(counted(n_warned_, "step"), " of this kind are marked in log.jsonl"));
     terminal_.result(concat("the adapter is in ", adapter, terminal_.is_quiet() ? "" : "; next:"));
     terminal_.unbroken_line("  ./train_quaff generate " + with + texts + " --prompt \"...\"");
     terminal_.unbroken_line("  ./train_quaff eval " + with + texts + " --data FILE");

@@ -31,6 +31,7 @@ struct StepFigures {
     int64_t ranks = 1;
     Traffic communication;  // of rank 0, where there are several
     int64_t skipped = 0;    // steps so far whose gradient overflowed fp16 and was not taken
+    std::string warning;    // of something wrong with the run at this step; empty: nothing
 };
 
 // An evaluation example, and the model's own answers to its source.
@@ -58,7 +59,9 @@ class RunReport {
     void open_log(const JsonLog::Keep& keep = nullptr);
     // `seconds_left` is an estimate.
     void step(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left);
-    void evaluation(int64_t step, const std::string& when, const Evaluation& evaluation);
+    // A `warning` is logged with the evaluation, and shown in the summary.
+    void evaluation(int64_t step, const std::string& when, const Evaluation& evaluation,
+                    const std::string& warning = "");
     // `result` is the JSON object of the run, `chat_template` the --template whose format the model was trained on.
     void summary(const nlohmann::ordered_json& result, const std::vector<Answer>& answers,
                  const std::string& chat_template);
@@ -71,7 +74,9 @@ class RunReport {
     std::optional<JsonLog> log_;
     bool log_waits_ = false;  // for space on the disk; the user has been warned
     SpikeDetector loss_spikes_, grad_norm_spikes_;
-    int64_t n_spikes_ = 0;  // losses and gradient norms that were flagged
+    int64_t n_spikes_ = 0;               // losses and gradient norms that were flagged
+    int64_t n_warned_ = 0;               // steps with a warning; the first one is shown
+    std::vector<std::string> warnings_;  // for the summary
 };
 
 }  // namespace quaff

@@ -7,7 +7,7 @@
 //   outlier columns, c of a layer           2 c O n forward
 //
 // The frozen linears run at the int8 peak (with --grad-bits 16 their backward at the compute type's), all else at the
-// compute type's. Nobody asks for a gradient below the lowest adapter: with all linears adapted, the lowest block's
+// compute type's. No gradient is computed below the lowest adapter: with all linears adapted, the lowest block's
 // qkv_proj has no dX.
 #pragma once
 
@@ -28,7 +28,7 @@ struct Work {
     }
 };
 
-// What one micro-batch has to do, for a model of this shape. All but the batch is fixed when a run starts.
+// The work of a micro-batch, for a model of this shape. All but the batch is fixed when a run starts.
 class WorkModel {
   public:
     WorkModel(const ModelConfig& config, const BuildOptions& options, const OutlierChannels& outliers,

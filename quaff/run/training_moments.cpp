@@ -1,8 +1,12 @@
-// state.safetensors of a checkpoint: AdamW's m and v of every adapter matrix, and s of every layer that has one.
+#include "quaff/run/training_moments.h"
+
+#include <span>
+#include <string>
+#include <vector>
+
 #include "llmc/core/error.h"
 #include "llmc/io/safetensors.h"
 #include "quaff/model/devices.h"
-#include "quaff/run/training_state.h"
 
 namespace quaff {
 namespace {

@@ -37,7 +37,7 @@ namespace fs = std::filesystem;
 using llmc::require;
 
 constexpr double kBound = 0.05;
-constexpr double kUnplanned = 64;  // MiB, of quaff/run/run_setup.cpp
+constexpr double kUnplanned = 64;  // MiB, of quaff/run/memory_room.cpp
 constexpr const char* kConfig =
     R"({"model_type": "llama", "vocab_size": 8192, "hidden_size": 640, "intermediate_size": 1728,
         "num_hidden_layers": 6, "num_attention_heads": 10, "num_key_value_heads": 5, "head_dim": 64,

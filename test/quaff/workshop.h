@@ -69,7 +69,8 @@ struct Workshop {
         bool stopped = false;
         nlohmann::ordered_json result;
         try {
-            Trainer<Device> trainer(chosen.options, cli::record_of(chosen, chosen.options), terminal, device);
+            const Options options = with_options_of_adapter(chosen.options, terminal);
+            Trainer<Device> trainer(options, cli::record_of(chosen, options), terminal, device);
             trainer.after_micro_batch = after_micro_batch;
             if (stop_at_once) raise(SIGTERM);
             result = trainer.run(stopped);
@@ -85,6 +86,10 @@ struct Workshop {
     std::string adapter(const std::string& out) const {
         return small::read_text(folder / out / "adapter" / "adapter_model.safetensors") +
                small::read_text(folder / out / "adapter" / "quaff.json");
+    }
+
+    nlohmann::json quaff_json(const std::string& adapter) const {
+        return nlohmann::json::parse(small::read_text(folder / adapter / "quaff.json"));
     }
 
     std::vector<nlohmann::json> log(const std::string& out) const {

@@ -7,6 +7,8 @@
 #include "llmc/io/json.h"
 #include "quaff/files/checkpoint_folder.h"
 #include "quaff/files/outliers.h"
+#include "quaff/run/memory_room.h"
+#include "quaff/run/open_model.h"
 #include "test/catch.h"
 #include "test/files.h"
 #include "test/quaff/tiny_model.h"
@@ -96,11 +98,10 @@ TEST_CASE("sequences of one token among others change nothing", "[edge]") {
         // 16-bit gradients and no outlier channels: no maximum, of the batch or of a row, that the rest depends on.
         const Options options =
             shop.options("run", {"--method", method, "--outliers", outlier_file(shop, {}), "--lora-dropout", "0"});
-        const RunSetup setup(options, terminal);
+        const ModelFiles files = open_model(options, terminal);
         cpu::Device device;
         device.threads = 1;
-        const FrozenLayers frozen =
-            resolve_frozen_layers(setup, device, "", {}, [](const std::string&, int64_t, int64_t) {});
+        const StartingPoint start = starting_point(options, files, "", terminal);
         const Example single{{5}, {kIgnoreLabel}}, longer{{1, 2, 3}, {kIgnoreLabel, 2, 3}};
         const std::vector<const Example*> both = {&single, &longer, &single}, one = {&longer};
         const auto loss_of = [&](const std::vector<const Example*>& examples) {
@@ -109,8 +110,8 @@ TEST_CASE("sequences of one token among others change nothing", "[edge]") {
             limits.max_tokens = 16;
             limits.max_sequence_length = 8;
             limits.max_labelled = 8;
-            const auto model = build_model(setup, device, frozen,
-                                           build_options(options, frozen, limits, true, device.available_memory()));
+            const auto model = build_model(files, device, start,
+                                           build_options(options, start, limits, true, device.available_memory()));
             model->zero_gradients();
             model->forward(batch, 1, 0);
             model->backward(batch);

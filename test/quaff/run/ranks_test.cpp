@@ -12,6 +12,7 @@
 #include "quaff/cli/verbs.h"
 #include "quaff/files/checkpoint_folder.h"
 #include "quaff/model/devices.h"
+#include "quaff/quaff.h"
 #include "test/catch.h"
 #include "test/files.h"
 #include "test/quaff/workshop.h"
@@ -43,7 +44,8 @@ void run(const Workshop& shop, const std::string& way, bool alone, const std::st
     if (way == "cpu") return;
     const int index = cuda::gpu_of_rank(test::ranks(), cuda::count_gpus());
     cuda::Gpu<float> gpu(index, {});
-    const auto comm = alone ? nullptr : cuda::gpu_comm(ranks, index, gpu.device.stream, *value_in(cuda::kTransportNames, way));
+    const auto comm =
+        alone ? nullptr : cuda::gpu_comm(ranks, index, gpu.device.stream, *value_in(cuda::kTransportNames, way));
     if (comm) gpu.device.comm = comm.get();
     shop.run_on(gpu.device, out, more);
 #endif

@@ -7,6 +7,8 @@
 #include "llmc/core/error.h"
 #include "quaff/files/checkpoint_folder.h"
 #include "quaff/run/generate.h"
+#include "quaff/run/memory_room.h"
+#include "quaff/run/open_model.h"
 #include "test/catch.h"
 #include "test/quaff/workshop.h"
 
@@ -251,15 +253,15 @@ TEST_CASE("exact match by one pass is greedy decoding compared token for token",
     const Options options = shop.options("run", {"--method", "fp", "--eval-split", "0"});
     std::FILE* sink = std::fopen("/dev/null", "w");
     Terminal terminal(sink, true);
-    const RunSetup setup(options, terminal);
+    const ModelFiles files = open_model(options, terminal);
     cpu::Device device;
-    FrozenLayers frozen;
+    const StartingPoint start;
     BatchLimits limits;
     limits.max_tokens = 64;
     limits.max_sequence_length = 32;
     limits.max_labelled = 64;
     const auto model = build_model(
-        setup, device, frozen, build_options(options, frozen, limits, /*training=*/false, device.available_memory()));
+        files, device, start, build_options(options, start, limits, /*training=*/false, device.available_memory()));
 
     Dataset data;
     const std::vector<std::vector<int32_t>> prompts = {{1, 5, 9}, {7}, {3, 3, 3, 3}};
@@ -273,14 +275,14 @@ TEST_CASE("exact match by one pass is greedy decoding compared token for token",
         example.labels.insert(example.labels.end(), answer.begin(), answer.end());
         data.examples.push_back(example);
     }
-    const auto run = [&] { return evaluate(*model, data, {{0, 1}, {2}}, true, [](int64_t, int64_t) {}); };
+    const auto run = [&] { return evaluate(*model, "data", data, {{0, 1}, {2}}, true, [](int64_t, int64_t) {}); };
     CHECK(run().exact == 3);
     CHECK(run().correct == 18);
     data.examples[1].labels.back() = (data.examples[1].labels.back() + 1) % small::kVocabulary;
     CHECK(run().exact == 2);
     CHECK(run().correct == 17);
     // Sum over all tokens / their number, however they are batched.
-    const Evaluation apart = evaluate(*model, data, {{0}, {1}, {2}}, false, [](int64_t, int64_t) {});
+    const Evaluation apart = evaluate(*model, "data", data, {{0}, {1}, {2}}, false, [](int64_t, int64_t) {});
     CHECK(apart.loss() == Approx(run().loss()).epsilon(1e-6));
     CHECK(apart.examples == 3);
     CHECK_FALSE(apart.exact.has_value());
@@ -297,17 +299,18 @@ TEST_CASE("an adapter is evaluated as it was trained, from its folder alone", "[
                                     .options;
         std::FILE* sink = std::fopen("/dev/null", "w");
         Terminal terminal(sink, true);
-        const RunSetup setup(options, terminal);
-        const Dataset data = setup.read(options.data.file);
+        const ModelFiles files = open_model(options, terminal);
+        const ExampleReader reader(options, files.config(), terminal);
+        const Dataset data = reader.read(options.data.file);
         const auto batches = sequential_batches(data.examples, 2);
         cpu::Device device;
-        const FrozenLayers frozen = resolve_frozen_layers(setup, device, options.model.adapter, data.examples,
-                                                          [](const std::string&, int64_t, int64_t) {});
-        CHECK(name_of(frozen.method) == method);
+        const StartingPoint start = starting_point(options, files, options.model.adapter, terminal);
+        CHECK(start.calibration == Calibration::none);
+        CHECK(name_of(start.method) == method);
         const auto model = build_model(
-            setup, device, frozen,
-            build_options(options, frozen, batch_limits(data.examples, batches), false, device.available_memory()));
-        const Evaluation evaluation = evaluate(*model, data, batches, false, [](int64_t, int64_t) {});
+            files, device, start,
+            build_options(options, start, batch_limits(data.examples, batches), false, device.available_memory()));
+        const Evaluation evaluation = evaluate(*model, "data", data, batches, false, [](int64_t, int64_t) {});
         std::fclose(sink);
         // The same numbers in other micro-batches: fp32 sums in another order.
         CHECK(evaluation.loss() == Approx(result["eval_after"]["loss"].get<double>()).epsilon(1e-5));

@@ -1,0 +1,155 @@
+#include "quaff/run/checkpointer.h"
+
+#include <cstdlib>
+#include <new>
+
+#include "llmc/core/error.h"
+#include "quaff/files/checkpoint_folder.h"
+#include "quaff/model/devices.h"
+#include "quaff/model/saved_adapter.h"
+#include "quaff/run/fingerprints.h"
+#include "quaff/run/ranks.h"
+#include "quaff/run/step.h"
+#include "quaff/run/training_moments.h"
+
+namespace quaff {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Saves in a new folder for temporary files. Returns the end of a sentence that says where, "" where that fails too.
+std::string save_elsewhere(const std::function<void(const fs::path& folder)>& save) {
+    std::error_code ignored;
+    std::string folder = (fs::temp_directory_path(ignored) / "train_quaff-saved-XXXXXX").string();
+    if (::mkdtemp(folder.data()) == nullptr) return "";
+    try {
+        save(folder);
+    } catch (const std::exception&) {
+        fs::remove_all(folder, ignored);
+        return "";
+    }
+    return "; it is now in " + folder;
+}
+
+}  // namespace
+
+std::string reason_of(const std::exception& error) {
+    if (dynamic_cast<const std::bad_alloc*>(&error))
+        return "out of memory; lower --batch-size (--plan shows what takes how much)";
+    return error.what();
+}
+
+template <class Device>
+Checkpointer<Device>::Checkpointer(const Options& options, Terminal& terminal, Model<Device>& model,
+                                   const StartingPoint& start, const std::string& resumed_from, int64_t step)
+    : options_(options), terminal_(terminal), model_(model), start_(start), comm_(model.comm()) {
+    if (!resumed_from.empty()) saved_.emplace_back(step, resumed_from);
+}
+
+// ---- what there is to go on from -----------------------------------------------------------------------------------
+
+template <class Device>
+std::string Checkpointer<Device>::folder_of(const TrainingState& state) const {
+    return (fs::path(options_.out) / ("checkpoint-" + std::to_string(state.step))).string();
+}
+
+template <class Device>
+std::string Checkpointer<Device>::last_before(int64_t step) const {
+    const int64_t limit = options_.training.save_total_limit;
+    const size_t kept = limit > 0 ? static_cast<size_t>(limit) : saved_.size();
+    for (size_t i = 0; i < std::min(kept, saved_.size()); ++i) {
+        const auto& [steps, folder] = saved_[saved_.size() - 1 - i];
+        if (steps < step) return folder;
+    }
+    return "";
+}
+
+template <class Device>
+std::string Checkpointer<Device>::way_on() const {
+    if (saved_.empty()) return "there is no checkpoint yet";
+    return concat("the last good checkpoint is ", last(), ", go on from it with: ./train_quaff train --resume --out ",
+                  options_.out);
+}
+
+template <class Device>
+void Checkpointer<Device>::fail_with_way_on(const std::string& what, const std::exception& error) const {
+    fail(what, ": ", reason_of(error), "; ", way_on());
+}
+
+// ---- writing -------------------------------------------------------------------------------------------------------
+
+template <class Device>
+void Checkpointer<Device>::require_good(const TrainingState& state) {
+    comm_.set_time_limit(kPatience);  // rank 0 writes next, and a file system may be slow
+    const std::string where = model_.find_nonfinite_state();
+    if (!where.empty())
+        fail("step ", state.step, ": the ", where, " is not finite, and nothing of it is saved. ", kLowerLearningRate,
+             "; ", way_on());
+    if (comm_.size() > 1)
+        require_same(comm_, {{concat("state after step ", state.step), fingerprint_of_state(model_)}});
+}
+
+template <class Device>
+void Checkpointer<Device>::write_into(const fs::path& out, const TrainingState& state) {
+    write_checkpoint(out, state.step, options_.training.save_total_limit, [&](const fs::path& folder) {
+        quaff::save_adapter(folder, model_, options_.model.folder, start_.outliers);
+        write_moments(folder, model_);
+        write_state(folder, state);
+    });
+}
+
+template <class Device>
+void Checkpointer<Device>::write(const TrainingState& state) {
+    if (comm_.is_first()) write_into(options_.out, state);
+    saved_.emplace_back(state.step, folder_of(state));
+}
+
+template <class Device>
+void Checkpointer<Device>::save(const TrainingState& state) {
+    require_good(state);
+    try {
+        write(state);
+    } catch (const std::exception& error) {
+        terminal_.warn(concat("the checkpoint after step ", state.step, " could not be written: ", reason_of(error),
+                              "; training goes on; ", way_on()));
+    }
+    comm_.barrier();  // whether it was written or not
+}
+
+template <class Device>
+void Checkpointer<Device>::write_or_rescue(const std::string& what, const TrainingState& state,
+                                           const std::function<void()>& write, const Write& elsewhere) {
+    try {
+        try {
+            write();
+        } catch (const std::exception& error) {
+            const bool is_in_checkpoint = last() == folder_of(state);
+            fail(reason_of(error), is_in_checkpoint ? "" : save_elsewhere(elsewhere));
+        }
+    } catch (const std::exception& error) {
+        fail_with_way_on(what, error);
+    }
+}
+
+template <class Device>
+void Checkpointer<Device>::save_last(const TrainingState& state) {
+    require_good(state);
+    write_or_rescue(
+        "the checkpoint", state, [&] { write(state); }, [&](const fs::path& folder) { write_into(folder, state); });
+}
+
+template <class Device>
+void Checkpointer<Device>::save_adapter(const TrainingState& state) {
+    require_good(state);
+    if (!comm_.is_first()) return;
+    const Write save = [&](const fs::path& folder) {
+        quaff::save_adapter(folder, model_, options_.model.folder, start_.outliers);
+    };
+    write_or_rescue(
+        "the adapter", state, [&] { write_folder(fs::path(options_.out) / "adapter", save); }, save);
+}
+
+#define INSTANTIATE(Device) template class Checkpointer<Device>;
+QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
+
+}  // namespace quaff

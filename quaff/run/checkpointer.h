@@ -1,0 +1,69 @@
+// Writes what a run leaves behind, and knows what it can go on from.
+//
+//   save()           a checkpoint on the way; where it cannot be written, the run goes on with a warning
+//   save_last()      the checkpoint of a run that was stopped     } where --out does not take them, they are saved in
+//   save_adapter()   the adapter of a run that is done            } the temporary directory, and the run fails
+//
+// All ranks call these; the first one writes. Each throws Error where what is to be saved is not finite or differs
+// between ranks: such a state never takes the place of a good checkpoint.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "llmc/system/terminal.h"
+#include "quaff/model/model.h"
+#include "quaff/run/options.h"
+#include "quaff/run/starting_point.h"
+#include "quaff/run/training_state.h"
+
+namespace quaff {
+
+template <class Device>
+class Checkpointer {
+  public:
+    // All arguments must outlive it. `resumed_from`: the checkpoint of that name after `step`, or "".
+    Checkpointer(const Options& options, Terminal& terminal, Model<Device>& model, const StartingPoint& start,
+                 const std::string& resumed_from, int64_t step);
+
+    void save(const TrainingState& state);
+    void save_last(const TrainingState& state);
+    void save_adapter(const TrainingState& state);  // out/adapter
+
+    // The newest checkpoint, or "".
+    std::string last() const { return saved_.empty() ? "" : saved_.back().second; }
+    // The newest one of fewer than `step` steps that is still there, or "".
+    std::string last_before(int64_t step) const;
+
+    // Throws Error: what failed, why, and what there is to go on from.
+    [[noreturn]] void fail_with_way_on(const std::string& what, const std::exception& error) const;
+
+  private:
+    using Write = std::function<void(const std::filesystem::path& folder)>;
+
+    std::string folder_of(const TrainingState& state) const;
+    std::string way_on() const;
+    void require_good(const TrainingState& state);
+    void write_into(const std::filesystem::path& out, const TrainingState& state);
+    void write(const TrainingState& state);
+    // write(), or else elsewhere().
+    void write_or_rescue(const std::string& what, const TrainingState& state, const std::function<void()>& write,
+                         const Write& elsewhere);
+
+    const Options& options_;
+    Terminal& terminal_;
+    Model<Device>& model_;
+    const StartingPoint& start_;
+    Comm& comm_;
+    std::vector<std::pair<int64_t, std::string>> saved_;  // checkpoints of this run: steps and folder, ascending
+};
+
+// The reason in words.
+std::string reason_of(const std::exception& error);
+
+}  // namespace quaff

@@ -1,0 +1,94 @@
+#include "quaff/run/memory_room.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "llmc/core/error.h"
+#include "llmc/system/memory_limits.h"
+#include "quaff/model/devices.h"
+#include "quaff/model/rope_table.h"
+#include "quaff/quaff.h"
+
+namespace quaff {
+namespace {
+
+// `automatic` recomputation leaves this share of the available memory to everything that is not planned: data, stacks,
+// the page cache that the checkpoint is read through.
+constexpr double kPlannedShare = 0.9;
+// Bytes that these take on the host at least.
+constexpr int64_t kUnplanned = int64_t{64} << 20;
+// Bytes of a thread: its stack, and the scratch memory that libraries keep for it.
+constexpr int64_t kOfThread = int64_t{12} << 20;
+
+}  // namespace
+
+void allow_for_text(BatchLimits& limits, const ModelConfig& config, int64_t length) {
+    if (config.max_position_embeddings > 0) length = std::min(length, config.max_position_embeddings);
+    limits.max_sequence_length = std::max(limits.max_sequence_length, length);
+    // Tokens go through the model one by one after the prompt, unless the text becomes a long one on the way
+    // (Generator).
+    const RopeTable rope(config, length);
+    if (rope.is_long(length) != rope.is_long(1)) limits.max_tokens = std::max(limits.max_tokens, length);
+}
+
+BuildOptions build_options(const Options& options, const StartingPoint& start, const BatchLimits& limits, bool training,
+                           int64_t available_memory) {
+    BuildOptions build;
+    build.method = start.method;
+    build.lora = start.lora;
+    build.scale_momentum = start.scale_momentum;
+    build.grad_bits = start.grad_bits;
+    build.seed = static_cast<uint64_t>(options.compute.seed);
+    build.training = training;
+    build.adapters = training || start.adapter.has_value();
+    build.max_tokens = limits.max_tokens;
+    build.max_sequence_length = limits.max_sequence_length;
+    build.max_labelled = limits.max_labelled;
+    build.recompute = options.compute.recompute;
+    build.memory_limit =
+        std::max<int64_t>(1, std::min(static_cast<int64_t>(kPlannedShare * static_cast<double>(available_memory)),
+                                      available_memory - kUnplanned));
+    return build;
+}
+
+template <class Device>
+void require_room_to_begin(const Device& device) {
+    if constexpr (std::is_same_v<Device, cpu::Device>) {
+        const int64_t needed = kUnplanned + device.threads * kOfThread, room = address_space_room();
+        require(needed <= room, "out of memory before the first step: ", format_bytes(needed), " of address space are ",
+                "needed beside the model and RLIMIT_AS leaves ", format_bytes(room),
+                "; raise it (ulimit -v), or lower --threads");
+    }
+}
+
+template <class Device>
+std::string lack_of_memory(const Device& device, const MemoryPlan& plan) {
+    const int64_t available = device.available_memory();
+    const int64_t more = std::is_same_v<Device, cpu::Device> ? kUnplanned : 0;
+    const int64_t lack = plan.total() + more - available;
+    if (lack <= 0) return "";
+    return concat("the run needs ", format_bytes(plan.total()),
+                  more > 0 ? " and " + format_bytes(more) + " beside it" : "", ", and ", format_bytes(available),
+                  " are available. Much is ", plan.blame(lack));
+}
+
+template <class Device>
+std::unique_ptr<Model<Device>> build_model(const ModelFiles& files, const Device& device, const StartingPoint& start,
+                                           const BuildOptions& build) {
+    const Model<Device> planned(device, files, start.outliers, build, /*plan_only=*/true);
+    const std::string lack = lack_of_memory(device, planned.plan());
+    require(lack.empty(), "out of memory before the first step: ", lack, " (--plan shows what takes how much)");
+    auto model = build_quantized_model(files, start.outliers, build, device);
+    if (start.adapter) load_adapter(*model, *start.adapter);
+    load_scales(*model, start.scales);
+    return model;
+}
+
+#define INSTANTIATE(Device)                                                                                     \
+    template void require_room_to_begin(const Device&);                                                         \
+    template std::string lack_of_memory(const Device&, const MemoryPlan&);                                      \
+    template std::unique_ptr<Model<Device>> build_model(const ModelFiles&, const Device&, const StartingPoint&, \
+                                                        const BuildOptions&);
+QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
+
+}  // namespace quaff

@@ -1,0 +1,35 @@
+// The folder of a run, --out: kept to one run at a time, and cleared of what another one left there.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "llmc/io/file_io.h"
+#include "llmc/system/terminal.h"
+#include "quaff/run/starting_point.h"
+
+namespace quaff {
+
+class OutFolder {
+  public:
+    // `path` must outlive it.
+    OutFolder(const std::string& path, Terminal& terminal) : path_(path), terminal_(terminal) {}
+
+    // Creates the folder, locks it for as long as this object lives, and removes half-written files. Throws Error when
+    // another run has it.
+    void claim();
+    bool is_claimed() const { return lock_.has_value(); }
+
+    // Moves aside what an earlier run left, or what a resumed run will do again, then writes config.toml and, for a
+    // quantised run that did not begin here, outliers.json. A run that goes on in another folder takes its log along.
+    // `resumed_from`: a checkpoint after `step` steps, or "".
+    void begin(const std::string& config, const StartingPoint& start, const std::string& resumed_from, int64_t step);
+
+  private:
+    const std::string& path_;
+    Terminal& terminal_;
+    std::optional<DirectoryLock> lock_;
+};
+
+}  // namespace quaff

@@ -1,0 +1,66 @@
+// Where a run begins: how its frozen layers are computed, and the adapter it starts from.
+//
+//   method, scale momentum, gradient bits   the option; else the adapter's quaff.json; else the default
+//   outlier channels                        --outliers, --cal-data, the adapter's own, or the run's own examples
+//
+// A resumed run takes the channels of its checkpoint, whatever they once came from.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "llmc/data/examples.h"
+#include "llmc/system/terminal.h"
+#include "quaff/files/adapter.h"
+#include "quaff/files/model_files.h"
+#include "quaff/files/outliers.h"
+#include "quaff/model/model.h"
+#include "quaff/run/examples.h"
+#include "quaff/run/options.h"
+
+namespace quaff {
+
+// Called now and then by whatever takes long; may throw to stop it.
+using Progress = std::function<void(const std::string& what, int64_t done, int64_t total)>;
+
+// What the outlier channels are still to be found on, if anything.
+enum class Calibration { none, on_cal_data, on_examples };
+
+struct StartingPoint {
+    Method method = Method::fp;
+    LoraConfig lora;
+    double scale_momentum = 0.1;
+    int grad_bits = 8;
+    std::optional<Adapter> adapter;
+    OutlierChannels outliers;                          // none with Method::fp, or before they are found
+    std::map<std::string, std::vector<float>> scales;  // s by layer; empty: as calibration leaves it
+    Calibration calibration = Calibration::none;
+};
+
+// The options of a run that starts from options.model.adapter, with what the adapter decides filled in: r, alpha and
+// target modules, and the scale momentum and the gradient bits of its quaff.json. Throws UsageError where the first
+// three were given otherwise, and warns where the last two were. A resumed run has all of them in its config.toml.
+Options with_options_of_adapter(const Options& options, Terminal& terminal);
+
+// Everything but the search for outlier channels. `adapter` may be empty. Throws Error where it is, and the run does
+// not resume, but the model's folder holds one.
+StartingPoint starting_point(const Options& options, const ModelFiles& files, const std::string& adapter,
+                             Terminal& terminal);
+
+// Calibrates where start.calibration says so: on --cal-data, or on `examples` of --data.
+template <class Device>
+void find_outlier_channels(StartingPoint& start, const Options& options, const ModelFiles& files, const Device& device,
+                           const ExampleReader& reader, std::span<const Example> examples, Terminal& terminal,
+                           const Progress& progress);
+
+// In place of a calibration, for a plan of the memory: as many channels as one may find.
+void assume_most_outlier_channels(StartingPoint& start, const Options& options, const ModelConfig& config);
+
+// The channels of every layer that calibration keeps at most.
+OutlierChannels most_outlier_channels(const ModelConfig& config, const std::string& max_ratio);
+
+}  // namespace quaff

@@ -1,0 +1,39 @@
+#include "quaff/run/step_meter.h"
+
+#include <algorithm>
+
+namespace quaff {
+
+void StepMeter::begin() {
+    begin_ = std::chrono::steady_clock::now();
+    traffic_ = comm_.traffic();
+}
+
+StepFigures StepMeter::end(const StepShare& share, const StepResult& result) {
+    Work work;
+    for (const Batch& batch : share.batches) work += work_.of(batch);
+    double operations[] = {work.int8_operations, work.float_operations};
+    comm_.sum(operations);
+    const bool has_peak = peak_.int8_operations > 0 && peak_.float_operations > 0;
+    const double floor = has_peak ? operations[0] / peak_.int8_operations + operations[1] / peak_.float_operations : 0;
+    const Traffic traffic = comm_.traffic();
+
+    StepFigures figures;
+    figures.loss = result.loss;
+    figures.grad_norm = result.grad_norm;
+    figures.loss_scale = result.loss_scale;
+    figures.tokens = share.tokens;
+    figures.labelled = share.labelled;
+    figures.ranks = comm_.size();
+    figures.communication = {traffic.bytes - traffic_.bytes, traffic.seconds - traffic_.seconds};
+    figures.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+    figures.speed_of_light = floor / figures.seconds;
+
+    steps_++;
+    tokens_ += share.tokens;
+    seconds_ += figures.seconds;
+    longest_ = std::max(longest_, figures.seconds);
+    return figures;
+}
+
+}  // namespace quaff

@@ -1,0 +1,43 @@
+// What a step is worth in figures: time, tokens, share of the speed of light, traffic between ranks. Stands around a
+// step and has no part in it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+#include "llmc/comm/comm.h"
+#include "llmc/core/peak.h"
+#include "quaff/run/report.h"
+#include "quaff/run/speed_of_light.h"
+#include "quaff/run/step.h"
+
+namespace quaff {
+
+class StepMeter {
+  public:
+    // `peak`: of all ranks together.
+    StepMeter(const WorkModel& work, const Peak& peak, Comm& comm) : work_(work), peak_(peak), comm_(comm) {}
+
+    void begin();
+    // Of the step since begin(); every rank calls it. Epoch, learning rate, memory and skipped steps are the caller's.
+    StepFigures end(const StepShare& share, const StepResult& result);
+
+    double longest() const { return longest_; }  // seconds of a step
+    double tokens_per_second() const { return seconds_ > 0 ? static_cast<double>(tokens_) / seconds_ : 0; }
+    // An estimate, after at least one step.
+    double seconds_for(int64_t steps) const {
+        return seconds_ / static_cast<double>(steps_) * static_cast<double>(steps);
+    }
+
+  private:
+    WorkModel work_;
+    Peak peak_;
+    Comm& comm_;
+    std::chrono::steady_clock::time_point begin_;
+    Traffic traffic_;  // before the step
+    // Of all steps that this process took.
+    int64_t steps_ = 0, tokens_ = 0;
+    double seconds_ = 0, longest_ = 0;
+};
+
+}  // namespace quaff

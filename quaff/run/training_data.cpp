@@ -1,0 +1,46 @@
+#include "quaff/run/training_data.h"
+
+#include <cmath>
+#include <tuple>
+
+#include "llmc/core/error.h"
+#include "quaff/run/evaluation.h"
+
+namespace quaff {
+
+TrainingData read_training_data(const Options& options, const ExampleReader& reader, Terminal& terminal) {
+    TrainingData data;
+    data.train = reader.read(options.data.file);
+    data.eval_file = options.data.eval_file.empty() ? options.data.file : options.data.eval_file;
+    if (!options.data.eval_file.empty()) {
+        data.eval = reader.read(options.data.eval_file);
+    } else if (options.data.eval_split > 0) {
+        std::tie(data.train, data.eval) =
+            split(std::move(data.train), options.data.eval_split, static_cast<uint64_t>(options.compute.seed));
+        terminal.line(concat(format_count(data.eval.size()), " of the examples ", data.eval.size() == 1 ? "is" : "are",
+                             " held out for evaluation"));
+    }
+    data.exact_match =
+        data.eval.size() > 0 && wants_exact_match(options.data.exact_match, data.eval, options.data.train_on_source);
+    return data;
+}
+
+StepPlan plan_steps(const Options& options, const TrainingData& data, int64_t window) {
+    const TrainingOptions& training = options.training;
+    Sampler sampler(data.train.examples, options.data.batch_size, static_cast<uint64_t>(options.compute.seed));
+    const auto per_epoch = static_cast<double>(sampler.steps_per_epoch(window));
+    const int64_t total_steps =
+        training.max_steps > 0 ? training.max_steps : static_cast<int64_t>(std::ceil(training.epochs * per_epoch));
+    BatchLimits limits = sampler.limits(0, total_steps, window);
+    // Evaluation fits the memory that training needs, unless a single one of its examples is longer.
+    auto eval_batches = sequential_batches(data.eval.examples, options.data.batch_size, limits.max_tokens);
+    limits.include(batch_limits(data.eval.examples, eval_batches));
+    return {.sampler = std::move(sampler),
+            .schedule = {training.lr_scheduler, training.learning_rate, total_steps, training.warmup_ratio},
+            .total_steps = total_steps,
+            .window = window,
+            .eval_batches = std::move(eval_batches),
+            .limits = limits};
+}
+
+}  // namespace quaff
