@@ -19,7 +19,7 @@ constexpr int64_t kEvaluationTokens = 4096;
 template <class Device>
 int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) {
     const Options& options = line.options;
-    const ModelFiles files = open_model(options, terminal);
+    const ModelFiles files = open_model_to_run(options, terminal);
     const ExampleReader reader(options, files.config(), terminal);
     const Dataset data = reader.read(options.data.file);
     const bool exact_match = wants_exact_match(options.data.exact_match, data, options.data.train_on_source);

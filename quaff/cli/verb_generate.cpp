@@ -15,7 +15,7 @@ using nlohmann::ordered_json;
 template <class Device>
 int generate(const CommandLine& line, Terminal& terminal, const Device& device) {
     const Options& options = line.options;
-    const ModelFiles files = open_model(options, terminal);
+    const ModelFiles files = open_model_to_run(options, terminal);
     const ExampleReader reader(options, files.config(), terminal);
     const std::vector<Prompt> prompts = read_prompts(options, files.config(), reader);
     std::FILE* out = line.json ? stderr : stdout;

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "llmc/core/error.h"
+#include "quaff/files/adapter.h"
 
 namespace quaff {
 
@@ -18,6 +19,12 @@ ModelFiles open_model(const Options& options, Terminal& terminal) {
     ModelFiles files(model_folder(options));
     for (const std::string& note : files.config().notes) terminal.warn(note);
     return files;
+}
+
+ModelFiles open_model_to_run(const Options& options, Terminal& terminal) {
+    if (options.model.adapter.empty() && options.training.resume.empty())
+        require_no_adapter_inside(model_folder(options));
+    return open_model(options, terminal);
 }
 
 }  // namespace quaff

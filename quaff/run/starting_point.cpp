@@ -123,7 +123,6 @@ StartingPoint starting_point(const Options& options, const ModelFiles& files, co
         state = read_quaff_state(adapter, files.config());
         start.lora = lora_of(*start.adapter, options.lora.dropout);
     } else {
-        if (options.training.resume.empty()) require_no_adapter_inside(files.directory());
         start.lora = lora_of(options.lora);
         require_known_targets(start.lora.target_modules, files.config());  // before calibration, which takes a while
     }

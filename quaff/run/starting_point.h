@@ -46,8 +46,7 @@ struct StartingPoint {
 // three were given otherwise, and warns where the last two were. A resumed run has all of them in its config.toml.
 Options with_options_of_adapter(const Options& options, Terminal& terminal);
 
-// Everything but the search for outlier channels. `adapter` may be empty. Throws Error where it is, and the run does
-// not resume, but the model's folder holds one.
+// Everything but the search for outlier channels. `adapter` may be empty.
 StartingPoint starting_point(const Options& options, const ModelFiles& files, const std::string& adapter,
                              Terminal& terminal);
 

@@ -34,7 +34,7 @@ Trainer<Device>::Trainer(const Options& options, RunRecord record, Terminal& ter
       terminal_(terminal),
       device_(device),
       comm_(*device_.comm),
-      files_(open_model(options, terminal)),
+      files_(open_model_to_run(options, terminal)),
       reader_(options, files_.config(), terminal),
       report_(options, terminal),
       out_(options.out, terminal) {}
