@@ -25,7 +25,7 @@ class Terminal {
     Terminal& operator=(const Terminal&) = delete;
 
     void line(const std::string& text);
-    // A line that --quiet leaves in: what the run was for.
+    // A line that `quiet` leaves in: what the run was for.
     void result(const std::string& text);
     // A line that is never broken, such as a command to copy.
     void unbroken_line(const std::string& text);
@@ -36,7 +36,7 @@ class Terminal {
     // Announces work that may take minutes, unless a live line will show it.
     void phase(const std::string& text);
     void clear_status();
-    // A note on stderr, printed with --quiet too: something the user should know and may want to change.
+    // A note on stderr, printed when `quiet` too: something the user should know and may want to change.
     void warn(const std::string& text);
 
     // Of the terminal that lines go to; 0 where lines stay whole.

@@ -7,7 +7,7 @@
 #include "llmc/system/memory_limits.h"
 #include "quaff/model/devices.h"
 #include "quaff/model/rope_table.h"
-#include "quaff/quaff.h"
+#include "quaff/model/saved_adapter.h"
 
 namespace quaff {
 namespace {
@@ -78,7 +78,7 @@ std::unique_ptr<Model<Device>> build_model(const ModelFiles& files, const Device
     const Model<Device> planned(device, files, start.outliers, build, /*plan_only=*/true);
     const std::string lack = lack_of_memory(device, planned.plan());
     require(lack.empty(), "out of memory before the first step: ", lack, " (--plan shows what takes how much)");
-    auto model = build_quantized_model(files, start.outliers, build, device);
+    auto model = std::make_unique<Model<Device>>(device, files, start.outliers, build);
     if (start.adapter) load_adapter(*model, *start.adapter);
     load_scales(*model, start.scales);
     return model;
