@@ -22,7 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
-
 constexpr double kVisible = 5e-5;  // a loss that is worse by less looks the same in the summary
 
 }  // namespace
