@@ -81,7 +81,7 @@ void run(Comm& ranks, [[maybe_unused]] const std::string& where, [[maybe_unused]
         const int index = cuda::gpu_of_rank(ranks, cuda::count_gpus());
         cuda::Gpu<float> gpu(index, {});
         const auto transport = value_in(cuda::kTransportNames, kind);
-        require(transport.has_value(), "there is no way between GPUs named ", kind, "; nccl and mpi are");
+        require(transport.has_value(), "there is no transport named ", kind, "; use nccl or mpi");
         const auto comm = cuda::gpu_comm(ranks, index, gpu.device.stream, *transport);
         gpu.device.comm = comm.get();
         return measure(gpu.device);

@@ -10,10 +10,10 @@
 //   auto model = quaff::build_quantized_model(checkpoint, channels, options);
 //
 //   model->zero_gradients();
-//   model->forward(batch, 1.0f / batch.n_labelled(), micro_batch);
+//   model->forward(batch, 1.0f / batch.n_labelled(), /*micro_batch=*/0);
 //   model->backward(batch);
 //   quaff::LossSums losses = model->losses();
-//   model->step(adamw, 1, 1.0f);
+//   model->step(quaff::AdamWOptions{}, /*step=*/1, /*grad_scale=*/1);
 //
 //   quaff::save_adapter("out/adapter", *model, "HuggingFaceTB/SmolLM2-135M-Instruct", channels);
 //

@@ -51,6 +51,10 @@ inline std::filesystem::path fresh_folder(const std::string& name) {
     return folder;
 }
 
+inline void write_text(const std::filesystem::path& path, const std::string& text) {
+    std::ofstream(path, std::ios::binary) << text;
+}
+
 inline std::string read(const std::filesystem::path& path) {
     std::ifstream file(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};

@@ -12,13 +12,13 @@
 //   kernel 1   the definition: one thread, in double
 //   kernel 2   all threads, vectors along head_dim: each query goes through its keys once, the softmax computed online;
 //              backward, each thread owns some of the key heads
-//   kernel 3   llmc/cpu/attention.h: tiles of queries against tiles of keys, each product a small GEMM
+//   kernel 3   llmc/cpu/attention/attention.h: tiles of queries against tiles of keys, each product a small GEMM
 //
 // The tokens are two sequences of a quarter and three quarters of them. Operations are those under the mask: 2 products
 // of query x key x head_dim forward, 5 backward.
 //
 //   make -C dev/cpu && build/dev/cpu/attention [version] [--shape ...]
-#include "llmc/cpu/attention.h"
+#include "llmc/cpu/attention/attention.h"
 
 #include "dev/cpu/common.h"
 
@@ -124,7 +124,7 @@ struct Forward {
     static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", attention_forward_kernel1},
                 {"online softmax by queries, vectors, threads", attention_forward_kernel2},
-                {"llmc/cpu/attention.h: tiles, small GEMMs, threads", cpu::attention_forward<float>}};
+                {"llmc/cpu/attention/attention.h: tiles, small GEMMs, threads", cpu::attention_forward<float>}};
     }
 
     AttentionShape shape;
@@ -225,7 +225,7 @@ struct Backward {
     static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", attention_backward_kernel1},
                 {"by key heads, vectors, threads", attention_backward_kernel2},
-                {"llmc/cpu/attention.h: tiles, small GEMMs, threads", cpu::attention_backward<float>}};
+                {"llmc/cpu/attention/attention.h: tiles, small GEMMs, threads", cpu::attention_backward<float>}};
     }
 
     Forward forward;
@@ -270,7 +270,7 @@ struct Decode {
     using Kernel = decltype(&cpu::attention_decode<float>);
     static std::vector<benchmark::Version<Kernel>> versions() {
         return {{"the definition, one thread", attention_decode_kernel1},
-                {"llmc/cpu/attention.h: online softmax, vectors, threads", cpu::attention_decode<float>}};
+                {"llmc/cpu/attention/attention.h: online softmax, vectors, threads", cpu::attention_decode<float>}};
     }
 
     AttentionShape shape;

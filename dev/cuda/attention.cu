@@ -30,7 +30,7 @@
 #include <cmath>
 
 #include "dev/cuda/common.cuh"
-#include "llmc/cpu/attention.h"
+#include "llmc/cpu/attention/attention.h"
 #include "llmc/cuda/attention/attention.cuh"
 
 namespace {

@@ -16,7 +16,6 @@
 #include <concepts>
 #include <cstdio>
 #include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 

@@ -10,13 +10,14 @@
 //   kernel 1   a thread an element of the result, which draws the mask for each of its terms
 //   kernel 2   llmc/core/lora_down.h: dropout and cuBLASLt, with D(x), and dz a, in memory between them; the program
 //              runs it without dropout
-//   kernel 3   llmc/cuda/gemm/lora_down.cuh: tensor cores, fed straight from memory. The large matrix is read once, and
+//   kernel 3   llmc/cuda/gemm/lora_down/lora_down.cuh: tensor cores, fed straight from memory. The large matrix is read
+//   once, and
 //              the mask is drawn for what a lane has just loaded
 //
 // The rate counts the bytes of the operands, read once, and of the result, for all versions.
 #include "dev/cuda/common.cuh"
 #include "llmc/cpu/gemm/lora_down.h"
-#include "llmc/cuda/gemm/lora_down.cuh"
+#include "llmc/cuda/gemm/lora_down/lora_down.cuh"
 
 namespace {
 

@@ -1,7 +1,6 @@
 // Matrices that own their memory, on the host and on the GPU. Both convert to the views that operators take.
 #pragma once
 
-#include <cstring>
 #include <span>
 #include <type_traits>
 #include <vector>

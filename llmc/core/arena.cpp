@@ -1,6 +1,5 @@
 #include "llmc/core/arena.h"
 
-#include <algorithm>
 #include <cstdio>
 
 #include "llmc/core/integers.h"
@@ -75,7 +74,8 @@ std::string MemoryPlan::describe(size_t kind) const {
                   format_bytes(largest->bytes), "): ", kinds[kind].remedy);
 }
 
-// What shrinks with the batch is best lowered. Where all of it is not worth enough, the largest kind is.
+// Names the largest kind that shrinks with the batch, unless all of those together hold less than is missing. Then it
+// names the largest kind of all.
 std::string MemoryPlan::blame(int64_t missing) const {
     int64_t of_batch = 0;
     for (size_t kind = 0; kind < kinds.size(); kind++)

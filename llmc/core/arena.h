@@ -28,7 +28,7 @@ namespace llmc {
 
 struct MemoryKindInfo {
     const char* name;
-    const char* remedy;  // what a user can do when there is too much of it: "lower ..."
+    const char* remedy;  // what a user can do about it: "lower ..."
     bool of_batch;       // smaller batches need less
 };
 using MemoryKinds = std::span<const MemoryKindInfo>;
@@ -55,7 +55,7 @@ struct MemoryPlan {
     std::string table() const;
     // A kind with its largest tensor and what a user can lower: "3.00 MiB of ... (largest: ...): use ...".
     std::string describe(size_t kind) const;
-    // The same for the kind that is best lowered when `missing` bytes cannot be had.
+    // The same for the kind to lower first when `missing` bytes cannot be had.
     std::string blame(int64_t missing) const;
 };
 
@@ -137,7 +137,7 @@ class Arena : public ArenaBase {
         view = {data, data ? static_cast<size_t>(size) : 0};
     }
 
-    // Runs `layout` dry, for a plan of what build() would take. layout: void(Arena<Device>&).
+    // The plan of what build() would take. layout: void(Arena<Device>&).
     template <class Layout>
     const MemoryPlan& dry_run(const Layout& layout) {
         plan_.tensors.clear();

@@ -22,7 +22,7 @@ struct ProgramWords {
     const char* use_cpu = "use the CPU";
     const char* use_mpi = "use MPI";
     const char* use_fp16 = "use fp16";
-    const char* use_int16_gradients = "quantise gradients to 16 bits";
+    const char* use_float_gradients = "do not quantise gradients";
 };
 
 // The only global setting of llmc/; a signal handler may read it.

@@ -1,5 +1,8 @@
-// The Euclidean norm of a flat buffer, for gradient clipping. Always kNormBlocks partial sums in double over the same
-// elements, added in the same order: the same bits for any number of threads. They lie in the workspace.
+// The Euclidean norm of a flat buffer, for gradient clipping.
+//
+// kNormBlocks partial sums in double over the same elements, added in the same order: the same bits for any number of
+// threads. They lie in a workspace of global_norm_workspace() doubles that the caller planned, so that a step allocates
+// nothing.
 #pragma once
 
 #include <algorithm>

@@ -3,7 +3,7 @@
 
 #include "llmc/cpu/adamw.h"
 #include "llmc/cpu/add.h"
-#include "llmc/cpu/attention.h"
+#include "llmc/cpu/attention/attention.h"
 #include "llmc/cpu/cross_entropy.h"
 #include "llmc/cpu/dropout.h"
 #include "llmc/cpu/embedding.h"

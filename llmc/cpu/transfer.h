@@ -3,9 +3,8 @@
 //   upload           dst = src, which is in host memory
 //   fill_from_host   dst = what fill(host matrix) writes into it
 //   host_view        what the device holds, as the host can read it: in place, or copied to `staging`
-//   InputStaging     the integers of micro-batches on their way to the device: next() is a buffer to fill, send()
-//   copies
-//                    its first integers to their place
+//   InputStaging     the integers of micro-batches on their way to the device:
+//                    next() is a buffer to fill, send() copies its first integers to their place
 #pragma once
 
 #include <algorithm>

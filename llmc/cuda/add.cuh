@@ -1,4 +1,4 @@
-// out[n,c] += x[n,c], a thread an Eight.
+// out[n,c] += x[n,c]. One Eight per thread.
 #pragma once
 
 #include "llmc/cuda/kernel/row_block.cuh"

@@ -3,8 +3,8 @@
 //   gather_rows    out[i,:] = x[rows[i],:]
 //   scatter_rows   out[rows[i],:] = x[i,:], every other row of out = 0;  rows ascending and distinct
 //
-// `rows` lies in device memory. gather: a thread an Eight. scatter: a block writes a row of out, which it looks up in
-// `rows` by binary search: no row is written twice.
+// `rows` lies in device memory. gather: one Eight per thread. scatter: one row of out per block, which
+// looks it up in `rows` by binary search, so that no row is written twice.
 #pragma once
 
 #include <span>

@@ -10,7 +10,7 @@
 #include "llmc/cuda/gather.cuh"
 #include "llmc/cuda/gemm/gemm.cuh"
 #include "llmc/cuda/gemm/int8_gemm.cuh"
-#include "llmc/cuda/gemm/lora_down.cuh"
+#include "llmc/cuda/gemm/lora_down/lora_down.cuh"
 #include "llmc/cuda/global_norm.cuh"
 #include "llmc/cuda/quantize.cuh"
 #include "llmc/cuda/rmsnorm.cuh"

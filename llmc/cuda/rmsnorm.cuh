@@ -10,17 +10,17 @@
 // n: packed tokens; c: hidden_size. `out`, `r`, `rstd` are written (=), `dr` is accumulated (+=).
 // weight is frozen and gets no gradient. Zhang and Sennrich 2019, arXiv 1910.07467.
 //
-// r is rounded to T before anything is made of it: rmsnorm_apply and backward see the r that forward saw. A block owns
-// a row and holds it in shared memory (backward: dout and r), so that each tensor crosses memory once.
-//
-// Fused with what the int8 linear above does to `out` (quantize.cuh), while the row is still in shared memory:
+// With what the int8 linear above does to `out` (quantize.cuh), while the row is still in shared memory:
 //
 //   rmsnorm_forward_absmax      rmsnorm_forward; outlier_absmax
 //   rmsnorm_forward_quantize    rmsnorm_forward; quantize_rows         once s is known
 //
-// They give the bits of the two calls they stand for: the same device functions work on the same block shape, what is
-// handed on is rounded to T as memory would have it, and where a product meets a sum the fused multiply-add is spelled
-// out, so that the compiler has no choice to make differently.
+// r is rounded to T before it is used: rmsnorm_apply and backward see the r that forward saw. A block owns a row and
+// holds it in shared memory (backward: dout and r), so that each tensor crosses memory once.
+//
+// The fused operators give the bits of the two calls. The same device functions work on blocks of the same shape,
+// values are rounded to T in between as memory would round them, and fused multiply-adds are written as such, so that
+// the compiler cannot choose differently.
 #pragma once
 
 #include "llmc/core/integers.h"

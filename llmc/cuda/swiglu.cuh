@@ -6,13 +6,13 @@
 //
 // Shazeer 2020, arXiv 2002.05202.
 //
-// A thread an Eight. Fused with what the int8 linear above does to `out` (quantize.cuh) a block owns a row and holds
-// `out`, rounded to T, in shared memory:
+// With what the int8 linear above does to `out` (quantize.cuh):
 //
 //   swiglu_forward_absmax      swiglu_forward; outlier_absmax
 //   swiglu_forward_quantize    swiglu_forward; quantize_rows           once s is known
 //
-// They give the bits of the two calls they stand for: the same device functions on the same values.
+// Alone, one Eight per thread. Fused, a block owns a row and holds `out`, rounded to T, in shared memory. The result
+// has the bits of the two calls: the same device functions work on the same values.
 #pragma once
 
 #include "llmc/cuda/quantize.cuh"

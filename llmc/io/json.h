@@ -9,7 +9,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <limits>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>

@@ -9,7 +9,7 @@ namespace {
 std::filesystem::file_status status_of(const std::filesystem::path& path) {
     std::error_code error;
     const std::filesystem::file_status status = std::filesystem::status(path, error);
-    // Nothing being there is no error: the status says so.
+    // A path that does not exist is no error: its status says so.
     if (error && status.type() != std::filesystem::file_type::not_found) {
         constexpr size_t kLongest = 200;
         const std::string name = path.string();

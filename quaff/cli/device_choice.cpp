@@ -21,7 +21,7 @@ int run_on_cpu(const CommandLine& line, Terminal& terminal, Comm& ranks) {
     if (compute.dtype == ComputeType::fp16)
         throw UsageError("--dtype fp16: the CPU computes in fp32, or with products in bf16; take one of these");
     if (compute.transport == Transport::nccl && ranks.size() > 1)
-        throw UsageError("--comm nccl: NCCL connects GPUs; ranks on CPUs take --comm mpi");
+        throw UsageError("--comm nccl: NCCL connects GPUs; for ranks on CPUs use --comm mpi");
     cpu::Device device;
     device.comm = &ranks;
     if (compute.dtype == ComputeType::bf16) {
@@ -97,7 +97,7 @@ int run_on_device(const CommandLine& line, Terminal& terminal, Comm& ranks) {
 int run_on_device(const CommandLine& line, Terminal& terminal, Comm& ranks) {
     if (line.options.compute.device == DeviceChoice::cuda)
         throw UsageError(
-            "--device cuda: this program was built without CUDA; build it where nvcc is found, or take --device cpu");
+            "--device cuda: this program was built without CUDA; build it where nvcc is found, or use --device cpu");
     return run_on_cpu(line, terminal, ranks);
 }
 #endif

@@ -14,11 +14,11 @@ inline constexpr llmc::ProgramWords kProgram = {
     .comm_timeout = "--comm-timeout",
     .output_folder = "--out",
     .save_memory = "lower --batch-size, or see train_quaff --plan",
-    .save_gpu_memory = "lower --batch-size, or take --recompute block",
-    .use_cpu = "take --device cpu",
-    .use_mpi = "take --comm mpi",
-    .use_fp16 = "take --dtype fp16",
-    .use_int16_gradients = "take --grad-bits 16",
+    .save_gpu_memory = "lower --batch-size, or use --recompute block",
+    .use_cpu = "use --device cpu",
+    .use_mpi = "use --comm mpi",
+    .use_fp16 = "use --dtype fp16",
+    .use_float_gradients = "use --grad-bits 16",
 };
 
 }  // namespace quaff

@@ -36,12 +36,12 @@ LoraConfig read_lora_config(const std::filesystem::path& directory);
 // else "".
 std::string adapter_below(const std::filesystem::path& directory);
 
-// Throws Error when a model's directory also holds an adapter, configuration and weights. transformers would load both;
-// whoever wants the model alone has to say so.
+// Throws Error when a model's directory also holds an adapter, configuration and weights. transformers would load both,
+// so the user has to say which is meant.
 void require_no_adapter_inside(const std::filesystem::path& model_directory);
 
 // An adapter that fits a model: every name and shape agrees with the model's config, every value is finite, and all
-// layers adapt the same linear layers. The constructor throws Error where that is not so.
+// layers adapt the same linear layers. Otherwise the constructor throws Error.
 class Adapter {
   public:
     Adapter(const std::filesystem::path& directory, const ModelConfig& model);

@@ -74,13 +74,13 @@ fs::path make_earlier_folder(const fs::path& out) {
         const fs::path folder = out / (i == 1 ? "earlier" : "earlier-" + std::to_string(i));
         std::error_code problem;
         if (fs::create_directory(folder, problem)) return folder;
-        // A file of that name is a problem for create_directory, for us it is one more name that is taken.
+        // create_directory fails on a file of that name. For us it is one more name that is taken.
         require(!problem || fs::exists(fs::symlink_status(folder)), folder.string(),
                 ": cannot create the directory: ", problem.message());
     }
 }
 
-// Invariant 11: nothing in `folder`, which is new, can have the name.
+// Invariant 11: `folder` is new, so nothing in it has the name yet.
 void move_into(const fs::path& folder, const fs::path& path) {
     std::error_code problem;
     fs::rename(path, folder / path.filename(), problem);
@@ -167,7 +167,7 @@ fs::path set_earlier_run_aside(const fs::path& out) {
     for (const char* name : {"log.jsonl", "adapter"})
         if (fs::exists(out / name)) found.push_back(out / name);
     if (found.empty()) return {};
-    // These two may also have been put there for the run that begins: alone they are no trace of an earlier one.
+    // The user may have put these two there for the new run. Alone they are no trace of an earlier one.
     for (const char* name : {"config.toml", "outliers.json"})
         if (fs::exists(out / name)) found.push_back(out / name);
     const fs::path earlier = make_earlier_folder(out);

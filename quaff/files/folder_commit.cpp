@@ -44,7 +44,7 @@ bool has_ended(int process) {
     return ::kill(process, 0) != 0 && errno == ESRCH;
 }
 
-// Removes what has a temporary name in `parent` that starts with `prefix` and whose process is abandoned.
+// Removes everything in `parent` with a temporary name that starts with `prefix`, if abandoned(its process).
 template <class Abandoned>
 void remove_temporaries(const fs::path& parent, const std::string& prefix, const Abandoned& abandoned) {
     std::vector<fs::path> found;  // the folder is not changed while it is read
@@ -57,7 +57,8 @@ void remove_temporaries(const fs::path& parent, const std::string& prefix, const
     for (const fs::path& path : found) fs::remove_all(path, ignored);
 }
 
-// Invariant 5, and the start of 1: a new temporary folder beside `target`, after those of ended processes are gone.
+// Invariant 5, and the start of 1: removes the temporary folders of ended processes and makes a new one beside
+// `target`.
 fs::path make_temporary(const fs::path& target) {
     static std::atomic<int> counter{0};
     const std::string prefix = "." + target.filename().string() + ".";
@@ -68,7 +69,7 @@ fs::path make_temporary(const fs::path& target) {
     }
 }
 
-// Invariants 1 and 6: `write` fills a temporary folder, `put` gives it the name. What fails leaves no trace.
+// Invariants 1 and 6: `write` fills a temporary folder, `put` gives it the name. A failure leaves no trace.
 template <class Put>
 void fill_folder(const fs::path& name, const std::function<void(const fs::path&)>& write, const Put& put) {
     const fs::path target = without_slash(name);
@@ -86,7 +87,7 @@ void fill_folder(const fs::path& name, const std::function<void(const fs::path&)
     }
 }
 
-// Invariant 1: one rename gives the folder a name that no folder has, or, for 7, an empty one.
+// Invariants 1 and 7: one rename gives the folder the name, which is free or that of an empty folder.
 void put_in_place(const fs::path& temporary, const fs::path& target, const char* advice = "") {
     std::error_code problem;
     fs::rename(temporary, target, problem);
@@ -142,7 +143,7 @@ void write_folder(const fs::path& name, const std::function<void(const fs::path&
 
 void write_new_folder(const fs::path& name, const std::function<void(const fs::path&)>& write) {
     fill_folder(name, write, [](const fs::path& temporary, const fs::path& target) {
-        put_in_place(temporary, target, "; something else has taken the name meanwhile, choose another one");
+        put_in_place(temporary, target, "; something else has taken the name meanwhile; choose another name");
     });
 }
 

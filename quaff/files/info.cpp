@@ -4,7 +4,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <vector>
 
 #include "llmc/core/bytes.h"
 #include "llmc/core/error.h"
@@ -173,9 +172,17 @@ Kind kind_of(const fs::path& path) {
 }
 
 ordered_json inspect(const fs::path& path) {
-    constexpr ordered_json (*kInspect[])(const fs::path&) = {inspect_model, inspect_adapter, inspect_checkpoint,
-                                                             inspect_outliers};  // in the order of Kind
-    return kInspect[static_cast<size_t>(kind_of(path))](path);
+    switch (kind_of(path)) {
+        case Kind::model:
+            return inspect_model(path);
+        case Kind::adapter:
+            return inspect_adapter(path);
+        case Kind::checkpoint:
+            return inspect_checkpoint(path);
+        case Kind::outliers:
+            break;
+    }
+    return inspect_outliers(path);
 }
 
 std::string info_text(const ordered_json& info) {

@@ -1,4 +1,4 @@
-// LoRA adapters in PEFT's words: what is told of all of them, and one of them.
+// LoRA adapters in PEFT's words: the settings that a model's adapters share, and the matrices of one of them.
 //
 //   W x + scaling B A x   in place of   W x
 //
@@ -21,10 +21,10 @@ struct LoraConfig {
     double lora_alpha = 16;
     double lora_dropout = 0.1;
     bool use_rslora = false;
-    // "q_proj", ...; empty: every linear of the blocks. As an adapter's file has it, it may be a pattern: there the
-    // tensors decide.
+    // "q_proj", ...; empty: every linear of the blocks. An adapter's file may have a pattern here; then its tensors
+    // decide.
     std::vector<std::string> target_modules;
-    std::string base_model;  // what the adapter was trained on; informative
+    std::string base_model;  // the model that the adapter was trained on, for the record
 
     double scaling() const;  // lora_alpha / r, or lora_alpha / sqrt(r) with use_rslora
     // Whether "self_attn.q_proj" (or any longer name that ends so) gets an adapter.

@@ -24,8 +24,7 @@ namespace fs = std::filesystem;
 namespace {
 
 // What belongs to a model besides its weights: configuration, tokenizer, chat template, license. The index goes with
-// the shards. An adapter in the folder is not the merged model's: with its configuration there, transformers would look
-// for the adapter's weights.
+// the shards. The files of an adapter in the model's folder stay behind: transformers would look for its weights.
 bool is_companion(const fs::path& file) {
     const std::string name = file.filename().string();
     for (const char* other : {"model.safetensors.index.json", kAdapterConfig, kQuaffJson}) {

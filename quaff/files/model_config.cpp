@@ -297,7 +297,7 @@ ModelConfig read_model_config(const std::filesystem::path& directory) {
         const json generation_tree = read_json(generation);
         const JsonObject fields(generation_tree, generation.string());
         if (fields.has("eos_token_id")) {
-            model.notes.clear();  // they are about config.json's ids, which are not used
+            model.notes.clear();  // about config.json's ids, which are not used
             model.eos_token_ids = read_token_ids(fields, "eos_token_id", model.vocab_size, {}, model.notes);
         }
     }

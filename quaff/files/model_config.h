@@ -47,11 +47,11 @@ struct ModelConfig {
     bool attention_bias = false;
     bool mlp_bias = false;
     bool tie_word_embeddings = false;
-    // Within the vocabulary. As in transformers: generation_config.json's where it has the field, else config.json's.
+    // Within the vocabulary. generation_config.json's if it has any, as in transformers, else config.json's.
     std::vector<int32_t> eos_token_ids;
     std::optional<int32_t> bos_token_id;
     RopeConfig rope;
-    std::vector<std::string> notes;  // what was ignored: sentences for the user that name file and field
+    std::vector<std::string> notes;  // sentences for the user about what was ignored, with file and field
 
     // Channels of the queries, and of the keys (and of the values).
     int64_t q_size() const { return num_attention_heads * head_dim; }
@@ -84,12 +84,13 @@ struct JointLinear {
 // "model.layers.0"
 std::string block_name(int64_t layer);
 
-// Those of a block, by their names within it, in the order of the forward pass. All blocks have the same.
+// The joint linears of a block, by their names within it, in the order of the forward pass. All blocks have the same.
 std::vector<JointLinear> joint_linears(const ModelConfig& config);
-// Those of all blocks by their whole names, "model.layers.0.self_attn.qkv_proj", in the order of the forward pass.
+// The joint linears of all blocks, in the order of the forward pass, by their full names:
+// "model.layers.0.self_attn.qkv_proj".
 std::vector<JointLinear> all_joint_linears(const ModelConfig& config);
 
-// Calls visit(joint, part) for every linear layer of the model, with whole names, in the order of the forward pass.
+// Calls visit(joint, part) for every linear layer of the model, with full names, in the order of the forward pass.
 template <class Visit>
 void for_each_linear(const ModelConfig& config, const Visit& visit) {
     for (const JointLinear& joint : all_joint_linears(config))

@@ -1,7 +1,7 @@
 // One transformer block, forward and backward by hand. LLaMA, Mistral and Phi-3 share it: their q, k, v (and gate, up)
 // are one joint linear here.
 //
-//   r1 = x + delta                       the residual stream, with what the block below wants added
+//   r1 = x + delta                       the residual stream; delta is what the block below adds to it
 //   h1 = rmsnorm(r1)
 //   q, k, v = qkv_proj(h1)
 //   q, k = rope(q), rope(k)
@@ -32,7 +32,7 @@ namespace quaff {
 // The four joint linears of a block, in the order they run, which is that of joint_linears().
 enum Layer { kQkv, kAttentionOutput, kGateUp, kDown, kLayersPerBlock };
 
-// The format that the model's file has each of them in: F32 where its parts, or those of two blocks, differ.
+// The type of each in the model's file: F32 if its parts, or those of two blocks, differ.
 inline std::vector<DType> stored_types(const ModelFiles& checkpoint) {
     std::vector<std::set<DType>> found(kLayersPerBlock);
     size_t k = 0;
@@ -125,8 +125,8 @@ class Block {
         return std::ranges::any_of(linears, [](const auto& linear) { return linear.rank() > 0; });
     }
 
-    // Names and shapes of block `index`. In the order of Layer: `channels`, empty lists for --method fp, and `stored`,
-    // of stored_types().
+    // Sets the names and shapes of block `index`. Both lists are in the order of Layer: `channels`, all empty for
+    // --method fp, and `stored`, which stored_types() returns.
     void configure(const ModelConfig& config, int64_t index, Method method,
                    const std::vector<std::vector<int32_t>>& channels, const std::vector<DType>& stored);
     void layout_weights(Arena<Device>& arena, const Device& device);
@@ -139,8 +139,8 @@ class Block {
     void layout_workspace(Arena<Device>& arena, const Device& device, BlockWorkspace<Device>& ws, int64_t n,
                           bool training) const;
 
-    // The stream [N,C] above the block, in saved.residual_mlp and ws.branch, from the one below it. With a cache, keys
-    // and values are appended to it, and a single token attends to all of it.
+    // Takes the stream [N,C] below the block and returns the one above it, which lies in saved.residual_mlp and
+    // ws.branch. With a cache, keys and values are appended to it, and a single token attends to all of it.
     Stream<Device> forward(const Device& device, Stream<Device> in, const SequenceInfo<Device>& sequences,
                            const BlockActivations<Device>& saved, const PassInfo& pass, BlockWorkspace<Device>& ws,
                            KeyValueCache<Device>* cache = nullptr) {
@@ -184,9 +184,8 @@ class Block {
         return {kept.residual_mlp, branch};
     }
 
-    // dr [N,C]: gradient of the stream above the block in, of the one below it out. Where `trained_below` is false
-    // nothing under the block has adapters, and the gradient is followed no further down than this block's lowest
-    // adapter.
+    // dr [N,C]: on entry the gradient of the stream above the block, on return that of the one below it. If
+    // `trained_below` is false, nothing below the block has adapters, and the pass ends at this block's lowest one.
     void backward(const Device& device, Matrix<T> dr, const SequenceInfo<Device>& sequences,
                   const BlockActivations<Device>& saved, const PassInfo& pass, BlockWorkspace<Device>& ws,
                   bool trained_below) {

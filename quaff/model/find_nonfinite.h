@@ -1,5 +1,5 @@
-// Where the first NaN or infinity stands. For the message of a run that fails, so that it may take its time: whatever
-// is looked at comes to the host.
+// Where the first NaN or infinity stands, for the message of a run that fails. Slow: every tensor is copied to the
+// host.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 
 namespace quaff {
 
-// Whether a matrix in device memory holds numbers alone.
+// Whether a matrix in device memory holds no NaN and no infinity.
 template <class Device, class V>
 bool is_finite(const Device& device, Matrix<V> matrix, std::vector<float>& staging) {
     const Matrix<const float> host = host_view(device, matrix, staging);
@@ -46,7 +46,7 @@ std::string Model<Device>::find_nonfinite() {
 
     std::vector<float> staging;
     const int64_t n = batch_.n_tokens();
-    // The inputs of the blocks are kept whatever is recomputed: the first bad one tells which block made it.
+    // The blocks' inputs are kept even where the rest is recomputed. The first bad one shows which block made it.
     for (size_t block = 0; block < blocks_.size(); block++) {
         if (is_finite(device_, activations_[block].residual_attention.first_rows(n), staging)) continue;
         return block == 0 ? "embedding of the micro-batch" : output_of_block(block - 1);
@@ -72,7 +72,7 @@ std::string Model<Device>::find_nonfinite(const Batch& batch) {
     for (size_t block = 0; block < blocks_.size(); block++) {
         BlockActivations<Device>& saved = activations_of(block);
         blocks_[block].forward(device_, stream, batch_.sequences(), saved, pass_, workspace_);
-        // The sum may overflow where its parts do not. The next block reads it as it is.
+        // The sum may overflow although its parts do not. The next block reads the sum itself.
         const Matrix<T> sum = saved.residual_mlp.first_rows(batch_.n_tokens());
         add<T>(device_, sum, workspace_.branch.first_rows(batch_.n_tokens()));
         if (!is_finite(device_, sum, staging)) return "the " + output_of_block(block);

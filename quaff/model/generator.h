@@ -34,7 +34,7 @@ class Generator {
     }
     std::span<const float> decode(int32_t id) {
         if (model_.rope().is_long(length() + 1) != model_.rope().is_long(length())) {
-            // longrope: the sequence has just become a long one, and all of its keys turn by other angles.
+            // longrope: the sequence has just become a long one, so all of its keys turn by other angles.
             std::vector<int32_t> ids = ids_;
             ids.push_back(id);
             return prefill(ids);

@@ -31,8 +31,8 @@ struct LossSums {
     std::span<const uint8_t> correct_rows;
 };
 
-// Rows of logits that are in memory at once: enough to keep the GEMM busy, few enough to stay near 16 million elements,
-// and whole tiles of the libraries' 128 rows.
+// How many rows of logits are in memory at once: enough to keep the GEMM busy, few enough to stay near 16 million
+// elements, and a multiple of the libraries' tiles of 128 rows.
 inline int64_t head_chunk_rows(int64_t vocab_size, int64_t max_labelled) {
     const int64_t rows = std::clamp<int64_t>((int64_t{16} << 20) / vocab_size, 16, 1024);
     return std::min(max_labelled, rows < 128 ? rows : rows / 128 * 128);
@@ -67,7 +67,7 @@ class Head {
         arena.place(normed_, MemoryKind::activations, "normed", max_labelled_, hidden_size_);
         arena.place(rstd_, MemoryKind::activations, "rstd", max_labelled_);
     }
-    // Elements of LinearWorkspace::widened that the products with W want. They are the `widened` of every pass below.
+    // Elements that `widened` below must have. It is LinearWorkspace's.
     int64_t widened_size(const Device& device) const {
         return weight_.workspace(device, vocab_size_, hidden_size_, stored_);
     }
@@ -103,7 +103,7 @@ class Head {
         rmsnorm_backward<T>(device, dresidual, h, residual, rstd_.data(), norm_.data());
     }
 
-    // dstream [N,C] =: the gradient of the last forward() at its labelled rows, zero at the others.
+    // dstream [N,C] = the gradient of the last forward() at its labelled rows, zero at the others.
     void backward(const Device& device, Matrix<T> dstream, const MicroBatch<Device>& batch) const {
         scatter_rows<T>(device, dstream, delta_.first_rows(batch.n_labelled()), batch.label_rows());
     }
@@ -133,8 +133,8 @@ class Head {
         return logits_of(device, normed_rows(device, stream, batch.label_rows()), widened);
     }
 
-    // Both products, for what they leave behind in the device's libraries. The last chunk of labelled rows may be of
-    // any length: one of each three leading bits.
+    // Runs both products so that the device's libraries choose their algorithms. The last chunk of labelled rows may
+    // have any length, and lengths with the same three leading bits share an algorithm: one of each is enough.
     void rehearse(const Device& device, std::span<T> widened) {
         for (int64_t rows = 1; rows <= logits_.rows; rows += std::max<int64_t>(1, std::bit_floor<uint64_t>(rows) / 4)) {
             const Matrix<T> h = normed_.first_rows(rows);
@@ -173,7 +173,7 @@ class Head {
     int64_t vocab_size_, hidden_size_, max_labelled_;  // V, C, L
     bool tied_;
     float eps_;
-    DType stored_;                    // what the model's file has W in
+    DType stored_;                    // W's type in the model's file
     FrozenMatrix<Device> weight_;     // W
     std::span<T> norm_;               // [C]
     Matrix<T> residual_;              // x + delta of the labelled rows [L,C]
@@ -183,7 +183,7 @@ class Head {
     Matrix<T> logits_;                // [chunk,V]
     std::span<float> losses_;         // [L]
     std::span<uint8_t> correct_;      // [L]
-    std::vector<float> host_losses_;  // what LossSums shows, where the device's memory is not the host's
+    std::vector<float> host_losses_;  // copies for LossSums, unless the device's memory is the host's
     std::vector<uint8_t> host_correct_;
 };
 

@@ -1,5 +1,5 @@
-// What a model's memory is for. `--plan` prints a line for each kind; where memory is short, the largest kind's advice
-// is told.
+// What a model's memory is for. `--plan` prints a line for each kind. When memory is short, the error names the kind to
+// lower and how.
 #pragma once
 
 #include "llmc/core/arena.h"

@@ -1,17 +1,15 @@
-// The micro-batch that is being worked on, on the device: its integers, and where its tokens stand.
+// The current micro-batch on the device: its integers, and where its tokens stand.
 //
 //   ids [N], cu_seqlens [S+1], label_rows [L], label_ids [L]   as in Batch
-//   rope_rows [N]                                              each token's row of the tables cos and sin
-//   (rope_table.h)
+//   rope_rows [N]                                              each token's row of cos and sin (rope_table.h)
 //
-// They go through one staging buffer, one after the other, and lie behind each other in one buffer of the device: a
-// single copy, for which the host does not wait.
+// They are written one after the other into a staging buffer, and lie in the same order in one buffer of the device. So
+// a single copy sends them, and the host does not wait for it.
 #pragma once
 
 #include <algorithm>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "llmc/core/arena.h"
 #include "llmc/cpu/transfer.h"
@@ -91,7 +89,7 @@ class MicroBatch {
     RopeTable rope_;
     Matrix<float> cos_, sin_;  // [rows of the table, rotary_dim / 2]
     std::optional<typename Device::InputStaging> staging_;
-    std::span<int32_t> integers_;  // all of the micro-batch, and its parts:
+    std::span<int32_t> integers_;  // all of the micro-batch's; their parts:
     std::span<int32_t> ids_, cu_seqlens_, label_rows_, label_ids_, rope_rows_;
     int64_t max_length_ = 0;
 };
@@ -110,7 +108,7 @@ void MicroBatch<Device>::send(const Device& device, const Batch& batch, int64_t 
 
     const std::span<int32_t> staging = staging_->next();
     size_t used = 0;
-    // The next `count` integers: `part` is where they will lie on the device, and what is returned where they go first.
+    // Room for the next `count` integers: `part` on the device, and the returned one in the staging buffer.
     const auto take = [&](size_t count, std::span<int32_t>& part) {
         part = integers_.subspan(used, count);
         used += count;

@@ -40,7 +40,7 @@ struct BuildOptions : MicroBatchLimits {
     Recompute recompute = Recompute::automatic;
     int64_t memory_limit = 0;  // bytes that `automatic` must stay under; 0: no limit
 
-    // Gradients that are summed over the ranks at a time, at the least: 4 MiB, which a network moves at its full speed.
+    // The fewest gradients that the ranks sum at a time: 4 MiB, which a network moves at its full speed.
     int64_t bucket_size = int64_t{1} << 20;
 };
 
@@ -56,8 +56,8 @@ class Model {
   public:
     using T = typename Device::compute_t;
 
-    // Plans and, unless `plan_only`, allocates and loads. Throws Error for a checkpoint that does not fit its config,
-    // an outlier channel out of range, or memory that is not there.
+    // Plans and, unless `plan_only`, allocates and loads. Throws Error if the checkpoint does not fit its config, an
+    // outlier channel is out of range, or memory is short.
     Model(const Device& device, const ModelFiles& checkpoint, const OutlierChannels& outliers,
           const BuildOptions& options, bool plan_only = false);
 
@@ -76,25 +76,25 @@ class Model {
     // Adds the gradient of the batch of the last forward() to gradients(). With `last`, the last of this rank's share
     // of a step, they begin to be summed over all ranks as soon as they are complete, from the top block down.
     void backward(const Batch& batch, bool last = false);
-    // In place of both, by a rank that has no micro-batch where others have one: its scales move with theirs.
+    // Replaces both on a rank that has no micro-batch while others have one: its scales move with theirs.
     void follow();
     // gradients() = their sum over all ranks, which backward() has begun or which begins here.
     void sum_gradients();
-    // Of the last forward(). Waits for the device: a step asks when it has given out all of its work.
+    // Of the last forward(). Waits for the device, so call it after all work of a step has been queued.
     LossSums losses();
-    // s stays, nothing is dropped, no gradient.
+    // The losses alone: s stays, nothing is dropped, and no gradient is taken.
     LossSums evaluate(const Batch& batch);
-    // Both passes on such a batch for what they leave behind in the device's libraries: algorithms chosen, kernels
-    // loaded. s stays; the gradients are zero afterwards.
+    // Runs both passes on a batch like those to come, so that the device's libraries choose their algorithms and load
+    // their kernels. s stays; the gradients are zero afterwards.
     void rehearse(const Batch& batch);
-    // Logits of every row [N, V], row-major. For tests and tools: this one does materialise them.
+    // Logits of every row [N, V], row-major. For tests and tools: it holds all of them at once.
     std::vector<float> logits(const Batch& batch);
-    // For Generator: runs the tokens of `batch`, which continue one text of `total_length` tokens together with those
-    // in `caches`, one for each block, and appends their keys and values. Returns the logits of the labelled row [V],
-    // valid until the next call.
+    // For Generator: runs the tokens of `batch`, the last ones of a text of `total_length` tokens. The keys and values
+    // of those before are in `caches`, one for each block; those of `batch` are appended. Returns the logits of the
+    // labelled row [V], valid until the next call.
     std::span<const float> next_logits(const Batch& batch, int64_t total_length,
                                        std::vector<KeyValueCache<Device>>& caches);
-    // Throws Error unless micro-batches of `n_tokens` in sequences of up to `longest` have room.
+    // Throws Error unless a micro-batch of `n_tokens` in sequences of up to `longest` fits the planned memory.
     void require_room(int64_t n_tokens, int64_t longest) const { batch_.require_room(n_tokens, longest); }
 
     void zero_gradients();
@@ -114,14 +114,14 @@ class Model {
     // Of all layers, in the order of the blocks.
     std::vector<LayerScales> scales() const;
     void set_scales(const std::vector<LayerScales>& scales);
-    // Keeps the scales as they are, on the device, and goes back to them.
+    // Keep the scales as they are, on the device, and go back to them.
     void keep_scales();
     void restore_scales();
 
     // Where the first NaN or infinity stands, or "" (find_nonfinite.h). After a training pass that went wrong: "scale
     // of ...", "output of model.layers.3", "gradient of lora_A of ...".
     std::string find_nonfinite();
-    // The same for what a checkpoint holds alone: scales, adapters and their moments.
+    // The same for scales, adapters and their moments alone: what a checkpoint holds.
     std::string find_nonfinite_state();
     // After an evaluation of `batch` whose loss is not finite: evaluates it once more and looks on the way. "the scale
     // of ...", "the embedding", "the output of model.layers.3", "the logits".
@@ -140,7 +140,7 @@ class Model {
     void begin(const Batch& batch, Mode mode, int64_t total_length = 0);
     Stream<Device> embed();
     Stream<Device> run_blocks(std::vector<KeyValueCache<Device>>* caches = nullptr);
-    // Where a block keeps what its backward pass reads: one set serves all of them where there is none.
+    // Where a block keeps what its backward pass reads. Without training, all of them share one set.
     BlockActivations<Device>& activations_of(size_t block) { return activations_[options_.training ? block : 0]; }
 
     Device device_;

@@ -7,7 +7,6 @@
 //   buckets                    runs of gradients that the ranks sum together, those of the top blocks first
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <span>
 #include <vector>
@@ -23,8 +22,8 @@ class Parameters {
   public:
     using T = typename Device::compute_t;
 
-    // Gives every linear of `blocks` its views. It has as many adapters as configured, each with the rows of its B.
-    // bucket_size: gradients that are summed over the ranks at a time, at the least.
+    // Gives every linear of `blocks` its views. Its adapters are configured, each with the rows of its B.
+    // bucket_size: the fewest gradients that the ranks sum at a time.
     void layout(Arena<Device>& arena, const Device& device, std::vector<Block<Device>>& blocks, int64_t r,
                 bool training, int64_t bucket_size);
     // As PEFT starts: A uniform in +-1/sqrt(I) (Kaiming with a = sqrt(5)), B zero, so that the model starts as it was.
@@ -53,7 +52,7 @@ class Parameters {
         }
     }
 
-    // Begins to sum over the ranks what the backward pass has completed when it has left block `block`.
+    // Begins to sum over the ranks the gradients that are complete once the backward pass has left block `block`.
     void start_sums(Comm& comm, size_t block) {
         for (; sums_started_ < buckets_.size() && buckets_[sums_started_].first_block >= block; ++sums_started_) {
             const Bucket& bucket = buckets_[sums_started_];
@@ -74,8 +73,8 @@ class Parameters {
         int64_t begin, size;
     };
 
-    // Elements that a matrix takes. Rounded copies begin at multiples of 16 bytes, which is what fast products of
-    // 16-bit matrices want.
+    // Elements that a matrix takes. Rounded copies begin at multiples of 16 bytes, as fast products of 16-bit matrices
+    // require.
     static int64_t room(int64_t rows, int64_t cols) {
         constexpr int64_t kMultiple = std::is_same_v<T, float> ? 1 : 8;
         return round_up(rows * cols, kMultiple);
@@ -142,7 +141,7 @@ void Parameters<Device>::layout(Arena<Device>& arena, const Device& device, std:
     make_buckets(begins, size, bucket_size);
 }
 
-// From the top: as many blocks as it takes to keep the network busy.
+// From the top block down; each bucket takes as many blocks as make bucket_size gradients.
 template <class Device>
 void Parameters<Device>::make_buckets(const std::vector<int64_t>& begins, int64_t size, int64_t bucket_size) {
     buckets_.clear();

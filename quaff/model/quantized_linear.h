@@ -44,7 +44,7 @@ enum class Mode {
     evaluate,   // s as it stands, no dropout, keeps nothing
 };
 
-// What a linear must know of the pass it takes part in.
+// What a linear must know about the pass.
 struct PassInfo {
     Mode mode = Mode::evaluate;
     float lora_scale = 1;
@@ -105,7 +105,7 @@ class QuantizedLinear {
     int64_t in_features = 0, out_features = 0;
     uint32_t id = 0;  // distinct in the model: names the layer's dropout stream
     Method method = Method::quaff;
-    DType stored = DType::f32;  // what the model's file has the weights in
+    DType stored = DType::f32;  // the weights' type in the model's file
     bool has_bias = false;
 
     // Frozen.
@@ -119,7 +119,7 @@ class QuantizedLinear {
     std::span<float> outlier_wmax;     // [n]
     std::vector<float> host_wmax;      // the same, on the host
 
-    // Set by calibration only: what gathers every input, and where one lies that has to be copied to the host.
+    // Set by calibration only: what gathers the inputs, and a buffer for those that must be copied to the host.
     ChannelStatistics* statistics = nullptr;
     std::vector<float>* observed = nullptr;
 
@@ -210,7 +210,7 @@ class QuantizedLinear {
         set_values(device, s, std::vector<float>(channels.size(), 1.0f));
     }
 
-    // Sets s from the maxima that calibration saw. Before the first pass.
+    // Sets s from the maxima that calibration saw. Call it before the first pass.
     void start_scales(const Device& device, std::span<const float> xmax) {
         require(xmax.size() == channels.size(), module, " has ", channels.size(),
                 " outlier channels, but max_abs lists ", xmax.size());
@@ -220,7 +220,7 @@ class QuantizedLinear {
         scales_initialised = true;
     }
 
-    // Keeps s as it is, on the device, and goes back to it.
+    // Keep s as it is, on the device, and go back to it.
     void keep_scales(const Device& device) {
         copy<float>(device, as_row(kept_s), as_row(s));
         kept_initialised = scales_initialised;
@@ -230,7 +230,7 @@ class QuantizedLinear {
         scales_initialised = kept_initialised;
     }
 
-    // Moves the scales as forward() does, without an input of this rank's own: with the maxima of the other ranks.
+    // Moves the scales as forward() does, but without an input: by the maxima of the other ranks.
     void follow_scales(const Device& device, float momentum, LinearWorkspace<Device>& workspace) {
         if (channels.empty()) return;
         set_zero<float>(device, as_row(workspace.xmax.first(channels.size())));
@@ -332,7 +332,7 @@ class QuantizedLinear {
                 padded_features(device, features)};
     }
 
-    // Moves s by the maxima in workspace.xmax, the largest of all ranks': every rank goes on with the same scales.
+    // Moves s by the maxima in workspace.xmax, taken over all ranks first, so that every rank has the same scales.
     void move_scales(const Device& device, float momentum, LinearWorkspace<Device>& workspace) {
         device.comm->all_reduce_max(workspace.xmax.first(channels.size()));
         if (scales_initialised) {

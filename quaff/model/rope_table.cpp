@@ -1,6 +1,5 @@
 #include "quaff/model/rope_table.h"
 
-#include <algorithm>
 #include <cmath>
 #include <numbers>
 

@@ -26,7 +26,7 @@ void save_adapter(const std::filesystem::path& folder, Model<Device>& model, con
     state.grad_bits = options.grad_bits;
     if (options.method == Method::quaff) {
         state.outliers = outliers;
-        // All of them or, before the first training step of channels without maxima, none.
+        // All or none: channels without calibrated maxima have no scales before the first training step.
         for (const LayerScales& layer : model.scales()) {
             if (layer.initialised || layer.s.empty()) {
                 state.scales[layer.module] = layer.s;

@@ -24,17 +24,18 @@ std::vector<LoraAdapter> host_adapters(Model<Device>& model, std::vector<float>&
     return adapters;
 }
 
-// The three files of an adapter, into `folder`, which is made where it is missing. `base_model` is the name that PEFT
-// finds the model by: its folder, or its name on the hub. `outliers` are those the model was built with.
+// Writes the three files of an adapter into `folder`, which is created if it is missing. `base_model` is the name by
+// which PEFT finds the model: its folder, or its name on the hub. `outliers` are those the model was built with.
 template <class Device>
 void save_adapter(const std::filesystem::path& folder, Model<Device>& model, const std::string& base_model,
                   const OutlierChannels& outliers);
 
-// Throws Error unless `adapter` has every adapter of the model, with its rank.
+// The model's A and B = those of `adapter`. Throws Error unless it has every adapter of the model, with its rank.
 template <class Device>
 void load_adapter(Model<Device>& model, const Adapter& adapter);
 
-// s of the layers that are named, by the names of all_joint_linears(). Layers with other channels are left as they are.
+// Sets s of the layers in `scales`, which has the names of all_joint_linears(). A layer with another number of outlier
+// channels is left as it is.
 template <class Device>
 void load_scales(Model<Device>& model, const std::map<std::string, std::vector<float>>& scales);
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <filesystem>
-#include <fstream>
 #include <random>
 #include <string>
 #include <vector>
@@ -16,14 +15,10 @@ inline constexpr int kVocabulary = 48, kHidden = 32, kIntermediate = 64, kLayers
                      kHeadDim = 8;
 
 using test::fresh_folder;
-
-inline void write_text(const std::filesystem::path& path, const std::string& text) {
-    std::ofstream(path, std::ios::binary) << text;
-}
+using test::write_text;
 
 inline std::string read_text(const std::filesystem::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
+    return test::read(path);
 }
 
 inline void write_model(const std::filesystem::path& folder) {

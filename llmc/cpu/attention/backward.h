@@ -1,4 +1,4 @@
-// The backward pass of attention (llmc/cpu/attention.h).
+// The backward pass of attention (llmc/cpu/attention/attention.h).
 #pragma once
 
 #include <algorithm>
@@ -102,8 +102,8 @@ void attention_backward_tiles(const Device& serial, const AttentionScratch<T>& s
     }
 }
 
-// Whether the longest (sequence, key head) alone, its length squared in 5 products, outlasts everything shared out
-// evenly tile by tile, in 7 products.
+// Whether the longest (sequence, key head) as one task, 5 products of its length squared, would take longer than
+// everything shared out evenly tile by tile, in 7 products.
 inline bool split_attention_backward(const Device& device, std::span<const int32_t> cu_seqlens, int n_kv_heads) {
     double total = 0;
     for (size_t s = 1; s < cu_seqlens.size(); s++) {

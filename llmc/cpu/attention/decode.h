@@ -1,13 +1,11 @@
-// Attention of a generated token (llmc/cpu/attention.h).
+// Attention of a generated token (llmc/cpu/attention/attention.h).
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <span>
 
-#include "llmc/core/integers.h"
 #include "llmc/cpu/attention/tiles.h"
 #include "llmc/cpu/simd_math.h"
 

@@ -1,4 +1,4 @@
-// The forward pass of attention (llmc/cpu/attention.h).
+// The forward pass of attention (llmc/cpu/attention/attention.h).
 #pragma once
 
 #include <algorithm>
@@ -14,8 +14,8 @@
 
 namespace cpu {
 
-// The online softmax's step: from the scores of a key tile, p [keys, rows], to e^(score - maximum so far). row_max and
-// row_sum move on; row_correction is what sums made with the old maxima are worth now.
+// One step of the online softmax. p [keys, rows] holds the scores of a key tile and becomes e^(score - maximum so far).
+// row_max and row_sum are updated; row_correction is the factor for sums made with the old maxima.
 template <class T>
 void exponentiate(const AttentionScratch<T>& scratch, Matrix<T> p, const Range& keys, const Range& queries,
                   const AttentionShape& shape) {
@@ -31,7 +31,7 @@ void exponentiate(const AttentionScratch<T>& scratch, Matrix<T> p, const Range& 
     }
 #pragma omp simd
     for (int64_t row = 0; row < p.cols; row++) {
-        // A row that has seen no key yet has nothing to correct, and no difference of infinities to make it from.
+        // A row that has seen no key yet has nothing to correct, and -inf - -inf would be NaN.
         correction[row] = before[row] == largest[row] ? T{1} : simd_exp(before[row] - largest[row]);
         sum[row] *= correction[row];
     }

@@ -3,7 +3,7 @@
 //   forward:                int8_gemm_nt          y[n,o] = row_scale[n] col_scale[o] sum_i xq[n,i] wq[o,i] + bias[o]
 //                                                          + sum_k z[n,k] wz[o,k]
 //   gradient of the input:  int8_gemm_nn          y[n,i] = row_scale[n] sum_o gq[n,o] wq[o,i]
-//   the same, dy a float:   dequantized_gemm_nn   y[n,i] = sum_o dy[n,o] col_scale[o] wq[o,i]
+//   the same, dy as it is:  dequantized_gemm_nn   y[n,i] = sum_o dy[n,o] col_scale[o] wq[o,i]
 //
 // y is written (=); bias may be null. z and wz may have no columns ({}). Their product is a GEMM of its own, which adds
 // to y; where products are bf16, the AVX-512 kernel adds it in registers. (In fp32 that took as long as a separate

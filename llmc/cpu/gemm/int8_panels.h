@@ -143,7 +143,7 @@ void gemm(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<
           const float* row_scale, const float* col_scale, const float* bias, const Joint& joint,
           std::span<int32_t> workspace) {
     require(a.cols <= kLongestSum, "an int8 product of ", a.cols, " terms, more than ", kLongestSum,
-            ", may overflow; where it is a gradient, ", llmc::program().use_int16_gradients);
+            ", may overflow; where it is a gradient, ", llmc::program().use_float_gradients);
     require(joint.z.cols <= 2 * Kernel::kJointPairs, "a joint product of ", joint.z.cols, " terms, more than ",
             2 * Kernel::kJointPairs, ", is not added in registers");
     // Enough panels to keep every thread busy.

@@ -6,8 +6,9 @@
 //   sum_k a[m,k] b[k,n] = sum_k a[m,k] (b[k,n] + 128) - 128 sum_k a[m,k]
 //
 // 12 x 32 sums fill 24 of the 32 registers. On their way out they are dequantised and, with AVX512_BF16, the joint
-// product is added. A panel lies in two halves of 32 columns, with quadruple k/4 of column n at half[(k/4 * 32 + n) *
-// 4].
+// product is added. A panel lies in two halves of 32 columns. Quadruple k/4 of column n lies at
+//
+//   half[(k/4 * 32 + n) * 4]
 #pragma once
 
 #ifdef __x86_64__

@@ -162,7 +162,7 @@ int64_t dequantized_gemm_workspace(const Device<T>& device, int64_t out_features
     return out_features * std::min(kDequantizedColumns, padded_features(device, in_features));
 }
 
-// w[o,i] = scale[o] wq[o,i]; a thread an Eight.
+// w[o,i] = scale[o] wq[o,i]; one Eight per thread.
 template <class T>
 __global__ void dequantize_weight_kernel(Matrix<T> w, Matrix<const int8_t> wq, const float* scale) {
     const auto [o, i] = eight_position(w.cols);

@@ -1,8 +1,8 @@
 // How threads share out the rows of a matrix. A thread handles one Eight at a time: eight neighbouring columns, 16
 // bytes of a 16-bit type, the widest access to memory.
 //
-//   with a reduction over the row    a block a row:       for (c = first_column(); c < cols; c += column_step())
-//   without                          a thread an Eight:   eight_position(cols), rows one after the other
+//   with a reduction over the row    one row per block:     for (c = first_column(); c < cols; c += column_step())
+//   without                          one Eight per thread:  eight_position(cols), rows one after the other
 //
 // A block that passes over its row twice keeps it in dynamic shared memory (held_bytes), so that it is read from memory
 // once. A thread stores and loads only its own columns there: that needs no barrier.
@@ -50,7 +50,7 @@ __device__ void store_eight(T* row, int64_t c, int64_t cols, const Eight<T>& eig
     }
 }
 
-// --- a block a row
+// --- one row per block
 
 inline dim3 row_blocks(int64_t rows) {
     return dim3(static_cast<unsigned>(rows));
@@ -81,7 +81,7 @@ __device__ Eight<T>& held_eight(T* held, int c) {
     return *reinterpret_cast<Eight<T>*>(held + c);
 }
 
-// --- a thread an Eight
+// --- one Eight per thread
 
 constexpr int kEightThreads = 256;
 

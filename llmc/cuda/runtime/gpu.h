@@ -52,7 +52,7 @@ struct Gpu {
     std::unique_ptr<BlasLt> blas_;
 };
 
-// Whether the first product of a kind is timed, which a rehearsal had better do before a step has to wait for it.
+// Whether the first product of a kind is timed. A rehearsal then does it, so that no step has to wait for it.
 template <class T>
 bool wants_rehearsal(const Device<T>& device) {
     return device.blas->times();
@@ -62,7 +62,7 @@ template <class T>
 int64_t size_class(const Device<T>& /*device*/, int64_t n_tokens) {
     return size_class(n_tokens);
 }
-// What has not been rehearsed by now is not timed.
+// From now on no product is timed.
 template <class T>
 void end_rehearsal(const Device<T>& device) {
     device.blas->stop_timing();

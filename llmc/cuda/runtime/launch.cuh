@@ -8,7 +8,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
 
 #include "llmc/core/integers.h"
 #include "llmc/cuda/device.cuh"

@@ -168,7 +168,7 @@ void NcclComm::finish_sums() {
 }
 
 void NcclComm::collect() {
-    // Two streams do not end in the order they were told in, but nearly; the list is short.
+    // Two streams finish their work in nearly the order in which it was queued, not exactly. The list is short.
     for (auto at = under_way_.begin(); at != under_way_.end();) {
         if (!has_happened(at->end)) {
             ++at;

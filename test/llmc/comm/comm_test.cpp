@@ -1,8 +1,6 @@
 // Every collective, for as many ranks as there are: alone in `make test`, with others in `make test-mpi`.
 #include "llmc/comm/comm.h"
 
-#include <cstring>
-
 #include "llmc/io/sha256.h"
 #include "test/catch.h"
 #include "test/ranks.h"

@@ -1,6 +1,4 @@
-#include "llmc/cpu/attention.h"
-
-#include <numeric>
+#include "llmc/cpu/attention/attention.h"
 
 #include "test/catch.h"
 #include "test/llmc/cpu/operator_testing.h"

@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <random>
 #include <set>
-#include <type_traits>
 
-#include "llmc/cpu/attention.h"
+#include "llmc/cpu/attention/attention.h"
 #include "test/llmc/cuda/support.h"
 
 using namespace cuda_test;

@@ -3,7 +3,6 @@
 // allocation.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <span>

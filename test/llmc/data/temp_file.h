@@ -12,6 +12,7 @@ class TempFile {
 
     std::string path() const { return path_.string(); }
     std::string folder() const { return folder_.path().string(); }
+    const test::TempDir& directory() const { return folder_; }
 
   private:
     test::TempDir folder_;

@@ -1,5 +1,4 @@
 // What the files may not hold: every refusal names the file and the thing; nothing crashes.
-#include <chrono>
 #include <random>
 #include <thread>
 

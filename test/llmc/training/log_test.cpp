@@ -14,14 +14,7 @@
 using namespace llmc;
 namespace fs = std::filesystem;
 using test::fresh_folder;
-
-namespace {
-
-void write_text(const fs::path& path, const std::string& text) {
-    std::ofstream(path) << text;
-}
-
-}  // namespace
+using test::write_text;
 
 TEST_CASE("the log has a line per object, at once on disk", "[log]") {
     const fs::path path = fresh_folder("log") / "log.jsonl";

@@ -1,7 +1,6 @@
 #include "quaff/files/adapter.h"
 
 #include <cmath>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "quaff/files/quaff_json.h"

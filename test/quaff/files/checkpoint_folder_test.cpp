@@ -1,27 +1,17 @@
 #include "quaff/files/checkpoint_folder.h"
 
 #include <cstdlib>
-#include <fstream>
 
 #include "llmc/core/error.h"
-#include "llmc/io/file_io.h"
 #include "test/catch.h"
 #include "test/files.h"
 
 using namespace quaff;
 namespace fs = std::filesystem;
 using test::fresh_folder;
+using test::write_text;
 
 namespace {
-
-void write_text(const fs::path& path, const std::string& text) {
-    std::ofstream(path, std::ios::binary) << text;
-}
-
-std::string read_text(const fs::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
-}
 
 void write_one(const fs::path& out, int64_t step, int64_t keep = 0) {
     write_checkpoint(out, step, keep, [&](const fs::path& folder) {
@@ -67,7 +57,7 @@ TEST_CASE("every kind of damage is found, and the checkpoint before is used", "[
     write_one(out, 2);
     const fs::path newest = out / "checkpoint-2";
     SECTION("one bit of a file") {
-        std::string weights = read_text(newest / "weights.bin");
+        std::string weights = test::read(newest / "weights.bin");
         weights[99999] = static_cast<char>(weights[99999] ^ 1);
         write_text(newest / "weights.bin", weights);
     }
@@ -90,7 +80,7 @@ TEST_CASE("every kind of damage is found, and the checkpoint before is used", "[
         fs::resize_file(newest / "manifest.sha256", 50);
     }
     SECTION("a changed digest") {
-        std::string manifest = read_text(newest / "manifest.sha256");
+        std::string manifest = test::read(newest / "manifest.sha256");
         manifest[3] = manifest[3] == 'a' ? 'b' : 'a';
         write_text(newest / "manifest.sha256", manifest);
     }
@@ -192,7 +182,7 @@ TEST_CASE("a new run sets what an earlier one left aside and removes nothing", "
         CHECK(find_damage(out / folder / "checkpoint-5").empty());
         CHECK(fs::exists(out / folder / "adapter"));
         for (const char* name : {"log.jsonl", "outliers.json", "config.toml"})
-            CHECK(read_text(out / folder / name) == folder);
+            CHECK(test::read(out / folder / name) == folder);
     }
     CHECK(std::distance(fs::directory_iterator(out), {}) == 3);
 }
@@ -207,5 +197,5 @@ TEST_CASE("a resumed run sets the checkpoints above its step aside", "[checkpoin
     CHECK(list_checkpoints(out).size() == 2);
     CHECK(list_checkpoints(out / "earlier").size() == 2);
     CHECK(fs::exists(out / "earlier" / "adapter"));
-    CHECK(read_text(out / "log.jsonl") == read_text(out / "earlier" / "log.jsonl"));
+    CHECK(test::read(out / "log.jsonl") == test::read(out / "earlier" / "log.jsonl"));
 }

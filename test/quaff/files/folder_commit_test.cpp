@@ -2,8 +2,6 @@
 
 #include <unistd.h>
 
-#include <fstream>
-
 #include "llmc/core/error.h"
 #include "llmc/io/file_io.h"
 #include "test/catch.h"
@@ -12,14 +10,7 @@
 using namespace quaff;
 namespace fs = std::filesystem;
 using test::fresh_folder;
-
-namespace {
-
-void write_text(const fs::path& path, const std::string& text) {
-    std::ofstream(path, std::ios::binary) << text;
-}
-
-}  // namespace
+using test::write_text;
 
 TEST_CASE("a folder that is being written is its user's alone, and is like any other afterwards", "[checkpoint]") {
     const fs::path out = fresh_folder("private");

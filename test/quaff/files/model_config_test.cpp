@@ -1,6 +1,5 @@
 #include "quaff/files/model_config.h"
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "test/catch.h"

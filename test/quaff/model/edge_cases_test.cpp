@@ -1,7 +1,6 @@
 // Data, outlier channels and ranks at the edge of what there is, which all train, and numbers that overflow, which end
 // the run before anything of them is saved.
 #include <cmath>
-#include <limits>
 
 #include "llmc/core/error.h"
 #include "llmc/io/json.h"

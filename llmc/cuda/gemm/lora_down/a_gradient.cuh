@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(kLoraDownDaThreads, lora_down_da_blocks(kSteps
     }
 }
 
-// da += the partial sums of all slices, in order; a thread an Eight.
+// da += the partial sums of all slices, in order; one Eight per thread.
 template <class Sum>
 __global__ void lora_down_da_sum_kernel(Matrix<Sum> da, Matrix<const Sum> partial) {
     const auto [r, i] = eight_position(da.cols);

@@ -13,8 +13,8 @@ constexpr int kLoraDownRowTiles = 2;   // of 16 rows, of a block
 constexpr int kLoraDownRows = 16 * kLoraDownRowTiles;
 
 // A block has 32 rows and all ranks, and its warps share out the columns, to keep the GPU busy where z is small: warp w
-// takes columns 32 w .. 32 w + 31, then those 32 warps further on. Of those a lane of the product wants four pairs of a
-// row; here they are its Eight, in two products of 16 columns.
+// takes columns 32 w .. 32 w + 31, then those 32 warps further on. A lane of the product needs four pairs of a row;
+// here they are its Eight, in two products of 16 columns.
 template <class T, int kSteps>
 __global__ void __launch_bounds__(kLoraDownThreads, kSteps <= 2 ? 2 : 1)
     lora_down_kernel(Matrix<T> z, Matrix<const T> x, Matrix<const T> a, Dropout dropout) {

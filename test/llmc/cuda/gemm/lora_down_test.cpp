@@ -1,4 +1,4 @@
-#include "llmc/cuda/gemm/lora_down.cuh"
+#include "llmc/cuda/gemm/lora_down/lora_down.cuh"
 
 #include <tuple>
 

@@ -1,6 +1,5 @@
 #include "llmc/cuda/kernel/tile_order.cuh"
 
-#include <cstdlib>
 #include <set>
 #include <utility>
 

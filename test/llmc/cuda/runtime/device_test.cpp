@@ -60,8 +60,8 @@ std::string error_on(int major, int minor) {
 
 TEST_CASE("a GPU too old for a type says which type it can do", "[cuda][device]") {
     CHECK(error_on<float>(7, 0) ==
-          "GPU 0 has compute capability 7.0; int8 tensor cores begin with 7.5 (RTX 20, T4); take --device cpu");
-    CHECK(error_on<cuda::bf16>(7, 5) == "GPU 0 has compute capability 7.5; bf16 begins with 8.0; take --dtype fp16");
+          "GPU 0 has compute capability 7.0; int8 tensor cores begin with 7.5 (RTX 20, T4); use --device cpu");
+    CHECK(error_on<cuda::bf16>(7, 5) == "GPU 0 has compute capability 7.5; bf16 begins with 8.0; use --dtype fp16");
     CHECK(error_on<cuda::fp16>(7, 5).empty());
     CHECK(error_on<cuda::bf16>(8, 0).empty());
 }

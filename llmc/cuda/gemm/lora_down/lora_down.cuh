@@ -7,9 +7,9 @@
 // Each reads its large matrix once, dx is written once, and D(x) and dz a never go to memory: a lane draws the mask of
 // the Eights that it has loaded, and D(x) is rounded to T as dropout_forward rounds it.
 //
-// All operands go straight from global memory to the tensor cores, past shared memory. A product may sum in any order
-// that both operands share, and its rows and columns may stand for any of a matrix's. Here they stand for those that
-// make what a lane holds (mma.cuh) the Eights that it can load, draw for, and store.
+// All operands go from global memory straight to the tensor cores, without shared memory. A product may sum in any
+// order that both operands share, and may permute its rows and columns. Here the order is such that the registers of a
+// lane (mma.cuh) are the Eights that it loads, draws for, and stores.
 //
 // The kernels take 16-bit types with rows at multiples of 16 bytes, and ranks whose sums fit into registers; all else
 // goes through dropout.cuh and gemm.cuh. So does what has no dropout: cuBLASLt reads its operands once, too, and is
