@@ -5,12 +5,12 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace llmc {
 
-// The text with control characters, which a terminal would obey, replaced by question marks: names in messages come
-// from untrusted files. Line ends and tabs stay. U+0080 to U+009F count as control characters; in UTF-8 they are 0xC2
-// and one more byte.
+// The text for a terminal: control characters become question marks, because names in messages come from untrusted
+// files. Line ends and tabs stay. U+0080 to U+009F count too; in UTF-8 they are 0xC2 and one more byte.
 inline std::string printable(std::string text) {
     for (size_t i = 0; i < text.size(); ++i) {
         const auto byte = static_cast<unsigned char>(text[i]);
