@@ -1,6 +1,7 @@
 // Runs that training has made worse or destroyed, and runs that only look like it.
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <limits>
 
 #include "llmc/core/error.h"
@@ -30,7 +31,7 @@ TEST_CASE("a gradient of zero for three steps in a row, at a loss that is not, i
     CHECK(gradient.is_proven());
     CHECK(gradient.first() == 2);
     CHECK_THAT(gradient.verdict("out/checkpoint-0"),
-               ContainsSubstring("step 5: the gradient has been exactly zero since step 2, at a loss of 3.9000: ") &&
+               ContainsSubstring("step 5: the gradient has been exactly zero since step 2, at a loss of 3.9000. ") &&
                    ContainsSubstring("Lower --learning-rate or --max-grad-norm") &&
                    ContainsSubstring("start from it with --adapter out/checkpoint-0"));
 }
@@ -92,7 +93,7 @@ TEST_CASE("a run that is destroyed in its last step fails and leaves its adapter
     arguments[3] = std::to_string(first);
     const std::string error = test::error_of([&] { shop.run("run", arguments); });
     const std::string adapter = (shop.folder / "run" / "adapter").string();
-    CHECK_THAT(error, ContainsSubstring("training has destroyed the adapters") &&
+    CHECK_THAT(error, ContainsSubstring("Training has destroyed the adapters") &&
                           ContainsSubstring("; the adapter as it is now is in " + adapter));
     CHECK(fs::exists(adapter + "/adapter_config.json"));
 }
@@ -116,13 +117,36 @@ TEST_CASE("steps without a gradient among others do not end a run", "[trainer][d
     small::write_text(shop.folder / "train.jsonl", empty + empty + empty + empty);
     const std::string error = test::error_of([&] { shop.run("empty", arguments); });
     CHECK_THAT(error, ContainsSubstring("step 3: the gradient has been exactly zero since step 1") &&
-                          ContainsSubstring("no adapter has a part in the loss; choose other --target-modules"));
+                          ContainsSubstring("No adapter affects the loss; choose other --target-modules"));
 }
 
-TEST_CASE("a loss that is worse after training than before is told, logged, and no failure", "[trainer][destroyed]") {
+TEST_CASE("a run that is stopped without a gradient warns of its checkpoint", "[trainer][destroyed]") {
+    const Workshop shop("destroyed_stopped");
+    bool stopped = false;
+    int64_t first = 0;
+    nlohmann::ordered_json result;
+    {
+        const program::Redirection err(stderr, shop.folder / "stderr.txt");
+        result = shop.run("run",
+                          {"--learning-rate", "1e10", "--method", "fp", "--max-steps", "20", "--save-steps", "1",
+                           "--save-total-limit", "0", "--eval-split", "0"},
+                          &stopped, false, [&](int64_t step, int64_t, int64_t) {
+                              const std::vector<nlohmann::json> log = shop.log("run");
+                              if (!log.empty() && log.back()["grad_norm"] == 0) first = log.back()["step"];
+                              if (first > 0 && step == first + 1) raise(SIGTERM);
+                          });
+    }
+    REQUIRE(stopped);
+    CHECK(result["steps"] == first + 1);
+    const std::string told = small::read_text(shop.folder / "stderr.txt");
+    CHECK_THAT(told, ContainsSubstring("the gradient was exactly zero when the run stopped") &&
+                         ContainsSubstring(first > 2 ? concat("/run/checkpoint-", first - 2) : "no checkpoint"));
+}
+
+TEST_CASE("a loss that rose in training is warned of and logged, and no failure", "[trainer][destroyed]") {
     const Workshop shop("worse");
     const std::string train = (shop.folder / "train.jsonl").string(), other = (shop.folder / "eval.jsonl").string();
-    const auto run = [&](const std::string& out, const Arguments& more) {
+    const auto run = [&](const std::string& out, const Arguments& more, const std::string& advice) {
         Arguments arguments = {"--method", "fp", "--max-grad-norm", "0", "--eval-data",    train,
                                "--epochs", "12", "--batch-size",    "8", "--lora-dropout", "0"};
         arguments.insert(arguments.end(), more.begin(), more.end());
@@ -137,10 +161,14 @@ TEST_CASE("a loss that is worse after training than before is told, logged, and 
         REQUIRE(last.contains("eval_loss"));
         CHECK(last.contains("warning") == worse);
         const std::string told = small::read_text(shop.folder / "stderr.txt");
-        CHECK((told.find("worse after training than before. ") != told.npos) == worse);
+        CHECK((told.find("the loss on the evaluation examples rose from ") != told.npos) == worse);
+        if (worse) CHECK_THAT(last["warning"].get<std::string>(), ContainsSubstring(advice));
         return worse;
     };
-    CHECK_FALSE(run("better", {}));
+    CHECK_FALSE(run("better", {}, ""));
     // Labels are random: learning others by heart forgets the first.
-    CHECK(run("worse", {"--data", other, "--adapter", (shop.folder / "better" / "adapter").string()}));
+    const std::string adapter = (shop.folder / "better" / "adapter").string();
+    CHECK(run("worse", {"--data", other, "--adapter", adapter}, " in 12 steps. Lower --learning-rate, or train for "));
+    CHECK(run("worse_at_once", {"--data", other, "--adapter", adapter, "--max-steps", "1"},
+              " in 1 step. Lower --learning-rate, or train longer"));
 }

@@ -42,11 +42,17 @@ TEST_CASE("an evaluation whose loss is no number fails at its first such example
     CHECK_THAT(error, ContainsSubstring(file + ": example 4: the loss is "));
     CHECK_THAT(error, ContainsSubstring("model.layers.0"));
 
-    // Before training, too; and where the examples are held out of --data, by their place in that.
+    // Before training, too.
     CHECK_THAT(test::error_of([&] {
                    shop.run("run", {"--method", "fp", "--eval-data", file});
                }),
-               ContainsSubstring("the evaluation before: " + file + ": example 4: the loss is "));
+               ContainsSubstring("the evaluation before training: " + file + ": example 4: the loss is "));
+    // Examples held out of --data are named by their place in that file.
+    small::write_text(file, good + bad + bad + bad);
+    CHECK_THAT(test::error_of([&] {
+                   shop.run("held_out", {"--method", "fp", "--data", file, "--eval-split", "0.9"});
+               }),
+               ContainsSubstring("the evaluation before training: " + file + ": example 2: the loss is "));
     small::write_text(file, good + good);
     CHECK(evaluate("fp").empty());
 }

@@ -5,6 +5,7 @@
 #include "quaff/cli/verbs.h"
 #include "quaff/run/memory_room.h"
 #include "quaff/run/open_model.h"
+#include "quaff/run/plan.h"
 #include "test/catch.h"
 #include "test/quaff/program.h"
 #include "test/quaff/workshop.h"
@@ -37,7 +38,7 @@ nlohmann::ordered_json plan_of(const Workshop& shop, const Arguments& arguments)
     cpu::Device device;
     device.threads = 1;
     const Options options = with_options_of_adapter(shop.options("plan", arguments), terminal);
-    return Trainer<cpu::Device>(options, {}, terminal, device).plan();
+    return plan(options, terminal, device);
 }
 
 }  // namespace

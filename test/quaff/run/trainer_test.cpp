@@ -9,6 +9,7 @@
 #include "quaff/run/generate.h"
 #include "quaff/run/memory_room.h"
 #include "quaff/run/open_model.h"
+#include "quaff/run/plan.h"
 #include "test/catch.h"
 #include "test/quaff/workshop.h"
 
@@ -324,11 +325,11 @@ TEST_CASE("--plan adds up what the run then takes", "[trainer]") {
     std::FILE* sink = std::fopen((shop.folder / "plan.txt").c_str(), "w");
     Terminal terminal(sink, false);
     cpu::Device device;
-    const auto plan = Trainer<cpu::Device>(options, {}, terminal, device).plan();
+    const auto memory = plan(options, terminal, device);
     std::fclose(sink);
     int64_t total = 0;
-    for (const auto& [kind, bytes] : plan["bytes"].items()) total += bytes.get<int64_t>();
-    CHECK(plan["total_bytes"] == total);
+    for (const auto& [kind, bytes] : memory["bytes"].items()) total += bytes.get<int64_t>();
+    CHECK(memory["total_bytes"] == total);
     CHECK(total > 0);
     CHECK(small::read_text(shop.folder / "plan.txt").find("total") != std::string::npos);
     CHECK_FALSE(fs::exists(shop.folder / "run"));
