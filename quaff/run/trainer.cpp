@@ -1,6 +1,5 @@
 #include "quaff/run/trainer.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <set>
 
@@ -327,9 +326,11 @@ ordered_json Trainer<Device>::result(const ordered_json& eval_after) const {
 template <class Device>
 ordered_json Trainer<Device>::finish(const ordered_json& eval_after) {
     const ordered_json object = result(eval_after);
-    if (vanished_.is_suspect() && !is_better_)
+    if (vanished_.is_suspect() && !is_better_) {
+        comm_.barrier();  // rank 0 may still be writing the adapter, and a failing rank ends it
         fail(vanished_.verdict(good_checkpoint()), "; the adapter as it is now is in ",
              object["adapter"].get<std::string>());
+    }
     std::vector<Answer> compared;
     const ordered_json after = comm_.is_first() ? answers(*model_, data_, reader_) : ordered_json::array();
     for (size_t i = 0; i < after.size() && i < state_.answers_before.size(); ++i)

@@ -29,7 +29,7 @@ class VanishedGradient {
     bool is_suspect() const { return is_zero() && !came_back_; }
     int64_t first() const { return first_; }  // of the steps in a row
 
-    // The warning of a step where it is zero, else "".
+    // The warning for the last step if its gradient is zero, else "".
     std::string note() const;
     // The error message of the run. The update before step first() did the damage, so `good` is the newest checkpoint
     // of fewer than first() - 1 steps, or "".

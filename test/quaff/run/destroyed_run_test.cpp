@@ -16,7 +16,7 @@ using namespace quaff;
 using Catch::Matchers::ContainsSubstring;
 using Arguments = std::vector<std::string>;
 
-TEST_CASE("a gradient of zero for three steps in a row, at a loss that is not, is proof", "[destroyed]") {
+TEST_CASE("a zero gradient for three steps in a row, at a loss that is not zero, is proof", "[destroyed]") {
     VanishedGradient gradient;
     gradient.update(1, 3.5, 0.2);
     gradient.update(2, 3.9, 0);
@@ -36,7 +36,7 @@ TEST_CASE("a gradient of zero for three steps in a row, at a loss that is not, i
                    ContainsSubstring("start from it with --adapter out/checkpoint-0"));
 }
 
-TEST_CASE("a gradient of zero once, or of a set learnt by heart, is no proof", "[destroyed]") {
+TEST_CASE("a zero gradient once, or on data learnt by heart, is no proof", "[destroyed]") {
     VanishedGradient gradient;
     for (int64_t step = 1; step <= 20; ++step) gradient.update(step, 2.0, step % 3 == 0 ? 1e-30 : 0);
     CHECK(gradient.is_zero());
@@ -72,7 +72,7 @@ TEST_CASE("a run that is destroyed stops, names the step and saves no checkpoint
         CHECK_THAT(error, ContainsSubstring("Lower --learning-rate or --max-grad-norm"));
         const auto checkpoints = list_checkpoints(shop.folder / method);
         for (const fs::path& checkpoint : checkpoints) CHECK(read_state(checkpoint).step < first);
-        // The newest one has the update that did it.
+        // The newest one contains the update that did it.
         if (first > 2)
             CHECK_THAT(error, ContainsSubstring("the last checkpoint from before is " + checkpoints[1].string()));
         else
@@ -99,7 +99,7 @@ TEST_CASE("a run that is destroyed in its last step fails and leaves its adapter
 }
 
 // A token whose embedding is zero, as that of padding often is: every input of every adapter is zero with it.
-TEST_CASE("steps without a gradient among others do not end a run", "[trainer][destroyed]") {
+TEST_CASE("a few steps without a gradient do not end a run", "[trainer][destroyed]") {
     const Workshop shop("zero_at_times");
     test::change_weights(shop.folder / "model" / "model.safetensors",
                          [](const std::string& name, Matrix<float> weight) {
@@ -143,7 +143,7 @@ TEST_CASE("a run that is stopped without a gradient warns of its checkpoint", "[
                          ContainsSubstring(first > 2 ? concat("/run/checkpoint-", first - 2) : "no checkpoint"));
 }
 
-TEST_CASE("a loss that rose in training is warned of and logged, and no failure", "[trainer][destroyed]") {
+TEST_CASE("a loss that rose in training is a warning in the log, not a failure", "[trainer][destroyed]") {
     const Workshop shop("worse");
     const std::string train = (shop.folder / "train.jsonl").string(), other = (shop.folder / "eval.jsonl").string();
     const auto run = [&](const std::string& out, const Arguments& more, const std::string& advice) {

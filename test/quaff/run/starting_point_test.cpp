@@ -22,7 +22,7 @@ Arguments with(Arguments arguments, const Arguments& more) {
     return arguments;
 }
 
-// What `action` warns of on its terminal.
+// The warnings of `action` on its terminal.
 template <class Action>
 std::string warnings_of(const Workshop& shop, const Action& action) {
     {
@@ -86,7 +86,8 @@ TEST_CASE("an adapter is trained on with its own scale momentum and gradient bit
     CHECK_THAT(toml, Catch::Matchers::ContainsSubstring("\nscale-momentum = 0.5\n"));
     CHECK_THAT(toml, Catch::Matchers::ContainsSubstring("\ngrad-bits = \"16\"\n"));
 
-    // Not only noted but computed with: 16 bits in the backward pass change the first step, the momentum its scales.
+    // They are computed with, not only recorded: 16 bits in the backward pass change the first step, the momentum its
+    // scales.
     shop.run("alike", with(onwards, {"--scale-momentum", "0.5", "--grad-bits", "16"}));
     shop.run("other_bits", with(onwards, {"--grad-bits", "8"}));
     shop.run("other_momentum", with(onwards, {"--scale-momentum", "0"}));
@@ -111,7 +112,7 @@ TEST_CASE("an adapter is trained on with its own scale momentum and gradient bit
     CHECK(settings("fresh/adapter") == std::pair(0.1, 8));
 }
 
-TEST_CASE("settings other than the adapter's are warned of", "[adapter]") {
+TEST_CASE("settings that differ from the adapter's give a warning", "[adapter]") {
     const Workshop shop("settings_warning");
     shop.run("first", with(kOneStep, {"--scale-momentum", "0.5", "--grad-bits", "16"}));
     const std::string adapter = (shop.folder / "first" / "adapter").string();
@@ -126,7 +127,7 @@ TEST_CASE("settings other than the adapter's are warned of", "[adapter]") {
                                                   " was trained with 0.5; leave --scale-momentum out"));
     CHECK_THAT(warnings({"--grad-bits", "8"}),
                Catch::Matchers::ContainsSubstring("--grad-bits 8: the adapter " + adapter + " was trained with 16"));
-    CHECK(warnings({"--method", "fp", "--grad-bits", "8"}).empty());  // which makes no use of either
+    CHECK(warnings({"--method", "fp", "--grad-bits", "8"}).empty());  // it uses neither
 }
 
 TEST_CASE("an adapter is evaluated with its own scale momentum and gradient bits", "[adapter]") {
