@@ -43,6 +43,7 @@ template <class Device>
 void Trainer<Device>::prepare() {
     comm_.set_time_limit(kPatience);
     data_ = read_training_data(options_, reader_, terminal_);
+    find_checkpoint();
     prepare_state();
     // The first computation: threads and libraries take their memory before the model's is planned.
     require_room_to_begin(device_);
@@ -60,10 +61,9 @@ void Trainer<Device>::prepare() {
     checkpoints_.emplace(options_, terminal_, *model_, start_, resumed_from_, state_.step);
 }
 
-// Finds where the run begins. All ranks must agree on it before they compute: files of the same name may differ between
-// hosts.
+// Claims --out, and reads where a resumed run stands.
 template <class Device>
-void Trainer<Device>::prepare_state() {
+void Trainer<Device>::find_checkpoint() {
     const auto claim_out = [&] {
         if (comm_.is_first()) out_.claim();
     };
@@ -80,6 +80,12 @@ void Trainer<Device>::prepare_state() {
         state_ = read_state(resumed_from_);
     }
     if (!claims_first) claim_out();
+}
+
+// Cuts the data into steps. All ranks must agree on them, and on where the run begins, before they compute: files of
+// the same name may differ between hosts.
+template <class Device>
+void Trainer<Device>::prepare_state() {
     const int64_t window =
         state_.window > 0 ? state_.window : options_.training.gradient_accumulation_steps * comm_.size();
     steps_.emplace(plan_steps(options_, data_, reader_, files_.config(), window));
@@ -97,8 +103,8 @@ void Trainer<Device>::prepare_state() {
     if (!resumed_from_.empty()) check_resumable(state_, now, resumed_from_);
     if (!resumed_from_.empty() && state_.ranks != now.ranks)
         terminal_.warn(concat("the run had ", counted(state_.ranks, "rank"), " and continues with ", now.ranks,
-                              ": a step still takes ", counted(window, "micro-batch"), ", up to ",
-                              ceil_div(window, now.ranks), " on each rank"));
+                              ": a step still takes ", window, window == 1 ? " micro-batch" : " micro-batches",
+                              ", up to ", ceil_div(window, now.ranks), " on each rank"));
     state_ = now;
     // A run may continue on another device than it began on.
     if (!Device::scales_loss) state_.loss_scale.stop();
@@ -109,7 +115,7 @@ void Trainer<Device>::prepare_state() {
                          {"--data", state_.data},
                          {"--eval-data", fingerprint(data_.eval.examples)},
                          {"number of steps", std::to_string(steps_->total_steps)},
-                         {"step to go on from", std::to_string(state_.step)}});
+                         {"step to continue from", std::to_string(state_.step)}});
     for (const std::string& line : describe_ranks(comm_, device_.describe())) terminal_.line(line);
 }
 

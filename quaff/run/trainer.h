@@ -47,6 +47,7 @@ class Trainer {
   private:
     // Everything up to the first step: data, channels, the model as it begins or as the checkpoint left it.
     void prepare();
+    void find_checkpoint();
     void prepare_state();
     void prepare_model();
     void prepare_out();
