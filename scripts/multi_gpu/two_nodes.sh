@@ -8,7 +8,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-hosts=${1:?"the hosts come first, each with its number of GPUs: node1:8,node2:8"}
+[ $# -gt 0 ] || { echo "two_nodes.sh: name the hosts first, each with its number of GPUs: two_nodes.sh node1:8,node2:8 --model DIR .." >&2; exit 2; }
+hosts=$1
 shift
 # -x passes on the paths of NCCL and CUDA, for machines whose login shells do not set them.
 exec mpirun --host "$hosts" --bind-to none -x LD_LIBRARY_PATH -x PATH ./train_quaff --device cuda "$@"
