@@ -3,9 +3,9 @@
 //   main          prepares the process and joins the ranks, of which mpirun or srun may start several
 //   run           command line -> ranks that were started alike -> terminal -> threads -> device -> verb
 //   cli/verbs.h   the verbs: train, calibrate, eval, generate, merge, tokenize, info
-//   run/trainer.h what train does; the rest of quaff/run/ is what the other verbs do
+//   run/trainer.h what train does; the rest of quaff/run/ serves it and the other verbs
 //
-// The program holds the CPU's side and, where there was CUDA to build it with (LLMC_CUDA), the GPU's.
+// The program computes on the CPU and, if it was built with CUDA (LLMC_CUDA), on GPUs.
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -52,8 +52,8 @@ int complain(const std::string& message, int status) {
     return status;
 }
 
-// What did not reach stdout makes a run a failed one. A pipe's reader that has gone, as head does, is no failure: it
-// had what it wanted.
+// A run whose output did not reach stdout has failed. A pipe whose reader has gone, as head does, is no failure: it had
+// what it wanted.
 int finish_stdout(int status) {
     llmc::print(stdout, "");
     const int error = llmc::take_stdout_error();

@@ -70,7 +70,7 @@ int processes_of_launcher() {
 
 std::unique_ptr<Comm> join_ranks() {
     const int launched = processes_of_launcher();
-    if (launched == 0 || launched == 1) return nullptr;  // nobody to talk to, and no need of MPI
+    if (launched == 0 || launched == 1) return nullptr;  // alone: no need of MPI
 #ifdef LLMC_MPI
     auto comm = std::make_unique<MpiComm>();
     require(launched < 0 || launched == comm->size(), "the launcher started ", launched, " processes, but MPI knows ",

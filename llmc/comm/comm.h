@@ -9,8 +9,8 @@
 // in every run with as many ranks: sums are taken in a fixed order.
 //
 // A rank that fails ends the others, by fail_all() or by dying. A rank that does not answer within the time limit is
-// named by those that waited for it. The heartbeat (heartbeat.h) finds a rank whose process has stopped, whatever the
-// others are doing.
+// named by those that waited for it. The heartbeat (heartbeat.h) finds a rank whose process has stopped, whatever it or
+// the others are doing.
 #pragma once
 
 #include <cstddef>

@@ -148,8 +148,8 @@ int MpiComm::answer_roll_call() {
     return status.MPI_SOURCE;
 }
 
-// A rank whose wait has timed out calls the roll. The other waiting ranks answer, whatever their own limits: whoever
-// does not answer is lost.
+// A rank whose wait has timed out calls the roll. The other waiting ranks answer, whatever their own limits; a rank
+// that does not is lost.
 std::string MpiComm::lost_ranks() {
     std::vector<char> heard(static_cast<size_t>(size_), 0);
     heard[static_cast<size_t>(rank_)] = 1;
@@ -160,7 +160,7 @@ std::string MpiComm::lost_ranks() {
     std::string lost;
     for (int r = 0; r < size_; ++r)
         if (!heard[static_cast<size_t>(r)]) lost += (lost.empty() ? "" : ", ") + names_[static_cast<size_t>(r)];
-    return lost.empty() ? "the other ranks, which are all alive but do not get there" : lost;
+    return lost.empty() ? "the other ranks, which are alive but make no progress" : lost;
 }
 
 void MpiComm::max(std::span<float> values) {

@@ -1,5 +1,5 @@
 // How long a process has waited, without the time it was suspended: a job that is stopped as a whole and resumed after
-// an hour has waited for nobody meanwhile.
+// an hour has not waited in between.
 #pragma once
 
 #include <algorithm>

@@ -18,7 +18,7 @@ constexpr int64_t kRoom = int64_t{1} << 30;
 std::string why_no_room(const std::string& library) {
     const int64_t room = address_space_room();
     if (room >= kRoom) return "";
-    return concat(library, " may need ", format_bytes(kRoom), " of address space, and RLIMIT_AS leaves ",
+    return concat(library, " may need ", format_bytes(kRoom), " of address space, but RLIMIT_AS leaves ",
                   format_bytes(room), "; raise it (ulimit -v)");
 }
 

@@ -24,7 +24,7 @@ void on_signal(int signal) {
         tell("\nstopped at once; what was saved before remains\n");
         _exit(kStoppedBySignal);
     }
-    if (!stop_requested) tell("\nstopping as soon as it can be done; Ctrl-C again to stop at once\n");
+    if (!stop_requested) tell("\nstopping as soon as possible; press Ctrl-C again to stop at once\n");
     stop_requested = 1;
 }
 

@@ -10,10 +10,10 @@ namespace llmc {
 // receive what is printed. Call it first in main().
 void open_standard_files();
 
-// Sends stdout to /dev/null. Throws Error where that fails.
+// Sends stdout to /dev/null. Throws Error if that fails.
 void silence_stdout();
 
-// Writes and flushes. The first error of stdout is kept for take_stdout_error(): a long run goes on without its
+// Writes and flushes. The first error of stdout is kept for take_stdout_error(): a long run survives the loss of its
 // terminal.
 void print(std::FILE* out, const std::string& text);
 

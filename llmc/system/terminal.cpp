@@ -22,7 +22,7 @@ int width_of(std::string_view text) {
         std::ranges::count_if(text, [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }));
 }
 
-// Where wrap() goes on with a line that does not fit.
+// The column at which wrap() continues a line that does not fit.
 size_t next_indent(std::string_view line, int columns, int hanging) {
     const size_t indent = std::min(line.find_first_not_of(' '), line.size());
     const size_t gap = line.substr(0, static_cast<size_t>(columns) / 2).rfind("  ");

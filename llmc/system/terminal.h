@@ -17,15 +17,15 @@ namespace llmc {
 
 class Terminal {
   public:
-    // `out` is stdout, or stderr when stdout is to carry JSON; null says nothing at all. `quiet` leaves out everything
-    // but result() and warn().
+    // `out` is stdout, or stderr when stdout is to carry JSON; null prints nothing. `quiet` leaves out everything but
+    // result() and warn().
     Terminal(std::FILE* out, bool quiet);
     ~Terminal() { clear_status(); }
     Terminal(const Terminal&) = delete;
     Terminal& operator=(const Terminal&) = delete;
 
     void line(const std::string& text);
-    // A line that `quiet` leaves in: what the run was for.
+    // A line that is printed when `quiet`, too: what the run was for.
     void result(const std::string& text);
     // A line that is never broken, such as a command to copy.
     void unbroken_line(const std::string& text);
@@ -36,14 +36,14 @@ class Terminal {
     // Announces work that may take minutes, unless a live line will show it.
     void phase(const std::string& text);
     void clear_status();
-    // A note on stderr, printed when `quiet` too: something the user should know and may want to change.
+    // A note on stderr, printed when `quiet`, too: something the user should know and may want to change.
     void warn(const std::string& text);
 
-    // Of the terminal that lines go to; 0 where lines stay whole.
+    // The width of the terminal that lines go to; 0 if lines stay whole.
     int columns() const;
     bool is_quiet() const { return quiet_; }
     bool live() const { return live_; }
-    // From here on no live line and no broken lines: a launcher reads them and may write them to a file.
+    // No live line and no broken lines from here on: a launcher reads the output and may write it to a file.
     void be_plain() { live_ = false, plain_ = true; }
 
   private:
@@ -57,11 +57,12 @@ class Terminal {
     bool has_status_ = false;
 };
 
-// The columns of the terminal behind `out`, 80 where it does not say; 0 when it is no terminal.
+// The columns of the terminal behind `out`, 80 if it does not say; 0 if it is no terminal.
 int terminal_columns(std::FILE* out);
 
-// `text` with line breaks between words wherever a line would pass `columns` (0: no limit). It goes on under its last
-// column in the left half, two spaces or more from the one before, or else `hanging` columns in. Long words stay whole.
+// `text` with line breaks between words wherever a line would pass `columns` (0: no limit). Words longer than a line
+// stay whole. Rows of a table, whose columns lie two spaces or more apart, continue below their last column, provided
+// it begins in the left half; other lines continue `hanging` columns in.
 std::string wrap(const std::string& text, int columns, int hanging = 0);
 // The first `columns` characters of UTF-8 text.
 std::string cut(const std::string& text, int columns);
@@ -69,14 +70,14 @@ std::string cut(const std::string& text, int columns);
 // "[#######.....]" with `width` cells.
 std::string progress_bar(int64_t done, int64_t total, int width);
 
-// The live line of work whose length is known, with the time left at the pace since its first call:
+// The live line of work whose length is known, with an estimate of the time left:
 //
 //   evaluating  [#######.....]  12/40  ETA 1m05s
 class ProgressLine {
   public:
     explicit ProgressLine(Terminal& terminal) : terminal_(&terminal) {}
 
-    // `what` or a smaller `done` than before begins anew.
+    // A new `what`, or a smaller `done` than before, begins anew.
     void show(const std::string& what, int64_t done, int64_t total);
 
   private:

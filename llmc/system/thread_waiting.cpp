@@ -32,7 +32,7 @@ void restart_with_passive_waiting(char** argv) {
     ::setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/1);
     ::setenv("GOMP_SPINCOUNT", "600", /*overwrite=*/1);
     leave_place();
-    ::execv(program.c_str(), argv);  // by its own name: by /proc/self/exe the process would be called exe
+    ::execv(program.c_str(), argv);  // by its own path: started as /proc/self/exe, the process would be called exe
 }
 
 }  // namespace llmc

@@ -1,6 +1,6 @@
 // out/log.jsonl: one JSON object per line, for a step or an evaluation. Lines go to the system at once, so the log of a
-// killed run ends with its last complete step. Lines that a full disk does not take are kept and written later: the run
-// goes on, and the log is complete once there is room again.
+// killed run ends with its last complete step. If the disk is full, lines are kept and written later: the run
+// continues, and the log is complete once there is room again.
 #pragma once
 
 #include <cstdint>

@@ -49,7 +49,7 @@ void check_contradictions(const CommandLine& line) {
         refuse("tokenize needs a --text \"TEXT\" or a --data FILE");
     if (line.verb == Verb::merge && o.model.adapter.empty())
         refuse("merge needs an --adapter DIR to fold into the weights");
-    // Whoever wants to know what a run takes does not want the run.
+    // Whoever asks for a plan must not get a run.
     if (std::ranges::find(line.unused, "plan") != line.unused.end())
         refuse(info_of(line.verb).name,
                " has no --plan; train_quaff info --plan prints the memory that a training run takes");

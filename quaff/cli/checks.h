@@ -1,5 +1,4 @@
-// What can be said of a command line before any file is opened: options that contradict each other, and options that
-// have no effect.
+// Checks of a command line that open no file: options that contradict each other, and options that have no effect.
 #pragma once
 
 #include <set>
@@ -9,11 +8,11 @@
 
 namespace quaff::cli {
 
-// Throws UsageError for options that contradict each other, and where an option is missing.
+// Throws UsageError if options contradict each other or an option is missing.
 void check_contradictions(const CommandLine& line);
 
-// Adds to line.unused what has no effect beside the other options. `on_command_line`: the options given there; a file
-// may hold more than a verb uses.
+// Adds to line.unused the options that have no effect beside the others. `on_command_line`: the options given there; a
+// file may hold more than a verb uses.
 void note_unused(CommandLine& line, const std::set<std::string>& on_command_line);
 
 }  // namespace quaff::cli

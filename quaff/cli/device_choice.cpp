@@ -19,7 +19,7 @@ namespace {
 int run_on_cpu(const CommandLine& line, Terminal& terminal, Comm& ranks) {
     const ComputeOptions& compute = line.options.compute;
     if (compute.dtype == ComputeType::fp16)
-        throw UsageError("--dtype fp16: the CPU computes in fp32, or with products in bf16; take one of these");
+        throw UsageError("--dtype fp16: the CPU has no fp16; take fp32, or bf16 for the products");
     if (compute.transport == Transport::nccl && ranks.size() > 1)
         throw UsageError("--comm nccl: NCCL connects GPUs; for ranks on CPUs use --comm mpi");
     cpu::Device device;
@@ -56,8 +56,8 @@ ComputeType compute_type(ComputeType asked_for, bool has_bf16) {
 void set_threads(int64_t asked_for, Terminal& terminal, Comm& ranks) {
     const int cores = omp_get_num_procs();
     if (asked_for > cores)
-        terminal.warn(concat("--threads ", asked_for, ": this process may use ", counted(cores, "core"),
-                             ", and takes as many threads"));
+        terminal.warn(concat("--threads ", asked_for, ": this process may use only ", counted(cores, "core"),
+                             "; it starts one thread for each"));
     if (ranks.size() > 1 && omp_get_proc_bind() != omp_proc_bind_false)
         terminal.warn("OMP_PROC_BIND ties the threads of every rank to the same first cores; unset it");
     if (asked_for > 0) {

@@ -13,11 +13,11 @@ struct Fault {
     std::string message;
     int status;
 };
-// What the exception that is being handled comes to.
+// The fault that the exception being handled stands for.
 Fault current_fault();
 
-// Returns action(). An exception ends the other ranks before what the caller holds is destroyed: the destructors of a
-// model or a communicator would wait for the others, and they for this rank.
+// Returns action(). An exception ends the other ranks before any destructor of the caller's runs: a model's or a
+// communicator's would wait for the others, and they for this rank.
 template <class Action>
 auto or_end_all_ranks(llmc::Comm& comm, const Action& action) {
     if (comm.size() == 1) return action();

@@ -34,7 +34,7 @@ std::string help_text(const VerbInfo& verb) {
                             kColumns, 4) +
                        "\n";
     if (is_default) {
-        help += "\nverbs (train_quaff VERB --help tells more):\n";
+        help += "\nverbs (train_quaff VERB --help lists a verb's options):\n";
         for (const VerbInfo& other : kVerbs) help += entry(other.name, other.does, 13);
     }
     if (takes_path)

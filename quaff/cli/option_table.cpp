@@ -16,7 +16,7 @@ using namespace llmc;
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-// The largest count: the product of two still fits 64 bits, and nobody has more steps, tokens or sequences.
+// The largest count. The product of two still fits 64 bits, and no run has more steps, tokens or sequences.
 constexpr double kMostCounted = 1e9;
 constexpr Range count_from(double low) {
     return {low, kMostCounted, false, false};

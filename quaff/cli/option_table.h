@@ -1,4 +1,4 @@
-// The table of all options. Parsing, --help, the list on the terminal and out/config.toml are all read from it.
+// The table of all options. Parsing, --help, the list on the terminal and out/config.toml all come from it.
 #pragma once
 
 #include <functional>
@@ -32,8 +32,8 @@ struct Range {
     bool low_open, high_open;
 };
 
-// The kinds of values: a switch, a whole number, a number, a text, one of several words. `Optional...` values follow
-// the adapter while they are empty, and `otherwise` is shown.
+// The kinds of values: a switch, a whole number, a number, a text, one of several words. While an `Optional...` value
+// is empty, the adapter decides it, and `otherwise` is shown.
 struct Switch {
     bool* value;
 };

@@ -27,11 +27,12 @@ std::vector<std::string> option_names(const std::vector<Row>& table) {
 
 // The option that was probably meant by an unknown name, or "".
 std::string nearest_option(const std::string& name, const std::vector<Row>& table) {
-    if (name == "lr") return "learning-rate";  // everybody's name for it, by its letters near none of ours
+    if (name == "lr") return "learning-rate";  // a common name for it; its letters are near none of ours
     return nearest_name(name, option_names(table));
 }
 
-// The table of a verb. The value of an option that it makes no use of is checked as well, and then dropped.
+// The table of a verb. The value of an option that the verb does not use is checked as well, then dropped: it goes to
+// `unheeded`.
 std::vector<Row> table_of(const VerbInfo& verb, CommandLine& line, CommandLine& unheeded) {
     std::vector<Row> table = option_table(line), others = option_table(unheeded);
     for (size_t i = 0; i < table.size(); ++i)

@@ -1,4 +1,4 @@
-// The verbs that read and write files and compute nothing with a model.
+// The verbs that only read and write files; they compute nothing with a model.
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -22,10 +22,9 @@ int merge(const CommandLine& line, Terminal& terminal) {
                            "; rounding ", format("%.1f", 100 * report.rounding), "% of the change)"));
     // Twelve steps of SmolLM2 in BF16 make this 66%, which an evaluation shows; the demo's 1050 make it 3%.
     if (report.rounding > 0.1)
-        terminal.warn(concat("rounding to the model's own dtype moves the merged weights ",
+        terminal.warn(concat("rounding the merged weights to the model's dtype adds an error of ",
                              static_cast<int>(std::lround(100 * report.rounding)),
-                             "% as far from the exact ones as the adapter moved them from the model; use the adapter "
-                             "as it is where every bit of the training counts"));
+                             "% of the adapter's change; to avoid it, use the adapter unmerged"));
     if (line.json)
         print_json({{"merged_layers", report.merged_layers},
                     {"files", report.files},
@@ -40,7 +39,7 @@ int tokenize(const CommandLine& line) {
     const std::vector<std::string> texts =
         line.was_given("text") ? std::vector{line.text} : read_lines(line.options.data.file);
     for (const std::string& text : texts) {
-        if (std::ferror(stdout)) break;  // nobody reads on, or the disk is full
+        if (std::ferror(stdout)) break;  // the reader has gone, or the disk is full
         print(stdout, nlohmann::json(tokenizer->encode(text)).dump() + "\n");
     }
     return kDone;

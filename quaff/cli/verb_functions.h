@@ -1,4 +1,5 @@
-// What runs each verb: options in, result out, on the terminal and with --json on stdout. All return the exit status.
+// A function for each verb. It reports its result on the terminal and, with --json, on stdout, and returns the exit
+// status.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -29,7 +30,7 @@ int show_tokens(const CommandLine& line, Terminal& terminal);
 
 // One line on stdout.
 void print_json(const nlohmann::ordered_json& object);
-// Shows what takes long on the live line.
+// Shows the progress of long work on the live line.
 Progress show_progress(Terminal& terminal);
 
 }  // namespace quaff::cli

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -21,7 +22,7 @@ int generate(const CommandLine& line, Terminal& terminal, const Device& device) 
     std::FILE* out = line.json ? stderr : stdout;
     const auto show = [out](const std::string& piece) {
         print(out, piece);
-        return !std::ferror(stdout);  // nobody reads on, or the disk is full
+        return !std::ferror(stdout);  // the reader has gone, or the disk is full
     };
     const std::vector<Continuation> answers =
         answer_prompts(options, files, device, reader, prompts, terminal, show_progress(terminal), show);

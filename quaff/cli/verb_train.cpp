@@ -2,6 +2,7 @@
 #include "quaff/cli/exit_status.h"
 #include "quaff/cli/verb_functions.h"
 #include "quaff/model/devices.h"
+#include "quaff/run/plan.h"
 #include "quaff/run/trainer.h"
 
 namespace quaff::cli {
@@ -19,9 +20,8 @@ int train(const CommandLine& line, Terminal& terminal, const Device& device) {
 template <class Device>
 int plan(const CommandLine& line, Terminal& terminal, const Device& device) {
     const Options options = with_options_of_adapter(line.options, terminal);
-    Trainer<Device> trainer(options, record_of(line, options), terminal, device);
-    const nlohmann::ordered_json plan = trainer.plan();
-    if (line.json) print_json(plan);
+    const nlohmann::ordered_json memory = quaff::plan(options, terminal, device);
+    if (line.json) print_json(memory);
     return kDone;
 }
 

@@ -14,9 +14,9 @@ struct CommandLine;
 enum class Verb { train, calibrate, eval, generate, merge, tokenize, info };
 
 struct Needs {
-    bool device = false;     // computes with a model or plans to; otherwise no GPU is looked for
+    bool device = false;     // it computes with a model, or plans to; otherwise no GPU is looked for
     bool all_ranks = false;  // otherwise the first rank does it alone
-    bool examples = false;   // with a model of your own, --data has to name them
+    bool examples = false;   // with a model other than the demo's, --data must name them
 };
 
 struct VerbInfo {
@@ -24,7 +24,7 @@ struct VerbInfo {
     const char* name;
     const char* does;
     Needs needs;
-    bool adapter_decides_method = false;  // without --method that of the adapter counts; otherwise quaff
+    bool adapter_decides_method = false;  // without --method, the adapter's is used; otherwise quaff is
 };
 
 inline constexpr VerbInfo kVerbs[] = {
@@ -51,7 +51,7 @@ inline constexpr VerbInfo kVerbs[] = {
     {Verb::info, "info", "what a model, adapter, outlier file or checkpoint holds; --plan: the memory of a run", {}},
 };
 
-// Two options put something else in the place of the verb's own work.
+// Two options replace the verb's own work.
 inline constexpr Needs kPlan{.device = true, .examples = true};  // --plan
 inline constexpr Needs kShowTokens{.examples = true};            // --show-tokens
 

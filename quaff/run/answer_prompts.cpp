@@ -33,7 +33,7 @@ std::vector<int32_t> encode(const ExampleReader& reader, const Prompt& prompt) {
     }
 }
 
-// A prompt goes through the model as a whole; of its positions only the last one asks for logits.
+// A prompt goes through the model as a whole. Only its last position needs logits.
 BatchLimits limits_of(const Options& options, const ModelConfig& config, const std::vector<Prompt>& prompts) {
     BatchLimits limits;
     for (const Prompt& prompt : prompts) limits.max_tokens = std::max(limits.max_tokens, std::ssize(prompt.ids));
@@ -53,9 +53,9 @@ std::vector<Prompt> read_prompts(const Options& options, const ModelConfig& conf
         prompt.ids = encode(reader, prompt);
         const int64_t length = std::ssize(prompt.ids);
         require(length > 0, prompt.where,
-                ": the prompt is empty, and this tokenizer puts no token in front that text could go on from");
+                ": the prompt is empty, and this tokenizer adds no token to begin with; give some text");
         require(length < positions || positions == 0, prompt.where, ": the prompt has ", counted(length, "token"),
-                ", and the model has ", positions, " positions for it and the answer");
+                ", but the model has only ", positions, " positions for it and its answer; shorten it");
     }
     return prompts;
 }

@@ -20,12 +20,12 @@ struct Continuation {
     std::vector<int32_t> ids;  // without the end token
 };
 
-// The prompts of the options; blank lines of a file are skipped. Throws Error, naming the prompt, when one has no
-// tokens or leaves no position for an answer, and when the model has no tokenizer.
+// The prompts of the options; blank lines of a file are skipped. Throws Error when a prompt has no tokens or leaves no
+// position for an answer, naming the prompt, and when the model has no tokenizer.
 std::vector<Prompt> read_prompts(const Options& options, const ModelConfig& config, const ExampleReader& reader);
 
-// Builds the model and continues one prompt after the other. `show` gets each text as it grows, piece by piece, and a
-// line end after it; where it returns false, that text and those after it are left out of the result.
+// Builds the model and continues one prompt after the other. `show` gets each text piece by piece as it grows, then a
+// line end. When it returns false, generation ends, and the result lacks that text and those after it.
 template <class Device>
 std::vector<Continuation> answer_prompts(const Options& options, const ModelFiles& files, const Device& device,
                                          const ExampleReader& reader, const std::vector<Prompt>& prompts,

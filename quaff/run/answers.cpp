@@ -13,7 +13,7 @@ namespace quaff {
 namespace {
 
 constexpr int64_t kAnswers = 3;
-constexpr int64_t kAnswerRoom = 32;  // tokens beyond the true answer that a wrong one may have
+constexpr int64_t kAnswerRoom = 32;  // tokens that an answer may be longer than the true one
 
 // What comes before the first labelled token.
 std::vector<int32_t> prompt_of(const Example& example) {

@@ -10,14 +10,14 @@
 
 namespace quaff {
 
-// The examples that are answered: a few where answers are short enough to be compared as a whole, else none.
+// The examples to answer: a few if answers are short enough to be compared as a whole, else none.
 std::span<const Example> answered_examples(const TrainingData& data, const ExampleReader& reader);
 
-// Makes room for their answers.
+// Raises the limits so that they have room for these answers.
 void allow_for_answers(BatchLimits& limits, const TrainingData& data, const ExampleReader& reader,
                        const ModelConfig& config);
 
-// Their answers, texts in a JSON array.
+// The answers, a JSON array of texts.
 template <class Device>
 nlohmann::ordered_json answers(Model<Device>& model, const TrainingData& data, const ExampleReader& reader);
 

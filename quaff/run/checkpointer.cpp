@@ -17,7 +17,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Saves in a new folder for temporary files. Returns the end of a sentence that says where, "" where that fails too.
+std::string reason_of(const std::exception& error) {
+    if (dynamic_cast<const std::bad_alloc*>(&error))
+        return "out of memory; lower --batch-size (--plan shows what takes how much)";
+    return error.what();
+}
+
+// Saves in a new temporary folder. Returns the end of a sentence that says where, or "" if that fails as well.
 std::string save_elsewhere(const std::function<void(const fs::path& folder)>& save) {
     std::error_code ignored;
     std::string folder = (fs::temp_directory_path(ignored) / "train_quaff-saved-XXXXXX").string();
@@ -33,12 +39,6 @@ std::string save_elsewhere(const std::function<void(const fs::path& folder)>& sa
 
 }  // namespace
 
-std::string reason_of(const std::exception& error) {
-    if (dynamic_cast<const std::bad_alloc*>(&error))
-        return "out of memory; lower --batch-size (--plan shows what takes how much)";
-    return error.what();
-}
-
 template <class Device>
 Checkpointer<Device>::Checkpointer(const Options& options, Terminal& terminal, Model<Device>& model,
                                    const StartingPoint& start, const std::string& resumed_from, int64_t step)
@@ -46,7 +46,7 @@ Checkpointer<Device>::Checkpointer(const Options& options, Terminal& terminal, M
     if (!resumed_from.empty()) saved_.emplace_back(step, resumed_from);
 }
 
-// ---- what there is to go on from -----------------------------------------------------------------------------------
+// ---- what a run can be continued from ------------------------------------------------------------------------------
 
 template <class Device>
 std::string Checkpointer<Device>::folder_of(const TrainingState& state) const {
@@ -65,15 +65,15 @@ std::string Checkpointer<Device>::last_before(int64_t step) const {
 }
 
 template <class Device>
-std::string Checkpointer<Device>::way_on() const {
+std::string Checkpointer<Device>::advice() const {
     if (saved_.empty()) return "there is no checkpoint yet";
-    return concat("the last good checkpoint is ", last(), ", go on from it with: ./train_quaff train --resume --out ",
-                  options_.out);
+    return concat("the last good checkpoint is ", last(),
+                  "; continue from it with: ./train_quaff train --resume --out ", options_.out);
 }
 
 template <class Device>
-void Checkpointer<Device>::fail_with_way_on(const std::string& what, const std::exception& error) const {
-    fail(what, ": ", reason_of(error), "; ", way_on());
+void Checkpointer<Device>::fail_with_advice(const std::string& what, const std::exception& error) const {
+    fail(what, ": ", reason_of(error), "; ", advice());
 }
 
 // ---- writing -------------------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ void Checkpointer<Device>::require_good(const TrainingState& state) {
     const std::string where = model_.find_nonfinite_state();
     if (!where.empty())
         fail("step ", state.step, ": the ", where, " is not finite, and nothing of it is saved. ", kLowerLearningRate,
-             "; ", way_on());
+             "; ", advice());
     if (comm_.size() > 1)
         require_same(comm_, {{concat("state after step ", state.step), fingerprint_of_state(model_)}});
 }
@@ -111,7 +111,7 @@ void Checkpointer<Device>::save(const TrainingState& state) {
         write(state);
     } catch (const std::exception& error) {
         terminal_.warn(concat("the checkpoint after step ", state.step, " could not be written: ", reason_of(error),
-                              "; training goes on; ", way_on()));
+                              ". Training continues; ", advice()));
     }
     comm_.barrier();  // whether it was written or not
 }
@@ -120,14 +120,10 @@ template <class Device>
 void Checkpointer<Device>::write_or_rescue(const std::string& what, const TrainingState& state,
                                            const std::function<void()>& write, const Write& elsewhere) {
     try {
-        try {
-            write();
-        } catch (const std::exception& error) {
-            const bool is_in_checkpoint = last() == folder_of(state);
-            fail(reason_of(error), is_in_checkpoint ? "" : save_elsewhere(elsewhere));
-        }
+        write();
     } catch (const std::exception& error) {
-        fail_with_way_on(what, error);
+        const bool is_in_checkpoint = last() == folder_of(state);
+        fail(what, ": ", reason_of(error), is_in_checkpoint ? "" : save_elsewhere(elsewhere), "; ", advice());
     }
 }
 

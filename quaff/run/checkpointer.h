@@ -1,11 +1,11 @@
-// Writes what a run leaves behind, and knows what it can go on from.
+// Writes what a run leaves behind, and knows the checkpoints that it can be continued from.
 //
-//   save()           a checkpoint on the way; where it cannot be written, the run goes on with a warning
-//   save_last()      the checkpoint of a run that was stopped     } where --out does not take them, they are saved in
-//   save_adapter()   the adapter of a run that is done            } the temporary directory, and the run fails
+//   save()           a checkpoint on the way; if it cannot be written, the run continues with a warning
+//   save_last()      the checkpoint of a run that was stopped     } if --out cannot take them, they are saved in the
+//   save_adapter()   the adapter of a run that is done            } temporary directory, and the run fails
 //
-// All ranks call these; the first one writes. Each throws Error where what is to be saved is not finite or differs
-// between ranks: such a state never takes the place of a good checkpoint.
+// All ranks call these; the first one writes. Each throws Error if what is to be saved is not finite or differs between
+// ranks: such a state never replaces a good checkpoint.
 #pragma once
 
 #include <cstdint>
@@ -40,18 +40,18 @@ class Checkpointer {
     // The newest one of fewer than `step` steps that is still there, or "".
     std::string last_before(int64_t step) const;
 
-    // Throws Error: what failed, why, and what there is to go on from.
-    [[noreturn]] void fail_with_way_on(const std::string& what, const std::exception& error) const;
+    // Throws Error: what failed, why, and how to continue.
+    [[noreturn]] void fail_with_advice(const std::string& what, const std::exception& error) const;
 
   private:
     using Write = std::function<void(const std::filesystem::path& folder)>;
 
     std::string folder_of(const TrainingState& state) const;
-    std::string way_on() const;
+    std::string advice() const;
     void require_good(const TrainingState& state);
     void write_into(const std::filesystem::path& out, const TrainingState& state);
     void write(const TrainingState& state);
-    // write(), or else elsewhere().
+    // Calls write(). If that fails, saves `elsewhere` and throws Error.
     void write_or_rescue(const std::string& what, const TrainingState& state, const std::function<void()>& write,
                          const Write& elsewhere);
 
@@ -62,8 +62,5 @@ class Checkpointer {
     Comm& comm_;
     std::vector<std::pair<int64_t, std::string>> saved_;  // checkpoints of this run: steps and folder, ascending
 };
-
-// The reason in words.
-std::string reason_of(const std::exception& error);
 
 }  // namespace quaff

@@ -22,7 +22,7 @@ int64_t count_exact(const Batch& batch, std::span<const uint8_t> correct_rows) {
     return exact;
 }
 
-// Names the first example of the batch whose own loss is not finite, and where its first such value stands.
+// Throws Error naming the first example of the batch whose own loss is not finite, and the first such value.
 template <class Device>
 [[noreturn]] void fail_nonfinite(Model<Device>& model, const std::string& file, const Dataset& data,
                                  std::span<const int64_t> positions) {

@@ -1,5 +1,5 @@
-// Runs a model over the labelled tokens of a data set: evaluation.h says what comes out. The scales stay as they are,
-// nothing is dropped out.
+// Runs a model over the labelled tokens of a data set, without dropout and with the scales as they are. evaluation.h
+// says what comes out.
 #pragma once
 
 #include <functional>
@@ -12,9 +12,9 @@
 
 namespace quaff {
 
-// `batches`: positions in data.examples, each example once; the model's ranks share them. `progress` is called before
-// every batch and may throw. Throws Error where the loss of an example is not finite, naming the example of `file`, the
-// data's, and the first value of the model that is not finite.
+// `batches`: positions in data.examples, each example once; the model's ranks share them. `file`: where the examples
+// come from. `progress` is called before every batch and may throw. Throws Error when the loss of a batch is not
+// finite; the message names the first such example in `file` and the first value in the model that is not finite.
 template <class Device>
 Evaluation evaluate(Model<Device>& model, const std::string& file, const Dataset& data,
                     const std::vector<std::vector<int64_t>>& batches, bool exact_match,

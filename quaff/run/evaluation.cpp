@@ -16,7 +16,7 @@ namespace {
 constexpr double kShortAnswer = 32;  // tokens, on average
 constexpr int64_t kFewExamples = 1000;
 
-// A double that prints as %.9g: what tells any two floats apart, and no more.
+// The double nearest to its own %.9g: enough digits to tell any two floats apart, and no more.
 double nine_digits(double value) {
     return std::isfinite(value) ? std::stod(format_loss(value)) : value;
 }

@@ -1,12 +1,12 @@
-// How well a model predicts the labelled tokens of a data set. The scales stay as they are, nothing is dropped out.
+// How well a model predicts the labelled tokens of a data set.
 //
 //   loss            sum of the cross-entropies of all labelled tokens / their number
 //   perplexity      exp(loss)
 //   token_accuracy  share of labelled tokens that are the likeliest one
 //   exact_match     share of answers that greedy decoding gives token for token
 //
-// Greedy decoding gives the answer exactly when, with the true answer so far in front of it, the likeliest token is the
-// right one at every position: one pass over the data tells, and nothing has to be generated.
+// Greedy decoding gives the true answer exactly when the likeliest token after each part of that answer is its next
+// one. One pass over the data tells; nothing has to be generated.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ struct Evaluation {
     double loss_sum = 0;
     int64_t labelled = 0, correct = 0;
     int64_t examples = 0;
-    std::optional<int64_t> exact;  // answers that are right as a whole, when that was asked for
+    std::optional<int64_t> exact;  // answers that are right as a whole, if they were counted
 
     double loss() const;
     double perplexity() const;
@@ -33,13 +33,13 @@ struct Evaluation {
 
 // {"loss", "perplexity", "token_accuracy", "labelled_tokens", "examples"} and, when known, "exact_match".
 nlohmann::ordered_json to_json(const Evaluation& evaluation);
-// By how much the loss is larger than in `before`, an earlier to_json(); 0 where that has none.
+// How much larger the loss is than in `before`, an earlier to_json(); 0 if that has none.
 double loss_increase(const nlohmann::ordered_json& before, const Evaluation& after);
 // "loss 1.2345, perplexity 3.44, token accuracy 71.2%, exact match 83.0%"
 std::string in_words(const Evaluation& evaluation);
 
-// Whether exact match is to be counted. automatic: every example has a source and a target, targets have 32
-// tokens at most on average and there are no more than 1000. Throws UsageError when "on" has nothing to compare.
+// Whether to count exact matches. Toggle::automatic: if every example has a source and a target, targets have at most
+// 32 tokens on average, and there are at most 1000 examples. Throws UsageError if "on" has nothing to compare.
 bool wants_exact_match(Toggle option, const llmc::Dataset& data, bool train_on_source);
 
 }  // namespace quaff

@@ -1,4 +1,4 @@
-// Data files to examples, in the way the options ask for: limits, prompt template, the model's tokenizer.
+// Reads data files into examples as the options ask: limits, prompt template, the model's tokenizer.
 #pragma once
 
 #include <memory>
@@ -28,9 +28,9 @@ class ExampleReader {
     // --template, or the model's own for --chat; nothing otherwise.
     const std::optional<ChatTemplate>& prompt_template() const { return prompt_template_; }
 
-    // Reads a data file under the options' limits and prints what was left out of it.
+    // Reads a data file under the options' limits and reports what it left out.
     Dataset read(const std::string& path) const;
-    // Prints the first `count` examples token by token; returns how many there were.
+    // Prints the first `count` examples token by token. Returns how many it printed.
     int64_t show(const Dataset& data, int64_t count) const;
 
   private:

@@ -1,4 +1,4 @@
-// SHA-256 digests that tell whether two runs, or two ranks of a run, work on the same things.
+// SHA-256 digests that tell whether two runs, or two ranks of a run, have the same model, data, channels or state.
 #pragma once
 
 #include <span>

@@ -12,21 +12,21 @@
 namespace quaff {
 namespace {
 
-// `automatic` recomputation leaves this share of the available memory to everything that is not planned: data, stacks,
-// the page cache that the checkpoint is read through.
+// Recompute::automatic plans with this share of the available memory. The rest is for what is not planned: data,
+// stacks, the page cache through which the model is read.
 constexpr double kPlannedShare = 0.9;
-// Bytes that these take on the host at least.
+// Bytes that the unplanned part takes on the host at least.
 constexpr int64_t kUnplanned = int64_t{64} << 20;
-// Bytes of a thread: its stack, and the scratch memory that libraries keep for it.
-constexpr int64_t kOfThread = int64_t{12} << 20;
+// Bytes for each thread: its stack, and the scratch memory that libraries keep for it.
+constexpr int64_t kPerThread = int64_t{12} << 20;
 
 }  // namespace
 
 void allow_for_text(BatchLimits& limits, const ModelConfig& config, int64_t length) {
     if (config.max_position_embeddings > 0) length = std::min(length, config.max_position_embeddings);
     limits.max_sequence_length = std::max(limits.max_sequence_length, length);
-    // Tokens go through the model one by one after the prompt, unless the text becomes a long one on the way
-    // (Generator).
+    // After the prompt, tokens go through the model one by one. Only when the text passes longrope's original length is
+    // all of it computed anew (Generator).
     const RopeTable rope(config, length);
     if (rope.is_long(length) != rope.is_long(1)) limits.max_tokens = std::max(limits.max_tokens, length);
 }
@@ -54,9 +54,9 @@ BuildOptions build_options(const Options& options, const StartingPoint& start, c
 template <class Device>
 void require_room_to_begin(const Device& device) {
     if constexpr (std::is_same_v<Device, cpu::Device>) {
-        const int64_t needed = kUnplanned + device.threads * kOfThread, room = address_space_room();
+        const int64_t needed = kUnplanned + device.threads * kPerThread, room = address_space_room();
         require(needed <= room, "out of memory before the first step: ", format_bytes(needed), " of address space are ",
-                "needed beside the model and RLIMIT_AS leaves ", format_bytes(room),
+                "needed beside the model, but RLIMIT_AS leaves ", format_bytes(room),
                 "; raise it (ulimit -v), or lower --threads");
     }
 }
@@ -68,8 +68,8 @@ std::string lack_of_memory(const Device& device, const MemoryPlan& plan) {
     const int64_t lack = plan.total() + more - available;
     if (lack <= 0) return "";
     return concat("the run needs ", format_bytes(plan.total()),
-                  more > 0 ? " and " + format_bytes(more) + " beside it" : "", ", and ", format_bytes(available),
-                  " are available. Much is ", plan.blame(lack));
+                  more > 0 ? " and another " + format_bytes(more) + " for the program" : "", ", but ",
+                  format_bytes(available), " are available. Much of it is ", plan.blame(lack));
 }
 
 template <class Device>

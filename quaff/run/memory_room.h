@@ -11,21 +11,20 @@
 
 namespace quaff {
 
-// Makes room for a text that grows to `length` tokens, or to as many as the model has positions, from a prompt that has
-// room.
+// Raises `limits`, which have room for a prompt, so that it can grow to a text of `length` tokens, or of as many as the
+// model has positions.
 void allow_for_text(BatchLimits& limits, const ModelConfig& config, int64_t length);
 
-// What to build for micro-batches of up to `limits`. available_memory: bytes on the device.
+// What to build for micro-batches within `limits`. available_memory: bytes on the device.
 BuildOptions build_options(const Options& options, const StartingPoint& start, const BatchLimits& limits, bool training,
                            int64_t available_memory);
 
-// Throws Error where a limit on the address space leaves no room for threads and libraries, which would fail without a
+// Throws Error if a limit on the address space leaves no room for threads and libraries, which would fail without a
 // message.
 template <class Device>
 void require_room_to_begin(const Device& device);
 
-// How much memory the device lacks for this plan, and which part of the plan is large, in words; empty when there is
-// enough.
+// How much memory the device lacks for this plan, and which part of the plan is large, in words; "" if there is enough.
 template <class Device>
 std::string lack_of_memory(const Device& device, const MemoryPlan& plan);
 

@@ -9,14 +9,14 @@
 
 namespace quaff {
 
-// The folder of --model. Throws UsageError when it is the demo's and the program runs somewhere else.
+// The folder of --model. Throws UsageError if it is the demo's and is not in the current folder.
 const std::string& model_folder(const Options& options);
 
-// Opens it, and warns of what its config.json says and this program does not follow.
+// Opens it, and warns of the settings in its config.json that this program ignores.
 ModelFiles open_model(const Options& options, Terminal& terminal);
 
-// The same for a run that computes with the model: no adapter beside its weights is silently passed over. Throws Error
-// where there is one, --adapter names none and no run is resumed.
+// The same for a run that computes with the model. Throws Error if an adapter lies beside the weights and would be
+// passed over silently: --adapter names none and no run is resumed.
 ModelFiles open_model_to_run(const Options& options, Terminal& terminal);
 
 }  // namespace quaff

@@ -1,5 +1,5 @@
 // What a run is asked to do, as plain data. The command line fills it in (cli/parsing.h); a program of your own can
-// too. A field that is `optional` and empty follows the adapter the run starts from, else the default that stands
+// too. An `optional` field that is empty follows the adapter that the run starts from, or else has the default named
 // beside it.
 #pragma once
 
@@ -38,7 +38,7 @@ inline constexpr llmc::Named<int> kGradBitsNames[] = {{"8", 8}, {"16", 16}};
 
 struct ModelOptions {
     std::string folder = "dev/demo/model";  // a Hugging Face model directory
-    bool is_demo = true;                    // nobody named a model
+    bool is_demo = true;                    // no model was named
     std::string adapter;                    // a PEFT folder to start from or to use; may be empty
 };
 

@@ -19,14 +19,14 @@ void OutFolder::claim() {
 void OutFolder::begin(const std::string& config, const StartingPoint& start, const std::string& resumed_from,
                       int64_t step) {
     const fs::path out = path_, origin = resumed_from.empty() ? "" : run_folder(resumed_from);
-    const bool goes_on_here = !resumed_from.empty() && fs::equivalent(origin, out);
-    const fs::path aside = goes_on_here ? set_later_steps_aside(out, step) : set_earlier_run_aside(out);
+    const bool continues_here = !resumed_from.empty() && fs::equivalent(origin, out);
+    const fs::path aside = continues_here ? set_later_steps_aside(out, step) : set_earlier_run_aside(out);
     if (!aside.empty())
-        terminal_.warn(goes_on_here ? concat("what came after step ", step, " is now in ", aside.string())
-                                    : concat(path_, " held an earlier run; it is now in ", aside.string(),
-                                             " (--resume would have continued it)"));
+        terminal_.warn(continues_here ? concat("what came after step ", step, " is now in ", aside.string())
+                                      : concat(path_, " held an earlier run; it is now in ", aside.string(),
+                                               " (--resume would have continued it)"));
     write_file_atomically(out / "config.toml", config);
-    if (goes_on_here) return;
+    if (continues_here) return;
     if (start.method == Method::quaff) write_outlier_channels(out / "outliers.json", start.outliers);
     if (!resumed_from.empty() && fs::exists(origin / "log.jsonl"))
         fs::copy_file(origin / "log.jsonl", out / "log.jsonl");

@@ -1,4 +1,4 @@
-// The folder of a run, --out: kept to one run at a time, and cleared of what another one left there.
+// The folder of a run, --out. One run at a time has it; what an earlier one left there is moved aside.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +16,12 @@ class OutFolder {
     // `path` must outlive it.
     OutFolder(const std::string& path, Terminal& terminal) : path_(path), terminal_(terminal) {}
 
-    // Creates the folder, locks it for as long as this object lives, and removes half-written files. Throws Error when
+    // Creates the folder, locks it for as long as this object lives, and removes half-written files. Throws Error if
     // another run has it.
     void claim();
-    bool is_claimed() const { return lock_.has_value(); }
 
-    // Moves aside what an earlier run left, or what a resumed run will do again, then writes config.toml and, for a
-    // quantised run that did not begin here, outliers.json. A run that goes on in another folder takes its log along.
+    // Moves aside what an earlier run left, or the steps that a resumed run takes again. Writes config.toml and, for a
+    // quantised run that did not begin here, outliers.json. A run that continues in another folder takes its log along.
     // `resumed_from`: a checkpoint after `step` steps, or "".
     void begin(const std::string& config, const StartingPoint& start, const std::string& resumed_from, int64_t step);
 

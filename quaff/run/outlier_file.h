@@ -10,7 +10,7 @@ namespace quaff {
 // outlier/<strategy><threshold>_<dataset>_<model>.json
 std::filesystem::path default_outlier_path(const OutlierChannels& outliers);
 
-// Throws UsageError when the path holds anything but an outlier file, which may be replaced.
+// Throws UsageError if there is anything but an outlier file at the path: only that may be replaced.
 void require_replaceable(const std::filesystem::path& path);
 
 }  // namespace quaff

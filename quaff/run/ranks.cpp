@@ -20,14 +20,15 @@ void require_same(Comm& comm, const Facts& facts) {
             require(facts[i] == others[i], "rank ", r, " has another ", others[i].first,
                     " than rank 0: ", others[i].second, ", not ", facts[i].second,
                     ". All ranks have to be started alike");
-        require(facts.size() == others.size(), "rank ", r, " was started otherwise than rank 0");
+        require(facts.size() == others.size(), "rank ", r, " was started with other options than rank 0",
+                ". All ranks have to be started alike");
     }
 }
 
 void require_same_start(Comm& comm, const std::string& verb, const OptionTexts& shown) {
     static const std::set<std::string> kOwn = {"model",    "data",     "eval-data", "out",    "adapter",
                                                "outliers", "cal-data", "resume",    "config", "threads"};
-    Sha256 program;  // another build has another one
+    Sha256 program;  // differs between builds
     program.update(read_file("/proc/self/exe"));
     Facts facts = {{"build of this program", program.finish()}, {"verb", verb}};
     for (const auto& [name, value] : shown)
@@ -35,7 +36,7 @@ void require_same_start(Comm& comm, const std::string& verb, const OptionTexts& 
     require_same(comm, facts);
 }
 
-// A launcher may have bound ranks to cores, each to its own or all to the same.
+// A launcher may have bound each rank to cores of its own, or all ranks to the same cores.
 int fair_threads(Comm& comm) {
     const std::vector<int> mine = usable_cores();
     std::string cores(static_cast<size_t>(mine.back()) + 1, '0');

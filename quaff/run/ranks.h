@@ -12,7 +12,7 @@ namespace quaff {
 
 using namespace llmc;
 
-// A rank may take this long to read a model, calibrate or evaluate, beyond what another one takes.
+// How much longer than another a rank may take to read a model, calibrate or evaluate.
 inline constexpr double kPatience = 1800;  // seconds
 
 // Name and value of something that has to be the same on all ranks.
@@ -21,11 +21,11 @@ using Facts = std::vector<std::pair<std::string, std::string>>;
 // Every rank calls it. Rank 0 throws Error unless all have the same facts, naming a rank and the fact that differs.
 void require_same(Comm& comm, const Facts& facts);
 
-// The same for the program and its options, `shown` as text. Left out are threads, and files and folders, which may
-// have another name on another host: their contents are compared once they are read.
+// The same for the program, its verb and its options. It leaves out threads, and also files and folders, whose names
+// may differ between hosts: their contents are compared once they are read. `shown`: the options as text.
 void require_same_start(Comm& comm, const std::string& verb, const OptionTexts& shown);
 
-// Threads for this rank: the cores it may run on, divided among the ranks of this host that may run on them as well.
+// Threads for this rank: the cores it may run on, divided among the ranks of this host that may run on them, too.
 int fair_threads(Comm& comm);
 
 // One line for each rank: "rank 0 on node-1: NVIDIA H200 (GPU 0)". On rank 0.

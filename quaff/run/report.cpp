@@ -53,13 +53,13 @@ void RunReport::open_log(const JsonLog::Keep& keep) {
     log_.emplace((std::filesystem::path(options_.out) / "log.jsonl").string(), keep);
 }
 
-// Training is worth more than its log: what cannot be written waits, and the run goes on.
+// A run does not fail for its log: lines that cannot be written wait.
 void RunReport::log(const ordered_json& line) {
     if (!log_) return;
     const std::string problem = log_->write(line);
     if (!problem.empty() && !log_waits_)
-        terminal_.warn(problem + "; training goes on, and the missing lines follow as soon as they can be written");
-    if (problem.empty() && log_waits_) terminal_.warn("the log can be written again and is complete");
+        terminal_.warn(problem + ". Training continues; the missing lines follow as soon as they can be written");
+    if (problem.empty() && log_waits_) terminal_.warn("the log is complete again");
     log_waits_ = !problem.empty();
 }
 
@@ -151,7 +151,7 @@ void RunReport::summary(const ordered_json& result, const std::vector<Answer>& a
     row("exact match", "exact_match", 100, "%");
     const std::string adapter = result["adapter"],
                       with = concat("--model ", options_.model.folder, " --adapter ", adapter);
-    // A model answers in the words it was trained in.
+    // The model expects prompts in the format that it was trained on.
     const std::string texts = chat_template == kNoTemplate ? "" : " --template " + chat_template;
     const auto steps = result["steps"].get<int64_t>();
     const auto tokens_per_second = result["tokens_per_second"].get<double>();
@@ -163,7 +163,7 @@ void RunReport::summary(const ordered_json& result, const std::vector<Answer>& a
     if (n_spikes_ > 0)
         terminal_.line(concat(counted(n_spikes_, "spike"), " of loss or gradient norm, flagged in log.jsonl"));
     for (const std::string& warning : warnings_) terminal_.warn(warning);
-    if (n_warned_ > 1) terminal_.warn(concat(counted(n_warned_, "step"), " of this kind are marked in log.jsonl"));
+    if (n_warned_ > 1) terminal_.warn(concat(counted(n_warned_, "step"), " with such a warning are in log.jsonl"));
     terminal_.result(concat("the adapter is in ", adapter, terminal_.is_quiet() ? "" : "; next:"));
     terminal_.unbroken_line("  ./train_quaff generate " + with + texts + " --prompt \"...\"");
     terminal_.unbroken_line("  ./train_quaff eval " + with + texts + " --data FILE");

@@ -1,5 +1,5 @@
-// What a training run tells: each step and each evaluation, on the terminal and in out/log.jsonl; at the end what has
-// improved and what to do next.
+// What a training run reports: each step and each evaluation, on the terminal and in out/log.jsonl; at the end, what
+// has improved and what to do next.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +30,8 @@ struct StepFigures {
     double loss_scale = 1;      // of this step
     int64_t ranks = 1;
     Traffic communication;  // of rank 0, where there are several
-    int64_t skipped = 0;    // steps so far whose gradient overflowed fp16 and was not taken
-    std::string warning;    // of something wrong with the run at this step; empty: nothing
+    int64_t skipped = 0;    // steps so far that were skipped because their gradient overflowed fp16
+    std::string warning;    // what is wrong with the run at this step; empty: nothing
 };
 
 // An evaluation example, and the model's own answers to its source.
@@ -46,7 +46,7 @@ struct Answer {
 //   step 12/1050  loss 0.1234  grad 1.234  lr 2.0e-04  12,345 tok/s  45% SOL  3m05s
 //   step 12/1050 loss 0.1234 grad 1.234 lr 2.0e-04 12k tok/s 45% SOL 3m05s
 //
-// the first of these that fits, or the last. grad: norm of the gradient before it is clipped; lr: learning rate; SOL:
+// The first of these that fits, or else the last. grad: norm of the gradient before clipping; lr: learning rate; SOL:
 // share of the speed of light; then the peak of memory so far and an estimate of the time left.
 std::string step_line(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left, int columns);
 
@@ -54,12 +54,12 @@ class RunReport {
   public:
     RunReport(const Options& options, Terminal& terminal) : options_(options), terminal_(terminal) {}
 
-    // Begins out/log.jsonl, empty or with those lines of an earlier run for which `keep` returns true. Before this call
-    // nothing is logged.
+    // Begins out/log.jsonl: empty, or with the lines of an earlier run for which `keep` returns true. Nothing is logged
+    // before this call.
     void open_log(const JsonLog::Keep& keep = nullptr);
     // `seconds_left` is an estimate.
     void step(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left);
-    // A `warning` is logged with the evaluation, and shown in the summary.
+    // A `warning` is logged with the evaluation and shown in the summary.
     void evaluation(int64_t step, const std::string& when, const Evaluation& evaluation,
                     const std::string& warning = "");
     // `result` is the JSON object of the run, `chat_template` the --template whose format the model was trained on.
@@ -72,7 +72,7 @@ class RunReport {
     const Options& options_;
     Terminal& terminal_;
     std::optional<JsonLog> log_;
-    bool log_waits_ = false;  // for space on the disk; the user has been warned
+    bool log_waits_ = false;  // the last line could not be written; the user has been warned
     SpikeDetector loss_spikes_, grad_norm_spikes_;
     int64_t n_spikes_ = 0;               // losses and gradient norms that were flagged
     int64_t n_warned_ = 0;               // steps with a warning; the first one is shown

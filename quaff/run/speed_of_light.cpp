@@ -9,7 +9,7 @@ WorkModel::WorkModel(const ModelConfig& config, const BuildOptions& options, con
     int8_ = options.method == Method::quaff;
     int8_backward_ = int8_ && options.grad_bits == 8;
     window_ = config.sliding_window;
-    bool trained = false;           // some adapter lies on this joint layer or under its input
+    bool trained = false;           // an adapter lies below: the gradient has to pass through
     double attention_backward = 0;  // layers
     const std::vector<JointLinear> linears = all_joint_linears(config);
     for (size_t i = 0; i < linears.size(); ++i) {

@@ -45,7 +45,7 @@ LoraConfig lora_of(const Adapter& adapter, double dropout) {
     return lora;
 }
 
-// Of adapters that begin afresh.
+// For new adapters.
 LoraConfig lora_of(const AdapterOptions& options) {
     LoraConfig lora;
     lora.r = options.r.value_or(lora.r);
@@ -77,13 +77,13 @@ Method method_of(const Options& options, const std::string& adapter, const std::
     return *own;
 }
 
-// What quaff.json says of a setting, as the default of an option that may override it.
+// Takes a setting of quaff.json as the default of an option, which may override it.
 template <class Value>
 void take_setting(const char* name, std::optional<Value>& option, Value own, const Options& options,
                   Terminal& terminal) {
     if (option && *option != own && options.compute.method != Method::fp)
         terminal.warn(concat("--", name, " ", *option, ": the adapter ", options.model.adapter, " was trained with ",
-                             own, "; leave --", name, " out to go on with that"));
+                             own, "; leave --", name, " out to keep that"));
     if (!option) option = own;
 }
 

@@ -24,10 +24,10 @@
 
 namespace quaff {
 
-// Called now and then by whatever takes long; may throw to stop it.
+// Called now and then during long work; may throw to stop it.
 using Progress = std::function<void(const std::string& what, int64_t done, int64_t total)>;
 
-// What the outlier channels are still to be found on, if anything.
+// What the outlier channels have yet to be found on, if anything.
 enum class Calibration { none, on_cal_data, on_examples };
 
 struct StartingPoint {
@@ -41,9 +41,10 @@ struct StartingPoint {
     Calibration calibration = Calibration::none;
 };
 
-// The options of a run that starts from options.model.adapter, with what the adapter decides filled in: r, alpha and
-// target modules, and the scale momentum and the gradient bits of its quaff.json. Throws UsageError where the first
-// three were given otherwise, and warns where the last two were. A resumed run has all of them in its config.toml.
+// The options of a run that starts from options.model.adapter, with the adapter's settings filled in: r, alpha and
+// target modules, and from its quaff.json the scale momentum and the gradient bits. Throws UsageError if the options
+// ask for another r, alpha or target modules, and warns if they ask for other values of the last two. A resumed run has
+// all of them in its config.toml.
 Options with_options_of_adapter(const Options& options, Terminal& terminal);
 
 // Everything but the search for outlier channels. `adapter` may be empty.
@@ -56,10 +57,10 @@ void find_outlier_channels(StartingPoint& start, const Options& options, const M
                            const ExampleReader& reader, std::span<const Example> examples, Terminal& terminal,
                            const Progress& progress);
 
-// In place of a calibration, for a plan of the memory: as many channels as one may find.
+// Instead of a calibration, to plan memory: as many channels as one may find.
 void assume_most_outlier_channels(StartingPoint& start, const Options& options, const ModelConfig& config);
 
-// The channels of every layer that calibration keeps at most.
+// For every layer, as many channels as calibration may keep.
 OutlierChannels most_outlier_channels(const ModelConfig& config, const std::string& max_ratio);
 
 }  // namespace quaff

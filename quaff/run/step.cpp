@@ -25,8 +25,8 @@ double share_gradients(Model<Device>& model, const StepShare& share, double scal
     model.zero_gradients();
     for (size_t i = 0; i < share.batches.size(); ++i) {
         model.forward(share.batches[i], grad_scale, share.numbers[i]);
-        // Where others have one micro-batch more, its maxima come before anybody's gradients are summed: all ranks have
-        // to talk in the same order.
+        // All ranks must communicate in the same order: if others have one micro-batch more, its maxima come before
+        // the gradients are summed.
         model.backward(share.batches[i], /*last=*/!share.follows && i + 1 == share.batches.size());
         const double loss = model.losses().loss;  // here the host waits for the device
         if (!std::isfinite(loss)) fail_nonfinite(model, "loss", loss);
@@ -57,20 +57,19 @@ StepShare share_of(const Window& window, const Sampler& sampler, std::span<const
 
 template <class Device>
 StepResult take_step(Model<Device>& model, const StepShare& share, const AdamWOptions& adamw, double max_grad_norm,
-                     int64_t step, LossScale& scale, const std::function<void(int64_t done)>& after_micro_batch) {
+                     int64_t step, LossScale& scale, const StepCalls& calls) {
     StepResult result;
     result.loss_scale = scale.value;
     if (share.may_stop) model.keep_scales();
     double loss_sum = 0;
     try {
-        loss_sum = share_gradients(model, share, scale.value, after_micro_batch);
+        loss_sum = share_gradients(model, share, scale.value, calls.after_micro_batch);
     } catch (const StoppedBySignal&) {
         if (share.may_stop) model.restore_scales();
         throw;
     }
     model.sum_gradients();
-    model.comm().sum(std::span(&loss_sum, 1));
-    result.loss = loss_sum / static_cast<double>(share.labelled);
+    result.loss = calls.sum_over_ranks(loss_sum) / static_cast<double>(share.labelled);
 
     result.grad_norm = model.gradient_norm() / scale.value;
     if (!std::isfinite(result.grad_norm)) {
@@ -85,7 +84,7 @@ StepResult take_step(Model<Device>& model, const StepShare& share, const AdamWOp
 
 #define INSTANTIATE(Device)                                                                                           \
     template StepResult take_step(Model<Device>&, const StepShare&, const AdamWOptions&, double, int64_t, LossScale&, \
-                                  const std::function<void(int64_t)>&);
+                                  const StepCalls&);
 QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
 
 }  // namespace quaff

@@ -26,10 +26,10 @@ struct StoppedBySignal {};
 // What one rank computes of a step.
 struct StepShare {
     std::vector<Batch> batches;
-    std::vector<uint64_t> numbers;     // of their dropout
+    std::vector<uint64_t> numbers;     // their dropout streams
     int64_t tokens = 0, labelled = 0;  // of the whole window
     bool follows = false;              // other ranks have one micro-batch more
-    bool may_stop = false;             // between two micro-batches: this process has no other to wait for it
+    bool may_stop = false;             // between two micro-batches: no other rank waits for this one
 };
 
 // `first_number`: the dropout number of the window's first micro-batch.
@@ -39,15 +39,20 @@ StepShare share_of(const Window& window, const Sampler& sampler, std::span<const
 struct StepResult {
     double loss = 0;
     double grad_norm = 0;   // before clipping; not finite: the step was skipped
-    double loss_scale = 1;  // that it was computed with
+    double loss_scale = 1;  // of this step
 };
 
-// `step` counts from 1. Calls after_micro_batch(done) after each micro-batch. Where that throws StoppedBySignal, the
-// step was never begun: the scales go back too. Throws Error, naming the first tensor that is not finite, when the loss
-// or the norm is not.
+// What a step calls on its way. Every rank calls sum_over_ranks once, so it may carry figures of the caller's as well.
+struct StepCalls {
+    std::function<void(int64_t done)> after_micro_batch;
+    std::function<double(double loss)> sum_over_ranks;  // returns the sum of the ranks' losses
+};
+
+// `step` counts from 1. Where after_micro_batch throws StoppedBySignal, the step counts as never begun: the scales are
+// restored. Throws Error when the loss or the norm is not finite; the message names the first tensor that is not.
 template <class Device>
 StepResult take_step(Model<Device>& model, const StepShare& share, const AdamWOptions& adamw, double max_grad_norm,
-                     int64_t step, LossScale& scale, const std::function<void(int64_t done)>& after_micro_batch);
+                     int64_t step, LossScale& scale, const StepCalls& calls);
 
 // The remedy in messages about a run that diverged.
 inline constexpr const char* kLowerLearningRate = "Lower --learning-rate or --max-grad-norm";

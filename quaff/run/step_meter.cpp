@@ -9,13 +9,16 @@ void StepMeter::begin() {
     traffic_ = comm_.traffic();
 }
 
-StepFigures StepMeter::end(const StepShare& share, const StepResult& result) {
+Work StepMeter::work_of(const StepShare& share) const {
     Work work;
     for (const Batch& batch : share.batches) work += work_.of(batch);
-    double operations[] = {work.int8_operations, work.float_operations};
-    comm_.sum(operations);
+    return work;
+}
+
+StepFigures StepMeter::end(const StepShare& share, const Work& work, const StepResult& result) {
     const bool has_peak = peak_.int8_operations > 0 && peak_.float_operations > 0;
-    const double floor = has_peak ? operations[0] / peak_.int8_operations + operations[1] / peak_.float_operations : 0;
+    const double floor =
+        has_peak ? work.int8_operations / peak_.int8_operations + work.float_operations / peak_.float_operations : 0;
     const Traffic traffic = comm_.traffic();
 
     StepFigures figures;

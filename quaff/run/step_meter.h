@@ -1,5 +1,4 @@
-// What a step is worth in figures: time, tokens, share of the speed of light, traffic between ranks. Stands around a
-// step and has no part in it.
+// Measures steps: time, tokens, share of the speed of light, traffic between ranks. A step knows nothing of it.
 #pragma once
 
 #include <chrono>
@@ -19,8 +18,11 @@ class StepMeter {
     StepMeter(const WorkModel& work, const Peak& peak, Comm& comm) : work_(work), peak_(peak), comm_(comm) {}
 
     void begin();
-    // Of the step since begin(); every rank calls it. Epoch, learning rate, memory and skipped steps are the caller's.
-    StepFigures end(const StepShare& share, const StepResult& result);
+    // The operations of this rank's share.
+    Work work_of(const StepShare& share) const;
+    // Of the step since begin(), with the `work` of all ranks. Leaves epoch, learning rate, memory and skipped steps to
+    // the caller.
+    StepFigures end(const StepShare& share, const Work& work, const StepResult& result);
 
     double longest() const { return longest_; }  // seconds of a step
     double tokens_per_second() const { return seconds_ > 0 ? static_cast<double>(tokens_) / seconds_ : 0; }

@@ -1,6 +1,5 @@
 #include "quaff/run/trainer.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <set>
 
@@ -22,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
-constexpr double kVisible = 5e-5;  // a loss that is worse by less looks the same in the summary
+constexpr double kVisible = 5e-5;  // a smaller increase of the loss does not show in the summary
 
 }  // namespace
 
@@ -40,46 +39,13 @@ Trainer<Device>::Trainer(const Options& options, RunRecord record, Terminal& ter
 
 // ---- before the first step -----------------------------------------------------------------------------------------
 
-// Cuts the data into steps, for a run and for its plan.
-template <class Device>
-void Trainer<Device>::prepare_steps() {
-    const int64_t accumulated = options_.training.gradient_accumulation_steps * comm_.size();
-    steps_.emplace(plan_steps(options_, data_, state_.window > 0 ? state_.window : accumulated));
-    allow_for_answers(steps_->limits, data_, reader_, files_.config());
-}
-
-template <class Device>
-ordered_json Trainer<Device>::plan() {
-    data_ = read_training_data(options_, reader_, terminal_);
-    prepare_steps();
-    start_ = starting_point(options_, files_, options_.model.adapter, terminal_);
-    assume_most_outlier_channels(start_, options_, files_.config());
-    const BatchLimits& limits = steps_->limits;
-    const BuildOptions build = build_options(options_, start_, limits, /*training=*/true, device_.available_memory());
-    const Model<Device> planned(device_, files_, start_.outliers, build, /*plan_only=*/true);
-    terminal_.result(planned.plan().table());
-    terminal_.result(concat(format_bytes(device_.available_memory()), " are available; ", planned.n_recomputed(),
-                            " of ", files_.config().num_hidden_layers, " blocks are recomputed"));
-    const std::string lack = lack_of_memory(device_, planned.plan());
-    if (!lack.empty()) terminal_.warn("this run would not start: " + lack);
-    ordered_json kinds = ordered_json::object();
-    for (int kind = 0; kind < static_cast<int>(MemoryKind::count); ++kind)
-        kinds[name_of(static_cast<MemoryKind>(kind))] = planned.plan().total(static_cast<MemoryKind>(kind));
-    return {{"total_bytes", planned.plan().total()},
-            {"bytes", kinds},
-            {"available_bytes", device_.available_memory()},
-            {"recomputed_blocks", planned.n_recomputed()},
-            {"max_tokens", limits.max_tokens},
-            {"max_sequence_length", limits.max_sequence_length},
-            {"max_labelled", limits.max_labelled}};
-}
-
 template <class Device>
 void Trainer<Device>::prepare() {
     comm_.set_time_limit(kPatience);
     data_ = read_training_data(options_, reader_, terminal_);
+    find_checkpoint();
     prepare_state();
-    // Before anything else that computes: threads and libraries get their memory before ours is planned.
+    // The first computation: threads and libraries take their memory before the model's is planned.
     require_room_to_begin(device_);
     const Peak own = measure_peak(device_);
     double peaks[] = {own.int8_operations, own.float_operations};
@@ -95,14 +61,13 @@ void Trainer<Device>::prepare() {
     checkpoints_.emplace(options_, terminal_, *model_, start_, resumed_from_, state_.step);
 }
 
-// Where the run begins, which all ranks have to agree on before they compute: files of one name may differ between
-// hosts.
+// Claims --out, and reads where a resumed run stands.
 template <class Device>
-void Trainer<Device>::prepare_state() {
+void Trainer<Device>::find_checkpoint() {
     const auto claim_out = [&] {
         if (comm_.is_first()) out_.claim();
     };
-    // A mistyped --resume is refused before a folder of that name is made.
+    // A mistyped --resume must not create a folder of that name.
     const std::string& resume = options_.training.resume;
     const bool claims_first = resume.empty() || fs::exists(options_.out);
     if (claims_first) claim_out();
@@ -115,25 +80,33 @@ void Trainer<Device>::prepare_state() {
         state_ = read_state(resumed_from_);
     }
     if (!claims_first) claim_out();
-    prepare_steps();
+}
+
+// Cuts the data into steps. All ranks must agree on them, and on where the run begins, before they compute: files of
+// the same name may differ between hosts.
+template <class Device>
+void Trainer<Device>::prepare_state() {
+    const int64_t window =
+        state_.window > 0 ? state_.window : options_.training.gradient_accumulation_steps * comm_.size();
+    steps_.emplace(plan_steps(options_, data_, reader_, files_.config(), window));
 
     TrainingState now = state_;
     now.seed = options_.compute.seed;
     now.ranks = comm_.size();
-    now.window = steps_->window;
+    now.window = window;
     now.model = fingerprint(files_);
     now.data = fingerprint(data_.train.examples);
     now.options = record_.fixed;
-    // The number of steps shapes every schedule that comes down again; with the others a run may be prolonged.
+    // Every other schedule depends on the number of steps; with a constant one a run may be prolonged.
     if (options_.training.lr_scheduler != Schedule::constant)
         now.options.emplace_back("max-steps", std::to_string(steps_->total_steps));
     if (!resumed_from_.empty()) check_resumable(state_, now, resumed_from_);
     if (!resumed_from_.empty() && state_.ranks != now.ranks)
-        terminal_.warn(concat("the run goes on with ", counted(now.ranks, "rank"), " and was of ", state_.ranks,
-                              ": a step takes ", now.window, " micro-batches as before, up to ",
-                              ceil_div(now.window, now.ranks), " of each rank"));
+        terminal_.warn(concat("the run had ", counted(state_.ranks, "rank"), " and continues with ", now.ranks,
+                              ": a step still takes ", window, window == 1 ? " micro-batch" : " micro-batches",
+                              ", up to ", ceil_div(window, now.ranks), " on each rank"));
     state_ = now;
-    // A run may go on on another device than it began on.
+    // A run may continue on another device than it began on.
     if (!Device::scales_loss) state_.loss_scale.stop();
     if (Device::scales_loss && !state_.loss_scale.active) state_.loss_scale.start();
 
@@ -142,7 +115,7 @@ void Trainer<Device>::prepare_state() {
                          {"--data", state_.data},
                          {"--eval-data", fingerprint(data_.eval.examples)},
                          {"number of steps", std::to_string(steps_->total_steps)},
-                         {"step to go on from", std::to_string(state_.step)}});
+                         {"step to continue from", std::to_string(state_.step)}});
     for (const std::string& line : describe_ranks(comm_, device_.describe())) terminal_.line(line);
 }
 
@@ -151,13 +124,13 @@ void Trainer<Device>::prepare_model() {
     start_ =
         starting_point(options_, files_, resumed_from_.empty() ? options_.model.adapter : resumed_from_, terminal_);
     find_outlier_channels(start_, options_, files_, device_, reader_, data_.train.examples, terminal_, progress());
-    // Not before every file was read: what is wrong with one of them shall not stand below forty options.
+    // After all files are read: the message about a bad one would be lost below forty options.
     terminal_.table("train_quaff train", record_.shown);
     model_ =
         build_model(files_, device_, start_,
                     build_options(options_, start_, steps_->limits, /*training=*/true, device_.available_memory()));
     if (!resumed_from_.empty()) read_moments(resumed_from_, *model_);
-    if (comm_.size() > 1)  // files again, or what calibration found
+    if (comm_.size() > 1)  // they may have read different files, or calibrated differently
         require_same(comm_, {{"set of outlier channels", fingerprint(start_.outliers)},
                              {concat("state after step ", state_.step), fingerprint_of_state(*model_)}});
     give_back_freed_memory();  // of calibration and loading
@@ -166,19 +139,19 @@ void Trainer<Device>::prepare_model() {
 
 template <class Device>
 void Trainer<Device>::prepare_out() {
-    comm_.barrier();  // nobody reads there any more
+    comm_.barrier();  // no rank reads --out any more
     if (!comm_.is_first()) return;
     out_.begin(record_.config, start_, resumed_from_, state_.step);
     if (resumed_from_.empty()) {
         report_.open_log();
         return;
     }
-    const auto in_time = up_to_step(state_.step);
+    const auto is_kept = up_to_step(state_.step);
     report_.open_log([&](const nlohmann::json& line) {
-        // Where no step is left, the last evaluation is made and logged again.
+        // If no step is left, the last evaluation is repeated and logged anew.
         const bool again = state_.step == steps_->total_steps && line.contains("eval_loss") && line.contains("step") &&
                            line["step"] == state_.step;
-        return in_time(line) && !again;
+        return is_kept(line) && !again;
     });
     terminal_.line("resumed from " + resumed_from_);
 }
@@ -214,13 +187,13 @@ void Trainer<Device>::train() {
         try {
             figures = take_step(step);
         } catch (const std::exception& error) {
-            checkpoints_->fail_with_way_on(concat("step ", step), error);
+            checkpoints_->fail_with_advice(concat("step ", step), error);
         }
         expect_steps();
         vanished_.update(step, figures.loss, figures.grad_norm);
         figures.warning = vanished_.note();
         report_.step(step, steps_->total_steps, figures, meter_->seconds_for(steps_->total_steps - step));
-        if (vanished_.is_proven()) fail(vanished_.verdict(checkpoints_->last_before(vanished_.first() - 1)));
+        if (vanished_.is_proven()) fail(vanished_.verdict(good_checkpoint()));
         const bool last = step == steps_->total_steps;
         if (!last && training.eval_steps > 0 && step % training.eval_steps == 0 && data_.eval.size() > 0)
             report_.evaluation(step, concat("at step ", step), evaluate_now(concat("at step ", step)));
@@ -231,8 +204,8 @@ void Trainer<Device>::train() {
     }
 }
 
-// A GPU's library times its ways to multiply when it meets a new kind of product, which takes memory and time that no
-// step has to spare: one micro-batch of every size of the coming epoch goes through both passes first.
+// cuBLASLt times its algorithms when it first meets the shape of a product. That takes memory and time that no step can
+// spare, so one micro-batch of each size in the coming epoch runs through both passes first.
 template <class Device>
 void Trainer<Device>::rehearse() {
     if constexpr (Device::rehearses) {
@@ -266,20 +239,30 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
                              .eps = training.adam_eps,
                              .weight_decay = training.weight_decay};
 
+    Work work = meter_->work_of(share);
+    StepCalls calls;
+    calls.after_micro_batch = [&](int64_t done) {
+        if (after_micro_batch) after_micro_batch(step, done, count);
+        if (share.may_stop && done < count && signals_.requested()) throw StoppedBySignal{};
+        terminal_.status(concat("step ", step, "/", steps_->total_steps, "  micro-batch ", done, "/", count));
+    };
+    // One message carries all that ranks add up on the host.
+    calls.sum_over_ranks = [&](double loss) {
+        double sums[] = {loss, work.int8_operations, work.float_operations, signals_.requested() ? 1.0 : 0.0};
+        comm_.sum(sums);
+        work = {sums[1], sums[2]};
+        all_stop_ = sums[3] > 0;
+        return sums[0];
+    };
     const StepResult result =
-        quaff::take_step(*model_, share, adamw, training.max_grad_norm, step, state_.loss_scale, [&](int64_t done) {
-            if (after_micro_batch) after_micro_batch(step, done, count);
-            if (share.may_stop && done < count && signals_.requested()) throw StoppedBySignal{};
-            terminal_.status(concat("step ", step, "/", steps_->total_steps, "  micro-batch ", done, "/", count));
-        });
+        quaff::take_step(*model_, share, adamw, training.max_grad_norm, step, state_.loss_scale, calls);
 
-    all_stop_ = comm_.any(signals_.requested());
     state_.step = step;
     state_.micro_batches += window.count;
     state_.epoch = static_cast<double>(window.epoch) + static_cast<double>(window.first + window.count) /
                                                            static_cast<double>(sampler.micro_batches_per_epoch());
     state_.loss = result.loss;
-    StepFigures figures = meter_->end(share, result);
+    StepFigures figures = meter_->end(share, work, result);
     figures.epoch = state_.epoch;
     figures.learning_rate = adamw.learning_rate;
     figures.skipped = state_.loss_scale.skipped;
@@ -300,7 +283,7 @@ Evaluation Trainer<Device>::evaluate_now(const std::string& when) {
         evaluation = evaluate(*model_, data_.eval_file, data_.eval, steps_->eval_batches, data_.exact_match,
                               [&](int64_t done, int64_t total) { show("evaluating " + when, done, total); });
     } catch (const std::exception& error) {
-        checkpoints_->fail_with_way_on("the evaluation " + when, error);
+        checkpoints_->fail_with_advice("the evaluation " + when, error);
     }
     expect_steps();
     return evaluation;
@@ -309,8 +292,8 @@ Evaluation Trainer<Device>::evaluate_now(const std::string& when) {
 template <class Device>
 void Trainer<Device>::evaluate_before() {
     if (data_.eval.size() == 0 || !state_.eval_before.is_null()) return;
-    const Evaluation evaluation = evaluate_now("before");
-    report_.evaluation(state_.step, "before", evaluation);
+    const Evaluation evaluation = evaluate_now("before training");
+    report_.evaluation(state_.step, "before training", evaluation);
     state_.eval_before = to_json(evaluation);
     state_.answers_before = comm_.is_first() ? answers(*model_, data_, reader_) : ordered_json::array();
 }
@@ -318,13 +301,17 @@ void Trainer<Device>::evaluate_before() {
 template <class Device>
 ordered_json Trainer<Device>::evaluate_after() {
     if (data_.eval.size() == 0) return {};
-    const Evaluation evaluation = evaluate_now("after");
-    const double worse = loss_increase(state_.eval_before, evaluation);
-    is_better_ = worse < 0;
-    report_.evaluation(state_.step, "after", evaluation,
-                       worse > kVisible ? concat("the loss on the evaluation examples is worse after training than ",
-                                                 "before. ", kLowerLearningRate, ", or train longer")
-                                        : "");
+    const Evaluation evaluation = evaluate_now("after training");
+    const double increase = loss_increase(state_.eval_before, evaluation);
+    is_better_ = increase < 0;
+    std::string warning;
+    if (increase > kVisible)
+        // Before the first epoch is over, no example has been seen twice: none is learnt by heart.
+        warning = concat(format("the loss on the evaluation examples rose from %.4f to %.4f in ",
+                                evaluation.loss() - increase, evaluation.loss()),
+                         counted(state_.step, "step"), ". Lower --learning-rate, or train ",
+                         state_.epoch <= 1 ? "longer" : "for fewer steps if the loss on the training examples fell");
+    report_.evaluation(state_.step, "after training", evaluation, warning);
     return to_json(evaluation);
 }
 
@@ -345,9 +332,11 @@ ordered_json Trainer<Device>::result(const ordered_json& eval_after) const {
 template <class Device>
 ordered_json Trainer<Device>::finish(const ordered_json& eval_after) {
     const ordered_json object = result(eval_after);
-    if (vanished_.is_suspect() && !is_better_)
-        fail(vanished_.verdict(checkpoints_->last_before(vanished_.first() - 1)), "; the adapter as it is now is in ",
+    if (vanished_.is_suspect() && !is_better_) {
+        comm_.barrier();  // rank 0 may still be writing the adapter, and a failing rank ends it
+        fail(vanished_.verdict(good_checkpoint()), "; the adapter as it is now is in ",
              object["adapter"].get<std::string>());
+    }
     std::vector<Answer> compared;
     const ordered_json after = comm_.is_first() ? answers(*model_, data_, reader_) : ordered_json::array();
     for (size_t i = 0; i < after.size() && i < state_.answers_before.size(); ++i)
@@ -360,16 +349,27 @@ ordered_json Trainer<Device>::finish(const ordered_json& eval_after) {
 template <class Device>
 ordered_json Trainer<Device>::finish_stopped() {
     if (!checkpoints_) {
-        terminal_.warn("stopped before the first step: there is nothing to go on from");
+        terminal_.warn("stopped before the first step: there is nothing to resume");
         return {{"stopped", true}, {"steps", 0}};
     }
     ordered_json object = result({});
     checkpoints_->save_last(state_);
     object["adapter"] = checkpoints_->last();
     object["stopped"] = true;
+    if (vanished_.is_suspect()) {
+        const std::string good = good_checkpoint();
+        terminal_.warn(
+            concat("the gradient was exactly zero when the run stopped; training may have destroyed the ", "adapters. ",
+                   good.empty() ? "There is no checkpoint from before" : "The last checkpoint from before is " + good));
+    }
     terminal_.result(concat("stopped after step ", state_.step, " of ", steps_->total_steps,
-                            "; go on with: ./train_quaff train --resume --out ", options_.out));
+                            "; continue with: ./train_quaff train --resume --out ", options_.out));
     return object;
+}
+
+template <class Device>
+std::string Trainer<Device>::good_checkpoint() const {
+    return checkpoints_->last_before(vanished_.first() - 1);
 }
 
 // ---- signals and ranks ---------------------------------------------------------------------------------------------
@@ -381,7 +381,7 @@ void Trainer<Device>::stop_if_asked() const {
 
 template <class Device>
 void Trainer<Device>::expect_steps() {
-    // A rank with the smaller share waits for the others as long as a step may take.
+    // A rank with a smaller share waits for the others as long as a step takes.
     const double longest = meter_->longest(), late = static_cast<double>(options_.compute.comm_timeout) + 2 * longest;
     comm_.set_time_limit(longest > 0 ? late : kPatience);
 }

@@ -1,4 +1,4 @@
-// The course of a training run:
+// A training run from its options to its adapter:
 //
 //   read data -> outlier channels -> build and quantise -> evaluate -> steps -> evaluate -> out/adapter
 //
@@ -7,8 +7,7 @@
 // with --method quaff the scales move once for the P micro-batches that are computed at a time, towards the largest of
 // their maxima. Only rank 0 writes.
 //
-// Everything random is a function of the seed and a counter, so a run that is resumed goes on as if it had never
-// stopped.
+// Everything random is a function of the seed and a counter, so a resumed run continues as if it had never stopped.
 #pragma once
 
 #include <functional>
@@ -42,18 +41,14 @@ class Trainer {
     // The whole run; `stopped` says that a signal ended it after a checkpoint. Returns the JSON object of --json.
     nlohmann::ordered_json run(bool& stopped);
 
-    // Plans the memory of the run and prints the table. Calibrates nothing: where nothing names the outlier channels,
-    // as many are planned for as calibration may find.
-    nlohmann::ordered_json plan();
-
-    // Called, where set, after every micro-batch: `done` of the `count` of the step's window.
+    // Called, where set, after every micro-batch: `done` of this rank's `count` in the step.
     std::function<void(int64_t step, int64_t done, int64_t count)> after_micro_batch;
 
   private:
     // Everything up to the first step: data, channels, the model as it begins or as the checkpoint left it.
     void prepare();
+    void find_checkpoint();
     void prepare_state();
-    void prepare_steps();
     void prepare_model();
     void prepare_out();
 
@@ -66,10 +61,13 @@ class Trainer {
     nlohmann::ordered_json finish(const nlohmann::ordered_json& eval_after);
     nlohmann::ordered_json finish_stopped();
     nlohmann::ordered_json result(const nlohmann::ordered_json& eval_after) const;
+    // The newest checkpoint from before the update that made the gradient vanish, or "".
+    std::string good_checkpoint() const;
 
     // Throws StoppedBySignal on all ranks, or on none.
     void stop_if_asked() const;
-    // Sets the time limit of ranks for steps: as late as steps are long; before the first, as a model takes to read.
+    // Sets the ranks' time limit for steps: --comm-timeout and twice the longest step so far; kPatience before the
+    // first.
     void expect_steps();
     Progress progress();
 
@@ -79,12 +77,12 @@ class Trainer {
     Device device_;
     Comm& comm_;
     StopSignals signals_;
-    bool all_stop_ = false;  // a signal has reached one of several ranks, and all know
+    bool all_stop_ = false;  // a signal has reached a rank, and all ranks know it
 
     const ModelFiles files_;
     const ExampleReader reader_;
     RunReport report_;
-    OutFolder out_;  // claimed from before the first look into it until the run is over
+    OutFolder out_;  // claimed before it is first read, until the run ends
 
     TrainingData data_;
     std::optional<StepPlan> steps_;
@@ -93,7 +91,7 @@ class Trainer {
     std::optional<StepMeter> meter_;
     std::optional<Checkpointer<Device>> checkpoints_;
 
-    // Where the run stands: the checkpoint it was resumed from, then every step taken.
+    // Where the run stands: as the checkpoint left it, then after every step.
     std::string resumed_from_;
     TrainingState state_;
     VanishedGradient vanished_;

@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "llmc/core/error.h"
+#include "quaff/run/answers.h"
 #include "quaff/run/evaluation.h"
 
 namespace quaff {
@@ -25,7 +26,8 @@ TrainingData read_training_data(const Options& options, const ExampleReader& rea
     return data;
 }
 
-StepPlan plan_steps(const Options& options, const TrainingData& data, int64_t window) {
+StepPlan plan_steps(const Options& options, const TrainingData& data, const ExampleReader& reader,
+                    const ModelConfig& config, int64_t window) {
     const TrainingOptions& training = options.training;
     Sampler sampler(data.train.examples, options.data.batch_size, static_cast<uint64_t>(options.compute.seed));
     const auto per_epoch = static_cast<double>(sampler.steps_per_epoch(window));
@@ -35,6 +37,7 @@ StepPlan plan_steps(const Options& options, const TrainingData& data, int64_t wi
     // Evaluation fits the memory that training needs, unless a single one of its examples is longer.
     auto eval_batches = sequential_batches(data.eval.examples, options.data.batch_size, limits.max_tokens);
     limits.include(batch_limits(data.eval.examples, eval_batches));
+    allow_for_answers(limits, data, reader, config);
     return {.sampler = std::move(sampler),
             .schedule = {training.lr_scheduler, training.learning_rate, total_steps, training.warmup_ratio},
             .total_steps = total_steps,

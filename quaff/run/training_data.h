@@ -16,7 +16,7 @@ namespace quaff {
 
 struct TrainingData {
     Dataset train, eval;
-    std::string eval_file;  // that the examples of `eval` come from
+    std::string eval_file;  // where the examples of `eval` come from
     bool exact_match = false;
 };
 
@@ -29,10 +29,12 @@ struct StepPlan {
     int64_t total_steps;
     int64_t window;                                  // micro-batches of a step, of all ranks
     std::vector<std::vector<int64_t>> eval_batches;  // positions in data.eval
-    BatchLimits limits;                              // of training and evaluation
+    BatchLimits limits;                              // of training, evaluation and answers
 };
 
-// `window`: micro-batches of a step, of all ranks.
-StepPlan plan_steps(const Options& options, const TrainingData& data, int64_t window);
+// `window`: micro-batches of a step, of all ranks. The limits leave room for the answers to the evaluation examples
+// (answers.h).
+StepPlan plan_steps(const Options& options, const TrainingData& data, const ExampleReader& reader,
+                    const ModelConfig& config, int64_t window);
 
 }  // namespace quaff

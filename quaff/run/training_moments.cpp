@@ -21,7 +21,7 @@ struct NamedMoment {
     std::span<float> values;  // in device memory
 };
 
-// m and v lie like the parameters: the offset of an adapter's matrix in the one is its offset in the other.
+// m and v are laid out like the parameters: an adapter's matrix has the same offset in all three.
 template <class Device>
 std::vector<NamedMoment> named_moments(Model<Device>& model) {
     std::vector<NamedMoment> moments;

@@ -11,7 +11,7 @@ namespace quaff {
 template <class Device>
 void write_moments(const std::filesystem::path& folder, Model<Device>& model);
 
-// Throws Error where the file does not fit the model.
+// Throws Error if the file does not fit the model.
 template <class Device>
 void read_moments(const std::filesystem::path& folder, Model<Device>& model);
 

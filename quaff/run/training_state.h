@@ -1,4 +1,4 @@
-// state.json of a checkpoint: where a run stands, and what it must share with a run that goes on from there.
+// state.json of a checkpoint: where a run stands, and what a run that continues it must have in common with it.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ using namespace llmc;
 
 struct TrainingState {
     int64_t step = 0;           // optimiser steps taken
-    int64_t micro_batches = 0;  // taken in them: the dropout stream of the next one
+    int64_t micro_batches = 0;  // in these steps: the dropout stream of the next one
     double epoch = 0;
     int64_t seed = 0;
     int64_t ranks = 1;   // that took the steps so far
@@ -33,7 +33,8 @@ struct TrainingState {
 void write_state(const std::filesystem::path& folder, const TrainingState& state);
 TrainingState read_state(const std::filesystem::path& folder);
 
-// Throws UsageError or Error naming what differs between the run to be resumed and the one that is asked for.
+// Throws UsageError or Error if the run `before`, of `checkpoint`, cannot be resumed as `now`; the message names what
+// differs.
 void check_resumable(const TrainingState& before, const TrainingState& now, const std::string& checkpoint);
 
 }  // namespace quaff

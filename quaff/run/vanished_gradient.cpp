@@ -14,7 +14,6 @@ void VanishedGradient::update(int64_t step, double loss, double grad_norm) {
     loss_ = loss;
     if (grad_norm != 0 || loss <= kLearnt) {
         came_back_ = came_back_ || (in_a_row_ > 0 && grad_norm != 0);
-        had_gradient_ = had_gradient_ || grad_norm != 0;
         in_a_row_ = 0;
     } else if (in_a_row_++ == 0) {
         first_ = step;
@@ -24,15 +23,14 @@ void VanishedGradient::update(int64_t step, double loss, double grad_norm) {
 std::string VanishedGradient::note() const {
     if (!is_zero()) return "";
     return concat("the gradient is exactly zero at a loss of ", format("%.4f", loss_),
-                  "; no checkpoint is written while it is. ", kLowerLearningRate);
+                  ". No checkpoint is saved while it is; after ", kProof, " such steps in a row the run fails");
 }
 
 std::string VanishedGradient::verdict(const std::string& good) const {
     const std::string since = concat("step ", last_, ": the gradient has been exactly zero since step ", first_,
-                                     ", at a loss of ", format("%.4f", loss_), ": ");
-    if (first_ == 1 && !had_gradient_)
-        return since + "no adapter has a part in the loss; choose other --target-modules or other --data";
-    return concat(since, "training has destroyed the adapters. ", kLowerLearningRate,
+                                     ", at a loss of ", format("%.4f", loss_), ". ");
+    if (first_ == 1) return since + "No adapter affects the loss; choose other --target-modules or other --data";
+    return concat(since, "Training has destroyed the adapters. ", kLowerLearningRate,
                   good.empty()
                       ? "; there is no checkpoint from before"
                       : concat("; the last checkpoint from before is ", good, ", start from it with --adapter ", good));

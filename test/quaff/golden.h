@@ -1,4 +1,4 @@
-// Golden results of test/data/golden, made by dev/reference, and the small machinery that holds the C++ against them.
+// Golden results of test/data/golden, made by dev/reference, and what compares the C++ with them.
 #pragma once
 
 #include <algorithm>
@@ -70,7 +70,7 @@ inline std::span<const float> values(const Matrix<float>& matrix) {
     return {matrix.data, static_cast<size_t>(matrix.size())};
 }
 
-// The packed batch of the sequences of `batch` named by `order`; all of them, as they lie, when it is empty.
+// The sequences of `batch` that `order` names, packed; all of them in their own order if it is empty.
 inline Batch make_batch(const json& batch, std::vector<size_t> order = {}) {
     const std::vector<int32_t> ids = batch["input_ids"], labels = batch["labels"], cu_seqlens = batch["cu_seqlens"];
     std::vector<Example> examples(cu_seqlens.size() - 1);
@@ -123,7 +123,7 @@ inline std::string peft_name(const quaff::LoraAdapter& adapter, char matrix) {
     return "base_model.model." + adapter.module + ".lora_" + matrix + ".weight";
 }
 
-// Sets the model's adapters to those of a PEFT directory, which holds these and no others.
+// Sets the model's adapters to those of a PEFT directory, which must hold exactly these.
 template <class Device>
 void load_adapter(quaff::Model<Device>& model, const std::filesystem::path& path) {
     const quaff::Adapter stored(path, model.config());
@@ -203,7 +203,7 @@ StepResult train_step(quaff::Model<Device>& model, const Batch& batch, const Ada
     return {sums.loss / static_cast<double>(sums.labelled), norm};
 }
 
-// A step on each batch; on all of them again until there are `steps`.
+// `steps` steps, one on each batch in turn.
 template <class Device>
 std::vector<StepResult> train(quaff::Model<Device>& model, const json& golden, const std::vector<Batch>& batches,
                               size_t steps) {

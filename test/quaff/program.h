@@ -40,7 +40,7 @@ class Redirection {
     }
     ~Redirection() {
         std::fflush(stream_);
-        __fpurge(stream_);  // what could not be written is not for the next one to write
+        __fpurge(stream_);  // the next stream must not write what could not be written here
         std::clearerr(stream_);
         ::dup2(saved_, ::fileno(stream_));
         ::close(saved_);
@@ -65,7 +65,7 @@ struct Ending {
     }
 };
 
-// The golden LLaMA, the batch of its first golden step as a data file, and a place to write to.
+// The golden LLaMA, its first golden batch as a data file, and a folder to write to.
 struct Desk {
     test::TempDir folder, streams;
     fs::path golden_case = golden::directory("llama_gqa");
@@ -73,7 +73,7 @@ struct Desk {
     std::string model = (golden_case / "model").string(), adapter = (golden_case / "adapter").string();
     std::string data, out = folder / "run";
 
-    // On a machine without a GPU, unless a test says otherwise.
+    // On a machine without a GPU, unless a test adds one.
     Desk() {
 #ifdef LLMC_EMULATED
         emu::machine().devices = 0;

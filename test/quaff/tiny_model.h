@@ -83,7 +83,7 @@ inline void write_tiny_model(const TempDir& directory, const nlohmann::json& con
 
 using ChangeWeight = std::function<void(const std::string& name, llmc::Matrix<float> weight)>;
 
-// Writes the tensors of a file anew in F32, each after `change` has had it.
+// Rewrites the tensors of a file in F32, each after `change` has edited it.
 inline void change_weights(const std::filesystem::path& path, const ChangeWeight& change) {
     std::vector<llmc::TensorSpec> specs;
     std::vector<std::vector<float>> values;

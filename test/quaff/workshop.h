@@ -1,4 +1,4 @@
-// A folder in which a whole training run takes place: a small model, data, and the option line of a run there.
+// A folder for whole training runs: a small model, data, and the options that all runs there share.
 #pragma once
 
 #include <csignal>

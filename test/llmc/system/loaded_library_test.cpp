@@ -32,6 +32,6 @@ TEST_CASE("a library is not loaded where RLIMIT_AS leaves little room", "[loaded
     const std::string error = test::error_of([] { llmc::find_function("libnowhere.so.1", "f", ""); });
     REQUIRE(::setrlimit(RLIMIT_AS, &before) == 0);
     CHECK_THAT(error, Catch::Matchers::StartsWith(
-                          "libnowhere.so.1 may need 1.00 GiB of address space, and RLIMIT_AS leaves 51"));
+                          "libnowhere.so.1 may need 1.00 GiB of address space, but RLIMIT_AS leaves 51"));
     CHECK_THAT(error, Catch::Matchers::EndsWith(" MiB; raise it (ulimit -v)"));
 }

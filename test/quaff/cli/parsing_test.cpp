@@ -1,47 +1,15 @@
 #include "quaff/cli/parsing.h"
 
-#include <algorithm>
-#include <filesystem>
-#include <fstream>
-#include <regex>
-
-#include "llmc/core/error.h"
 #include "quaff/cli/nearest_name.h"
-#include "quaff/cli/verbs.h"
 #include "test/catch.h"
-#include "test/files.h"
+#include "test/quaff/cli/command_line.h"
 
 using namespace quaff;
 using namespace quaff::cli;
-using llmc::concat, llmc::UsageError;
+using namespace command_line;
+using llmc::concat;
 
 namespace {
-
-// What the user is told, or "" when the command line is fine.
-std::string complaint(const std::vector<std::string>& arguments) {
-    try {
-        parse(arguments);
-    } catch (const UsageError& error) {
-        return error.what();
-    }
-    return "";
-}
-
-bool mentions(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
-}
-
-std::string write_file(const std::string& name, const std::string& content) {
-    static const test::TempDir folder;
-    std::filesystem::create_directories((folder / name).parent_path());
-    std::ofstream(folder / name) << content;
-    return (folder / name).string();
-}
-
-// Lines that were broken are one again.
-std::string unbroken(const std::string& text) {
-    return std::regex_replace(text, std::regex("\n {3,}"), " ");
-}
 
 std::string config_of(const CommandLine& line) {
     return record_of(line, line.options).config;
@@ -147,32 +115,6 @@ TEST_CASE("every value is checked against its range", "[options]") {
     }
 }
 
-TEST_CASE("options that contradict each other are refused", "[options]") {
-    CHECK(mentions(complaint({"--resume", "--adapter", "a"}), "--resume and --adapter"));
-    CHECK(mentions(complaint({"eval", "--outliers", "o.json", "--cal-data", "c"}), "--outliers"));
-    CHECK(mentions(complaint({"generate"}), "--prompt"));
-    CHECK(mentions(complaint({"generate", "--prompt", "a", "--prompt-file", "b"}), "contradict"));
-    CHECK(mentions(complaint({"tokenize"}), "--text"));
-    CHECK(mentions(complaint({"merge"}), "--adapter"));
-}
-
-TEST_CASE("--plan starts nothing, also where there is no plan", "[options]") {
-    const std::vector<std::vector<std::string>> runs = {{"calibrate"},
-                                                        {"eval"},
-                                                        {"generate", "--prompt", "p"},
-                                                        {"merge", "--adapter", "a"},
-                                                        {"tokenize", "--text", "t"}};
-    for (std::vector<std::string> run : runs) {
-        CHECK(complaint(run).empty());
-        run.push_back("--plan");
-        CHECK(complaint(run) ==
-              run[0] + " has no --plan; train_quaff info --plan prints the memory that a training run takes");
-    }
-    // A file may be a training run's.
-    CHECK(complaint({"eval", "--config", write_file("m.toml", "plan = true\n")}).empty());
-    for (const char* verb : {"train", "info"}) CHECK(parse({verb, "--plan"}).plan);
-}
-
 TEST_CASE("eval and generate leave the method to the adapter unless told", "[options]") {
     CHECK(parse({"eval", "--model", "m", "--data", "d"}).options.compute.method == std::nullopt);
     CHECK(parse({"generate", "--model", "m", "--prompt", "p", "--outliers", "o"}).options.compute.method ==
@@ -232,7 +174,7 @@ TEST_CASE("a config file's errors name file and line", "[options]") {
     CHECK(mentions(complaint({"--config", "no/such/file.toml"}), "no/such/file.toml"));
 }
 
-TEST_CASE("the resolved options are a config file again", "[options]") {
+TEST_CASE("the resolved options can be read as a config file", "[options]") {
     const std::vector<std::string> arguments = {
         "--model", "a \"b\" \\ #c",     "--data",      "d", "--learning-rate",  "0.00123",       "--lora-alpha",
         "0.1",     "--train-on-source", "--max-steps", "7", "--target-modules", "q_proj,v_proj", "--seed",
@@ -254,115 +196,6 @@ TEST_CASE("a resumed run is continued with its own options", "[options]") {
     CHECK(o.options.model.folder == "m");
     CHECK(o.options.lora.r == 4);
     CHECK(o.options.training.max_steps == 100);
-}
-
-TEST_CASE("an option that the verb makes no use of is noticed on the command line only", "[options]") {
-    CHECK(parse({"eval", "--lora-r", "4"}).unused == std::vector<std::string>{"lora-r"});
-    CHECK(parse({"eval", "--config", write_file("i.toml", "lora-r = 4\n")}).unused.empty());
-}
-
-TEST_CASE("--help lists what the verb uses and nothing else", "[options]") {
-    const auto help = [](const std::string& verb) { return parse({verb, "--help"}).help; };
-    for (const VerbInfo& verb : kVerbs) {
-        std::istringstream lines(help(verb.name));
-        for (std::string line; std::getline(lines, line);) {
-            CAPTURE(verb.name, line);
-            CHECK(line.size() <= 100);
-        }
-        CHECK(mentions(unbroken(help("train")), concat("  ", verb.name, " ")));
-        CHECK(mentions(unbroken(help("train")), verb.does));
-    }
-    // What a verb's help lists it takes, and what it does not list has no effect.
-    for (const char* verb : {"train", "calibrate", "eval", "generate", "merge", "tokenize", "info"}) {
-        const std::string listed = help(verb);
-        CAPTURE(verb);
-        for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{{"adapter", "a"},
-                                                                                          {"lora-r", "2"},
-                                                                                          {"batch-size", "2"},
-                                                                                          {"prompt", "p"},
-                                                                                          {"outliers", "o"},
-                                                                                          {"out", "d"},
-                                                                                          {"eval-steps", "1"},
-                                                                                          {"text", "t"},
-                                                                                          {"method", "quaff"},
-                                                                                          {"threads", "1"},
-                                                                                          {"scale-momentum", "0.5"}}) {
-            CAPTURE(name);
-            std::vector<std::string> arguments = {verb, "--data", "d", "--" + name, value};
-            const auto add_needed = [&](const std::string& of, const char* option) {
-                if (verb == of && name != option) arguments.insert(arguments.end(), {std::string("--") + option, "x"});
-            };
-            add_needed("generate", "prompt");
-            add_needed("merge", "adapter");
-            if (name == "text") arguments.erase(arguments.begin() + 1, arguments.begin() + 3);  // one or the other
-            const std::vector<std::string> unused = parse(arguments).unused;
-            const bool is_unused = std::ranges::any_of(
-                unused, [&](const std::string& told) { return told == name || told == name + " without --plan"; });
-            CHECK(mentions(listed, "  --" + name + " ") != is_unused);
-        }
-    }
-    CHECK(help("info").starts_with("train_quaff info [PATH] [options]: "));
-    CHECK(mentions(help("info"), "\n  PATH "));
-    CHECK(help("eval").starts_with("train_quaff eval [options]: "));
-    CHECK_FALSE(mentions(help("eval"), "PATH"));
-    CHECK(parse({"--help"}).help == help("train"));
-    CHECK(mentions(help("train"), "\nadapters:\n  --lora-r N"));
-    CHECK_FALSE(mentions(help("merge"), "adapters:"));  // no heading without an option
-    CHECK(mentions(help("tokenize"), "text, of which each line is tokenised\n"));
-    CHECK_FALSE(mentions(help("tokenize"), ".jsonl"));
-    CHECK(mentions(help("calibrate"), "examples: .jsonl, .json, .csv or .tsv\n"));
-}
-
-TEST_CASE("--help tells what stands in for an option that is not given", "[options]") {
-    const auto line = [](const std::string& verb, const std::string& option) {
-        const std::string help = parse({verb, "--help"}).help;
-        const size_t at = help.find("\n  --" + option + " ");
-        REQUIRE(at != help.npos);
-        const size_t end = std::min(help.find("\n  -", at + 1), help.find("\n\n", at + 1));
-        return unbroken(help.substr(at, end - at));
-    };
-    CHECK(line("train", "out").ends_with("[out/<model>-<method>]"));
-    CHECK(line("merge", "out").ends_with("[out/<model>-merged]"));
-    CHECK(parse({"merge", "--model", "m", "--adapter", "a"}).options.out == "out/m-merged");
-    CHECK(line("calibrate", "outliers").ends_with("[outlier/<strategy><threshold>_<data>_<model>.json]"));
-    CHECK(line("train", "outliers").ends_with("to read"));
-    CHECK(line("train", "method").ends_with("[quaff]"));
-    for (const char* verb : {"eval", "generate"})
-        CHECK(mentions(line(verb, "method"), "the adapter's own; else quaff where --outliers or --cal-data is given"));
-    CHECK(line("train", "cal-data").ends_with("; else the training data"));
-    for (const char* verb : {"calibrate", "eval"}) CHECK(line(verb, "cal-data").ends_with("; else --data"));
-    CHECK_FALSE(mentions(line("generate", "cal-data"), "else"));
-}
-
-TEST_CASE("a verb's row says what it needs, and --plan and --show-tokens need less", "[options]") {
-    const auto needs = [](const std::vector<std::string>& arguments) { return needs_of(parse(arguments)); };
-    for (const char* verb : {"train", "calibrate", "eval"}) {
-        CHECK(needs({verb}).device);
-        CHECK(needs({verb}).all_ranks);
-        CHECK_FALSE(needs({verb, "--show-tokens", "1"}).device);
-        CHECK_FALSE(needs({verb, "--show-tokens", "1"}).all_ranks);
-    }
-    CHECK(needs({"generate", "--prompt", "p"}).device);
-    CHECK_FALSE(needs({"generate", "--prompt", "p"}).all_ranks);
-    CHECK_FALSE(needs({"merge", "--adapter", "a"}).device);
-    CHECK_FALSE(needs({"tokenize", "--text", "t"}).device);
-    CHECK_FALSE(needs({"info"}).device);
-    for (const char* verb : {"train", "info"}) {
-        CHECK(needs({verb, "--plan"}).device);
-        CHECK_FALSE(needs({verb, "--plan"}).all_ranks);
-        CHECK_FALSE(needs({verb, "--plan", "--show-tokens", "1"}).device);  // the examples come first
-    }
-}
-
-TEST_CASE("tokenize prints JSON with and without --json", "[options]") {
-    CHECK_FALSE(mentions(parse({"tokenize", "--help"}).help, "--json"));
-    CHECK(parse({"tokenize", "--text", "t", "--json"}).unused == std::vector<std::string>{"json"});
-}
-
-TEST_CASE("info uses what a training run takes with --plan only", "[options]") {
-    CHECK(parse({"info", "m", "--lora-r", "4"}).unused == std::vector<std::string>{"lora-r without --plan"});
-    CHECK(parse({"info", "--plan", "--model", "m", "--data", "d", "--lora-r", "4"}).unused.empty());
-    CHECK(parse({"info", "--plan", "--model", "m", "--data", "d", "--lora-r", "4"}).options.lora.r == 4);
 }
 
 TEST_CASE("info PATH --plan and --show-tokens are about PATH", "[options]") {
@@ -407,16 +240,7 @@ TEST_CASE("info PATH --plan and --show-tokens are about PATH", "[options]") {
     CHECK(complaint({"info", "/nonexistent"}).empty());
 }
 
-TEST_CASE("an option that the verb makes no use of has no effect", "[options]") {
-    const CommandLine o = parse({"train", "--chat", "--prompt", "x"});
-    CHECK_FALSE(o.options.generation.chat);
-    CHECK(o.options.generation.prompt.empty());
-    CHECK(o.unused == std::vector<std::string>{"prompt", "chat"});
-    CHECK_FALSE(parse({"train", "--config", write_file("j.toml", "chat = true\n")}).options.generation.chat);
-    CHECK(mentions(complaint({"eval", "--lora-r", "0"}), "--lora-r must be"));  // checked all the same
-}
-
-TEST_CASE("eval evaluates one file, and says so", "[options]") {
+TEST_CASE("eval evaluates one file and warns of another", "[options]") {
     const CommandLine both = parse({"eval", "--model", "m", "--data", "a", "--eval-data", "b"});
     CHECK(both.options.data.file == "a");
     CHECK(both.unused == std::vector<std::string>{"eval-data beside --data"});
@@ -434,31 +258,4 @@ TEST_CASE("eval evaluates one file, and says so", "[options]") {
     CHECK(quietly({"eval", "--config", run, "--data", "a"}) == "a");
     CHECK(quietly({"eval", "--config", run, "--eval-data", "b"}) == "b");
     CHECK(quietly({"eval", "--config", split, "--eval-data", "b"}) == "b");
-}
-
-TEST_CASE("full precision makes no use of outlier channels, and says so", "[options]") {
-    CHECK(parse({"train", "--method", "fp", "--outliers", "o.json", "--lora-r", "4"}).unused ==
-          std::vector<std::string>{"outliers with --method fp"});
-    CHECK(parse({"train", "--outliers", "o.json"}).unused.empty());
-    CHECK(parse({"calibrate", "--method", "fp", "--outliers", "o.json"}).unused == std::vector<std::string>{"method"});
-}
-
-TEST_CASE("the demo's examples are not taken for another model's", "[options]") {
-    const std::string expected = "--model needs --data FILE as well: the demo's examples are for the demo's model";
-    for (const char* verb : {"train", "eval", "calibrate"}) CHECK(complaint({verb, "--model", "m"}) == expected);
-    CHECK(complaint({"--config", write_file("k.toml", "model = \"m\"\n")}) == expected);
-    CHECK(complaint({"train", "--model", "m", "--plan"}) == expected);
-    CHECK(complaint({"info", "--model", "m", "--plan"}) == expected);
-    CHECK(complaint({"info", "--model", "m", "--show-tokens", "1"}) == expected);
-    CHECK(complaint({"train", "--model", "m", "--cal-data", "c"}) == expected);
-
-    CHECK(complaint({"eval", "--model", "m", "--eval-data", "e"}).empty());
-    CHECK(complaint({"calibrate", "--model", "m", "--cal-data", "c"}).empty());
-    CHECK(complaint({"train", "--model", "m", "--data", "d"}).empty());
-    CHECK(complaint({"train", "--data", "d"}).empty());
-    CHECK(complaint({"train", "--model", "dev/demo/model"}).empty());
-    CHECK(complaint({"info", "m"}).empty());
-    CHECK(complaint({"generate", "--model", "m", "--prompt", "p"}).empty());
-    CHECK(complaint({"tokenize", "--model", "m", "--text", "t"}).empty());
-    CHECK(complaint({"merge", "--model", "m", "--adapter", "a"}).empty());
 }

@@ -105,7 +105,7 @@ TEST_CASE("an adapter in the model's folder is used when asked for, and never pa
     CHECK(folded["loss"].get<double>() == Approx(desk.numbers["losses"][0].get<double>()).epsilon(1e-5));
 }
 
-TEST_CASE("what is ignored of a model's config is told once", "[program]") {
+TEST_CASE("settings of a model's config that are ignored are reported once", "[program]") {
     const Desk desk;
     const std::string model = desk.folder / "model";
     fs::copy(desk.model, model);
@@ -240,7 +240,7 @@ TEST_CASE("eval with a training run's config.toml evaluates its evaluation data"
     CHECK(ending.object()["examples"] == 3);
 }
 
-TEST_CASE("what a chat template does and its family does not is told where it is used, once", "[program]") {
+TEST_CASE("a chat template that does more than its family is noted once, where it is used", "[program]") {
     const Desk desk;
     const fs::path model = desk.folder / "thinks";
     fs::copy("dev/demo/model", model, fs::copy_options::recursive);
@@ -275,7 +275,7 @@ TEST_CASE("what cannot be written to stdout makes the run a failed one", "[progr
         CHECK(full.status == 1);
         CHECK(mentions(full.err, "standard output: cannot write: No space left on device"));
     }
-    // A reader that goes away before all is said, as `| head -1` does: no failure, and not a word about it.
+    // A reader that goes away early, as `| head -1` does, is no failure and needs no message.
     const fs::path pipe = desk.folder / "pipe";
     REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
     int reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
@@ -288,7 +288,7 @@ TEST_CASE("what cannot be written to stdout makes the run a failed one", "[progr
     const Ending left = desk.run(generate, pipe);
     head.join();
     CHECK(left.status == 0);
-    CHECK(left.err == desk.run(generate).err);  // at most what the same call says anyway: which device it takes
+    CHECK(left.err == desk.run(generate).err);  // the same call may name the device it takes
 }
 
 #ifdef LLMC_EMULATED

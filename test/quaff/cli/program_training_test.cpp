@@ -1,11 +1,11 @@
-// What the user of a training run is told, before it, by it and after it.
+// What a training run prints and leaves behind: its plan, its log, its summary and its adapter.
 #include <sstream>
 
 #include "test/quaff/program.h"
 
 using namespace program;
 
-TEST_CASE("train takes the golden step and says what it did", "[program][golden]") {
+TEST_CASE("train takes the golden step and reports it", "[program][golden]") {
     const Desk desk;
     const Ending ending = desk.train_golden({"--max-steps", "4"});
     INFO(ending.err);
@@ -65,7 +65,7 @@ TEST_CASE("--show-tokens leaves one JSON object too", "[program]") {
     CHECK(mentions(ending.err, "example 0: "));
 }
 
-TEST_CASE("training goes on with the rank, alpha and targets of its adapter", "[program]") {
+TEST_CASE("training from an adapter keeps its rank, alpha and targets", "[program]") {
     const Desk desk;
     const json config = llmc::read_json(fs::path(desk.adapter) / "adapter_config.json");
     const auto train = [&](const std::vector<std::string>& more) {
@@ -94,7 +94,7 @@ TEST_CASE("training goes on with the rank, alpha and targets of its adapter", "[
     CHECK(mentions(toml, "target-modules = \"all-linear\"\n"));
 }
 
-TEST_CASE("the end of a training run says how to go on, --quiet only what came out", "[program]") {
+TEST_CASE("the end of a training run names the next commands, and with --quiet only the result", "[program]") {
     const Desk desk;
     std::vector<std::string> arguments = {"train",  "--model",      desk.model, "--data", desk.data, "--method",
                                           "fp",     "--max-steps",  "1",        "--out",  desk.out,  "--template",
@@ -114,7 +114,7 @@ TEST_CASE("the end of a training run says how to go on, --quiet only what came o
     CHECK(std::ranges::count(quiet.out, '\n') == 2);
 }
 
-TEST_CASE("a run whose files cannot be read says that and nothing else", "[program]") {
+TEST_CASE("a run whose files cannot be read reports that and nothing else", "[program]") {
     const Desk desk;
     const auto refused = [&](std::vector<std::string> more) {
         std::vector<std::string> arguments = {"train", "--model", desk.model, "--data", desk.data, "--out", desk.out};
@@ -138,7 +138,7 @@ TEST_CASE("a run whose files cannot be read says that and nothing else", "[progr
                    "learning-rate"));
 }
 
-TEST_CASE("where no live line shows them, long phases begin with a line of their own", "[program]") {
+TEST_CASE("long phases begin with a line of their own if there is no live line", "[program]") {
     const Desk desk;
     const std::vector<std::string> evaluate = {
         "eval", "--model", desk.model, "--data", desk.data, "--cal-data", desk.data, "--outlier-max-ratio", "0.1"};
@@ -155,7 +155,7 @@ TEST_CASE("where no live line shows them, long phases begin with a line of their
     CHECK_FALSE(mentions(desk.run(quietly).out, "..."));
 }
 
-TEST_CASE("a conversation takes the model's own template, and says so where there is none", "[program]") {
+TEST_CASE("a conversation takes the model's own template; without one it is an error", "[program]") {
     const Desk desk;
     const std::string data = desk.folder.write(
         "chat.jsonl",
@@ -187,7 +187,7 @@ TEST_CASE("a conversation takes the model's own template, and says so where ther
 
 TEST_CASE("the answers that are shown do not depend on how long the training examples are", "[program][demo]") {
     const Desk desk;
-    // Untrained, the demo's model answers this in more tokens than the one that is asked for.
+    // Untrained, the demo's model answers this in more tokens than the true answer has.
     const std::string asked =
         desk.folder.write("eval.jsonl", R"({"input": "Which letter is at the start of DEAI? ", "output": "D"})");
     std::string answers[2];

@@ -23,7 +23,7 @@ TEST_CASE("checkpoints hold the fingerprint of the model that the run began with
     REQUIRE(list_checkpoints(shop.folder / "run").size() == 3);
     for (const fs::path& checkpoint : list_checkpoints(shop.folder / "run"))
         CHECK(read_state(checkpoint).model == before);
-    // The run goes on with the model as it was, and with no other.
+    // The run can be resumed with the model as it was, and with no other.
     if (!moved)
         CHECK_THROWS_WITH(shop.run("run", {"--resume", "--max-steps", "4"}),
                           Catch::Matchers::ContainsSubstring("belongs to another model"));

@@ -1,4 +1,4 @@
-// Evaluations whose loss is no number.
+// Evaluations whose loss is not finite.
 #include "quaff/run/evaluate.h"
 
 #include "llmc/core/error.h"
@@ -12,7 +12,7 @@ using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-// A model that is well but for token 47, whose scores in the first block pass fp32.
+// A good model but for token 47, whose scores in the first block overflow fp32.
 void spoil_token_47(const Workshop& shop) {
     test::change_weights(shop.folder / "model" / "model.safetensors",
                          [](const std::string& name, Matrix<float> weight) {
@@ -25,7 +25,7 @@ void spoil_token_47(const Workshop& shop) {
 
 }  // namespace
 
-TEST_CASE("an evaluation whose loss is no number fails at its first such example and layer", "[evaluate]") {
+TEST_CASE("an evaluation whose loss is not finite fails and names the first such example and layer", "[evaluate]") {
     const Workshop shop("nonfinite");
     spoil_token_47(shop);
     const std::string file = (shop.folder / "eval.jsonl").string(), good = "{\"input_ids\": [1, 2, 3]}\n",
@@ -42,16 +42,22 @@ TEST_CASE("an evaluation whose loss is no number fails at its first such example
     CHECK_THAT(error, ContainsSubstring(file + ": example 4: the loss is "));
     CHECK_THAT(error, ContainsSubstring("model.layers.0"));
 
-    // Before training, too; and where the examples are held out of --data, by their place in that.
+    // Before training, too.
     CHECK_THAT(test::error_of([&] {
                    shop.run("run", {"--method", "fp", "--eval-data", file});
                }),
-               ContainsSubstring("the evaluation before: " + file + ": example 4: the loss is "));
+               ContainsSubstring("the evaluation before training: " + file + ": example 4: the loss is "));
+    // Examples held out of --data are named by their place in that file.
+    small::write_text(file, good + bad + bad + bad);
+    CHECK_THAT(test::error_of([&] {
+                   shop.run("held_out", {"--method", "fp", "--data", file, "--eval-split", "0.9"});
+               }),
+               ContainsSubstring("the evaluation before training: " + file + ": example 2: the loss is "));
     small::write_text(file, good + good);
     CHECK(evaluate("fp").empty());
 }
 
-TEST_CASE("an adapter that blew up does not pass for a loss of null", "[evaluate]") {
+TEST_CASE("an adapter that blew up is an error, not a loss of null", "[evaluate]") {
     const Workshop shop("blown_up");
     shop.run("run", {"--method", "fp", "--max-steps", "1", "--save-steps", "0", "--eval-split", "0"});
     const fs::path weights = shop.folder / "run" / "adapter" / "adapter_model.safetensors";

@@ -1,5 +1,5 @@
-// Whole runs by as many ranks as there are: one in `make test`, which has nobody to differ from, more in
-// `make test-mpi`. What they compute is compared with what rank 0 computes alone.
+// Whole runs by as many ranks as there are: one in `make test`, several in `make test-mpi`. What they compute is
+// compared with what rank 0 computes alone.
 #include "quaff/run/ranks.h"
 
 #include <sched.h>
@@ -22,7 +22,7 @@ using namespace quaff;
 
 namespace {
 
-// What the ranks compute on, and how they talk.
+// What the ranks compute on, and how they communicate.
 const std::vector<std::string> kWays = {"cpu",
 #ifdef LLMC_CUDA
                                         "nccl", "mpi"
@@ -95,7 +95,7 @@ TEST_CASE("ranks train as one process does that accumulates all of their micro-b
     }
 }
 
-// Rank 0 may take as long as a slow file system does: the others wait for it before they go on.
+// Rank 0 may take as long as a slow file system does: the others wait for it.
 TEST_CASE("ranks are patient with the one that writes", "[trainer][ranks]") {
     const Workshop shop = workshop("patient");
     test::Overheard ranks(test::ranks());
@@ -108,7 +108,7 @@ TEST_CASE("ranks are patient with the one that writes", "[trainer][ranks]") {
     CHECK(ranks.limit == kPatience);  // with the adapter that rank 0 writes last
 }
 
-// One rank evaluates when a signal has come, and all have to stop.
+// A signal reaches one rank; all have to stop.
 TEST_CASE("a signal before an evaluation stops all ranks", "[trainer][ranks]") {
     Comm& ranks = test::ranks();
     const Workshop shop = workshop("signal");
@@ -128,7 +128,7 @@ TEST_CASE("a signal before an evaluation stops all ranks", "[trainer][ranks]") {
     if (ranks.is_first()) CHECK(fs::exists(shop.folder / "out" / "checkpoint-2"));
 }
 
-TEST_CASE("ranks leave the same bytes whenever they train, and log what it cost to talk", "[trainer][ranks]") {
+TEST_CASE("ranks leave the same bytes in every run, and log what communication cost", "[trainer][ranks]") {
     Comm& ranks = test::ranks();
     const Arguments common = {"--batch-size", "2", "--max-steps", "5", "--save-steps", "2", "--eval-split", "0"};
     for (const std::string& way : kWays) {
@@ -155,7 +155,7 @@ TEST_CASE("ranks leave the same bytes whenever they train, and log what it cost 
 
 // Eleven micro-batches an epoch in windows of two for each rank: in its last step some ranks have one more than others,
 // who move their scales along with them before gradients are summed.
-TEST_CASE("ranks with unequal shares of a step talk in the same order", "[trainer][ranks]") {
+TEST_CASE("ranks with unequal shares of a step communicate in the same order", "[trainer][ranks]") {
     const Arguments arguments = {"--method",
                                  "quaff",
                                  "--gradient-accumulation-steps",
@@ -284,7 +284,7 @@ TEST_CASE("ranks that share the calibration find the outliers that one process f
     }
 }
 
-TEST_CASE("a run goes on with another number of ranks and the same examples in a step", "[trainer][ranks]") {
+TEST_CASE("a run resumed with another number of ranks keeps the examples of a step", "[trainer][ranks]") {
     Comm& ranks = test::ranks();
     const Workshop shop = workshop("resume");
     const Arguments common = {"--method", "fp", "--batch-size", "2", "--save-steps", "2", "--eval-split", "0"};
@@ -299,7 +299,7 @@ TEST_CASE("a run goes on with another number of ranks and the same examples in a
     check_near(figures(shop, "alone"), figures(shop, "whole"), 1e-5);  // as above
 }
 
-TEST_CASE("ranks that go on together leave what they would have left without a stop, quantised too",
+TEST_CASE("ranks that resume together leave what they would have left without a stop, quantised too",
           "[trainer][ranks]") {
     const Workshop shop = workshop("resume_quaff");
     const Arguments common = {"--batch-size", "2", "--save-steps", "2", "--eval-split", "0"};
@@ -310,7 +310,7 @@ TEST_CASE("ranks that go on together leave what they would have left without a s
 }
 
 // A step keeps its micro-batches, one more than there are ranks.
-TEST_CASE("what one process began several ranks go on with", "[trainer][ranks]") {
+TEST_CASE("several ranks continue what one process began", "[trainer][ranks]") {
     Comm& ranks = test::ranks();
     const Workshop shop = workshop("from_one");
     const Arguments common = {"--method",     "fp", "--batch-size", "2", "--max-steps", "5",
@@ -327,7 +327,7 @@ TEST_CASE("what one process began several ranks go on with", "[trainer][ranks]")
 TEST_CASE("ranks evaluate and calibrate as one process does", "[trainer][ranks]") {
     Comm& ranks = test::ranks();
     const Workshop shop = workshop("verbs");
-    // What the verb says at its end.
+    // What the verb prints at its end.
     const auto said = [&](Comm& comm, const std::string& verb, const Arguments& more) {
         const fs::path file = shop.folder / (verb + ".txt");
         std::FILE* sink = std::fopen(file.c_str(), "w");
@@ -356,7 +356,7 @@ TEST_CASE("ranks evaluate and calibrate as one process does", "[trainer][ranks]"
     CHECK_THAT(evaluated, Catch::Matchers::ContainsSubstring("21 examples"));
 }
 
-TEST_CASE("what ranks have to share is compared", "[ranks]") {
+TEST_CASE("what ranks must have in common is compared", "[ranks]") {
     Comm& ranks = test::ranks();
     CHECK_NOTHROW(require_same(ranks, {{"--seed", "1"}, {"model", "abc"}}));
     const std::string other = ranks.rank() == ranks.size() - 1 ? "2" : "1";

@@ -5,6 +5,7 @@
 #include "quaff/cli/verbs.h"
 #include "quaff/run/memory_room.h"
 #include "quaff/run/open_model.h"
+#include "quaff/run/plan.h"
 #include "test/catch.h"
 #include "test/quaff/program.h"
 #include "test/quaff/workshop.h"
@@ -21,7 +22,7 @@ Arguments with(Arguments arguments, const Arguments& more) {
     return arguments;
 }
 
-// What `action` warns of on its terminal.
+// The warnings of `action` on its terminal.
 template <class Action>
 std::string warnings_of(const Workshop& shop, const Action& action) {
     {
@@ -37,7 +38,7 @@ nlohmann::ordered_json plan_of(const Workshop& shop, const Arguments& arguments)
     cpu::Device device;
     device.threads = 1;
     const Options options = with_options_of_adapter(shop.options("plan", arguments), terminal);
-    return Trainer<cpu::Device>(options, {}, terminal, device).plan();
+    return plan(options, terminal, device);
 }
 
 }  // namespace
@@ -85,7 +86,8 @@ TEST_CASE("an adapter is trained on with its own scale momentum and gradient bit
     CHECK_THAT(toml, Catch::Matchers::ContainsSubstring("\nscale-momentum = 0.5\n"));
     CHECK_THAT(toml, Catch::Matchers::ContainsSubstring("\ngrad-bits = \"16\"\n"));
 
-    // Not only noted but computed with: 16 bits in the backward pass change the first step, the momentum its scales.
+    // They are computed with, not only recorded: 16 bits in the backward pass change the first step, the momentum its
+    // scales.
     shop.run("alike", with(onwards, {"--scale-momentum", "0.5", "--grad-bits", "16"}));
     shop.run("other_bits", with(onwards, {"--grad-bits", "8"}));
     shop.run("other_momentum", with(onwards, {"--scale-momentum", "0"}));
@@ -110,7 +112,7 @@ TEST_CASE("an adapter is trained on with its own scale momentum and gradient bit
     CHECK(settings("fresh/adapter") == std::pair(0.1, 8));
 }
 
-TEST_CASE("settings other than the adapter's are warned of", "[adapter]") {
+TEST_CASE("settings that differ from the adapter's give a warning", "[adapter]") {
     const Workshop shop("settings_warning");
     shop.run("first", with(kOneStep, {"--scale-momentum", "0.5", "--grad-bits", "16"}));
     const std::string adapter = (shop.folder / "first" / "adapter").string();
@@ -125,7 +127,7 @@ TEST_CASE("settings other than the adapter's are warned of", "[adapter]") {
                                                   " was trained with 0.5; leave --scale-momentum out"));
     CHECK_THAT(warnings({"--grad-bits", "8"}),
                Catch::Matchers::ContainsSubstring("--grad-bits 8: the adapter " + adapter + " was trained with 16"));
-    CHECK(warnings({"--method", "fp", "--grad-bits", "8"}).empty());  // which makes no use of either
+    CHECK(warnings({"--method", "fp", "--grad-bits", "8"}).empty());  // it uses neither
 }
 
 TEST_CASE("an adapter is evaluated with its own scale momentum and gradient bits", "[adapter]") {

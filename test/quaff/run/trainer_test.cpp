@@ -1,14 +1,14 @@
-// Whole runs on a model of two small layers: what they compute does not depend on how they are cut up.
+// Whole runs on a model of two small layers. What they compute does not depend on where they are interrupted.
 #include "quaff/run/trainer.h"
 
 #include <csignal>
-#include <functional>
 
 #include "llmc/core/error.h"
 #include "quaff/files/checkpoint_folder.h"
 #include "quaff/run/generate.h"
 #include "quaff/run/memory_room.h"
 #include "quaff/run/open_model.h"
+#include "quaff/run/plan.h"
 #include "test/catch.h"
 #include "test/quaff/workshop.h"
 
@@ -44,7 +44,7 @@ TEST_CASE("a resumed run leaves the same adapter, byte for byte", "[trainer]") {
         CHECK(shop.log("parts") == before);
         CHECK(before.front()["step"] == 0);
         CHECK(before.back().contains("eval_loss"));
-        // What a run that took no step says of its speed is that it took none.
+        // A run that took no step reports that instead of a speed.
         const std::string told = small::read_text(shop.folder / "terminal.txt");
         CHECK(told.find("10 steps, all taken before: there was nothing left to do, peak memory ") != std::string::npos);
         CHECK(told.find(" 0 tokens/s") == std::string::npos);
@@ -155,7 +155,7 @@ TEST_CASE("two runs do not write into one folder", "[trainer]") {
     });
     CHECK_FALSE(fs::exists(shop.folder / "run" / "earlier"));
     CHECK(list_checkpoints(shop.folder / "run").size() == 2);
-    shop.run("run", {"--resume", "--max-steps", "3"});  // now nobody is
+    shop.run("run", {"--resume", "--max-steps", "3"});  // no other run has the folder now
     CHECK_THROWS_AS(shop.run("mistyped", {"--resume"}), llmc::Error);
     CHECK_FALSE(fs::exists(shop.folder / "mistyped"));
 }
@@ -236,7 +236,7 @@ TEST_CASE("training lowers the loss on its own examples, in 8 bits and in full p
     }
 }
 
-TEST_CASE("a run that diverges stops with the step and what to do", "[trainer]") {
+TEST_CASE("a run that diverges stops and names the step and the remedy", "[trainer]") {
     const Workshop shop("diverge");
     try {
         shop.run("run", {"--max-steps", "20", "--learning-rate", "1e38", "--method", "fp", "--max-grad-norm", "0"});
@@ -324,11 +324,11 @@ TEST_CASE("--plan adds up what the run then takes", "[trainer]") {
     std::FILE* sink = std::fopen((shop.folder / "plan.txt").c_str(), "w");
     Terminal terminal(sink, false);
     cpu::Device device;
-    const auto plan = Trainer<cpu::Device>(options, {}, terminal, device).plan();
+    const auto memory = plan(options, terminal, device);
     std::fclose(sink);
     int64_t total = 0;
-    for (const auto& [kind, bytes] : plan["bytes"].items()) total += bytes.get<int64_t>();
-    CHECK(plan["total_bytes"] == total);
+    for (const auto& [kind, bytes] : memory["bytes"].items()) total += bytes.get<int64_t>();
+    CHECK(memory["total_bytes"] == total);
     CHECK(total > 0);
     CHECK(small::read_text(shop.folder / "plan.txt").find("total") != std::string::npos);
     CHECK_FALSE(fs::exists(shop.folder / "run"));

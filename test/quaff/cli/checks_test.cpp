@@ -1,0 +1,108 @@
+// Checks of a command line before any file is opened, and what a verb needs.
+#include "quaff/cli/checks.h"
+
+#include "quaff/cli/verbs.h"
+#include "test/catch.h"
+#include "test/quaff/cli/command_line.h"
+
+using namespace quaff;
+using namespace quaff::cli;
+using namespace command_line;
+
+TEST_CASE("options that contradict each other are refused", "[options]") {
+    CHECK(mentions(complaint({"--resume", "--adapter", "a"}), "--resume and --adapter"));
+    CHECK(mentions(complaint({"eval", "--outliers", "o.json", "--cal-data", "c"}), "--outliers"));
+    CHECK(mentions(complaint({"generate"}), "--prompt"));
+    CHECK(mentions(complaint({"generate", "--prompt", "a", "--prompt-file", "b"}), "contradict"));
+    CHECK(mentions(complaint({"tokenize"}), "--text"));
+    CHECK(mentions(complaint({"merge"}), "--adapter"));
+}
+
+TEST_CASE("--plan never starts a run, even for a verb without a plan", "[options]") {
+    const std::vector<std::vector<std::string>> runs = {{"calibrate"},
+                                                        {"eval"},
+                                                        {"generate", "--prompt", "p"},
+                                                        {"merge", "--adapter", "a"},
+                                                        {"tokenize", "--text", "t"}};
+    for (std::vector<std::string> run : runs) {
+        CHECK(complaint(run).empty());
+        run.push_back("--plan");
+        CHECK(complaint(run) ==
+              run[0] + " has no --plan; train_quaff info --plan prints the memory that a training run takes");
+    }
+    // A file may be a training run's.
+    CHECK(complaint({"eval", "--config", write_file("m.toml", "plan = true\n")}).empty());
+    for (const char* verb : {"train", "info"}) CHECK(parse({verb, "--plan"}).plan);
+}
+
+TEST_CASE("an option that the verb does not use is reported from the command line only", "[options]") {
+    CHECK(parse({"eval", "--lora-r", "4"}).unused == std::vector<std::string>{"lora-r"});
+    CHECK(parse({"eval", "--config", write_file("i.toml", "lora-r = 4\n")}).unused.empty());
+}
+
+TEST_CASE("a verb's row says what it needs, and --plan and --show-tokens need less", "[options]") {
+    const auto needs = [](const std::vector<std::string>& arguments) { return needs_of(parse(arguments)); };
+    for (const char* verb : {"train", "calibrate", "eval"}) {
+        CHECK(needs({verb}).device);
+        CHECK(needs({verb}).all_ranks);
+        CHECK_FALSE(needs({verb, "--show-tokens", "1"}).device);
+        CHECK_FALSE(needs({verb, "--show-tokens", "1"}).all_ranks);
+    }
+    CHECK(needs({"generate", "--prompt", "p"}).device);
+    CHECK_FALSE(needs({"generate", "--prompt", "p"}).all_ranks);
+    CHECK_FALSE(needs({"merge", "--adapter", "a"}).device);
+    CHECK_FALSE(needs({"tokenize", "--text", "t"}).device);
+    CHECK_FALSE(needs({"info"}).device);
+    for (const char* verb : {"train", "info"}) {
+        CHECK(needs({verb, "--plan"}).device);
+        CHECK_FALSE(needs({verb, "--plan"}).all_ranks);
+        CHECK_FALSE(needs({verb, "--plan", "--show-tokens", "1"}).device);  // the examples come first
+    }
+}
+
+TEST_CASE("tokenize prints JSON with and without --json", "[options]") {
+    CHECK_FALSE(mentions(parse({"tokenize", "--help"}).help, "--json"));
+    CHECK(parse({"tokenize", "--text", "t", "--json"}).unused == std::vector<std::string>{"json"});
+}
+
+TEST_CASE("info uses a training run's options only with --plan", "[options]") {
+    CHECK(parse({"info", "m", "--lora-r", "4"}).unused == std::vector<std::string>{"lora-r without --plan"});
+    CHECK(parse({"info", "--plan", "--model", "m", "--data", "d", "--lora-r", "4"}).unused.empty());
+    CHECK(parse({"info", "--plan", "--model", "m", "--data", "d", "--lora-r", "4"}).options.lora.r == 4);
+}
+
+TEST_CASE("an option that the verb does not use has no effect", "[options]") {
+    const CommandLine o = parse({"train", "--chat", "--prompt", "x"});
+    CHECK_FALSE(o.options.generation.chat);
+    CHECK(o.options.generation.prompt.empty());
+    CHECK(o.unused == std::vector<std::string>{"prompt", "chat"});
+    CHECK_FALSE(parse({"train", "--config", write_file("j.toml", "chat = true\n")}).options.generation.chat);
+    CHECK(mentions(complaint({"eval", "--lora-r", "0"}), "--lora-r must be"));  // checked all the same
+}
+
+TEST_CASE("full precision reports that it does not use outlier channels", "[options]") {
+    CHECK(parse({"train", "--method", "fp", "--outliers", "o.json", "--lora-r", "4"}).unused ==
+          std::vector<std::string>{"outliers with --method fp"});
+    CHECK(parse({"train", "--outliers", "o.json"}).unused.empty());
+    CHECK(parse({"calibrate", "--method", "fp", "--outliers", "o.json"}).unused == std::vector<std::string>{"method"});
+}
+
+TEST_CASE("the demo's examples are not taken for another model's", "[options]") {
+    const std::string expected = "--model needs --data FILE as well: the demo's examples are for the demo's model";
+    for (const char* verb : {"train", "eval", "calibrate"}) CHECK(complaint({verb, "--model", "m"}) == expected);
+    CHECK(complaint({"--config", write_file("k.toml", "model = \"m\"\n")}) == expected);
+    CHECK(complaint({"train", "--model", "m", "--plan"}) == expected);
+    CHECK(complaint({"info", "--model", "m", "--plan"}) == expected);
+    CHECK(complaint({"info", "--model", "m", "--show-tokens", "1"}) == expected);
+    CHECK(complaint({"train", "--model", "m", "--cal-data", "c"}) == expected);
+
+    CHECK(complaint({"eval", "--model", "m", "--eval-data", "e"}).empty());
+    CHECK(complaint({"calibrate", "--model", "m", "--cal-data", "c"}).empty());
+    CHECK(complaint({"train", "--model", "m", "--data", "d"}).empty());
+    CHECK(complaint({"train", "--data", "d"}).empty());
+    CHECK(complaint({"train", "--model", "dev/demo/model"}).empty());
+    CHECK(complaint({"info", "m"}).empty());
+    CHECK(complaint({"generate", "--model", "m", "--prompt", "p"}).empty());
+    CHECK(complaint({"tokenize", "--model", "m", "--text", "t"}).empty());
+    CHECK(complaint({"merge", "--model", "m", "--adapter", "a"}).empty());
+}
