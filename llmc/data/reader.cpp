@@ -54,10 +54,10 @@ void SkippedRecords::add(std::string reason) {
 
 SkippedRecords read_records(const std::string& path, const ReaderOptions& options,
                             const std::function<void(Record&&)>& take) {
+    std::ifstream in = open(path);
     const std::string extension = lower_extension(path);
     require(extension == ".jsonl" || extension == ".json" || extension == ".csv" || extension == ".tsv", path,
             ": the name must end in .jsonl, .json, .csv or .tsv, so that its format is known");
-    std::ifstream in = open(path);
 
     SkippedRecords skipped;
     int64_t n_records = 0, n_taken = 0;

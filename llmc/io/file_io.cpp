@@ -87,9 +87,10 @@ void refuse_lfs_pointer(const std::filesystem::path& path, std::string_view cont
 
 void make_directories(const std::filesystem::path& path) {
     std::error_code error;
+    require(!std::filesystem::exists(path, error) || std::filesystem::is_directory(path, error), path.string(),
+            ": is a file, and a directory is wanted here");
     std::filesystem::create_directories(path, error);
     require(!error, path.string(), ": cannot create the directory: ", error.message());
-    require(std::filesystem::is_directory(path, error), path.string(), ": exists and is not a directory");
 }
 
 bool make_private_directory(const std::filesystem::path& path) {

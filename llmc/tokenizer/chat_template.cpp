@@ -176,10 +176,12 @@ ChatTemplate ChatTemplate::of_model(const std::filesystem::path& directory) {
     if (const auto path = directory / "chat_template.jinja"; path_exists(path)) {
         return recognise(read_file(path), path.string(), token("bos_token"), token("eos_token"));
     }
+    std::vector<std::string> layouts = names();
+    std::erase(layouts, "none");  // lays out no conversation
     require(config.has("chat_template"), directory.string(),
             ": the model has no chat template (neither chat_template.jinja nor a field \"chat_template\" in "
             "tokenizer_config.json). Set ",
-            program().chat_template, " to one of ", list(names()), ".");
+            program().chat_template, " to one of ", list(layouts), ".");
     // One template, or a list of them by name.
     std::string jinja;
     if (const nlohmann::json& value = config.value("chat_template"); value.is_array()) {

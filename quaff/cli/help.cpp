@@ -1,5 +1,8 @@
 #include "quaff/cli/help.h"
 
+#include <algorithm>
+#include <cstdio>
+
 #include "llmc/core/error.h"
 #include "quaff/cli/option_table.h"
 
@@ -9,16 +12,20 @@ using namespace llmc;
 
 namespace {
 
-constexpr int kColumns = 100;
+// Columns of a line: the terminal's, up to 100.
+int columns() {
+    const int terminal = terminal_columns(stdout);
+    return terminal == 0 ? 100 : std::clamp(terminal, 60, 100);
+}
 
 // A name and its description, which stands in a column of its own.
 std::string entry(std::string left, const std::string& description, size_t column) {
     left.insert(0, "  ");
     const std::string margin(column, ' ');
     if (left.size() < column)
-        return wrap(concat(left, margin.substr(left.size()), description), kColumns, static_cast<int>(column) - 2) +
+        return wrap(concat(left, margin.substr(left.size()), description), columns(), static_cast<int>(column) - 2) +
                "\n";
-    return concat(left, "\n", wrap(margin + description, kColumns), "\n");
+    return concat(left, "\n", wrap(margin + description, columns()), "\n");
 }
 
 std::string option_entry(const std::string& left, const std::string& description) {
@@ -31,7 +38,7 @@ std::string help_text(const VerbInfo& verb) {
     const bool is_default = verb.verb == CommandLine().verb, takes_path = verb.verb == Verb::info;
     std::string help = wrap(concat("train_quaff ", is_default ? concat("[", verb.name, "]") : verb.name,
                                    takes_path ? " [PATH]" : "", " [options]: ", verb.does),
-                            kColumns, 4) +
+                            columns(), 4) +
                        "\n";
     if (is_default) {
         help += "\nverbs (train_quaff VERB --help lists a verb's options):\n";

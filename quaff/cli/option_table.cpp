@@ -236,6 +236,9 @@ std::vector<Row> option_table(CommandLine& line) {
 namespace {
 
 std::string number_text(double number) {
+    constexpr double kWritten = 1e15;  // larger ones are clearer with an exponent
+    if (std::abs(number) < kWritten && number == std::trunc(number))
+        return std::to_string(static_cast<int64_t>(number));
     char text[32];
     const auto end = std::to_chars(text, text + sizeof text, number);
     return {text, end.ptr};

@@ -168,6 +168,9 @@ std::string adapter_below(const std::filesystem::path& directory) {
 
 void require_no_adapter_inside(const std::filesystem::path& model_directory) {
     if (!path_exists(model_directory / kAdapterConfig)) return;
+    require(path_exists(model_directory / "config.json"), model_directory.string(),
+            " is an adapter and no model: give --adapter ", model_directory.string(),
+            " and the model it was trained on with --model");
     for (const char* weights : {kAdapterWeights, "adapter_model.bin"}) {
         require(!path_exists(model_directory / weights), model_directory.string(), " holds an adapter (",
                 kAdapterConfig, ") beside the model's weights: give --adapter ", model_directory.string(),

@@ -131,6 +131,8 @@ OutlierChannels outliers_from_json(const JsonObject& object, const ModelConfig& 
     result.samples = object.integer("samples", 0, std::numeric_limits<int64_t>::max(), 0);
 
     const std::vector<JointLinear> modules = all_joint_linears(config);
+    require(object.has("channels"), object.field("channels"),
+            " is missing, so this is no outlier file; `train_quaff calibrate` writes one");
     const JsonObject channels = object.object("channels");
     check_names(channels, modules);
     check_layers(object, channels, modules);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 
 #include "llmc/cpu/embedding.h"
 #include "llmc/system/memory_limits.h"
@@ -156,6 +157,10 @@ OutlierChannels calibrate(const Device& device, const ModelFiles& checkpoint, st
                 layer.run(batch, hidden.rows_at(row, batch.n_tokens()));
                 row += batch.n_tokens();
             }
+            require(std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); }),
+                    "calibration: the output of ", block_name(index),
+                    " is not finite. Its weights are damaged, or too ",
+                    "large for the compute type: fetch the model again, or use --dtype fp32");
             const double layers_done = static_cast<double>(index + 1) / static_cast<double>(config.num_hidden_layers);
             if (options.progress) options.progress((begin + layers_done * (end - begin)) / batches.size());
         }

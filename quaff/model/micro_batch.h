@@ -101,7 +101,8 @@ void MicroBatch<Device>::send(const Device& device, const Batch& batch, int64_t 
             " labelled tokens does not fit the memory planned for ", limits_.max_labelled);
     for (const auto* ids : {&batch.input_ids, &batch.label_ids})
         for (int32_t id : *ids)
-            require(id >= 0 && id < vocab_size_, "token id ", id, " is outside the vocabulary of ", vocab_size_);
+            require(id >= 0 && id < vocab_size_, "token id ", id, " is outside the vocabulary of ", vocab_size_,
+                    "; do the tokenizer and the model belong together?");
     const size_t integers = 2 * batch.input_ids.size() + batch.cu_seqlens.size() + 2 * batch.label_rows.size();
     require(integers <= integers_.size(), "a micro-batch of ", batch.cu_seqlens.size(),
             " sequences does not fit the memory planned for ", limits_.max_tokens, " tokens");

@@ -26,7 +26,8 @@ int32_t next_token(std::span<const float> logits, const SamplingOptions& samplin
                    uint64_t position) {
     require(!logits.empty(), "the model gave no logits to draw a token from");
     require(std::ranges::all_of(logits, [](float logit) { return std::isfinite(logit); }),
-            "the model's logits are not finite; is the adapter or the checkpoint damaged?");
+            "the model's logits are not finite: values in its weights, or in the adapter, are damaged or too large; "
+            "train_quaff eval names the first layer");
     const auto best = std::max_element(logits.begin(), logits.end());  // the first of several
     if (sampling.temperature == 0) return static_cast<int32_t>(best - logits.begin());
 

@@ -27,26 +27,31 @@ std::string one_line(std::string text, size_t width) {
 }  // namespace
 
 std::string step_line(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left, int columns) {
-    const double rate = static_cast<double>(figures.tokens) / figures.seconds;
-    const std::string exact_rate = format_count(std::llround(rate)), short_rate = rate < 9999.5 ? exact_rate
-                                                                                  : rate < 999'500
-                                                                                      ? format("%.0fk", rate / 1e3)
-                                                                                      : format("%.1fM", rate / 1e6);
-    const auto line = [&](const char* between, const std::string& tokens_per_second, const std::string& memory = "") {
-        return concat("step ", step, "/", total_steps, between,
-                      format(figures.loss < 10 ? "loss %.4f" : "loss %.4g", figures.loss), between,
-                      format(figures.grad_norm < 10 ? "grad %.3f" : "grad %.4g", figures.grad_norm), between,
-                      format("lr %.1e", figures.learning_rate), between, tokens_per_second, " tok/s", between,
-                      format("%.0f%% SOL", 100 * figures.speed_of_light), memory, memory.empty() ? between : " ",
-                      format_duration(seconds_left));
+    const auto four_digits = [](double value) {  // and zeros kept: a column of them is read from top to bottom
+        return format(value < 10 ? "%.3f" : value < 100 ? "%.2f" : value < 1000 ? "%.1f" : "%.0f", value);
     };
+    const double rate = static_cast<double>(figures.tokens) / figures.seconds;
+    const std::string count = concat("step ", step, "/", total_steps), exact_rate = format_count(std::llround(rate));
+    const std::string short_rate = rate < 9999.5    ? exact_rate
+                                   : rate < 999'500 ? format("%.0fk", rate / 1e3)
+                                                    : format("%.1fM", rate / 1e6);
+    const std::string loss = figures.loss < 10 ? format("%.4f", figures.loss) : four_digits(figures.loss);
+    const std::string grad_norm = four_digits(figures.grad_norm), left = format_duration(seconds_left);
+    const std::string learning_rate = format("%.1e", figures.learning_rate);
+    const std::string sol = format("%.0f%% SOL", 100 * figures.speed_of_light);
+
+    const std::string whole =
+        concat(count, "  loss ", loss, "  grad norm ", grad_norm, "  lr ", learning_rate, "  ", exact_rate,
+               " tokens/s  ", sol, "  ", format_bytes(figures.peak_memory), "  ETA ", left);
+    const std::string without_memory = concat(count, "  loss ", loss, "  grad ", grad_norm, "  lr ", learning_rate,
+                                              "  ", exact_rate, " tok/s  ", sol, "  ", left);
     const auto fits = [&](const std::string& text) {
         return columns == 0 || text.size() < static_cast<size_t>(columns);  // the last column stays free
     };
-    const std::string full = line("  ", exact_rate, "  " + format_bytes(figures.peak_memory) + "  ETA");
-    if (fits(full)) return full;
-    const std::string without_memory = line("  ", exact_rate);
-    return fits(without_memory) ? without_memory : line(" ", short_rate);
+    if (fits(whole)) return whole;
+    if (fits(without_memory)) return without_memory;
+    return concat(count, " loss ", loss, " grad ", grad_norm, " lr ", learning_rate, " ", short_rate, " tok/s ", sol,
+                  " ", left);
 }
 
 void RunReport::open_log(const JsonLog::Keep& keep) {

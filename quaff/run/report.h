@@ -42,7 +42,7 @@ struct Answer {
 
 // A step as one line of a terminal with `columns` columns (0: no terminal, and no limit):
 //
-//   step 12/1050  loss 0.1234  grad 1.234  lr 2.0e-04  12,345 tok/s  45% SOL  2.18 GiB  ETA 3m05s
+//   step 12/1050  loss 0.1234  grad norm 1.234  lr 2.0e-04  12,345 tokens/s  45% SOL  2.18 GiB  ETA 3m05s
 //   step 12/1050  loss 0.1234  grad 1.234  lr 2.0e-04  12,345 tok/s  45% SOL  3m05s
 //   step 12/1050 loss 0.1234 grad 1.234 lr 2.0e-04 12k tok/s 45% SOL 3m05s
 //

@@ -23,7 +23,9 @@ std::vector<std::string> split_names(const std::string& names) {
     size_t begin = 0;
     while (begin <= names.size()) {
         const size_t end = std::min(names.find(',', begin), names.size());
-        if (end > begin) parts.push_back(names.substr(begin, end - begin));
+        const size_t first = std::min(names.find_first_not_of(' ', begin), end);
+        const size_t last = names.find_last_not_of(' ', end - 1);
+        if (end > first) parts.push_back(names.substr(first, last + 1 - first));
         begin = end + 1;
     }
     return parts;

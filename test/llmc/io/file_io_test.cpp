@@ -125,5 +125,5 @@ TEST_CASE("what cannot be written or read is named with the reason", "[file_io]"
     CHECK(std::distance(fs::directory_iterator(directory.path()), {}) == 1);
     directory.write("file", "x");
     CHECK(error_of(directory, [&] { make_directories(directory / "file"); }) ==
-          "file: cannot create the directory: Not a directory");
+          "file: is a file, and a directory is wanted here");
 }

@@ -252,6 +252,14 @@ TEST_CASE("half of a pair, a foreign tensor or a NaN is refused", "[adapter]") {
           "adapter_model.safetensors");
 }
 
+TEST_CASE("an adapter in place of a model is told from a model with an adapter beside it", "[adapter]") {
+    const fs::path folder = test::fresh_folder("adapter_as_model");
+    for (const char* file : {"adapter_config.json", "adapter_model.safetensors"}) test::write_text(folder / file, "{}");
+    CHECK(error_of([&] { require_no_adapter_inside(folder); }) ==
+          folder.string() + " is an adapter and no model: give --adapter " + folder.string() +
+              " and the model it was trained on with --model");
+}
+
 TEST_CASE("a model's folder that also holds an adapter is named, with both ways out", "[adapter]") {
     const TempDir directory;
     test::write_tiny_model(directory);

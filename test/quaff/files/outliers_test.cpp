@@ -96,7 +96,8 @@ TEST_CASE("an outlier file that does not fit the model is refused, naming the la
     };
     const std::string down = "a.json: field \"channels.model.layers.1.mlp.down_proj\" ";
     CHECK(error_with([](ordered_json&) {}) == "");
-    CHECK(error_with([](ordered_json& o) { o.erase("channels"); }) == "a.json: field \"channels\" is missing");
+    CHECK(error_with([](ordered_json& o) { o.erase("channels"); }) ==
+          "a.json: field \"channels\" is missing, so this is no outlier file; `train_quaff calibrate` writes one");
     CHECK(error_with([](ordered_json& o) { o["channels"].erase(kDown); }) ==
           down + "is missing; give an empty list if the layer has no outlier channel");
     const auto without_last_layer = [](ordered_json& o) {

@@ -24,8 +24,8 @@ StepFigures figures(double loss, double grad_norm, int64_t tokens, double speed_
 
 TEST_CASE("a step's line holds its figures and fits a terminal", "[report]") {
     const std::string whole =
-        "step 12/1050  loss 0.1234  grad 1.234  lr 2.0e-04  12,345 tok/s  45% SOL  2.00 GiB  ETA 3m05s";
-    for (const int columns : {0, 100, static_cast<int>(whole.size()) + 1})
+        "step 12/1050  loss 0.1234  grad norm 1.234  lr 2.0e-04  12,345 tokens/s  45% SOL  2.00 GiB  ETA 3m05s";
+    for (const int columns : {0, 200, static_cast<int>(whole.size()) + 1})
         CHECK(step_line(12, 1050, figures(0.12344, 1.2344, 12345, 0.45), 185, columns) == whole);
     CHECK(step_line(12, 1050, figures(0.12344, 1.2344, 12345, 0.45), 185, 80) ==
           "step 12/1050  loss 0.1234  grad 1.234  lr 2.0e-04  12,345 tok/s  45% SOL  3m05s");
@@ -43,4 +43,6 @@ TEST_CASE("a step's line holds its figures and fits a terminal", "[report]") {
     const double infinity = std::numeric_limits<double>::infinity();
     CHECK(step_line(3, 10, figures(1, infinity, 100, 0.1), 1, 80) ==
           "step 3/10  loss 1.0000  grad inf  lr 2.0e-04  100 tok/s  10% SOL  1s");
+    CHECK(step_line(3, 10, figures(123.4, 12, 100, 0.1), 1, 80) ==
+          "step 3/10  loss 123.4  grad 12.00  lr 2.0e-04  100 tok/s  10% SOL  1s");
 }
