@@ -45,7 +45,7 @@ MPI_FLAGS    := -DLLMC_MPI -DOMPI_SKIP_MPICXX $(patsubst -I%,-isystem %,$(shell 
 LDLIBS       += $(shell $(MPI) --showme:link)
 endif
 
-LIB_SOURCES  := $(filter-out llmc/cuda/%,$(wildcard llmc/*/*.cpp llmc/*/*/*.cpp quaff/*/*.cpp))
+LIB_SOURCES  := $(filter-out llmc/cuda/%,$(wildcard llmc/*/*.cpp llmc/*/*/*.cpp quaff/*/*.cpp quaff/*/*/*.cpp))
 LIB          := $(BUILD)/libquaff.a
 TEST_SOURCES ?= $(filter-out test/emu/% test/faults/% test/fuzz/%,$(wildcard test/*.cpp test/*/*/*.cpp test/*/*/*/*.cpp)) $(wildcard test/emu/*_test.cpp)
 TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o)

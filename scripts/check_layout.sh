@@ -42,7 +42,7 @@ status=0
 grep -rnE '^[[:space:]]*#[[:space:]]*include' llmc quaff dev train_quaff.cu \
     --include='*.h' --include='*.cuh' --include='*.cpp' --include='*.cu' | sort -t: -k1,1 -k2,2n |
     awk -v arrows="$arrows" -v libraries="$libraries" '
-        # A file stands in a room: quaff/run/report.h in quaff/run, dev/cpu/rope.cpp in dev.
+        # A file stands in a room: quaff/run/training/report.h in quaff/run, dev/cpu/rope.cpp in dev.
         function room(path, part) {
             split(path, part, "/")
             return part[1] == "llmc" || part[1] == "quaff" ? part[1] "/" part[2] : part[1]

@@ -27,7 +27,7 @@ if [ "${1:-all}" = core ]; then
         llmc/tokenizer/{bpe,regex,sentencepiece_proto,sentencepiece_model,utf8}.cpp
         quaff/files/{model_config,model_files}.cpp quaff/cli/parsing.cpp)
 else
-    mapfile -t files < <(printf '%s\n' llmc/*/*.cpp quaff/*/*.cpp train_quaff.cu |
+    mapfile -t files < <(printf '%s\n' llmc/*/*.cpp quaff/*/*.cpp quaff/*/*/*.cpp train_quaff.cu |
         grep -vE '^llmc/cpu/|^quaff/model/(model|calibrate).cpp$')  # the operators use GCC's vector shuffles, which clang does not have
     if mpi=$(mpicc --showme:compile 2>/dev/null); then
         read -ra mpi <<<"${mpi//-I/-isystem }"

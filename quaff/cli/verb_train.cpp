@@ -2,8 +2,8 @@
 #include "quaff/cli/exit_status.h"
 #include "quaff/cli/verb_functions.h"
 #include "quaff/model/devices.h"
-#include "quaff/run/plan.h"
-#include "quaff/run/trainer.h"
+#include "quaff/run/training/plan.h"
+#include "quaff/run/training/trainer.h"
 
 namespace quaff::cli {
 

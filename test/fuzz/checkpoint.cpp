@@ -1,6 +1,6 @@
 // A checkpoint's own files: the bytes as state.json and, first byte 'm', as manifest.sha256 beside it.
 #include "quaff/files/checkpoint_folder.h"
-#include "quaff/run/training_state.h"
+#include "quaff/run/training/training_state.h"
 #include "test/fuzz/fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -11,7 +11,7 @@
 
 #include "llmc/system/terminal.h"
 #include "quaff/cli/parsing.h"
-#include "quaff/run/trainer.h"
+#include "quaff/run/training/trainer.h"
 #include "test/quaff/small_model.h"
 
 namespace quaff {

@@ -5,7 +5,7 @@
 #include "quaff/cli/verbs.h"
 #include "quaff/run/memory_room.h"
 #include "quaff/run/open_model.h"
-#include "quaff/run/plan.h"
+#include "quaff/run/training/plan.h"
 #include "test/catch.h"
 #include "test/quaff/program.h"
 #include "test/quaff/workshop.h"

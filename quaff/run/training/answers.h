@@ -6,7 +6,7 @@
 
 #include "quaff/model/model.h"
 #include "quaff/run/examples.h"
-#include "quaff/run/training_data.h"
+#include "quaff/run/training/training_data.h"
 
 namespace quaff {
 

@@ -1,5 +1,5 @@
 // Whole runs on a model of two small layers. What they compute does not depend on where they are interrupted.
-#include "quaff/run/trainer.h"
+#include "quaff/run/training/trainer.h"
 
 #include <csignal>
 
@@ -8,7 +8,7 @@
 #include "quaff/run/generate.h"
 #include "quaff/run/memory_room.h"
 #include "quaff/run/open_model.h"
-#include "quaff/run/plan.h"
+#include "quaff/run/training/plan.h"
 #include "test/catch.h"
 #include "test/quaff/workshop.h"
 

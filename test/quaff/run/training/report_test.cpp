@@ -1,4 +1,4 @@
-#include "quaff/run/report.h"
+#include "quaff/run/training/report.h"
 
 #include <limits>
 

@@ -1,4 +1,4 @@
-#include "quaff/run/out_folder.h"
+#include "quaff/run/training/out_folder.h"
 
 #include <filesystem>
 

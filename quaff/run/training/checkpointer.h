@@ -20,7 +20,7 @@
 #include "quaff/model/model.h"
 #include "quaff/run/options.h"
 #include "quaff/run/starting_point.h"
-#include "quaff/run/training_state.h"
+#include "quaff/run/training/training_state.h"
 
 namespace quaff {
 

@@ -1,11 +1,11 @@
-#include "quaff/run/training_data.h"
+#include "quaff/run/training/training_data.h"
 
 #include <cmath>
 #include <tuple>
 
 #include "llmc/core/error.h"
-#include "quaff/run/answers.h"
 #include "quaff/run/evaluation.h"
+#include "quaff/run/training/answers.h"
 
 namespace quaff {
 

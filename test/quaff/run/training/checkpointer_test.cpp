@@ -1,8 +1,8 @@
 // Checkpoints of a run while files around it change.
-#include "quaff/run/checkpointer.h"
+#include "quaff/run/training/checkpointer.h"
 
 #include "quaff/files/checkpoint_folder.h"
-#include "quaff/run/fingerprints.h"
+#include "quaff/run/training/fingerprints.h"
 #include "test/catch.h"
 #include "test/quaff/workshop.h"
 

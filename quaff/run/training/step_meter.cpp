@@ -1,4 +1,4 @@
-#include "quaff/run/step_meter.h"
+#include "quaff/run/training/step_meter.h"
 
 #include <algorithm>
 

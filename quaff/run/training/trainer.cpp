@@ -1,4 +1,4 @@
-#include "quaff/run/trainer.h"
+#include "quaff/run/training/trainer.h"
 
 #include <filesystem>
 #include <set>
@@ -9,12 +9,12 @@
 #include "llmc/system/memory_limits.h"
 #include "quaff/files/checkpoint_folder.h"
 #include "quaff/model/devices.h"
-#include "quaff/run/answers.h"
-#include "quaff/run/fingerprints.h"
 #include "quaff/run/memory_room.h"
 #include "quaff/run/open_model.h"
 #include "quaff/run/ranks.h"
-#include "quaff/run/training_moments.h"
+#include "quaff/run/training/answers.h"
+#include "quaff/run/training/fingerprints.h"
+#include "quaff/run/training/training_moments.h"
 
 namespace quaff {
 namespace {

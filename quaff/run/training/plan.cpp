@@ -1,4 +1,4 @@
-#include "quaff/run/plan.h"
+#include "quaff/run/training/plan.h"
 
 #include <nlohmann/json.hpp>
 
@@ -8,7 +8,7 @@
 #include "quaff/run/memory_room.h"
 #include "quaff/run/open_model.h"
 #include "quaff/run/starting_point.h"
-#include "quaff/run/training_data.h"
+#include "quaff/run/training/training_data.h"
 
 namespace quaff {
 

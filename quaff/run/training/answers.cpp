@@ -1,4 +1,4 @@
-#include "quaff/run/answers.h"
+#include "quaff/run/training/answers.h"
 
 #include <algorithm>
 #include <iterator>

@@ -1,4 +1,4 @@
-#include "quaff/run/checkpointer.h"
+#include "quaff/run/training/checkpointer.h"
 
 #include <cstdlib>
 #include <new>
@@ -7,10 +7,10 @@
 #include "quaff/files/checkpoint_folder.h"
 #include "quaff/model/devices.h"
 #include "quaff/model/saved_adapter.h"
-#include "quaff/run/fingerprints.h"
 #include "quaff/run/ranks.h"
-#include "quaff/run/step.h"
-#include "quaff/run/training_moments.h"
+#include "quaff/run/training/fingerprints.h"
+#include "quaff/run/training/step.h"
+#include "quaff/run/training/training_moments.h"
 
 namespace quaff {
 namespace {

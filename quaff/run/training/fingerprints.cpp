@@ -1,4 +1,4 @@
-#include "quaff/run/fingerprints.h"
+#include "quaff/run/training/fingerprints.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>

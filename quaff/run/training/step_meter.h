@@ -6,9 +6,9 @@
 
 #include "llmc/comm/comm.h"
 #include "llmc/core/peak.h"
-#include "quaff/run/report.h"
 #include "quaff/run/speed_of_light.h"
-#include "quaff/run/step.h"
+#include "quaff/run/training/report.h"
+#include "quaff/run/training/step.h"
 
 namespace quaff {
 

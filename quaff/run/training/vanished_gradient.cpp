@@ -1,10 +1,10 @@
-#include "quaff/run/vanished_gradient.h"
+#include "quaff/run/training/vanished_gradient.h"
 
 #include <cmath>
 
 #include "llmc/core/error.h"
 #include "llmc/system/terminal.h"
-#include "quaff/run/step.h"
+#include "quaff/run/training/step.h"
 
 namespace quaff {
 

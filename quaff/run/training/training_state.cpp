@@ -1,4 +1,4 @@
-#include "quaff/run/training_state.h"
+#include "quaff/run/training/training_state.h"
 
 #include <map>
 

@@ -6,7 +6,7 @@
 
 #include "llmc/core/error.h"
 #include "quaff/files/checkpoint_folder.h"
-#include "quaff/run/vanished_gradient.h"
+#include "quaff/run/training/vanished_gradient.h"
 #include "test/catch.h"
 #include "test/quaff/program.h"
 #include "test/quaff/tiny_model.h"

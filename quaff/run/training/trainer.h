@@ -17,18 +17,18 @@
 #include <string>
 
 #include "llmc/system/signals.h"
-#include "quaff/run/checkpointer.h"
 #include "quaff/run/evaluate.h"
 #include "quaff/run/examples.h"
 #include "quaff/run/options.h"
-#include "quaff/run/out_folder.h"
-#include "quaff/run/report.h"
 #include "quaff/run/starting_point.h"
-#include "quaff/run/step.h"
-#include "quaff/run/step_meter.h"
-#include "quaff/run/training_data.h"
-#include "quaff/run/training_state.h"
-#include "quaff/run/vanished_gradient.h"
+#include "quaff/run/training/checkpointer.h"
+#include "quaff/run/training/out_folder.h"
+#include "quaff/run/training/report.h"
+#include "quaff/run/training/step.h"
+#include "quaff/run/training/step_meter.h"
+#include "quaff/run/training/training_data.h"
+#include "quaff/run/training/training_state.h"
+#include "quaff/run/training/vanished_gradient.h"
 
 namespace quaff {
 

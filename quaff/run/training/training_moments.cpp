@@ -1,4 +1,4 @@
-#include "quaff/run/training_moments.h"
+#include "quaff/run/training/training_moments.h"
 
 #include <span>
 #include <string>

@@ -1,4 +1,4 @@
-#include "quaff/run/step.h"
+#include "quaff/run/training/step.h"
 
 #include <algorithm>
 #include <cmath>
