@@ -15,6 +15,7 @@
 
 #include <concepts>
 #include <cstdio>
+#include <cstring>
 #include <functional>
 #include <string>
 #include <vector>
