@@ -3,6 +3,8 @@
 // then the GPU's own rounding.
 #pragma once
 
+#include <cstring>
+
 #include "test/llmc/cpu/operator_testing.h"
 #include "test/llmc/cuda/support.h"
 

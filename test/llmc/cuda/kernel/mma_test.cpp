@@ -1,5 +1,7 @@
 #include "llmc/cuda/kernel/mma.cuh"
 
+#include <cstring>
+
 #include "test/llmc/cuda/support.h"
 
 using namespace cuda_test;
