@@ -58,11 +58,12 @@ inline constexpr Needs kShowTokens{.examples = true};            // --show-token
 constexpr const VerbInfo& info_of(Verb verb) {
     return kVerbs[static_cast<size_t>(verb)];
 }
-static_assert([] {
+constexpr bool verbs_are_in_order() {
     for (size_t i = 0; i < std::size(kVerbs); ++i)
         if (static_cast<size_t>(kVerbs[i].verb) != i) return false;
     return true;
-}());
+}
+static_assert(verbs_are_in_order());
 
 // What a command line asks for: the verb's work, or that of --plan or --show-tokens.
 Needs needs_of(const CommandLine& line);
