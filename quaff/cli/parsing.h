@@ -30,6 +30,11 @@ struct CommandLine {
     bool was_given(const std::string& name) const { return given.contains(name); }
 };
 
+// What a command line needs: its verb's needs, or those of --plan or --show-tokens.
+inline Needs needs_of(const CommandLine& line) {
+    return line.show_tokens > 0 ? kShowTokens : line.plan ? kPlan : info_of(line.verb).needs;
+}
+
 // Throws llmc::UsageError with one sentence when the command line is not valid.
 CommandLine parse(const std::vector<std::string>& arguments);
 

@@ -36,10 +36,6 @@ constexpr Function<Device> function_of(Verb verb) {
 
 }  // namespace
 
-Needs needs_of(const CommandLine& line) {
-    return line.show_tokens > 0 ? kShowTokens : line.plan ? kPlan : info_of(line.verb).needs;
-}
-
 template <class Device>
 int run_verb(const CommandLine& line, Terminal& terminal, const Device& device) {
     for (const std::string& name : line.unused)

@@ -65,9 +65,6 @@ constexpr bool verbs_are_in_order() {
 }
 static_assert(verbs_are_in_order());
 
-// What a command line asks for: the verb's work, or that of --plan or --show-tokens.
-Needs needs_of(const CommandLine& line);
-
 // Runs line.verb on a device and returns the exit status. Throws llmc::Error and llmc::UsageError with a sentence for
 // the user.
 template <class Device>
