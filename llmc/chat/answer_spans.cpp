@@ -133,7 +133,7 @@ class AnswerFinder {
         const std::string_view before = all.substr(found.begin, at - found.begin);
         const size_t behind_words = at + words_.size();
         const std::string_view behind = all.substr(behind_words, found.b_end - behind_words);
-        if (holds_special_(behind)) {
+        if (holds_special_(behind) || (!behind.empty() && has_calls(variables_["messages"][place]))) {
             problem_ = "the template's text behind it depends on it";
             return std::nullopt;
         }
@@ -141,7 +141,7 @@ class AnswerFinder {
             problem_ = "the template's text before the message in front of it depends on it";
             return std::nullopt;
         }
-        return AnswerSpan{place, found.begin, found.a_end};
+        return AnswerSpan{place, found.begin, found.a_end, found.a_end};
     }
 
     // Whether `begin` lies before or in the message in front.
@@ -153,14 +153,15 @@ class AnswerFinder {
 
     AnswerSpan span_of_calls(size_t place) {
         const Json message = variables_["messages"][place];
-        const std::string last = render_with(place, saying(message, words_), place + 1);
+        const std::string ends_in_words = render_with(place, saying(message, words_), place + 1);
+        const std::string ends_here = render_with(place, message, place + 1);
         const std::string other_calls = render_with(place, calling(message, words_));
-        require(!last.empty() && !other_calls.empty(), problem_);
-        const size_t begin = difference(text_, last).begin;
+        require(!ends_in_words.empty() && !other_calls.empty(), problem_);
+        const size_t begin = difference(text_, ends_in_words).begin;
         const size_t end = difference(text_, other_calls).a_end;
         require(other_calls.find(words_) != other_calls.npos && begin <= end,
                 "the template's text behind its calls depends on them");
-        return {place, begin, end, /*stops_short=*/true};
+        return {place, begin, end, std::max(end, difference(text_, ends_here).begin)};
     }
 
     const ChatTemplate& chat_template_;

@@ -6,7 +6,8 @@
 // of them can be taken for a part of the answer.
 //
 // A template may refuse or change what follows an answer without its calls (a tool's result that nobody asked for).
-// The answer then begins where it differs from a conversation that ends with it, and its end is that of its calls.
+// Then the answer begins where it differs from other words that end the conversation, and its end lies between the last
+// difference that other arguments of its calls make and the end of a conversation that stops here.
 #pragma once
 
 #include <cstddef>
@@ -20,9 +21,9 @@
 namespace llmc {
 
 struct AnswerSpan {
-    size_t message;            // its place in the list of messages
-    size_t begin, end;         // bytes of the text
-    bool stops_short = false;  // more of the answer stands between `end` and the next special token
+    size_t message;     // its place in the list of messages
+    size_t begin, end;  // bytes of the text
+    size_t limit;       // the template's own words may follow up to here, where its turn has ended; else `end`
 };
 
 // Whether a special token stands in a text.

@@ -56,22 +56,23 @@ class Marker {
         return t;
     }
 
-    // An answer and the end of its turn: a special token, with blanks in front of it or, if `any_text` may stand there,
-    // anything. Returns the byte behind it; npos if no special token ends the turn.
-    size_t mark_turn(const AnswerSpan& span, bool any_text) {
+    // An answer and the end of its turn: a special token, with blanks in front of it or, up to the span's limit, any
+    // text. Returns the byte behind it; npos if no special token ends the turn, which then ends at its limit.
+    size_t mark_turn(const AnswerSpan& span) {
         const size_t behind = mark(span.begin, span.end);
         // Where a call ends in another token than a text does, what differs ends within that token.
         if (behind > 0 && is_special(behind - 1) && range(behind - 1).begin < span.end &&
             range(behind - 1).end > span.end)
             return range(behind - 1).end;
         size_t t = behind;
-        while (t < size() && !is_special(t) && (any_text || is_blank(text_of(t)))) ++t;
-        const bool ends = t < size() && is_special(t);
-        if (!ends && !any_text) return std::string::npos;
-        const size_t marked = ends ? t + 1 : t;
-        std::fill(in_loss_.begin() + static_cast<std::ptrdiff_t>(behind),
-                  in_loss_.begin() + static_cast<std::ptrdiff_t>(marked), true);
-        return ends ? range(t).end : std::string::npos;
+        while (t < size() && !is_special(t) && (range(t).begin < span.limit || is_blank(text_of(t)))) ++t;
+        if (t < size() && is_special(t)) {
+            std::fill(in_loss_.begin() + static_cast<std::ptrdiff_t>(behind),
+                      in_loss_.begin() + static_cast<std::ptrdiff_t>(t) + 1, true);
+            return range(t).end;
+        }
+        mark(span.end, span.limit);
+        return std::string::npos;
     }
 
   private:
@@ -107,23 +108,25 @@ void mark_generation(const ChatTemplate& chat_template, Json& variables, const j
 }
 
 // Marks the answers and the ends of their turns. Returns whether the last turn still wants an end.
-bool mark_answers(const std::vector<AnswerSpan>& spans, size_t n_messages, const std::string& text, Marker& marker) {
+bool mark_answers(std::vector<AnswerSpan> spans, size_t n_messages, const std::string& text, Marker& marker) {
+    if (spans.empty()) return false;
+    const bool has_last = spans.back().message + 1 == n_messages;
+    if (has_last) spans.back().limit = text.size();  // nobody else speaks behind it
     std::vector<AnswerSpan> endless;
-    bool wants_end = false;
+    size_t end = 0;
     for (const AnswerSpan& span : spans) {
-        const bool is_last = span.message + 1 == n_messages;
-        const size_t end = marker.mark_turn(span, is_last || span.stops_short);
-        if (end == std::string::npos && !is_last) endless.push_back(span);
-        wants_end = is_last && end == std::string::npos;
-        if (!is_last || wants_end) continue;
-        // What the template writes behind the last answer may end the others, too.
-        const std::string closing = text.substr(span.end, end - span.end);
-        marker.begin_anew();
-        for (const AnswerSpan& other : endless)
-            if (text.compare(other.end, closing.size(), closing) == 0)
-                marker.mark(other.end, other.end + closing.size());
+        end = marker.mark_turn(span);
+        if (end == std::string::npos) endless.push_back(span);
     }
-    return wants_end;
+    if (!has_last) return false;
+    // What the template writes behind the last answer may end the others, too.
+    const AnswerSpan& last = spans.back();
+    const std::string closing = text.substr(last.end, std::min(end, text.size()) - last.end);
+    if (is_blank(closing)) return end == std::string::npos;
+    marker.begin_anew();
+    for (const AnswerSpan& span : endless)
+        if (text.compare(span.end, closing.size(), closing) == 0) marker.mark(span.end, span.end + closing.size());
+    return end == std::string::npos;
 }
 
 }  // namespace
