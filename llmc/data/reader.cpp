@@ -8,7 +8,7 @@
 #include <fstream>
 
 #include "llmc/core/error.h"
-#include "llmc/data/row_reader.h"
+#include "llmc/data/rows/row_reader.h"
 
 namespace llmc {
 namespace {
@@ -52,31 +52,34 @@ void SkippedRecords::add(std::string reason) {
     if (reasons.size() < kMostListed) reasons.push_back(std::move(reason));
 }
 
-SkippedRecords read_records(const std::string& path, const ReaderOptions& options,
-                            const std::function<void(Record&&)>& take) {
+Reading read_records(const std::string& path, const ReaderOptions& options, const std::function<void(Record&&)>& take) {
     std::ifstream in = open(path);
     const std::string extension = lower_extension(path);
     require(extension == ".jsonl" || extension == ".json" || extension == ".csv" || extension == ".tsv", path,
             ": the name must end in .jsonl, .json, .csv or .tsv, so that its format is known");
 
-    SkippedRecords skipped;
-    int64_t n_records = 0, n_taken = 0;
+    Reading reading;
+    int64_t n_rows = 0, n_taken = 0;
     const auto bad = [&](const std::string& where, const std::string& problem) {
-        ++n_records;
+        ++n_rows;
         require(!options.strict, where, ": ", problem);
-        skipped.add(where + ": " + problem);
+        reading.skipped.add(where + ": " + problem);
     };
-    const auto row = [&](const std::string& where, std::vector<Field>&& fields) {
-        Record record;
+    const auto row = [&](Row&& row) {
+        std::vector<Record> records;
         try {
-            record = to_record(std::move(fields), options.vocab_size);
+            records = to_records(std::move(row.fields), options.records, reading.notes);
         } catch (const Error& error) {
-            return bad(where, error.what());
+            return bad(row.where, error.what());
         }
-        record.index = n_records++;
-        record.where = where;
+        for (Record& record : records) {
+            record.index = n_rows;
+            record.bytes = row.bytes / std::ssize(records);
+            record.where = row.where;
+            take(std::move(record));
+        }
+        ++n_rows;
         ++n_taken;
-        take(std::move(record));
     };
     try {
         read_rows(in, extension, {path, row, bad});
@@ -84,12 +87,12 @@ SkippedRecords read_records(const std::string& path, const ReaderOptions& option
         fail("cannot read ", path, ": ", failure.what());
     }
     require(!in.bad(), "cannot read ", path);
-    require(n_records > 0, path, " holds no records; it must have at least one example");
+    require(n_rows > 0, path, " holds no records; it must have at least one example");
     require(n_taken > 0, path,
-            n_records == 1 ? ": its one record cannot be used: "
-                           : concat(": none of its ", n_records, " records can be used; the first: "),
-            skipped.count > 0 ? skipped.reasons.front() : "");
-    return skipped;
+            n_rows == 1 ? ": its one record cannot be used: "
+                        : concat(": none of its ", n_rows, " records can be used; the first: "),
+            reading.skipped.count > 0 ? reading.skipped.reasons.front() : "");
+    return reading;
 }
 
 }  // namespace llmc

@@ -19,7 +19,7 @@ struct ReaderOptions {
     // that hides where the next record begins (a syntax error in a .json file, an open quote in a .csv file) is always
     // an Error.
     bool strict = true;
-    int64_t vocab_size = 0;  // ids must be below; 0: unknown
+    RecordOptions records = {};
 };
 
 // Records left out because strict is off, and why.
@@ -31,8 +31,12 @@ struct SkippedRecords {
     void add(std::string reason);
 };
 
+struct Reading {
+    SkippedRecords skipped;
+    ReadingNotes notes;
+};
+
 // Calls `take` with every record in the order of the file. Throws Error if there is none.
-SkippedRecords read_records(const std::string& path, const ReaderOptions& options,
-                            const std::function<void(Record&&)>& take);
+Reading read_records(const std::string& path, const ReaderOptions& options, const std::function<void(Record&&)>& take);
 
 }  // namespace llmc
