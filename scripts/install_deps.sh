@@ -10,6 +10,7 @@ packages=(
     "libcli11-dev|the command line and --config files"
     "libpcre2-dev|the regular expressions of tokenizer.json"
     "libsentencepiece-dev|tokenizer.model"
+    "zlib1g-dev|data files that gzip packed"
     "libopenmpi-dev|several processes that train together, on one machine or many (optional)"
     "openmpi-bin|mpirun, which starts them"
     "catch2|the tests"

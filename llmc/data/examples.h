@@ -25,6 +25,7 @@
 
 #include "llmc/data/batch.h"
 #include "llmc/data/reader.h"
+#include "llmc/tokenizer/conversation.h"
 
 namespace llmc {
 
@@ -73,6 +74,7 @@ struct Dataset {
     std::vector<SourceTarget> texts;  // of each example
     Dropped dropped;
     SkippedRecords skipped;
+    ReadingNotes notes;
     bool has_conversations = false;
 
     int64_t size() const { return static_cast<int64_t>(examples.size()); }
