@@ -25,9 +25,8 @@ std::vector<Prompt> read_texts(const GenerationOptions& options) {
 }
 
 std::vector<int32_t> encode(const ExampleReader& reader, const Prompt& prompt) {
-    const auto& around = reader.prompt_template();
     try {
-        return encode_prompt(reader.encoding(), around ? around->prompt(prompt.text) : prompt.text);
+        return reader.encode_prompt(prompt.text);
     } catch (const Error& error) {
         fail(prompt.where, ": ", error.what());
     }
