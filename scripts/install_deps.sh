@@ -11,6 +11,7 @@ packages=(
     "libpcre2-dev|the regular expressions of tokenizer.json"
     "libutf8proc-dev|Unicode normal forms, lower case and accents, for tokenizer.json"
     "libsentencepiece-dev|tokenizer.model"
+    "zlib1g-dev|data files that gzip packed"
     "libopenmpi-dev|several processes that train together, on one machine or many (optional)"
     "openmpi-bin|mpirun, which starts them"
     "catch2|the tests"

@@ -1,4 +1,5 @@
-// Data files, record by record: .jsonl, .json (an array of objects), .csv and .tsv (RFC 4180, with a header row).
+// Data files, record by record: .jsonl or .ndjson, .json (an array of objects), .csv and .tsv (RFC 4180, with a header
+// row); each may be packed by gzip (.gz). "-" is standard input, which holds JSON lines.
 //
 // Files are streamed one record at a time, so a file may be larger than memory. A .json file whose first character is {
 // is read as JSON lines, which many such files are. Text is UTF-8, with or without a byte order mark; lines end in LF

@@ -160,6 +160,8 @@ std::vector<std::string> ReadingNotes::sentences() const {
     if (!unread_columns_.first.empty()) all.push_back("columns that nothing reads: " + list(unread_columns_));
     if (!message_fields_.first.empty())
         all.push_back("fields of messages that only a chat template may read: " + list(message_fields_));
+    if (!missing_columns_.first.empty())
+        all.push_back(concat("columns that ", program().columns, " names and no row has: ", list(missing_columns_)));
     if (parsed_arguments_ > 0)
         all.push_back(concat("the arguments of ", parsed_arguments_,
                              " calls of tools are JSON as text; templates get the object"));

@@ -76,6 +76,7 @@ class ReadingNotes {
   public:
     void add_unread_column(const std::string& name) { add(unread_columns_, name); }
     void add_message_field(const std::string& name) { add(message_fields_, name); }
+    void add_missing_column(const std::string& name) { add(missing_columns_, name); }
     void count_parsed_arguments() { ++parsed_arguments_; }
 
     // One each: "columns that nothing reads: "id", "source"". Without the name of the file.
@@ -90,7 +91,7 @@ class ReadingNotes {
     static void add(Names& names, const std::string& name);
     static std::string list(const Names& names);
 
-    Names unread_columns_, message_fields_;
+    Names unread_columns_, message_fields_, missing_columns_;
     int64_t parsed_arguments_ = 0;
 };
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "llmc/core/error.h"
-#include "llmc/io/file_io.h"
+#include "llmc/io/text_input.h"
 #include "quaff/model/devices.h"
 #include "quaff/run/generate.h"
 #include "quaff/run/memory_room.h"

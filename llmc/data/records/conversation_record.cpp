@@ -24,7 +24,7 @@ class ConversationBuilder {
             ReadMessage read = read_message(list[i], where, notes_);
             require(read.is_answer() || !read.mark.value_or(false), where,
                     " is no answer of the assistant, but a field of it asks for a loss on it; remove that field");
-            if (!read.mark && !may_train) read.mark = false;
+            if (read.is_answer() && !read.mark && !may_train) read.mark = false;
             marks_.push_back(read.mark);
             messages_.push_back(std::move(read.message));
         }

@@ -6,6 +6,7 @@
 
 #include "llmc/core/error.h"
 #include "llmc/data/rows/row_reader.h"
+#include "llmc/io/text_input.h"
 
 namespace llmc {
 namespace {
@@ -151,11 +152,10 @@ class RowBuilder {
 }  // namespace
 
 void read_json_lines(std::istream& in, const RowSink& sink, int64_t first_line) {
-    int64_t line_number = first_line - 1;
-    for (std::string line; std::getline(in, line);) {
-        ++line_number;
+    TextLines lines(in, sink.file, first_line, kMostRowBytes);
+    for (std::string line; lines.next(line);) {
         if (line.find_first_not_of(" \t\r") == line.npos) continue;
-        Row row{.where = concat(sink.file, ":", line_number), .fields = {}};
+        Row row{.where = lines.where(), .fields = {}};
         // Every line gets its own builder: a syntax error leaves one in the middle of something.
         RowBuilder builder(0);
         builder.row = [&](std::vector<Field>&& fields, int64_t bytes) {
