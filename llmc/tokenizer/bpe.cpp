@@ -33,13 +33,19 @@ Bpe::Bpe(const JsonObject& model) {
 void Bpe::read_vocabulary(const JsonObject& model) {
     const JsonObject vocabulary = model.object("vocab");
     require(!vocabulary.tree().empty(), model.field("vocab"), " is empty.");
-    vocabulary_.reserve(vocabulary.tree().size());
-    for (const auto& [token, number] : vocabulary.tree().items()) {
-        const auto id = static_cast<int32_t>(vocabulary.integer(token, 0, Vocabulary::kMaxId));
-        if (const std::string* other = vocabulary_.add(token, id)) {
-            fail(model.field("vocab"), " gives the id ", id, " to two tokens, ", describe(*other), " and ",
-                 describe(token), ".");
+    std::vector<std::pair<int32_t, std::string_view>> tokens;
+    tokens.reserve(vocabulary.tree().size());
+    for (const auto& [token, number] : vocabulary.tree().get_ref<const nlohmann::json::object_t&>()) {
+        tokens.emplace_back(static_cast<int32_t>(vocabulary.integer(token, number, 0, Vocabulary::kMaxId)), token);
+    }
+    std::ranges::sort(tokens, {}, &std::pair<int32_t, std::string_view>::first);
+    vocabulary_.reserve(tokens.size());
+    for (const auto& [id, token] : tokens) {
+        if (id == vocabulary_.max_id()) {
+            fail(model.field("vocab"), " gives the id ", id, " to two tokens, ", describe(*vocabulary_.token(id)),
+                 " and ", describe(std::string(token)), ".");
         }
+        vocabulary_.add(token, id);
         if (token.empty() || utf8_sequence(token).length != static_cast<int>(token.size())) continue;
         add_character(utf8_code_point(token), id);
     }
