@@ -11,14 +11,16 @@ quaff/quaff.h:  quaff/run quaff/model quaff/files llmc/*
 quaff/cli:      quaff/run quaff/model quaff/files llmc/*
 quaff/run:      quaff/model quaff/files llmc/*
 quaff/model:    quaff/files llmc/core llmc/io llmc/system llmc/comm llmc/data llmc/cpu llmc/cuda
-quaff/files:    llmc/core llmc/io llmc/system llmc/tokenizer
+quaff/files:    llmc/core llmc/io llmc/system llmc/tokenizer llmc/jinja llmc/chat
 llmc/core:
 llmc/io:        llmc/core
 llmc/system:    llmc/core
 llmc/comm:      llmc/core llmc/system
 llmc/training:  llmc/core llmc/io
 llmc/tokenizer: llmc/core llmc/io
-llmc/data:      llmc/core llmc/io llmc/system llmc/tokenizer
+llmc/jinja:     llmc/core
+llmc/chat:      llmc/core llmc/io llmc/tokenizer llmc/jinja
+llmc/data:      llmc/core llmc/io llmc/system llmc/tokenizer llmc/chat
 llmc/cpu:       llmc/core llmc/system llmc/comm
 llmc/cuda:      llmc/core llmc/system llmc/comm llmc/cpu
 dev:            quaff/quaff.h quaff/cli quaff/run quaff/model quaff/files llmc/*
