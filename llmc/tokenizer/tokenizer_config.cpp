@@ -48,8 +48,14 @@ TokenizerParts read_sentencepiece(const std::filesystem::path& directory) {
     const PrependScheme scheme = !add_prefix_space                 ? PrependScheme::never
                                  : config.boolean("legacy", false) ? PrependScheme::always
                                                                    : PrependScheme::first;
-    parts.pre_tokenizer = PreTokenizer::metaspace(scheme);
-    parts.decoder = Decoder::sentencepiece(add_prefix_space);
+    if (path_exists(directory / "tokenizer_config.json")) {
+        parts.pre_tokenizer = PreTokenizer::metaspace(scheme);
+        parts.decoder = Decoder::sentencepiece(add_prefix_space);
+    } else {  // nothing but the model: its own rules
+        const SentencePieceSpaces& spaces = model->spaces();
+        parts.normalizer = Normalizer::sentencepiece(spaces.puts_one_in_front, spaces.drops_extra);
+        parts.decoder = Decoder::sentencepiece(spaces.puts_one_in_front);
+    }
 
     std::vector<AddedToken> control;
     for (int32_t id = 0; id < model->n_tokens(); ++id) {
@@ -83,6 +89,8 @@ void apply_tokenizer_config(TokenizerParts& parts, const std::filesystem::path& 
     const json map_tree = read_if_there(directory / "special_tokens_map.json");
     const JsonObject config(config_tree, (directory / "tokenizer_config.json").string());
     const JsonObject map(map_tree, (directory / "special_tokens_map.json").string());
+
+    parts.splits_special = config.boolean("split_special_tokens", false);
 
     // {"32000": {"content": "<|end|>", ..}}: tokens that are new, or that differ from the tokenizer's own file.
     if (config.has("added_tokens_decoder")) {

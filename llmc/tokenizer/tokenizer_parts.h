@@ -5,9 +5,11 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <unordered_map>
 
 #include "llmc/tokenizer/added_tokens.h"
 #include "llmc/tokenizer/decoder.h"
+#include "llmc/tokenizer/normalizer.h"
 #include "llmc/tokenizer/pre_tokenizer.h"
 #include "llmc/tokenizer/token_model.h"
 
@@ -20,8 +22,16 @@ struct TokenizerParts {
     Normalizer normalizer;
     PreTokenizer pre_tokenizer;
     Decoder decoder;
-    std::map<int32_t, AddedToken> added;  // by id
+    std::map<int32_t, AddedToken> added;                 // by id
+    std::unordered_map<std::string, int32_t> added_ids;  // by content
     AddedTokenMatcher as_written, as_normalized;
+    bool splits_special = false;  // the text of a special token is text like any other
+    // Blanks that a token begins or ends with are not part of its range: what a ByteLevel post-processor does. The first
+    // token's only one in front stays if it may have been put there (`add_prefix_space`).
+    struct TrimRanges {
+        bool add_prefix_space;
+    };
+    std::optional<TrimRanges> trim_ranges;
     std::optional<int32_t> bos, eos;
     bool adds_bos = false, adds_eos = false;
     std::optional<int32_t> template_bos, template_eos;  // what the post-processor of tokenizer.json adds

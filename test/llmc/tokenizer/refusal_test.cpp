@@ -99,11 +99,11 @@ TEST_CASE("what is not supported in tokenizer.json is refused by name", "[tokeni
         {"/model/merges/1", R"(["a", 1])", "entry 1"},
         {"/model/merges/0", R"("a x")", "\"x\", which is not in the vocabulary"},
         {"/model/merges/1", R"("b c")", "\"bc\", which is not in the vocabulary"},
-        {"/normalizer", R"({"type": "NFC"})", "NFC"},
-        {"/normalizer", R"({"type": "Sequence", "normalizers": [{"type": "NFKC"}]})", "NFKC"},
+        {"/normalizer", R"({"type": "BertNormalizer"})", "BertNormalizer"},
+        {"/normalizer", R"({"type": "Sequence", "normalizers": [{"type": "Precompiled"}]})", "Precompiled"},
         {"/normalizer", R"({"type": "Replace", "pattern": {"String": ""}, "content": "x"})", "empty"},
         {"/pre_tokenizer", R"({"type": "BertPreTokenizer"})", "BertPreTokenizer"},
-        {"/pre_tokenizer", R"({"type": "Sequence", "pretokenizers": [{"type": "Punctuation"}]})", "Punctuation"},
+        {"/pre_tokenizer", R"({"type": "Sequence", "pretokenizers": [{"type": "UnicodeScripts"}]})", "UnicodeScripts"},
         {"/pre_tokenizer", R"({"type": "Sequence", "pretokenizers": "Digits"})", "a list"},
         {"/pre_tokenizer", split("(a"), "not valid"},
         {"/pre_tokenizer", split("\\w+"), "\\w"},
@@ -298,10 +298,10 @@ TEST_CASE("a tokenizer.json cannot ask for more than its size", "[tokenizer]") {
     const std::string twice = R"({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"})";
     const std::string fuse = R"({"type": "Fuse"})";
     const std::string bytes = R"({"type": "ByteLevel", "add_prefix_space": false})";
-    CHECK(refusal("normalizer", "normalizers", twice, 6).empty());
-    CHECK_THAT(refusal("normalizer", "normalizers", twice, 7), ContainsSubstring("128 times as long"));
-    CHECK_THAT(refusal("decoder", "decoders", twice, 40), ContainsSubstring("128 times as long"));
-    CHECK_THAT(refusal("pre_tokenizer", "pretokenizers", bytes, 40), ContainsSubstring("128 times as long"));
+    CHECK(refusal("normalizer", "normalizers", twice, 8).empty());
+    CHECK_THAT(refusal("normalizer", "normalizers", twice, 9), ContainsSubstring("512 times as long"));
+    CHECK_THAT(refusal("decoder", "decoders", twice, 40), ContainsSubstring("512 times as long"));
+    CHECK_THAT(refusal("pre_tokenizer", "pretokenizers", bytes, 40), ContainsSubstring("512 times as long"));
     CHECK(refusal("decoder", "decoders", fuse, 64).empty());
     CHECK_THAT(refusal("decoder", "decoders", fuse, 65), ContainsSubstring("the step after 64 others"));
 
