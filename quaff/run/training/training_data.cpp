@@ -1,6 +1,7 @@
 #include "quaff/run/training/training_data.h"
 
 #include <cmath>
+#include <filesystem>
 #include <tuple>
 
 #include "llmc/core/error.h"
@@ -15,6 +16,9 @@ TrainingData read_training_data(const Options& options, const ExampleReader& rea
     data.eval_file = options.data.eval_file.empty() ? options.data.file : options.data.eval_file;
     if (!options.data.eval_file.empty()) {
         data.eval = reader.read(options.data.eval_file);
+        std::error_code ignored;
+        if (std::filesystem::equivalent(options.data.file, options.data.eval_file, ignored))
+            terminal.warn("--data and --eval-data are the same file: the evaluation says nothing of new examples");
     } else if (options.data.eval_split > 0) {
         std::tie(data.train, data.eval) =
             split(std::move(data.train), options.data.eval_split, static_cast<uint64_t>(options.compute.seed));
