@@ -301,7 +301,7 @@ TEST_CASE("an adapter is evaluated as it was trained, from its folder alone", "[
         Terminal terminal(sink, true);
         const ModelFiles files = open_model(options, terminal);
         const ExampleReader reader(options, files.config(), terminal);
-        const Dataset data = reader.read(options.data.file);
+        const Dataset data = reader.read(options.data.files);
         const auto batches = sequential_batches(data.examples, 2);
         cpu::Device device;
         const StartingPoint start = starting_point(options, files, options.model.adapter, terminal);
