@@ -8,7 +8,7 @@ packages=(
     "libdnnl-dev|oneDNN: fp32 and int8 GEMM on the CPU"
     "nlohmann-json3-dev|config.json, JSONL data, logs"
     "libcli11-dev|the command line and --config files"
-    "libpcre2-dev|the regular expressions of tokenizer.json"
+    "libpcre2-dev|the regular expressions of tokenizer.json and of adapters"
     "libsentencepiece-dev|tokenizer.model"
     "libopenmpi-dev|several processes that train together, on one machine or many (optional)"
     "openmpi-bin|mpirun, which starts them"
