@@ -12,9 +12,19 @@ namespace llmc {
 namespace {
 
 constexpr size_t kMaxLength = 1 << 16;
-constexpr uint32_t kMaxSteps = 100'000;  // of a match; an honest one takes a few hundred
+constexpr uint32_t kMaxSteps = 20'000;  // of a match, a quarter of a millisecond; honest ones take up to 1,500
+// Bytes that an expression of `length` may be compiled to: (ab){999} repeats its group so often.
+constexpr size_t most_compiled(size_t length) {
+    return 512 + 32 * length;
+}
 
 constexpr std::string_view kEscapedLetters = "AbBdDsSwWZafnrtvx";  // those that Python and PCRE2 both know
+
+// As errors show it.
+std::string shortened(std::string_view expression) {
+    constexpr size_t kShown = 200;
+    return expression.size() <= kShown ? std::string(expression) : concat(expression.substr(0, kShown), "..");
+}
 
 // What follows "(?" in Python: groups, lookarounds, comments and flags; not PCRE2's recursions and callouts.
 bool is_python_group(std::string_view rest) {
@@ -28,7 +38,7 @@ bool is_python_group(std::string_view rest) {
 // Throws when Python does not know the expression, or reads it otherwise than PCRE2.
 void require_python(std::string_view expression, const std::string& where) {
     const auto refuse = [&](std::string_view what) {
-        fail(where, ": the regular expression ", expression, " uses ", what,
+        fail(where, ": the regular expression ", shortened(expression), " uses ", what,
              ", which is not supported; write it without");
     };
     bool in_set = false;
@@ -100,8 +110,8 @@ class Match {
 // Throws when the match was given up.
 bool matched(const Match& match, const std::string& text, const std::string& where) {
     if (match.result() == PCRE2_ERROR_NOMATCH) return false;
-    require(match.result() > 0, where, ": the regular expression ", text, " gave up (", pcre2_message(match.result()),
-            "); write a simpler one");
+    require(match.result() > 0, where, ": the regular expression ", shortened(text), " gave up (",
+            pcre2_message(match.result()), "); write a simpler one");
     return true;
 }
 
@@ -119,9 +129,14 @@ PythonRegex::PythonRegex(const std::string& expression, std::string where, Exten
     pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pasted.data()), pasted.size(),
                                      PCRE2_ANCHORED | PCRE2_UTF | (extent == Extent::whole ? PCRE2_ENDANCHORED : 0u),
                                      &error, &offset, nullptr);
-    if (!code) fail(where_, ": the regular expression ", expression, " is not valid: ", pcre2_message(error));
+    if (!code)
+        fail(where_, ": the regular expression ", shortened(expression), " is not valid: ", pcre2_message(error));
     code_ = std::shared_ptr<const pcre2_code>(code,
                                               [](const pcre2_code* c) { pcre2_code_free(const_cast<pcre2_code*>(c)); });
+    size_t compiled = 0;
+    pcre2_pattern_info(code, PCRE2_INFO_SIZE, &compiled);
+    require(compiled <= most_compiled(pasted.size()), where_, ": the regular expression ", shortened(expression),
+            " repeats a group too many times; write it with * or +");
 }
 
 bool PythonRegex::matches(std::string_view text) const {

@@ -22,6 +22,7 @@ namespace {
 constexpr int64_t kMaxRank = 65536;
 constexpr double kMaxAlpha = 1e6;
 constexpr size_t kMaxPatterns = 10'000;  // more than any model's linears
+constexpr int kMaxExpressions = 100;     // that may take long to match, as those with repetitions or choices
 constexpr const char* kAllLinear = "all-linear";
 
 // What read_lora_config() takes, and what changes nothing about what an adapter computes: records, and the settings of
@@ -112,6 +113,20 @@ std::vector<std::string> strings_or_one(const JsonObject& config, const std::str
 void require_few(size_t count, const JsonObject& config, const std::string& key) {
     require(count <= kMaxPatterns, config.field(key), " has ", count, " entries; up to ", kMaxPatterns,
             " are supported");
+}
+
+// Each expression that may take long is tried on each linear, too.
+void require_few_expressions(const LoraConfig& lora, const std::string& file) {
+    int count = 0;
+    const auto add = [&](const ModulePattern& pattern) {
+        count += pattern.text().find_first_of("*+?{(|[") != std::string::npos;
+    };
+    for (const ModulePattern& pattern : lora.layers_pattern) add(pattern);
+    for (const auto& [pattern, _] : lora.rank_pattern) add(pattern);
+    for (const auto& [pattern, _] : lora.alpha_pattern) add(pattern);
+    require(count <= kMaxExpressions, file, ": rank_pattern, alpha_pattern and layers_pattern have ", count,
+            " regular expressions with repetitions or choices; up to ", kMaxExpressions,
+            " are supported, write the others as names");
 }
 
 ModuleNames read_names(const JsonObject& config, const std::string& key) {
@@ -244,6 +259,7 @@ LoraConfig read_lora_config(const std::filesystem::path& directory) {
     config.alpha_pattern = read_patterns<double>(
         fields, "alpha_pattern", in_order["alpha_pattern"],
         [](const JsonObject& alphas, const std::string& text) { return alphas.number(text, -kMaxAlpha, kMaxAlpha); });
+    require_few_expressions(config, path.string());
     return config;
 }
 

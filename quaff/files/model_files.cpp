@@ -140,9 +140,10 @@ void ModelFiles::open_shards(const std::filesystem::path& index_path) {
         if (shards_[place->second].path().filename() != file) elsewhere.push_back(tensor);
     }
     if (elsewhere.empty()) return;
-    const std::string more = elsewhere.size() > 1 ? concat(" and ", elsewhere.size() - 1, " more") : "";
-    config_.notes.push_back(concat(index_path.string(), ": tensor ", elsewhere[0], more,
-                                   " is in another file than it says; the files are believed"));
+    const std::string what = elsewhere.size() == 1 ? concat("tensor ", elsewhere[0], " is in another file")
+                                                   : concat("tensors ", elsewhere[0], " and ", elsewhere.size() - 1,
+                                                            " more are in other files");
+    config_.notes.push_back(concat(index_path.string(), ": ", what, " than it says; the files are believed"));
 }
 
 // transformers ties the head to the embedding only where the weights do not say otherwise, and to whichever is there.
