@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,6 +25,7 @@ class ModuleNames {
   public:
     ModuleNames() = default;  // none
     ModuleNames(std::vector<std::string> list) : list_(std::move(list)) {}
+    ModuleNames(std::initializer_list<std::string> list) : list_(list) {}
     explicit ModuleNames(ModulePattern expression) : expression_(std::move(expression)) {}
 
     bool empty() const { return list_.empty() && !expression_; }

@@ -204,7 +204,7 @@ TEST_CASE("an adapter of another model is refused, naming the tensor", "[adapter
         change(tensors);
         LoraConfig config = some_config();
         config.r = r;
-        config.target_modules = {{"q_proj", "o_proj"}};
+        config.target_modules = {"q_proj", "o_proj"};
         write_adapter(directory.path(), config, tensors);
         return error_of(directory, [&] { Adapter(directory.path(), model); });
     };
@@ -251,8 +251,8 @@ TEST_CASE("tensors that the config leaves out are not used, and named", "[adapte
         return Adapter(directory.path(), model);
     };
     CHECK(read(config).notes().empty());
-    config.target_modules = {{"o_proj", "down_proj"}};
-    config.exclude_modules = {{"layers.0.mlp.down_proj"}};
+    config.target_modules = {"o_proj", "down_proj"};
+    config.exclude_modules = {"layers.0.mlp.down_proj"};
     const Adapter some = read(config);
     REQUIRE(some.tensors().size() == 3);
     CHECK(some.tensors()[1].module == "model.layers.1.self_attn.o_proj");
@@ -263,7 +263,7 @@ TEST_CASE("tensors that the config leaves out are not used, and named", "[adapte
               ": the tensors of model.layers.0.self_attn.q_proj and 2 more are not used, as in PEFT: "
               "target_modules and what restricts it (exclude_modules, layers_to_transform) in "
               "adapter_config.json leave them out");
-    config.target_modules = {{"lm_head", "o_proj"}};
+    config.target_modules = {"lm_head", "o_proj"};
     CHECK(error_of(directory, [&] {
               read(config);
           }).starts_with("adapter_config.json: field \"target_modules\" also matches lm_head, which takes no adapter"));

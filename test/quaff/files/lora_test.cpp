@@ -125,7 +125,7 @@ TEST_CASE("names that no layer has are told with those that are there", "[lora]"
           }) == "x: this model has no linear layer c_attn; it has " + names + " (or all-linear)");
     require_known_targets({"self_attn.q_proj", "model.layers.1.mlp.up_proj"}, model, "x");
     LoraConfig lora;
-    lora.target_modules = {{"q_proj"}};
+    lora.target_modules = {"q_proj"};
     lora.layers_to_transform = {5};
     CHECK(error_of([&] { require_linear_targets(lora, model, "x"); }) ==
           "x and what restricts it leave no linear layer of this model; its blocks have " + names + " (or all-linear)");
