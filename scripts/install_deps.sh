@@ -8,7 +8,7 @@ packages=(
     "libdnnl-dev|oneDNN: fp32 and int8 GEMM on the CPU"
     "nlohmann-json3-dev|config.json, JSONL data, logs"
     "libcli11-dev|the command line and --config files"
-    "libpcre2-dev|the regular expressions of tokenizer.json"
+    "libpcre2-dev|the regular expressions of tokenizer.json and of adapters"
     "libutf8proc-dev|Unicode: normal forms, case, kinds of characters, for tokenizer.json and chat templates"
     "libsentencepiece-dev|tokenizer.model"
     "zlib1g-dev|data files that gzip packed"

@@ -1,6 +1,6 @@
 // The one weight that adds both corrections of a quantised layer, built anew in every pass (quaff/model/lora.h).
 //
-//   Wz[o,:] = [ scale B[o,:] of the adapter that writes output o, in its columns, 0 in the others'
+//   Wz[o,:] = [ (alpha/r) B[o,:] of the adapter that writes output o, in its columns, 0 in the others'
 //             | (s[j] - 1) Wo[o,j] ]                                                          [O, R + n]
 //
 //   kernel 1   the definition: one thread
@@ -17,7 +17,7 @@ namespace {
 using namespace llmc;
 using benchmark::Device, benchmark::Tensor;
 
-void joint_weight_kernel1(const Device&, Matrix<float> wz, const std::vector<quaff::LoraAdapter>& adapters, float scale,
+void joint_weight_kernel1(const Device&, Matrix<float> wz, const std::vector<quaff::LoraAdapter>& adapters,
                           Matrix<const float> outlier_weight, const float* s) {
     const int64_t rank = wz.cols - outlier_weight.cols;
     for (int64_t o = 0; o < wz.rows; o++) {
@@ -28,7 +28,7 @@ void joint_weight_kernel1(const Device&, Matrix<float> wz, const std::vector<qua
     for (const quaff::LoraAdapter& adapter : adapters) {
         for (int64_t o = 0; o < adapter.b.rows; o++)
             for (int64_t k = 0; k < adapter.b.cols; k++)
-                wz(adapter.out_begin + o, column + k) = scale * adapter.b(o, k);
+                wz(adapter.out_begin + o, column + k) = adapter.scaling * adapter.b(o, k);
         column += adapter.b.cols;
     }
 }
@@ -55,9 +55,11 @@ struct JointWeight {
         adapters[0].b = b.rows_at(0, gate);
         adapters[1].b = b.rows_at(gate, outputs - gate);
         adapters[1].out_begin = gate;
+        adapters[0].scaling = 0.5f;
+        adapters[1].scaling = 2.0f;
     }
 
-    void call(Kernel kernel, const Device& device) { kernel(device, wz, adapters, 0.5f, outlier_weight, s.data); }
+    void call(Kernel kernel, const Device& device) { kernel(device, wz, adapters, outlier_weight, s.data); }
     std::vector<benchmark::Output> outputs() const { return {benchmark::output("wz", wz, 0)}; }
     benchmark::Work work() const { return {benchmark::Unit::bytes, b.bytes() + outlier_weight.bytes() + wz.bytes()}; }
 };

@@ -51,6 +51,7 @@ void joint_weight(const Bench<T>& bench, const Shape& shape) {
             const int64_t rows = p == kAdapters - 1 ? outputs - begin : outputs >> (p + 1);
             quaff::LoraAdapter& adapter = adapters.emplace_back();
             adapter.out_begin = begin;
+            adapter.scaling = kScale;
             adapter.b = stacked.rows_at(begin, rows);
             begin += rows;
         }
@@ -64,7 +65,7 @@ void joint_weight(const Bench<T>& bench, const Shape& shape) {
         .reference =
             [&] {
                 host_b = b.host<float>();
-                cpu::joint_weight({}, expected, adapters_of(host_b), kScale, outlier_weight.template host<float>(),
+                cpu::joint_weight({}, expected, adapters_of(host_b), outlier_weight.template host<float>(),
                                   s.host<float>().data());
             },
         // The same product in fp32; s - 1 may have been fused into it.
@@ -88,7 +89,7 @@ void joint_weight(const Bench<T>& bench, const Shape& shape) {
                      {2,
                       "quaff: one kernel",
                       {},
-                      [&](int) { cuda::joint_weight<T>(device, wz, adapters, kScale, outlier_weight, s.data()); }}},
+                      [&](int) { cuda::joint_weight<T>(device, wz, adapters, outlier_weight, s.data()); }}},
     });
 }
 

@@ -156,7 +156,7 @@ std::vector<Row> option_table(CommandLine& line) {
             {"lora-alpha", OptionalReal{&o.lora.alpha, 16, above(0)}, kFits, fixed, "adapters are scaled by alpha / r"},
             {"lora-dropout", Real{&o.lora.dropout, from_below(0, 1)}, kFits, fixed, "dropout on the adapters' input"},
             {"target-modules", OptionalText{&o.lora.target_modules, "all-linear", "NAMES"}, kFits, fixed,
-             "layers that get an adapter: all-linear, or names: q_proj,v_proj"},
+             "layers that get an adapter: all-linear, names (q_proj,v_proj), or a regular expression of whole names"},
         });
     group("steps",
           {

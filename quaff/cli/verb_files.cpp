@@ -16,6 +16,7 @@ namespace quaff::cli {
 int merge(const CommandLine& line, Terminal& terminal) {
     const Options& options = line.options;
     const MergeReport report = merge_adapter(options.model.folder, options.model.adapter, options.out);
+    for (const std::string& note : report.notes) terminal.warn(note);
     terminal.result(concat(counted(report.merged_layers, "layer"), " of ", options.model.folder,
                            report.merged_layers == 1 ? " now holds " : " now hold ", options.model.adapter, ": ",
                            options.out, " (", counted(report.files, "file"), ", ", format_bytes(report.bytes),

@@ -1,57 +1,20 @@
 #include "quaff/files/adapter.h"
 
 #include <algorithm>
-#include <cmath>
-#include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "llmc/core/error.h"
 #include "llmc/io/file_io.h"
-#include "llmc/io/json.h"
 #include "llmc/io/path.h"
 #include "llmc/io/safetensors.h"
 
 namespace quaff {
-
-using nlohmann::json;
-using nlohmann::ordered_json;
 
 namespace {
 
 constexpr const char* kPrefix = "base_model.model.";
 constexpr const char* kLoraA = ".lora_A.weight";
 constexpr const char* kLoraB = ".lora_B.weight";
-constexpr int64_t kMaxRank = 65536;
-
-// PEFT writes null, false, {} or [] for a feature that is off.
-bool is_off(const json& value) {
-    return value.is_null() || value == false || ((value.is_object() || value.is_array()) && value.empty());
-}
-
-// Fields of PEFT's LoraConfig that make an adapter compute what this program does not.
-constexpr const char* kUnsupported[] = {
-    "rank_pattern",      "alpha_pattern", "use_dora",      "modules_to_save",         "lora_bias",
-    "layer_replication", "use_qalora",    "use_bdlora",    "trainable_token_indices", "alora_invocation_tokens",
-    "target_parameters", "arrow_config",  "velora_config", "monteclora_config",       "kasa_config",
-};
-
-void refuse_variants(const JsonObject& config) {
-    for (const char* field : kUnsupported) {
-        if (config.contains(field) && !is_off(config.value(field))) {
-            fail(config.field(field), " is ", describe(config.value(field)),
-                 ", which is not supported: plain LoRA with one rank and one alpha for all layers is");
-        }
-    }
-    const std::string bias = config.string("bias", "none");
-    require(bias == "none", config.field("bias"), " is \"", bias, "\", which is not supported: \"none\" is");
-    // PiSSA, OLoRA, CorDA and LoftQ change the frozen weights too, so their adapter does not fit the original model.
-    if (config.has("init_lora_weights") && config.value("init_lora_weights").is_string()) {
-        const std::string init = config.string("init_lora_weights");
-        require(init == "gaussian" || init == "eva" || init == "orthogonal", config.field("init_lora_weights"),
-                " is \"", init,
-                "\", which changes the model's own weights and is not supported; convert the adapter to plain LoRA in "
-                "PEFT");
-    }
-}
 
 // The index of a layer in "model.layers.<index>.<rest>" and the rest, or -1.
 std::pair<int64_t, std::string> split_module(const std::string& module) {
@@ -79,8 +42,10 @@ void check_tensor_names(const SafetensorsFile& file, const ModelConfig& model) {
     }
     for (const auto& [name, _] : file.tensors()) {
         const bool is_pair = name.starts_with(kPrefix) && (name.ends_with(kLoraA) || name.ends_with(kLoraB));
-        require(is_pair, file.path().string(), ": tensor ", name,
-                " is neither a lora_A nor a lora_B; only plain LoRA is supported");
+        require(
+            is_pair, file.path().string(), ": tensor ", name,
+            " is neither a lora_A nor a lora_B, and only those are supported; merge the adapter into its model with "
+            "PEFT (merge_and_unload) and use the merged model");
         const size_t prefix = std::string_view(kPrefix).size();
         const auto [layer, rest] =
             split_module(name.substr(prefix, name.size() - prefix - std::string_view(kLoraA).size()));
@@ -93,17 +58,16 @@ void check_tensor_names(const SafetensorsFile& file, const ModelConfig& model) {
     }
 }
 
-// Throws unless every layer adapts what the first one does.
-void check_same_layers(const SafetensorsFile& file, const ModelConfig& model) {
+// The modules that the file has tensors for and the config does not target, in words; "" if there are none.
+std::string unused_modules(const SafetensorsFile& file, const LoraConfig& config, const ModelConfig& model) {
+    std::vector<std::string> unused;
     for_each_linear(model, [&](const JointLinear&, const LinearPart& linear) {
-        const auto [layer, name] = split_module(linear.name);
-        const auto adapted = [&, &name = name](int64_t of) {
-            return file.contains(concat(kPrefix, block_name(of), ".", name, kLoraA));
-        };
-        require(adapted(layer) == adapted(0), file.path().string(), ": ", name, " is adapted in layer ",
-                adapted(0) ? 0 : layer, " but not in layer ", adapted(0) ? layer : 0,
-                "; an adapter must adapt the same linear layers in every layer; does it belong to another model?");
+        const bool stored =
+            file.contains(kPrefix + linear.name + kLoraA) || file.contains(kPrefix + linear.name + kLoraB);
+        if (stored && !config.targets(linear.name)) unused.push_back(linear.name);
     });
+    if (unused.size() < 2) return unused.empty() ? "" : unused[0];
+    return concat(unused[0], " and ", unused.size() - 1, " more");
 }
 
 }  // namespace
@@ -111,11 +75,8 @@ void check_same_layers(const SafetensorsFile& file, const ModelConfig& model) {
 void write_adapter(const std::filesystem::path& directory, const LoraConfig& config,
                    std::span<const LoraAdapter> tensors) {
     make_directories(directory);
-    std::vector<std::string> targets;
     std::vector<TensorSpec> specs;
     for (const LoraAdapter& tensor : tensors) {
-        const std::string target = tensor.module.substr(tensor.module.rfind('.') + 1);
-        if (std::find(targets.begin(), targets.end(), target) == targets.end()) targets.push_back(target);
         specs.push_back({kPrefix + tensor.module + kLoraA, "F32", {tensor.a.rows, tensor.a.cols}});
         specs.push_back({kPrefix + tensor.module + kLoraB, "F32", {tensor.b.rows, tensor.b.cols}});
     }
@@ -132,38 +93,7 @@ void write_adapter(const std::filesystem::path& directory, const LoraConfig& con
         write(specs[2 * i + 1].name, tensors[i].b);
     }
     writer.finish();
-
-    const bool whole_alpha = config.lora_alpha == std::floor(config.lora_alpha) && std::abs(config.lora_alpha) < 1e15;
-    const ordered_json fields = {
-        {"peft_type", "LORA"},
-        {"task_type", "CAUSAL_LM"},
-        {"auto_mapping", nullptr},
-        {"base_model_name_or_path", config.base_model},
-        {"revision", nullptr},
-        {"inference_mode", true},
-        {"r", config.r},
-        // PEFT declares an integer, and some readers insist.
-        {"lora_alpha",
-         whole_alpha ? ordered_json(static_cast<int64_t>(config.lora_alpha)) : ordered_json(config.lora_alpha)},
-        {"lora_dropout", config.lora_dropout},
-        {"target_modules", targets},
-        {"bias", "none"},
-        {"fan_in_fan_out", false},
-        {"init_lora_weights", true},
-        {"use_rslora", config.use_rslora},
-        {"use_dora", false},
-        {"modules_to_save", nullptr},
-        {"layers_to_transform", nullptr},
-        {"layers_pattern", nullptr},
-        {"rank_pattern", ordered_json::object()},
-        {"alpha_pattern", ordered_json::object()},
-    };
-    write_file_atomically(directory / kAdapterConfig, dump_pretty(fields));
-}
-
-std::string adapter_below(const std::filesystem::path& directory) {
-    if (!path_exists(directory / "adapter" / kAdapterConfig)) return "";
-    return concat("; did you mean ", (directory / "adapter").string(), "?");
+    write_lora_config(directory, config, tensors);
 }
 
 void require_no_adapter_inside(const std::filesystem::path& model_directory) {
@@ -178,53 +108,35 @@ void require_no_adapter_inside(const std::filesystem::path& model_directory) {
     }
 }
 
-LoraConfig read_lora_config(const std::filesystem::path& directory) {
-    const std::filesystem::path path = directory / kAdapterConfig;
-    require(path_exists(path), directory.string(),
-            ": is not an adapter directory; it has no adapter_config.json, which PEFT writes next to "
-            "adapter_model.safetensors",
-            adapter_below(directory));
-    const json tree = read_json(path);
-    const JsonObject fields(tree, path.string());
-    const std::string type = fields.string("peft_type");
-    require(type == "LORA", fields.field("peft_type"), " is \"", type, "\", which is not supported: \"LORA\" is");
-    refuse_variants(fields);
-    LoraConfig config;
-    config.r = fields.integer("r", 1, kMaxRank);
-    config.lora_alpha = fields.number("lora_alpha", -1e6, 1e6);
-    config.lora_dropout = fields.number("lora_dropout", 0, 1, 0);
-    require(config.lora_dropout < 1, fields.field("lora_dropout"), " must be smaller than 1");
-    config.use_rslora = fields.boolean("use_rslora", false);
-    config.base_model = fields.string("base_model_name_or_path", "");
-    if (fields.has("target_modules")) {
-        const bool pattern = fields.value("target_modules").is_string();
-        config.target_modules =
-            pattern ? std::vector{fields.string("target_modules")} : fields.strings("target_modules");
-    }
-    return config;
-}
-
 Adapter::Adapter(const std::filesystem::path& directory, const ModelConfig& model)
     : config_(read_lora_config(directory)) {
+    const std::string targets = concat((directory / kAdapterConfig).string(), ": field \"target_modules\"");
+    require_linear_targets(config_, model, targets);
     const std::filesystem::path path = directory / kAdapterWeights;
     require(path_exists(path), path.string(),
             ": is missing; adapters are read from safetensors, save a .bin one again with a newer PEFT");
     const SafetensorsFile file(path);
     require(!file.tensors().empty(), path.string(), ": holds no tensor");
     check_tensor_names(file, model);
-    check_same_layers(file, model);
+    const std::string unused = unused_modules(file, config_, model);
+    if (!unused.empty())
+        notes_.push_back(concat(path.string(), ": the tensors of ", unused,
+                                " are not used, as in PEFT: target_modules and what restricts it (exclude_modules, "
+                                "layers_to_transform) in ",
+                                kAdapterConfig, " leave them out"));
 
     int64_t total = 0;
     for (const auto& [name, tensor] : file.tensors()) total += tensor.size();
     values_.resize(static_cast<size_t>(total));
     float* next = values_.data();
-    const auto read = [&](const std::string& module, const char* which, int64_t rows, int64_t cols) {
+    const auto read = [&](const std::string& module, const char* which, int64_t rows, int64_t cols, int64_t r) {
         const std::string name = kPrefix + module + which;
-        require(file.contains(name), path.string(), ": tensor ", name,
-                " is missing, though the other one of its pair is there");
+        require(file.contains(name), path.string(), ": tensor ", name, " is missing, though ", kAdapterConfig,
+                " has an adapter there; fetch the adapter again, or leave ", module,
+                " out in target_modules, layers_to_transform or exclude_modules");
         const std::vector<int64_t> expected = {rows, cols};
         require(file.tensor(name).shape == expected, path.string(), ": tensor ", name, " has shape ",
-                shape_to_string(file.tensor(name).shape), ", but r = ", config_.r,
+                shape_to_string(file.tensor(name).shape), ", but rank ", r, " (r or rank_pattern)",
                 " and the model's config.json ask for ", shape_to_string(expected),
                 "; the adapter belongs to another model");
         const Matrix<float> values(next, rows, cols);
@@ -234,11 +146,13 @@ Adapter::Adapter(const std::filesystem::path& directory, const ModelConfig& mode
     };
     for_each_linear(model, [&](const JointLinear& joint, const LinearPart& linear) {
         const std::string& module = linear.name;
-        if (!file.contains(kPrefix + module + kLoraA) && !file.contains(kPrefix + module + kLoraB)) return;
+        if (!config_.targets(module)) return;
+        const int64_t r = config_.rank(module);
         LoraAdapter& adapter = tensors_.emplace_back();
         adapter.module = module;
-        adapter.a = read(module, kLoraA, config_.r, joint.in_features);
-        adapter.b = read(module, kLoraB, linear.out_features, config_.r);
+        adapter.scaling = static_cast<float>(config_.scaling(module));
+        adapter.a = read(module, kLoraA, r, joint.in_features, r);
+        adapter.b = read(module, kLoraB, linear.out_features, r, r);
     });
 }
 

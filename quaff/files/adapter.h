@@ -4,8 +4,8 @@
 //   base_model.model.<module>.lora_B.weight   B[out_features, r]
 //
 // and W x + scaling B A x in place of W x. PEFT 0.9 and later, vLLM and llama.cpp's converter load what is written
-// here, in F32. PEFT's own adapters are read in F32, F16 or BF16. A variant of LoRA that computes something else is
-// refused by name.
+// here, in F32. PEFT's own adapters are read in F32, F16 or BF16. Which linears have an adapter is what the config says
+// (lora.h), as in PEFT: tensors that it leaves out are not used, and tensors that it asks for must be there.
 #pragma once
 
 #include <filesystem>
@@ -13,35 +13,27 @@
 #include <string>
 #include <vector>
 
+#include "quaff/files/adapter_config.h"
 #include "quaff/files/lora.h"
 
 namespace quaff {
 
 using namespace llmc;
 
-// The names that PEFT gives the two files.
-inline constexpr const char* kAdapterConfig = "adapter_config.json";
+// PEFT's name of the file of tensors.
 inline constexpr const char* kAdapterWeights = "adapter_model.safetensors";
 
 // Writes both files, each atomically, adapter_config.json last: a directory that has it holds whole weights. Creates
-// the directory where it is missing. The list of target modules is that of the tensors' layers; config.target_modules
-// is not used.
+// the directory where it is missing.
 void write_adapter(const std::filesystem::path& directory, const LoraConfig& config,
                    std::span<const LoraAdapter> tensors);
-
-// Reads adapter_config.json alone. Throws Error when it is missing, or when it asks for a LoRA that is not supported.
-LoraConfig read_lora_config(const std::filesystem::path& directory);
-
-// What an error says after "is no adapter": "; did you mean DIR/adapter?" where there is one, as in a run's folder,
-// else "".
-std::string adapter_below(const std::filesystem::path& directory);
 
 // Throws Error when a model's directory also holds an adapter, configuration and weights. transformers would load both,
 // so the user has to say which is meant.
 void require_no_adapter_inside(const std::filesystem::path& model_directory);
 
-// An adapter that fits a model: every name and shape agrees with the model's config, every value is finite, and all
-// layers adapt the same linear layers. Otherwise the constructor throws Error.
+// An adapter that fits a model: every name and shape agrees with the two configs, and every value is finite. Otherwise
+// the constructor throws Error.
 class Adapter {
   public:
     Adapter(const std::filesystem::path& directory, const ModelConfig& model);
@@ -54,11 +46,14 @@ class Adapter {
     const std::vector<LoraAdapter>& tensors() const { return tensors_; }
     // nullptr when the module is not adapted.
     const LoraAdapter* find(const std::string& module) const;
+    // Sentences for the user about what was not used.
+    const std::vector<std::string>& notes() const { return notes_; }
 
   private:
     LoraConfig config_;
     std::vector<float> values_;
     std::vector<LoraAdapter> tensors_;
+    std::vector<std::string> notes_;
 };
 
 }  // namespace quaff

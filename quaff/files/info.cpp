@@ -1,6 +1,7 @@
 #include "quaff/files/info.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -83,8 +84,23 @@ ordered_json inspect_model(const fs::path& path) {
     return info;
 }
 
+// What makes some layers of an adapter differ from the others, as far as it does.
+void add_choice(ordered_json& info, const LoraConfig& config) {
+    if (config.use_rslora) info["use_rslora"] = true;
+    const ModuleNames& excluded = config.exclude_modules;
+    if (config.target_modules.expression()) info["target_expression"] = config.target_modules.expression()->text();
+    if (excluded.expression())
+        info["exclude_modules"] = excluded.expression()->text();
+    else if (!excluded.empty())
+        info["exclude_modules"] = excluded.list();
+    if (!config.layers_to_transform.empty()) info["layers_to_transform"] = config.layers_to_transform;
+    for (const auto& [pattern, rank] : config.rank_pattern) info["rank_pattern"][pattern.text()] = rank;
+    for (const auto& [pattern, alpha] : config.alpha_pattern) info["alpha_pattern"][pattern.text()] = alpha;
+}
+
 ordered_json inspect_adapter(const fs::path& path) {
     const LoraConfig config = read_lora_config(path);
+    const auto r = static_cast<double>(config.r);
     const SafetensorsFile file(path / kAdapterWeights);
     int64_t parameters = 0;
     std::set<std::string> targets;  // of the tensors: the list in adapter_config.json may be a pattern
@@ -99,10 +115,11 @@ ordered_json inspect_adapter(const fs::path& path) {
                          {"r", config.r},
                          {"lora_alpha", config.lora_alpha},
                          {"lora_dropout", config.lora_dropout},
-                         {"scaling", config.scaling()},
+                         {"scaling", config.lora_alpha / (config.use_rslora ? std::sqrt(r) : r)},
                          {"target_modules", targets},
                          {"parameters", parameters},
                          {"tensors", file.tensors().size()}};
+    add_choice(info, config);
     if (!path_exists(path / kQuaffJson)) return info;
     const json tree = read_json(path / kQuaffJson);
     const JsonObject state(tree, (path / kQuaffJson).string());
@@ -162,9 +179,10 @@ Kind kind_of(const fs::path& path) {
                 ": is not an outlier file; it has no \"channels\"");
         return Kind::outliers;
     }
-    if (path_exists(path / kAdapterConfig)) {
+    const bool has_weights = path_exists(path / "model.safetensors") || path_exists(path / kIndex);
+    const bool is_model = path_exists(path / "config.json") && has_weights;  // config.json alone may lie by an adapter
+    if (path_exists(path / kAdapterConfig) && !is_model)
         return path_exists(path / "state.json") ? Kind::checkpoint : Kind::adapter;
-    }
     if (path_exists(path / "config.json")) return Kind::model;
     fail(path.string(),
          ": is neither a model (config.json), an adapter or checkpoint (adapter_config.json), nor an outlier file",
@@ -173,8 +191,11 @@ Kind kind_of(const fs::path& path) {
 
 ordered_json inspect(const fs::path& path) {
     switch (kind_of(path)) {
-        case Kind::model:
-            return inspect_model(path);
+        case Kind::model: {
+            ordered_json info = inspect_model(path);
+            if (path_exists(path / kAdapterConfig)) info["adapter"] = inspect_adapter(path);
+            return info;
+        }
         case Kind::adapter:
             return inspect_adapter(path);
         case Kind::checkpoint:
@@ -190,6 +211,10 @@ std::string info_text(const ordered_json& info) {
     for (const auto& [key, value] : info.items()) width = std::max(width, key.size());
     std::string text;
     for (const auto& [key, value] : info.items()) {
+        if (key == "adapter") {  // beside a model
+            text += "\n" + info_text(value);
+            continue;
+        }
         std::string shown;
         if (value.is_null()) {
             shown = "none";

@@ -9,11 +9,12 @@ namespace quaff {
 
 enum class Kind { model, adapter, checkpoint, outliers };
 
-// Throws Error when the path is none of them.
+// A folder that holds a model and an adapter is a model. Throws Error when the path is none of them.
 Kind kind_of(const std::filesystem::path& path);
 
 // {"kind": "model" | "adapter" | "checkpoint" | "outliers", "path": .., ..}. Throws Error when the path is none of
 // them, or is damaged.
+// A model's folder that also holds an adapter has it under "adapter".
 nlohmann::ordered_json inspect(const std::filesystem::path& path);
 
 // The same for a person, one field a line.

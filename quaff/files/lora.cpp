@@ -1,40 +1,118 @@
 #include "quaff/files/lora.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "llmc/core/error.h"
 
 namespace quaff {
 
-double LoraConfig::scaling() const {
-    return lora_alpha / (use_rslora ? std::sqrt(static_cast<double>(r)) : static_cast<double>(r));
+namespace {
+
+// "q_proj" or "self_attn.q_proj" for "model.layers.0.self_attn.q_proj".
+bool is_end(const std::string& name, const std::string& module) {
+    return module.size() > name.size() && module.ends_with(name) && module[module.size() - name.size() - 1] == '.';
+}
+
+// The first "<list>.<index>." in a module's name, as PEFT looks for a layer where layers_pattern does not say.
+std::optional<int64_t> layer_of(const std::string& module) {
+    static const ModulePattern any = ModulePattern::layers("[^.]*", "layers_pattern");
+    return any.layer_of(module);
+}
+
+bool is_in_layers(const LoraConfig& lora, const std::string& module) {
+    std::optional<int64_t> layer;
+    if (lora.layers_pattern.empty()) layer = layer_of(module);
+    for (const ModulePattern& pattern : lora.layers_pattern) {
+        if (pattern.matches(module)) {
+            layer = pattern.layer_of(module);
+            break;
+        }
+    }
+    return layer && std::ranges::find(lora.layers_to_transform, *layer) != lora.layers_to_transform.end();
+}
+
+template <class Value>
+Value first_match(const std::vector<PatternValue<Value>>& patterns, const std::string& module, Value otherwise) {
+    for (const PatternValue<Value>& entry : patterns) {
+        if (entry.pattern.matches(module)) return entry.value;
+    }
+    return otherwise;
+}
+
+// The modules of a model that are no linears of its blocks.
+std::vector<std::string> other_modules(const ModelConfig& model) {
+    std::vector<std::string> names = {"model",      "model.embed_tokens", "model.layers",
+                                      "model.norm", "model.rotary_emb",   "lm_head"};
+    for (int64_t layer = 0; layer < model.num_hidden_layers; ++layer) {
+        const std::string block = block_name(layer);
+        names.push_back(block);
+        for (const char* part : {".self_attn", ".mlp", ".input_layernorm", ".post_attention_layernorm"})
+            names.push_back(block + part);
+        names.push_back(block + (model.fused() ? ".mlp.activation_fn" : ".mlp.act_fn"));
+        if (!model.fused()) continue;
+        for (const char* part : {".resid_attn_dropout", ".resid_mlp_dropout"}) names.push_back(block + part);
+    }
+    return names;
+}
+
+// "q_proj, k_proj, ..."
+std::string linear_names(const ModelConfig& model) {
+    std::string names;
+    for (const JointLinear& joint : joint_linears(model)) {
+        for (const LinearPart& part : joint.parts)
+            names += concat(names.empty() ? "" : ", ", part.name.substr(part.name.find('.') + 1));
+    }
+    return names;
+}
+
+}  // namespace
+
+bool ModuleNames::has_whole(const std::string& module) const {
+    return std::ranges::find(list_, module) != list_.end();
+}
+
+bool ModuleNames::match(const std::string& module) const {
+    if (expression_) return expression_->matches(module);
+    return std::ranges::any_of(list_, [&](const std::string& name) { return name == module || is_end(name, module); });
 }
 
 bool LoraConfig::targets(const std::string& module) const {
+    if (exclude_modules.match(module)) return false;
     if (target_modules.empty()) return true;
-    for (const std::string& target : target_modules) {
-        if (module == target) return true;
-        if (module.size() > target.size() && module.ends_with(target) &&
-            module[module.size() - target.size() - 1] == '.')
-            return true;
-    }
-    return false;
+    if (target_modules.has_whole(module)) return true;
+    return target_modules.match(module) && (layers_to_transform.empty() || is_in_layers(*this, module));
 }
 
-void require_known_targets(const std::vector<std::string>& targets, const ModelConfig& config) {
-    for (const std::string& target : targets) {
-        std::string names;
+int64_t LoraConfig::rank(const std::string& module) const {
+    return first_match(rank_pattern, module, r);
+}
+
+double LoraConfig::scaling(const std::string& module) const {
+    const auto of = static_cast<double>(rank(module));
+    return first_match(alpha_pattern, module, lora_alpha) / (use_rslora ? std::sqrt(of) : of);
+}
+
+void require_linear_targets(const LoraConfig& lora, const ModelConfig& model, const std::string& where) {
+    bool any = false;
+    for_each_linear(model, [&](const JointLinear&, const LinearPart& part) { any = any || lora.targets(part.name); });
+    require(any, where, " and what restricts it leave no linear layer of this model; its blocks have ",
+            linear_names(model), " (or all-linear)");
+    if (lora.target_modules.empty()) return;
+    for (const std::string& module : other_modules(model)) {
+        require(!lora.targets(module), where, " also matches ", module, ", which takes no adapter here; name ",
+                linear_names(model), ", or some of them, alone");
+    }
+}
+
+void require_known_targets(const std::vector<std::string>& names, const ModelConfig& model, const std::string& where) {
+    for (const std::string& name : names) {
+        const ModuleNames alone(std::vector{name});
         bool known = false;
-        for (const JointLinear& joint : joint_linears(config)) {
-            for (const LinearPart& part : joint.parts) {
-                const std::string last = part.name.substr(part.name.find('.') + 1);
-                known = known || target == last || target == part.name;
-                names += concat(names.empty() ? "" : ", ", last);
-            }
-        }
-        if (!known)
-            throw UsageError(concat("--target-modules: this model has no linear layer ", target, "; it has ", names,
-                                    " (or all-linear)"));
+        for_each_linear(model,
+                        [&](const JointLinear&, const LinearPart& part) { known = known || alone.match(part.name); });
+        require(known, where, ": this model has no linear layer ", name, "; it has ", linear_names(model),
+                " (or all-linear)");
     }
 }
 

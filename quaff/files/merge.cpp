@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,6 +12,7 @@
 #include "llmc/core/dtype.h"
 #include "llmc/core/error.h"
 #include "llmc/io/file_io.h"
+#include "llmc/io/json.h"
 #include "llmc/io/path.h"
 #include "llmc/io/safetensors.h"
 #include "quaff/files/adapter.h"
@@ -20,6 +23,7 @@
 namespace quaff {
 
 namespace fs = std::filesystem;
+using nlohmann::ordered_json;
 
 namespace {
 
@@ -27,7 +31,7 @@ namespace {
 // the shards. The files of an adapter in the model's folder stay behind: transformers would look for its weights.
 bool is_companion(const fs::path& file) {
     const std::string name = file.filename().string();
-    for (const char* other : {"model.safetensors.index.json", kAdapterConfig, kQuaffJson}) {
+    for (const char* other : {kIndex, kAdapterConfig, kQuaffJson}) {
         if (name == other) return false;
     }
     for (const char* extension : {".json", ".txt", ".model", ".jinja", ".py"}) {
@@ -40,13 +44,23 @@ void copy_into(const fs::path& file, const fs::path& directory) {
     write_file_atomically(directory / file.filename(), read_file(file));
 }
 
+// The index of the files as they are. What else the original one says is kept.
+void write_index(const ModelFiles& model, const fs::path& directory) {
+    ordered_json index = read_json(model.directory() / kIndex);
+    std::map<std::string, std::string> files;
+    for (const auto& [tensor, shard] : model.shard_of())
+        files[tensor] = model.shards()[shard].path().filename().string();
+    index["weight_map"] = files;
+    write_file_atomically(directory / kIndex, dump_pretty(index));
+}
+
 // w[o, i] += scaling * sum_k b[o, k] a[k, i]
-void add_product(Matrix<float> w, const LoraAdapter& lora, float scaling) {
+void add_product(Matrix<float> w, const LoraAdapter& lora) {
 #pragma omp parallel for schedule(static)
     for (int64_t o = 0; o < w.rows; ++o) {
         float* row = w.row(o);
         for (int64_t k = 0; k < lora.a.rows; ++k) {
-            const float factor = scaling * lora.b(o, k);
+            const float factor = lora.scaling * lora.b(o, k);
             const float* a = lora.a.row(k);
             for (int64_t i = 0; i < w.cols; ++i) row[i] += factor * a[i];
         }
@@ -97,7 +111,7 @@ int64_t merge_shard(const SafetensorsFile& shard, const Adapter& adapter, const 
         shard.read(spec.name, weight);
         before = weight;
         shard.release(spec.name);
-        add_product({weight.data(), expected[0], expected[1]}, *lora, static_cast<float>(adapter.config().scaling()));
+        add_product({weight.data(), expected[0], expected[1]}, *lora);
         const float largest = dtype == DType::f16 ? 65504.0f : std::numeric_limits<float>::max();
         for (const float value : weight) {
             require(std::abs(value) <= largest, shard.path().string(), ": the merged ", spec.name, " has the value ",
@@ -132,6 +146,8 @@ MergeReport merge_adapter(const fs::path& model, const fs::path& adapter_directo
             ": already exists and is not an empty directory; choose another one or remove it first");
 
     MergeReport report;
+    report.notes = checkpoint.config().notes;
+    report.notes.insert(report.notes.end(), adapter.notes().begin(), adapter.notes().end());
     Squares squares;
     write_new_folder(target, [&](const fs::path& folder) {
         for (const SafetensorsFile& shard : checkpoint.shards()) {
@@ -139,7 +155,7 @@ MergeReport merge_adapter(const fs::path& model, const fs::path& adapter_directo
             report.bytes += static_cast<int64_t>(fs::file_size(folder / shard.path().filename()));
             ++report.files;
         }
-        if (!fs::exists(model / "model.safetensors")) copy_into(model / "model.safetensors.index.json", folder);
+        if (!fs::exists(model / "model.safetensors")) write_index(checkpoint, folder);
         for (const fs::directory_entry& entry : fs::directory_iterator(model)) {
             if (entry.is_regular_file() && is_companion(entry.path())) copy_into(entry.path(), folder);
         }

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
+#include <vector>
 
 namespace quaff {
 
@@ -15,6 +17,7 @@ struct MergeReport {
     // |rounding| / |change| over all changed weights: how far rounding to the model's dtype took them from the exact
     // sums, relative to what the adapter added. Rounding to BF16 can undo much of a short training.
     double rounding = 0;
+    std::vector<std::string> notes;  // sentences for the user about what of model and adapter was not followed
 };
 
 // Writes the merged model to `out`, in the memory of a few tensors. Throws Error when `out` exists and is not an empty

@@ -297,12 +297,20 @@ ModelConfig read_model_config(const std::filesystem::path& directory) {
         const json generation_tree = read_json(generation);
         const JsonObject fields(generation_tree, generation.string());
         if (fields.has("eos_token_id")) {
-            model.notes.clear();  // about config.json's ids, which are not used
-            model.eos_token_ids = read_token_ids(fields, "eos_token_id", model.vocab_size, {}, model.notes);
+            std::vector<std::string> notes;
+            std::vector<int32_t> ids = read_token_ids(fields, "eos_token_id", model.vocab_size, {}, notes);
+            if (!ids.empty()) {
+                model.notes.clear();  // about config.json's ids, which are not used
+                model.eos_token_ids = std::move(ids);
+            }
+            model.notes.insert(model.notes.end(), notes.begin(), notes.end());
         }
     }
     const std::vector<int32_t> bos = read_token_ids(config, "bos_token_id", model.vocab_size, {1}, model.notes);
     if (!bos.empty()) model.bos_token_id = bos[0];
+    // Nothing is padded here; old configs write -1 for none.
+    if (config.contains("pad_token_id") && config.value("pad_token_id") != -1)
+        read_token_ids(config, "pad_token_id", model.vocab_size, {}, model.notes);
     return model;
 }
 

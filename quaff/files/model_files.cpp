@@ -4,10 +4,12 @@
 #include <charconv>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "llmc/core/error.h"
 #include "llmc/io/json.h"
 #include "llmc/io/path.h"
+#include "quaff/files/unused_tensors.h"
 
 namespace quaff {
 
@@ -70,38 +72,91 @@ void check_layers(const std::filesystem::path& directory, const std::map<std::st
     }
 }
 
+// Whether two tensors hold the same values. Their pages are released.
+bool are_equal(const SafetensorsFile& file, const std::string& tensor, const SafetensorsFile& other_file,
+               const std::string& other) {
+    const SafeTensor &a = file.tensor(tensor), &b = other_file.tensor(other);
+    bool equal = a.shape == b.shape;
+    if (equal && a.dtype == b.dtype) {
+        equal = std::ranges::equal(a.bytes, b.bytes);
+    } else {
+        constexpr int64_t kAtOnce = 1 << 20;
+        std::vector<float> x, y;
+        for (int64_t first = 0; equal && first < a.size(); first += kAtOnce) {
+            x.resize(static_cast<size_t>(std::min(kAtOnce, a.size() - first)));
+            y.resize(x.size());
+            file.read_part(tensor, first, x);
+            other_file.read_part(other, first, y);
+            equal = x == y;
+        }
+    }
+    file.release(tensor);
+    other_file.release(other);
+    return equal;
+}
+
 }  // namespace
 
 ModelFiles::ModelFiles(const std::filesystem::path& directory)
     : directory_(directory), config_(read_model_config(directory)) {
-    const std::filesystem::path index_path = directory / "model.safetensors.index.json";
+    const std::filesystem::path index_path = directory / kIndex;
     const std::filesystem::path single = directory / "model.safetensors";
     if (path_exists(single)) {
         shards_.emplace_back(single);
         for (const auto& [tensor, _] : shards_[0].tensors()) shard_of_[tensor] = 0;
-        check_layers(directory, shard_of_, config_);
-        return;
-    }
-    require(path_exists(index_path), directory.string(),
-            ": has neither model.safetensors nor model.safetensors.index.json; PyTorch's .bin files are not read, "
-            "convert them to safetensors");
-    const std::map<std::string, std::string> files = read_index(index_path);
-    std::vector<std::string> names;
-    for (const auto& [tensor, file] : files) names.push_back(file);
-    std::sort(names.begin(), names.end());
-    names.erase(std::unique(names.begin(), names.end()), names.end());
-    for (const std::string& name : names) {
-        require(path_exists(directory / name), (directory / name).string(), ": is missing, though ",
-                index_path.filename().string(), " names it; fetch the model's folder again");
-        shards_.emplace_back(directory / name);
-    }
-    for (const auto& [tensor, file] : files) {
-        const auto shard = static_cast<size_t>(std::lower_bound(names.begin(), names.end(), file) - names.begin());
-        require(shards_[shard].contains(tensor), index_path.string(), ": says that tensor ", tensor, " is in ", file,
-                ", but it is not there");
-        shard_of_[tensor] = shard;
+    } else {
+        require(path_exists(index_path), directory.string(),
+                ": has neither model.safetensors nor model.safetensors.index.json; PyTorch's .bin files are not read, "
+                "convert them to safetensors");
+        open_shards(index_path);
     }
     check_layers(directory, shard_of_, config_);
+    const std::string unused = unused_tensors(config_, shards_);
+    if (!unused.empty()) config_.notes.push_back(unused);
+    tie();
+}
+
+// The index says which files there are. Which tensor is where, they say themselves, as in transformers.
+void ModelFiles::open_shards(const std::filesystem::path& index_path) {
+    const std::map<std::string, std::string> files = read_index(index_path);
+    std::set<std::string> names;
+    for (const auto& [tensor, file] : files) names.insert(file);
+    for (const std::string& name : names) {
+        require(path_exists(directory_ / name), (directory_ / name).string(), ": is missing, though ", kIndex,
+                " names it; fetch the model's folder again");
+        const SafetensorsFile& shard = shards_.emplace_back(directory_ / name);
+        for (const auto& [tensor, _] : shard.tensors()) {
+            const auto [place, is_new] = shard_of_.emplace(tensor, shards_.size() - 1);
+            require(is_new, directory_.string(), ": tensor ", tensor, " is in ",
+                    shards_[place->second].path().filename().string(), " and in ", name,
+                    "; one of them is another model's, fetch the folder again");
+        }
+    }
+    std::vector<std::string> elsewhere;
+    for (const auto& [tensor, file] : files) {
+        const auto place = shard_of_.find(tensor);
+        require(place != shard_of_.end(), index_path.string(), ": says that tensor ", tensor, " is in ", file,
+                ", but it is not there");
+        if (shards_[place->second].path().filename() != file) elsewhere.push_back(tensor);
+    }
+    if (elsewhere.empty()) return;
+    const std::string what = elsewhere.size() == 1 ? concat("tensor ", elsewhere[0], " is in another file")
+                                                   : concat("tensors ", elsewhere[0], " and ", elsewhere.size() - 1,
+                                                            " more are in other files");
+    config_.notes.push_back(concat(index_path.string(), ": ", what, " than it says; the files are believed"));
+}
+
+// transformers ties the head to the embedding only where the weights do not say otherwise, and to whichever is there.
+void ModelFiles::tie() {
+    if (!config_.tie_word_embeddings || !contains(kHead)) return;
+    if (!contains(kEmbedding)) {
+        embedding_ = kHead;
+    } else if (!are_equal(file_of(kEmbedding), kEmbedding, file_of(kHead), kHead)) {
+        config_.tie_word_embeddings = false;
+        config_.notes.push_back(concat((directory_ / "config.json").string(),
+                                       ": field \"tie_word_embeddings\" is true, but the weights hold another ", kHead,
+                                       " than the embedding; it is used, as in transformers, and nothing is tied"));
+    }
 }
 
 std::string ModelFiles::name() const {

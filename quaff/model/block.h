@@ -17,6 +17,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <set>
 #include <string>
@@ -124,6 +125,12 @@ class Block {
     bool has_adapters() const {
         return std::ranges::any_of(linears, [](const auto& linear) { return linear.rank() > 0; });
     }
+    // Of each linear: the sum of its adapters' ranks.
+    std::array<int64_t, kLayersPerBlock> ranks() const {
+        std::array<int64_t, kLayersPerBlock> ranks;
+        for (int k = 0; k < kLayersPerBlock; k++) ranks[k] = linears[k].rank();
+        return ranks;
+    }
 
     // Sets the names and shapes of block `index`. Both lists are in the order of Layer: `channels`, all empty for
     // --method fp, and `stored`, which stored_types() returns.
@@ -135,7 +142,14 @@ class Block {
 
     // Buffers for `n` tokens. layout_input: what a recomputed block keeps of its own.
     void layout_input(Arena<Device>& arena, BlockActivations<Device>& saved, int64_t n) const;
-    void layout_activations(Arena<Device>& arena, BlockActivations<Device>& saved, int64_t n) const;
+    // ranks: at least ranks(); more where blocks of other ranks use the buffers, too, each its own_part().
+    void layout_activations(Arena<Device>& arena, BlockActivations<Device>& saved, int64_t n,
+                            const std::array<int64_t, kLayersPerBlock>& ranks) const;
+    BlockActivations<Device> own_part(const BlockActivations<Device>& shared) const {
+        BlockActivations<Device> own = shared;
+        for (int k = 0; k < kLayersPerBlock; k++) own.z[k] = shared.z[k].columns(0, linears[k].rank());
+        return own;
+    }
     void layout_workspace(Arena<Device>& arena, const Device& device, BlockWorkspace<Device>& ws, int64_t n,
                           bool training) const;
 
@@ -287,6 +301,16 @@ auto linears_of(Blocks& blocks) {
     return LinearsOf(std::span(blocks));
 }
 
+// The largest ranks() of any block.
+template <class Device>
+std::array<int64_t, kLayersPerBlock> widest_ranks(const std::vector<Block<Device>>& blocks) {
+    std::array<int64_t, kLayersPerBlock> widest{};
+    for (const Block<Device>& block : blocks) {
+        for (int k = 0; k < kLayersPerBlock; k++) widest[k] = std::max(widest[k], block.linears[k].rank());
+    }
+    return widest;
+}
+
 template <class Device>
 void Block<Device>::configure(const ModelConfig& config, int64_t index, Method method,
                               const std::vector<std::vector<int32_t>>& channels, const std::vector<DType>& stored) {
@@ -356,7 +380,8 @@ void Block<Device>::layout_input(Arena<Device>& arena, BlockActivations<Device>&
 }
 
 template <class Device>
-void Block<Device>::layout_activations(Arena<Device>& arena, BlockActivations<Device>& saved, int64_t n) const {
+void Block<Device>::layout_activations(Arena<Device>& arena, BlockActivations<Device>& saved, int64_t n,
+                                       const std::array<int64_t, kLayersPerBlock>& ranks) const {
     const MemoryKind kind = MemoryKind::activations;
     arena.place(saved.residual_mlp, kind, "residual_mlp", n, hidden_size);
     arena.place(saved.rstd_attention, kind, "rstd_attention", n);
@@ -365,7 +390,7 @@ void Block<Device>::layout_activations(Arena<Device>& arena, BlockActivations<De
     arena.place(saved.attention, kind, "attention", n, query_width());
     arena.place(saved.lse, kind, "lse", n, shape.n_heads);
     arena.place(saved.gate_up, kind, "gate_up", n, 2 * intermediate_size);
-    for (int k = 0; k < kLayersPerBlock; k++) arena.place(saved.z[k], kind, concat("z", k), n, linears[k].rank());
+    for (int k = 0; k < kLayersPerBlock; k++) arena.place(saved.z[k], kind, concat("z", k), n, ranks[k]);
 }
 
 template <class Device>

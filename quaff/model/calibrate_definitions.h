@@ -61,7 +61,7 @@ class CalibrationLayer {
         block_.layout_weights(arena, device_);
         {
             const ArenaScope scope(arena, "calibration");
-            block_.layout_activations(arena, activations_, max_tokens);
+            block_.layout_activations(arena, activations_, max_tokens, block_.ranks());
             block_.layout_input(arena, activations_, max_tokens);
             arena.place(stream_, MemoryKind::activations, "stream", max_tokens, block_.hidden_size);
         }
@@ -90,9 +90,9 @@ inline void look_up_embeddings(const cpu::Device& host, const ModelFiles& checkp
     FrozenMatrix<cpu::Device> table;
     arena.build([&](Arena<cpu::Device>& from) {
         table.layout(from, MemoryKind::embeddings, "model.embed_tokens", checkpoint.config().vocab_size, hidden.cols,
-                     checkpoint.dtype(kEmbedding));
+                     checkpoint.dtype(checkpoint.embedding()));
     });
-    table.load(host, checkpoint, kEmbedding);
+    table.load(host, checkpoint, checkpoint.embedding());
     int64_t row = 0;
     for (const Batch& batch : batches) {
         table.look_up(host, hidden.rows_at(row, batch.n_tokens()), batch.input_ids);
@@ -129,7 +129,8 @@ OutlierChannels calibrate(const Device& device, const ModelFiles& checkpoint, st
         std::max(limits.max_tokens * row_bytes, std::min(n_tokens * row_bytes, options.hidden_state_limit));
     CalibrationLayer<Device> layer(device, checkpoint, limits);
     require_memory_to_calibrate("the host",
-                                hidden_bytes + config.vocab_size * width * size_of(checkpoint.dtype(kEmbedding)) +
+                                hidden_bytes +
+                                    config.vocab_size * width * size_of(checkpoint.dtype(checkpoint.embedding())) +
                                     largest_weight * static_cast<int64_t>(sizeof(float)),
                                 available_memory());
     const std::vector<JointLinear> joints = all_joint_linears(config);

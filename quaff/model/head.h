@@ -49,7 +49,7 @@ class Head {
           max_labelled_(max_labelled),
           tied_(checkpoint.config().tie_word_embeddings),
           eps_(static_cast<float>(checkpoint.config().rms_norm_eps)),
-          stored_(checkpoint.dtype(tied_ ? kEmbedding : kHead)) {}
+          stored_(checkpoint.dtype(tied_ ? checkpoint.embedding() : kHead)) {}
 
     // `embedding` has been laid out before.
     void layout(Arena<Device>& arena, const FrozenMatrix<Device>& embedding) {

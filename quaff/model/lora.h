@@ -3,9 +3,9 @@
 //   Y += Z Wz^T,   Z  = [ dropout(X) A^T | Xh[:,Oc] ]            [N, R + n]
 //                  Wz = [ (alpha/r) B    | (s - 1) Wo ]           [O, R + n]
 //
-// A joint linear (q, k, v; gate, up) has an adapter for each of its parts. Their A are stacked to [R, I], R the sum of
-// the ranks. B is block-diagonal: adapter p writes outputs out_begin .. out_begin + O_p - 1. Hu et al. 2021, arXiv
-// 2106.09685.
+// A joint linear (q, k, v; gate, up) has an adapter for each of its parts that is to have one, with a rank and an alpha
+// of its own. Their A are stacked to [R, I], R the sum of the ranks. B is block-diagonal: adapter p writes outputs
+// out_begin .. out_begin + O_p - 1, scaled by its alpha/r. Hu et al. 2021, arXiv 2106.09685.
 #pragma once
 
 #include <vector>
@@ -17,7 +17,7 @@ namespace cpu {
 
 // Wz [O, R + n] = from the adapters' B, `outlier_weight` Wo [O, n] and `s` [n]. Zero outside of B's blocks.
 inline void joint_weight(const Device& device, Matrix<float> wz, const std::vector<quaff::LoraAdapter>& adapters,
-                         float scale, Matrix<const float> outlier_weight, const float* s) {
+                         Matrix<const float> outlier_weight, const float* s) {
     const int64_t n = outlier_weight.cols;
     const int64_t rank = wz.cols - n;
 #pragma omp parallel for num_threads(device.threads)
@@ -28,7 +28,7 @@ inline void joint_weight(const Device& device, Matrix<float> wz, const std::vect
             const int64_t r = adapter.b.cols;
             const int64_t local = o - adapter.out_begin;
             const bool inside = local >= 0 && local < adapter.b.rows;
-            for (int64_t k = 0; k < r; k++) row[column + k] = inside ? scale * adapter.b(local, k) : 0.0f;
+            for (int64_t k = 0; k < r; k++) row[column + k] = inside ? adapter.scaling * adapter.b(local, k) : 0.0f;
             column += r;
         }
         for (int64_t j = 0; j < n; j++) row[rank + j] = (s[j] - 1.0f) * outlier_weight(o, j);

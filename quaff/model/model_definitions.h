@@ -19,7 +19,7 @@ Model<Device>::Model(const Device& device, const ModelFiles& checkpoint, const O
       options_(options),
       arena_(device, kMemoryKinds),
       batch_(config_, options),
-      embedding_type_(checkpoint.dtype(kEmbedding)),
+      embedding_type_(checkpoint.dtype(checkpoint.embedding())),
       head_(checkpoint, options.max_labelled) {
     require(options_.max_tokens > 0 && options_.max_sequence_length > 0, "a model needs room for at least one token");
     configure(checkpoint, outliers);
@@ -57,7 +57,7 @@ void Model<Device>::configure(const ModelFiles& checkpoint, const OutlierChannel
 
 template <class Device>
 void Model<Device>::configure_adapters() {
-    require_known_targets(options_.lora.target_modules, config_);
+    require_linear_targets(options_.lora, config_, "target_modules");
     const std::vector<JointLinear> joints = all_joint_linears(config_);
     auto joint = joints.begin();
     for (QuantizedLinear<Device>& linear : linears_of(blocks_)) {
@@ -67,7 +67,8 @@ void Model<Device>::configure_adapters() {
                 LoraAdapter& adapter = linear.adapters.emplace_back();
                 adapter.module = part.name;
                 adapter.b.rows = part.out_features;
-                adapter.b.cols = options_.lora.r;
+                adapter.b.cols = options_.lora.rank(part.name);
+                adapter.scaling = static_cast<float>(options_.lora.scaling(part.name));
                 adapter.out_begin = out_begin;
             }
             out_begin += part.out_features;
@@ -94,8 +95,7 @@ void Model<Device>::layout(Arena<Device>& arena) {
     for (Block<Device>& block : blocks_) block.layout_weights(arena, device_);
     embedding_.layout(arena, MemoryKind::embeddings, "model.embed_tokens", config_.vocab_size, config_.hidden_size,
                       embedding_type_);
-    if (options_.adapters)
-        parameters_.layout(arena, device_, blocks_, options_.lora.r, options_.training, options_.bucket_size);
+    if (options_.adapters) parameters_.layout(arena, device_, blocks_, options_.training, options_.bucket_size);
     layout_activations(arena);
     batch_.layout(arena);
     head_.layout(arena, embedding_);
@@ -112,14 +112,14 @@ void Model<Device>::layout_activations(Arena<Device>& arena) {
     BlockActivations<Device> shared;
     if (n_shared > 0) {
         const ArenaScope scope(arena, "recomputed block");
-        blocks_[0].layout_activations(arena, shared, n);
+        blocks_[0].layout_activations(arena, shared, n, widest_ranks<Device>(blocks_));
     }
     for (int64_t layer = 0; layer < n_sets; layer++) {
         const ArenaScope scope(arena, concat("block ", layer));
         if (layer < n_shared)
-            activations_[layer] = shared;
+            activations_[layer] = blocks_[layer].own_part(shared);
         else
-            blocks_[layer].layout_activations(arena, activations_[layer], n);
+            blocks_[layer].layout_activations(arena, activations_[layer], n, blocks_[layer].ranks());
         blocks_[layer].layout_input(arena, activations_[layer], n);
     }
 
@@ -136,7 +136,7 @@ void Model<Device>::layout_activations(Arena<Device>& arena) {
 template <class Device>
 void Model<Device>::load(const ModelFiles& checkpoint, const OutlierChannels& outliers) {
     batch_.load(device_);
-    embedding_.load(device_, checkpoint, kEmbedding);
+    embedding_.load(device_, checkpoint, checkpoint.embedding());
     head_.load(device_, checkpoint);
     std::vector<float> staging;
     for (size_t layer = 0; layer < blocks_.size(); layer++)
@@ -153,7 +153,6 @@ template <class Device>
 void Model<Device>::begin(const Batch& batch, Mode mode, int64_t total_length) {
     batch_.send(device_, batch, total_length);
     pass_ = {.mode = mode,
-             .lora_scale = static_cast<float>(options_.lora.scaling()),
              .dropout = static_cast<float>(options_.lora.lora_dropout),
              .scale_momentum = static_cast<float>(options_.scale_momentum),
              .grad_bits = options_.grad_bits,

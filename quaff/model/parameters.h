@@ -22,10 +22,10 @@ class Parameters {
   public:
     using T = typename Device::compute_t;
 
-    // Gives every linear of `blocks` its views. Its adapters are configured, each with the rows of its B.
+    // Gives every linear of `blocks` its views. Its adapters are configured, each with the shape of its B.
     // bucket_size: the fewest gradients that the ranks sum at a time.
-    void layout(Arena<Device>& arena, const Device& device, std::vector<Block<Device>>& blocks, int64_t r,
-                bool training, int64_t bucket_size);
+    void layout(Arena<Device>& arena, const Device& device, std::vector<Block<Device>>& blocks, bool training,
+                int64_t bucket_size);
     // As PEFT starts: A uniform in +-1/sqrt(I) (Kaiming with a = sqrt(5)), B zero, so that the model starts as it was.
     void initialise(const Device& device, std::vector<Block<Device>>& blocks, uint64_t seed);
 
@@ -79,8 +79,10 @@ class Parameters {
         constexpr int64_t kMultiple = std::is_same_v<T, float> ? 1 : 8;
         return round_up(rows * cols, kMultiple);
     }
-    static int64_t stacked_rank(const QuantizedLinear<Device>& linear, int64_t r) {
-        return r * static_cast<int64_t>(linear.adapters.size());
+    static int64_t stacked_rank(const QuantizedLinear<Device>& linear) {
+        int64_t rank = 0;
+        for (const LoraAdapter& adapter : linear.adapters) rank += adapter.b.cols;
+        return rank;
     }
     template <class V>
     static Matrix<V> view(std::span<V> buffer, int64_t begin, int64_t rows, int64_t cols) {
@@ -98,11 +100,11 @@ class Parameters {
 
 template <class Device>
 void Parameters<Device>::layout(Arena<Device>& arena, const Device& device, std::vector<Block<Device>>& blocks,
-                                int64_t r, bool training, int64_t bucket_size) {
+                                bool training, int64_t bucket_size) {
     int64_t size = 0;
     for (const QuantizedLinear<Device>& linear : linears_of(blocks)) {
-        size += room(stacked_rank(linear, r), linear.in_features);
-        for (const LoraAdapter& adapter : linear.adapters) size += room(adapter.b.rows, r);
+        size += room(stacked_rank(linear), linear.in_features);
+        for (const LoraAdapter& adapter : linear.adapters) size += room(adapter.b.rows, adapter.b.cols);
     }
     const int64_t trained = training ? size : 0;
     arena.place(values_, MemoryKind::adapters, "parameters", size);
@@ -120,21 +122,23 @@ void Parameters<Device>::layout(Arena<Device>& arena, const Device& device, std:
     for (Block<Device>& block : blocks) {
         begins.push_back(next);
         for (QuantizedLinear<Device>& linear : block.linears) {
-            const int64_t rank = stacked_rank(linear, r);
+            const int64_t rank = stacked_rank(linear);
             linear.lora_a = view(values_, next, rank, linear.in_features);
             linear.lora_da = view(gradients_, next, rank, linear.in_features);
             linear.compute_a = view(rounded_, next, rank, linear.in_features);
             next += room(rank, linear.in_features);
             linear.compute_b.resize(linear.adapters.size());
+            int64_t row = 0;
             for (size_t p = 0; p < linear.adapters.size(); p++) {
                 LoraAdapter& adapter = linear.adapters[p];
-                const int64_t row = r * static_cast<int64_t>(p), out_features = adapter.b.rows;
+                const int64_t r = adapter.b.cols, out_features = adapter.b.rows;
                 adapter.a = linear.lora_a.rows_at(row, r);
                 adapter.da = linear.lora_da.rows_at(row, r);
                 adapter.b = view(values_, next, out_features, r);
                 adapter.db = view(gradients_, next, out_features, r);
                 linear.compute_b[p] = view(rounded_, next, out_features, r);
                 next += room(out_features, r);
+                row += r;
             }
         }
     }
@@ -148,7 +152,7 @@ void Parameters<Device>::make_buckets(const std::vector<int64_t>& begins, int64_
     int64_t end = size;
     for (size_t block = begins.size(); block-- > 0;) {
         if (end - begins[block] < bucket_size && block > 0) continue;
-        buckets_.push_back({block, begins[block], end - begins[block]});
+        if (end > begins[block]) buckets_.push_back({block, begins[block], end - begins[block]});
         end = begins[block];
     }
 }

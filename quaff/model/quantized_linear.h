@@ -14,8 +14,8 @@
 //   dZ   = (alpha/r) dY B,  dA += dZ^T dropout(X),  dB += (alpha/r) dY^T (dropout(X) A^T)
 //   dX  += mask/(1-p) (dZ A)
 //
-// --method fp runs the same code with W as it is and no outliers. Y and dX are written (=), dA and dB accumulated (+=).
-// Huang and Wu 2025, arXiv 2505.14742.
+// Each adapter on the linear has an alpha/r of its own, and there may be none. --method fp runs the same code with W as
+// it is and no outliers. Y and dX are written (=), dA and dB accumulated (+=). Huang and Wu 2025, arXiv 2505.14742.
 #pragma once
 
 #include <algorithm>
@@ -47,7 +47,6 @@ enum class Mode {
 // What a linear must know about the pass.
 struct PassInfo {
     Mode mode = Mode::evaluate;
-    float lora_scale = 1;
     float dropout = 0;
     float scale_momentum = 0;
     int grad_bits = 8;
@@ -271,7 +270,7 @@ class QuantizedLinear {
             lora_down<T>(device, z.columns(0, r), x, compute_a, dropout(pass), workspace.lora);
             if (pass.mode != Mode::evaluate) copy<T>(device, saved_z, z.columns(0, r));
         }
-        if (columns > 0) joint_weight(device, wz, adapters, pass.lora_scale, outlier_weight, s.data());
+        if (columns > 0) joint_weight(device, wz, adapters, outlier_weight, s.data());
 
         // Y = dX dW (Xq Wq^T) + bias + Z Wz^T
         if (method == Method::quaff) {
@@ -308,8 +307,8 @@ class QuantizedLinear {
             LoraAdapter& adapter = adapters[p];
             const int64_t r = adapter.b.cols;
             const Matrix<const T> dy_p = dy.columns(adapter.out_begin, adapter.b.rows);
-            gemm_nn<T>(device, dz.columns(column, r), dy_p, compute_b[p], pass.lora_scale, 0);
-            gemm_tn<T>(device, adapter.db, dy_p, saved_z.columns(column, r), pass.lora_scale, 1);
+            gemm_nn<T>(device, dz.columns(column, r), dy_p, compute_b[p], adapter.scaling, 0);
+            gemm_tn<T>(device, adapter.db, dy_p, saved_z.columns(column, r), adapter.scaling, 1);
             column += r;
         }
         // dA += dZ^T dropout(X),  dX += mask/(1-p) (dZ A)

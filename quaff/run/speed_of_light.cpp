@@ -23,7 +23,8 @@ WorkModel::WorkModel(const ModelConfig& config, const BuildOptions& options, con
         if (layer < n_recomputed) linear_recomputed_ += product;
         for (const LinearPart& part : joint.parts) {
             if (!options.adapters || !options.lora.targets(part.name)) continue;
-            skinny_ += 6.0 * static_cast<double>(options.lora.r) * (in + static_cast<double>(part.out_features));
+            skinny_ +=
+                6.0 * static_cast<double>(options.lora.rank(part.name)) * (in + static_cast<double>(part.out_features));
             trained = true;
         }
         const auto channels = outliers.channels.find(joint.name);

@@ -18,9 +18,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kTargetOption = "--target-modules";
+
 std::vector<std::string> split_names(const std::string& names) {
     std::vector<std::string> parts;
-    if (names == "all-linear") return parts;
     size_t begin = 0;
     while (begin <= names.size()) {
         const size_t end = std::min(names.find(',', begin), names.size());
@@ -32,20 +33,18 @@ std::vector<std::string> split_names(const std::string& names) {
     return parts;
 }
 
-std::string last_name(const std::string& name) {
-    return name.substr(name.rfind('.') + 1);
-}
-
-LoraConfig lora_of(const Adapter& adapter, double dropout) {
-    LoraConfig lora = adapter.config();
-    lora.lora_dropout = dropout;
-    lora.target_modules.clear();
-    for (const LoraAdapter& tensor : adapter.tensors()) {
-        const std::string name = last_name(tensor.module);
-        if (std::ranges::find(lora.target_modules, name) == lora.target_modules.end())
-            lora.target_modules.push_back(name);
+// all-linear, names with commas between them, or a regular expression. Throws UsageError unless each is of `model`.
+ModuleNames parse_targets(const std::string& text, const ModelConfig& model) {
+    if (text == "all-linear") return {};
+    try {
+        if (is_expression(text)) return ModuleNames(ModulePattern::whole(text, kTargetOption));
+        const std::vector<std::string> names = split_names(text);
+        require(!names.empty(), kTargetOption, " names no layer");
+        require_known_targets(names, model, kTargetOption);
+        return names;
+    } catch (const Error& error) {
+        throw UsageError(error.what());
     }
-    return lora;
 }
 
 // "train", or "train+more" for several files.
@@ -60,21 +59,33 @@ std::string stems(const std::vector<std::string>& files) {
 }
 
 // For new adapters.
-LoraConfig lora_of(const AdapterOptions& options) {
+LoraConfig lora_of(const AdapterOptions& options, const ModelConfig& model) {
     LoraConfig lora;
     lora.r = options.r.value_or(lora.r);
     lora.lora_alpha = options.alpha.value_or(lora.lora_alpha);
     lora.lora_dropout = options.dropout;
-    lora.target_modules = split_names(options.target_modules.value_or("all-linear"));
+    lora.target_modules = parse_targets(options.target_modules.value_or("all-linear"), model);
+    try {
+        require_linear_targets(lora, model, kTargetOption);
+    } catch (const Error& error) {
+        throw UsageError(error.what());
+    }
     return lora;
 }
 
-// One spelling of each choice of layers: last names in alphabetical order, or all-linear.
-std::string canonical_targets(const std::vector<std::string>& names, const ModelConfig& config) {
-    std::set<std::string> all, chosen;
-    for_each_linear(config, [&](const JointLinear&, const LinearPart& part) { all.insert(last_name(part.name)); });
-    for (const std::string& name : names) chosen.insert(last_name(name));
-    if (chosen.empty() || chosen == all) return "all-linear";
+// One spelling of each choice of layers: the expression; last names in alphabetical order, or all-linear; the names as
+// they are where they choose among the blocks.
+std::string canonical_targets(const ModuleNames& names, const ModelConfig& model) {
+    if (names.expression()) return names.expression()->text();
+    std::set<std::string> all, chosen, left_out;
+    for_each_linear(model, [&](const JointLinear&, const LinearPart& part) {
+        const std::string last = part.name.substr(part.name.rfind('.') + 1);
+        all.insert(last);
+        (names.empty() || names.match(part.name) ? chosen : left_out).insert(last);
+    });
+    if (chosen == all && left_out.empty()) return "all-linear";
+    const bool same_in_all = std::ranges::none_of(chosen, [&](const auto& name) { return left_out.contains(name); });
+    if (!same_in_all) chosen = {names.list().begin(), names.list().end()};
     std::string text;
     for (const std::string& name : chosen) text += (text.empty() ? "" : ",") + name;
     return text;
@@ -125,9 +136,8 @@ Options with_options_of_adapter(const Options& options, Terminal& terminal) {
     take("lora-r", with.lora.r, adapter.config().r);
     take("lora-alpha", with.lora.alpha, adapter.config().lora_alpha);
     if (options.lora.target_modules)
-        with.lora.target_modules = canonical_targets(split_names(*options.lora.target_modules), model);
-    take("target-modules", with.lora.target_modules,
-         canonical_targets(lora_of(adapter, options.lora.dropout).target_modules, model));
+        with.lora.target_modules = canonical_targets(parse_targets(*options.lora.target_modules, model), model);
+    take("target-modules", with.lora.target_modules, canonical_targets(adapter.config().target_modules, model));
     if (const std::optional<QuaffState> state = read_quaff_state(options.model.adapter, model)) {
         take_setting("scale-momentum", with.compute.scale_momentum, state->scale_momentum, options, terminal);
         if (state->chat) take_chat(*state->chat, with.data);
@@ -143,10 +153,11 @@ StartingPoint starting_point(const Options& options, const ModelFiles& files, co
     if (!adapter.empty()) {
         start.adapter.emplace(adapter, files.config());
         state = read_quaff_state(adapter, files.config());
-        start.lora = lora_of(*start.adapter, options.lora.dropout);
+        for (const std::string& note : start.adapter->notes()) terminal.warn(note);
+        start.lora = start.adapter->config();
+        start.lora.lora_dropout = options.lora.dropout;
     } else {
-        start.lora = lora_of(options.lora);
-        require_known_targets(start.lora.target_modules, files.config());  // before calibration, which takes a while
+        start.lora = lora_of(options.lora, files.config());
     }
     start.method = method_of(options, adapter, state);
     start.scale_momentum =

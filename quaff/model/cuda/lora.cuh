@@ -19,6 +19,7 @@ struct AdapterBlocks {
     static constexpr int kMost = 4;
     struct Block {
         int64_t out_begin;
+        float scaling;
         Matrix<const float> b;
     };
     Block blocks[kMost];
@@ -26,7 +27,7 @@ struct AdapterBlocks {
 };
 
 template <class T>
-__global__ void joint_weight_kernel(Matrix<T> wz, AdapterBlocks adapters, float scale, Matrix<const T> outlier_weight,
+__global__ void joint_weight_kernel(Matrix<T> wz, AdapterBlocks adapters, Matrix<const T> outlier_weight,
                                     const float* s) {
     const uint32_t index = blockIdx.x * blockDim.x + threadIdx.x;
     const uint32_t cols = static_cast<uint32_t>(wz.cols);
@@ -42,7 +43,7 @@ __global__ void joint_weight_kernel(Matrix<T> wz, AdapterBlocks adapters, float 
         if (outlier) {
             k -= b.cols;
         } else if (local >= 0 && local < b.rows) {
-            value = scale * b(local, k);
+            value = adapters.blocks[p].scaling * b(local, k);
         }
     }
     if (outlier && k < outlier_weight.cols) value = (s[k] - 1.0f) * to_float(outlier_weight(o, k));
@@ -51,17 +52,18 @@ __global__ void joint_weight_kernel(Matrix<T> wz, AdapterBlocks adapters, float 
 
 // Wz [O, R + n or more] = from the adapters' B, `outlier_weight` Wo [O, n] and `s` [n]. Zero outside of B's blocks.
 template <class T>
-void joint_weight(const Device<T>& device, Matrix<T> wz, const std::vector<quaff::LoraAdapter>& adapters, float scale,
+void joint_weight(const Device<T>& device, Matrix<T> wz, const std::vector<quaff::LoraAdapter>& adapters,
                   ConstMatrix<T> outlier_weight, const float* s) {
     constexpr int kThreads = 256;
     AdapterBlocks blocks;
     require(adapters.size() <= AdapterBlocks::kMost, "a joint layer has at most ", int{AdapterBlocks::kMost},
             " adapters, and this one has ", adapters.size());
-    for (const quaff::LoraAdapter& adapter : adapters) blocks.blocks[blocks.count++] = {adapter.out_begin, adapter.b};
+    for (const quaff::LoraAdapter& adapter : adapters)
+        blocks.blocks[blocks.count++] = {adapter.out_begin, adapter.scaling, adapter.b};
     require(wz.size() < (int64_t{1} << 32) - kThreads, "a joint weight of ", wz.rows, " x ", wz.cols,
             " is more than one kernel handles; use a lower rank");
     launch(device, "joint_weight", joint_weight_kernel<T>, dim3(static_cast<unsigned>(ceil_div(wz.size(), kThreads))),
-           kThreads, 0, wz, blocks, scale, outlier_weight, s);
+           kThreads, 0, wz, blocks, outlier_weight, s);
 }
 
 }  // namespace cuda

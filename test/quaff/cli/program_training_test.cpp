@@ -94,6 +94,69 @@ TEST_CASE("training from an adapter keeps its rank, alpha and targets", "[progra
     CHECK(mentions(toml, "target-modules = \"all-linear\"\n"));
 }
 
+TEST_CASE("--target-modules takes names with blanks, names of some layers, and expressions", "[program]") {
+    const Desk desk;
+    const auto train = [&](const std::string& targets) {
+        return desk.run("train", {"--method", "fp", "--target-modules", targets, "--max-steps", "1", "--out", desk.out,
+                                  "--eval-split", "0"});
+    };
+    const auto tensors = [&] {
+        std::set<std::string> modules;
+        const llmc::SafetensorsFile file(fs::path(desk.out) / "adapter/adapter_model.safetensors");
+        for (const auto& [name, _] : file.tensors())
+            modules.insert(name.substr(name.find(".layers.") + 8, name.find(".lora_") - name.find(".layers.") - 8));
+        return modules;
+    };
+    const std::tuple<const char*, json, std::set<std::string>> cases[] = {
+        {"q_proj, up_proj ",
+         {"q_proj", "up_proj"},
+         {"0.self_attn.q_proj", "0.mlp.up_proj", "1.self_attn.q_proj", "1.mlp.up_proj"}},
+        {"layers.1.mlp.up_proj", {"layers.1.mlp.up_proj"}, {"1.mlp.up_proj"}},
+        {R"(.*\.1\..*(q|v)_proj)", R"(.*\.1\..*(q|v)_proj)", {"1.self_attn.q_proj", "1.self_attn.v_proj"}},
+    };
+    for (const auto& [targets, written, modules] : cases) {
+        INFO(targets);
+        const Ending ending = train(targets);
+        INFO(ending.err);
+        REQUIRE(ending.status == 0);
+        CHECK(tensors() == modules);
+        const json config = llmc::read_json(fs::path(desk.out) / "adapter/adapter_config.json");
+        CHECK(config["target_modules"] == written);
+        fs::remove_all(desk.out);
+    }
+    for (const auto& [targets, why] :
+         {std::pair("q_proj,c_attn", "--target-modules: this model has no linear layer c_attn"),
+          std::pair("(q_proj", "--target-modules: the regular expression (q_proj is not valid"),
+          std::pair(".*mlp.*", "--target-modules also matches model.layers.0.mlp"),
+          std::pair(" , ", "--target-modules names no layer")}) {
+        const Ending refused = train(targets);
+        CHECK(refused.status == 2);
+        CHECK(mentions(refused.err, why));
+    }
+}
+
+TEST_CASE("training goes on from an adapter of some layers, and eval tells what it leaves out", "[program]") {
+    const Desk desk;
+    const std::string adapter = desk.folder / "some";
+    fs::copy(golden::directory("adapters") / "ranks", adapter);
+    json config = llmc::read_json(fs::path(adapter) / "adapter_config.json");
+    config["layers_to_transform"] = {1};
+    test::write_text(fs::path(adapter) / "adapter_config.json", config.dump());
+    const Ending ending = desk.run(
+        "train", {"--method", "fp", "--adapter", adapter, "--max-steps", "1", "--out", desk.out, "--eval-split", "0"});
+    INFO(ending.err);
+    REQUIRE(ending.status == 0);
+    CHECK(mentions(ending.err, "the tensors of model.layers.0.self_attn.q_proj and 3 more are not used"));
+    CHECK(mentions(test::read(fs::path(desk.out) / "config.toml"),
+                   "target-modules = \"down_proj,q_proj,up_proj,v_proj\"\n"));
+    const json written = llmc::read_json(fs::path(desk.out) / "adapter/adapter_config.json");
+    CHECK(written["layers_to_transform"] == json{1});
+    CHECK(written["rank_pattern"] == config["rank_pattern"]);
+    const Ending evaluated = desk.run("eval", {"--adapter", desk.out + "/adapter"});
+    CHECK(evaluated.status == 0);
+    CHECK_FALSE(mentions(evaluated.err, "are not used"));
+}
+
 TEST_CASE("the end of a training run names the next commands, and with --quiet only the result", "[program]") {
     const Desk desk;
     std::vector<std::string> arguments = {"train",  "--model",      desk.model, "--data", desk.data, "--method",

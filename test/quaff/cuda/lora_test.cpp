@@ -7,12 +7,14 @@ using namespace cuda_test;
 
 namespace {
 
-// Adapters on the first and the last of a joint layer's linears, of different rank.
+// Adapters on the first and the last of a joint layer's linears, of different rank and scaling.
 std::vector<quaff::LoraAdapter> adapters_of(Matrix<float> first, Matrix<float> last) {
     std::vector<quaff::LoraAdapter> adapters(2);
     adapters[0].b = first;
     adapters[1].b = last;
     adapters[1].out_begin = 30;
+    adapters[0].scaling = 0.75f;
+    adapters[1].scaling = 1.5f;
     return adapters;
 }
 
@@ -33,19 +35,19 @@ TEMPLATE_TEST_CASE("the joint weight on the GPU is the CPU's", "[cuda][lora]", f
         const DeviceMatrix<float> device_first(first), device_last(last);
         const auto adapters = adapters_of(device_first.view(), device_last.view());
         const DeviceVector<float> device_s(s);
-        cuda::joint_weight(device, wz.view(), adapted ? adapters : std::vector<quaff::LoraAdapter>{}, 0.75f, wo.view(),
+        cuda::joint_weight(device, wz.view(), adapted ? adapters : std::vector<quaff::LoraAdapter>{}, wo.view(),
                            device_s.data());
         return wz.download();
     });
     Buffer<float> expected(45, rank + n);
     const auto adapters = adapters_of(first.view(), last.view());
-    cpu::joint_weight({}, expected.view(), adapted ? adapters : std::vector<quaff::LoraAdapter>{}, 0.75f,
+    cpu::joint_weight({}, expected.view(), adapted ? adapters : std::vector<quaff::LoraAdapter>{},
                       outlier_weight.view(), s.data());
     CHECK(gpu == rounded<T>(expected));
 }
 
 TEST_CASE("a joint layer of more adapters than the kernel takes is refused", "[cuda][lora]") {
     const cuda::Device<float> device;
-    CHECK_THROWS_AS(cuda::joint_weight(device, Matrix<float>(), std::vector<quaff::LoraAdapter>(5), 1.0f, {}, nullptr),
+    CHECK_THROWS_AS(cuda::joint_weight(device, Matrix<float>(), std::vector<quaff::LoraAdapter>(5), {}, nullptr),
                     llmc::Error);
 }

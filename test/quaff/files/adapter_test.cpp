@@ -69,12 +69,13 @@ TEST_CASE("an adapter comes back as it was written", "[adapter]") {
         CHECK(read.config().r == 2);
         CHECK(read.config().lora_alpha == 16);
         CHECK(read.config().lora_dropout == 0.1);
-        CHECK(read.config().scaling() == 8);
         CHECK(read.config().base_model == "models/tiny");
-        CHECK(read.config().target_modules == targets);
+        CHECK(read.config().target_modules.list() == targets);
+        CHECK(read.notes().empty());
         REQUIRE(read.tensors().size() == written.tensors.size());
         for (size_t i = 0; i < written.tensors.size(); ++i) {
             CHECK(read.tensors()[i].module == written.tensors[i].module);
+            CHECK(read.tensors()[i].scaling == 8);
             CHECK(equal(read.tensors()[i].a, written.tensors[i].a));
             CHECK(equal(read.tensors()[i].b, written.tensors[i].b));
         }
@@ -130,7 +131,7 @@ TEST_CASE("half-precision adapters and rank-stabilised scaling are read", "[adap
     config["target_modules"] = ".*o_proj";
     directory.write("adapter_config.json", config.dump());
     const Adapter adapter(directory.path(), model);
-    CHECK(adapter.config().scaling() == Approx(16 / std::sqrt(2.0)).epsilon(1e-15));
+    CHECK(adapter.tensors()[0].scaling == Approx(16 / std::sqrt(2.0)).epsilon(1e-7));
     const float first = test::some_values(1, 1)[0];
     CHECK(adapter.tensors()[0].a.data[0] == bf16_to_float(float_to_bf16(first)));
 }
@@ -146,15 +147,39 @@ TEST_CASE("a LoRA that computes something else is refused by name", "[adapter]")
         directory.write("adapter_config.json", config.dump());
         return error_of(directory, [&] { Adapter(directory.path(), model); });
     };
-    const std::string tail = ", which is not supported: plain LoRA with one rank and one alpha for all layers is";
+    const std::string field = "adapter_config.json: field ";
+    const std::string merge = "; merge it into its model with PEFT (merge_and_unload) and use the merged model";
     CHECK(error_with("r", 2) == "");
-    CHECK(error_with("use_dora", true) == "adapter_config.json: field \"use_dora\" is true" + tail);
-    CHECK(error_with("rank_pattern", {{"o_proj", 8}}) == "adapter_config.json: field \"rank_pattern\" is {..}" + tail);
-    CHECK(error_with("alpha_pattern", {{"o_proj", 8}}) ==
-          "adapter_config.json: field \"alpha_pattern\" is {..}" + tail);
+    CHECK(error_with("use_dora", true) ==
+          field + "\"use_dora\" is true, which is not supported (DoRA scales whole rows of the weights)" + merge);
     CHECK(error_with("modules_to_save", {"lm_head"}) ==
-          "adapter_config.json: field \"modules_to_save\" is [\"lm_head\"]" + tail);
-    CHECK(error_with("lora_bias", true) == "adapter_config.json: field \"lora_bias\" is true" + tail);
+          field +
+              "\"modules_to_save\" is [\"lm_head\"], which is not supported (the adapter replaces whole modules of "
+              "the model)" +
+              merge);
+    CHECK(error_with("lora_bias", true) ==
+          field + "\"lora_bias\" is true, which is not supported (B has a bias of its own); use a plain LoRA adapter");
+    for (const char* name : {"trainable_token_indices", "target_parameters", "layer_replication", "kasa_config",
+                             "use_qalora", "alora_invocation_tokens", "arrow_config", "use_bdlora", "velora_config",
+                             "monteclora_config", "megatron_config"}) {
+        CHECK(error_with(name, {1}).starts_with(field + "\"" + name + "\" is [1], which is not supported ("));
+        for (const json& off : {json(), json(false), json(""), json::array(), json::object()})
+            CHECK(error_with(name, off) == "");
+    }
+    // Of no effect on an adapter that is loaded.
+    for (const char* name : {"eva_config", "loftq_config", "corda_config", "lora_ga_config", "revision", "peft_version",
+                             "fan_in_fan_out", "qalora_group_size", "auto_mapping"})
+        CHECK(error_with(name, {{"rho", 2}}) == "");
+    CHECK(error_with("use_tomorrows", true) ==
+          field +
+              "\"use_tomorrows\" is true, and this program does not know what it does; remove the field if the "
+              "adapter is plain LoRA all the same");
+    CHECK(error_with("tomorrows_config", {{"size", 0.5}}) ==
+          field +
+              "\"tomorrows_config\" is {..}, and this program does not know what it does; remove the field if the "
+              "adapter is plain LoRA all the same");
+    for (const json& off : {json(), json(false), json(""), json::array(), json::object({{"size", nullptr}})})
+        CHECK(error_with("use_tomorrows", off) == "");
     CHECK(error_with("bias", "all") ==
           "adapter_config.json: field \"bias\" is \"all\", which is not supported: \"none\" is");
     CHECK(error_with("peft_type", "IA3") ==
@@ -179,6 +204,7 @@ TEST_CASE("an adapter of another model is refused, naming the tensor", "[adapter
         change(tensors);
         LoraConfig config = some_config();
         config.r = r;
+        config.target_modules = {"q_proj", "o_proj"};
         write_adapter(directory.path(), config, tensors);
         return error_of(directory, [&] { Adapter(directory.path(), model); });
     };
@@ -198,21 +224,49 @@ TEST_CASE("an adapter of another model is refused, naming the tensor", "[adapter
         CHECK(error_with([&](auto& t) { t[0].module = module; }) ==
               file + "tensor base_model.model." + module + ".lora_A.weight" + known);
     }
-    CHECK(error_with([](auto& t) { t.pop_back(); }) == file +
-                                                           "self_attn.o_proj is adapted in layer 0 but not in layer 1; "
-                                                           "an adapter must adapt the same linear layers in "
-                                                           "every layer; does it belong to another model?");
-    CHECK(error_with([](auto& t) { t.erase(t.begin()); }) ==
+    const auto missing = [&](const std::string& module) {
+        return file + "tensor base_model.model." + module +
+               ".lora_A.weight is missing, though adapter_config.json has an adapter there; fetch the adapter again, "
+               "or "
+               "leave " +
+               module + " out in target_modules, layers_to_transform or exclude_modules";
+    };
+    CHECK(error_with([](auto& t) { t.pop_back(); }) == missing("model.layers.1.self_attn.o_proj"));
+    CHECK(error_with([](auto& t) { t.erase(t.begin()); }) == missing("model.layers.0.self_attn.q_proj"));
+    CHECK(error_with([](auto&) {}, 4) ==
           file +
-              "self_attn.q_proj is adapted in layer 1 but not in layer 0; an adapter must adapt the same linear layers "
-              "in "
-              "every layer; does it belong to another model?");
-    CHECK(
-        error_with([](auto&) {}, 4) ==
-        file +
-            "tensor base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight has shape [2, 8], but r = 4 and the "
-            "model's config.json ask for [4, 8]; the adapter belongs to another model");
+              "tensor base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight has shape [2, 8], but rank 4 (r "
+              "or rank_pattern) and the model's config.json ask for [4, 8]; the adapter belongs to another model");
     CHECK(error_with([](auto& t) { t.clear(); }) == file + "holds no tensor");
+}
+
+// As PEFT loads them; it does not say so.
+TEST_CASE("tensors that the config leaves out are not used, and named", "[adapter]") {
+    const ModelConfig model = tiny_model();
+    const TempDir directory;
+    LoraConfig config = some_config();
+    const SomeAdapter all(model, 2, {"q_proj", "o_proj", "down_proj"});
+    const auto read = [&](const LoraConfig& as) {
+        write_adapter(directory.path(), as, all.tensors);
+        return Adapter(directory.path(), model);
+    };
+    CHECK(read(config).notes().empty());
+    config.target_modules = {"o_proj", "down_proj"};
+    config.exclude_modules = {"layers.0.mlp.down_proj"};
+    const Adapter some = read(config);
+    REQUIRE(some.tensors().size() == 3);
+    CHECK(some.tensors()[1].module == "model.layers.1.self_attn.o_proj");
+    CHECK(equal(some.tensors()[2].b, all.tensors[5].b));
+    REQUIRE(some.notes().size() == 1);
+    CHECK(some.notes()[0] ==
+          (directory / "adapter_model.safetensors").string() +
+              ": the tensors of model.layers.0.self_attn.q_proj and 2 more are not used, as in PEFT: "
+              "target_modules and what restricts it (exclude_modules, layers_to_transform) in "
+              "adapter_config.json leave them out");
+    config.target_modules = {"lm_head", "o_proj"};
+    CHECK(error_of(directory, [&] {
+              read(config);
+          }).starts_with("adapter_config.json: field \"target_modules\" also matches lm_head, which takes no adapter"));
 }
 
 TEST_CASE("half of a pair, a foreign tensor or a NaN is refused", "[adapter]") {
@@ -236,13 +290,16 @@ TEST_CASE("half of a pair, a foreign tensor or a NaN is refused", "[adapter]") {
     CHECK(error_with(specs) == "");
     CHECK(error_with(specs, std::nanf("")) == "adapter_model.safetensors: tensor " + specs[0].name +
                                                   " holds NaN at [0, 0]; the file is damaged, fetch it again");
-    CHECK(error_with({specs[0], specs[1], specs[2]}) == "adapter_model.safetensors: tensor " + specs[3].name +
-                                                            " is missing, though the other one of its pair is there");
-    CHECK(error_with({specs[1], specs[3]}) == "adapter_model.safetensors: tensor " + specs[0].name +
-                                                  " is missing, though the other one of its pair is there");
+    const auto missing = [&](const TensorSpec& spec) {
+        return "adapter_model.safetensors: tensor " + spec.name + " is missing, though ";
+    };
+    CHECK(error_with({specs[0], specs[1], specs[2]}).starts_with(missing(specs[3])));
+    CHECK(error_with({specs[1], specs[3]}).starts_with(missing(specs[0])));
     specs.push_back({prefix + "0.self_attn.o_proj.lora_magnitude_vector", "F32", {8, 1}});
-    CHECK(error_with(specs) == "adapter_model.safetensors: tensor " + specs.back().name +
-                                   " is neither a lora_A nor a lora_B; only plain LoRA is supported");
+    CHECK(error_with(specs) ==
+          "adapter_model.safetensors: tensor " + specs.back().name +
+              " is neither a lora_A nor a lora_B, and only those are supported; merge the adapter into "
+              "its model with PEFT (merge_and_unload) and use the merged model");
     fs::remove(directory / "adapter_model.safetensors");
     CHECK(error_of(directory, [&] { Adapter(directory.path(), model); }) ==
           "adapter_model.safetensors: is missing; adapters are read from safetensors, save a .bin one again with a "

@@ -80,6 +80,38 @@ TEST_CASE("info shows the ids at which generation stops, and what is ignored", "
     CHECK(info_text(about).find("eos token ids            7, 3\n") != std::string::npos);
 }
 
+TEST_CASE("a folder that holds a model and an adapter is shown as both", "[info]") {
+    const TempDir model;
+    write_tiny_model(model);
+    write_tiny_adapter(model.path(), model.path());
+    CHECK(kind_of(model.path()) == Kind::model);
+    const ordered_json both = inspect(model.path());
+    CHECK(both["kind"] == "model");
+    CHECK(both["num_hidden_layers"] == 2);
+    CHECK(both["adapter"]["kind"] == "adapter");
+    CHECK(both["adapter"]["r"] == 3);
+    const std::string text = info_text(both);
+    CHECK(text.find("kind                     model\n") != std::string::npos);
+    CHECK(text.find("\n\nkind            adapter\n") != std::string::npos);
+    // A config.json without weights is one that somebody put beside an adapter.
+    fs::remove(model / "model.safetensors");
+    CHECK(inspect(model.path())["kind"] == "adapter");
+}
+
+TEST_CASE("info shows what chooses an adapter's layers", "[info]") {
+    const ordered_json ranks = inspect("test/data/golden/adapters/ranks");
+    CHECK(ranks["rank_pattern"].dump() == R"({"1\\.mlp\\.down_proj":6,"down_proj":1,"q_proj":3})");
+    CHECK(info_text(ranks).find("q_proj 3") != std::string::npos);
+    CHECK(ranks["scaling"] == 2);
+    const ordered_json layers = inspect("test/data/golden/adapters/layers");
+    CHECK(layers["layers_to_transform"] == json{1});
+    CHECK(layers["use_rslora"] == true);
+    const ordered_json expression = inspect("test/data/golden/adapters/expression");
+    CHECK(expression["target_expression"] == R"(.*layers\.[02]\..*(q|down)_proj)");
+    CHECK(expression["target_modules"] == json{"down_proj", "q_proj"});
+    CHECK(expression["exclude_modules"] == json{"layers.2.mlp.down_proj"});
+}
+
 TEST_CASE("info says what a path is not", "[info]") {
     const TempDir work;
     work.write("a.json", "{}");

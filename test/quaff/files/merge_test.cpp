@@ -103,6 +103,29 @@ TEST_CASE("a merged model holds no adapter, though the model's folder holds one"
     CHECK(files == std::vector<std::string>{"config.json", "model.safetensors", "tokenizer.json"});
 }
 
+TEST_CASE("a merge tells what it did not follow, and writes an index that is true", "[merge]") {
+    const TempDir model, work;
+    json config = test::tiny_config();
+    config["tie_word_embeddings"] = true;
+    write_tiny_model(model, config, "F32", true);
+    json index = json::parse(test::read(model / "model.safetensors.index.json"));
+    index["weight_map"]["lm_head.weight"] = "model-00001-of-00002.safetensors";
+    model.write("model.safetensors.index.json", index.dump());
+    write_tiny_adapter(model.path(), work / "adapter");
+    const MergeReport report = merge_adapter(model.path(), work / "adapter", work / "merged");
+    REQUIRE(report.notes.size() == 2);
+    CHECK(report.notes[0].find("the files are believed") != std::string::npos);
+    CHECK(report.notes[1].find("tie_word_embeddings") != std::string::npos);
+    const ModelFiles merged(work / "merged");
+    REQUIRE(merged.config().notes.size() == 1);  // the head is still its own
+    const std::vector<float> head = values_of(merged, {"lm_head.weight", "F32", {11, 8}});
+    CHECK(head == values_of(ModelFiles(model.path()), {"lm_head.weight", "F32", {11, 8}}));
+    const json written = json::parse(test::read(work / "merged/model.safetensors.index.json"));
+    CHECK(written["weight_map"]["lm_head.weight"] == "model-00002-of-00002.safetensors");
+    CHECK(written["weight_map"].size() == index["weight_map"].size());
+    CHECK(written["metadata"] == index["metadata"]);
+}
+
 TEST_CASE("what cannot be merged is refused and leaves nothing behind", "[merge]") {
     const TempDir model, work;
     write_tiny_model(model, test::tiny_config(), "F16");

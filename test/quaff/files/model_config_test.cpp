@@ -191,6 +191,18 @@ TEST_CASE("special tokens outside the vocabulary are left out with a note", "[mo
     CHECK(generation.eos_token_ids == std::vector<int32_t>{7});
     REQUIRE(generation.notes.size() == 1);
     CHECK(generation.notes[0].find("generation_config.json: field \"eos_token_id\" holds 12, ") != std::string::npos);
+    // Where it has none that can be used, those of config.json are.
+    directory.write("config.json", with({{"eos_token_id", 3}}).dump());
+    directory.write("generation_config.json", R"({"eos_token_id": 12})");
+    CHECK(read_model_config(directory.path()).eos_token_ids == std::vector<int32_t>{3});
+    CHECK(read_model_config(directory.path()).notes.size() == 1);
+    directory.write("generation_config.json", R"({"eos_token_id": null})");
+    CHECK(read_model_config(directory.path()).eos_token_ids == std::vector<int32_t>{3});
+
+    const ModelConfig padded = read(with({{"pad_token_id", 11}}));
+    REQUIRE(padded.notes.size() == 1);
+    CHECK(padded.notes[0].find("config.json: field \"pad_token_id\" holds 11, ") != std::string::npos);
+    for (const json& id : {json(), json(-1), json(10)}) CHECK(read(with({{"pad_token_id", id}})).notes.empty());
 }
 
 TEST_CASE("the configs of the golden models are read", "[model_config]") {

@@ -12,6 +12,7 @@ using test::error_of;
 using test::TempDir;
 using test::tiny_config;
 using test::write_tiny_model;
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -142,6 +143,136 @@ TEST_CASE("a directory without readable weights says what it has", "[checkpoint_
     writer.finish();
     CHECK(index_error({{"weight_map", {{"a", "x.safetensors"}}}}) ==
           "model.safetensors.index.json: says that tensor a is in x.safetensors, but it is not there");
+}
+
+TEST_CASE("the files are believed over an index that is not true", "[checkpoint_reader]") {
+    const TempDir directory;
+    write_tiny_model(directory, tiny_config(), "F32", true);
+    const fs::path path = directory / "model.safetensors.index.json";
+    const json good = json::parse(test::read(path));
+    json index = good;
+    index["weight_map"]["lm_head.weight"] = "model-00001-of-00002.safetensors";
+    index["weight_map"]["model.embed_tokens.weight"] = "model-00002-of-00002.safetensors";
+    index["weight_map"].erase("model.norm.weight");  // transformers finds it all the same
+    directory.write("model.safetensors.index.json", index.dump());
+    const ModelFiles files(directory.path());
+    REQUIRE(files.config().notes.size() == 1);
+    CHECK(files.config().notes[0] ==
+          path.string() +
+              ": tensors lm_head.weight and 1 more are in other files than it says; the files are believed");
+    CHECK(read(files, "model.embed_tokens.weight", 11, 8) == test::some_values(11 * 8, 1));
+    CHECK(files.contains("model.norm.weight"));
+
+    directory.write("model.safetensors.index.json", good.dump());
+    const auto shard = directory / "model-00001-of-00002.safetensors";
+    std::vector<TensorSpec> specs = test::weight_specs(files.config(), "F32");
+    std::erase_if(specs, [&](const TensorSpec& spec) {
+        return spec.name == "model.norm.weight" || index["weight_map"][spec.name] != shard.filename().string();
+    });
+    test::write_tensors(shard, specs);
+    CHECK(error_of([&] { ModelFiles(directory.path()); }) ==
+          directory.path().string() +
+              ": tensor lm_head.weight is in model-00001-of-00002.safetensors and in "
+              "model-00002-of-00002.safetensors; one of them is another model's, fetch the folder again");
+}
+
+TEST_CASE("a head of its own is not tied, whatever the config says", "[checkpoint_reader]") {
+    const TempDir directory;
+    json config = tiny_config();
+    config["tie_word_embeddings"] = true;
+    for (const bool sharded : {false, true}) {
+        CAPTURE(sharded);
+        fs::remove(directory / "model.safetensors");
+        write_tiny_model(directory, config, "BF16", sharded);
+        const ModelFiles files(directory.path());
+        CHECK_FALSE(files.config().tie_word_embeddings);
+        CHECK(files.embedding() == std::string(kEmbedding));
+        REQUIRE(files.config().notes.size() == 1);
+        CHECK(files.config().notes[0] ==
+              (directory / "config.json").string() +
+                  ": field \"tie_word_embeddings\" is true, but the weights hold another lm_head.weight than the "
+                  "embedding; it is used, as in transformers, and nothing is tied");
+        config["tie_word_embeddings"] = true;
+    }
+}
+
+TEST_CASE("a head that is the embedding, or there in its place, is tied", "[checkpoint_reader]") {
+    const TempDir directory;
+    json config = tiny_config();
+    config["tie_word_embeddings"] = true;
+    directory.write("config.json", config.dump());
+    std::vector<TensorSpec> specs = test::weight_specs(read_model_config(directory.path()), "BF16");
+    // The tensors' values depend on their place alone: the first and the last with the same bits.
+    const auto write = [&](const char* head_type) {
+        specs.back().dtype = head_type;
+        SafetensorsWriter writer(directory / "model.safetensors", specs);
+        for (const TensorSpec& spec : specs) {
+            int64_t size = 1;
+            for (const int64_t extent : spec.shape) size *= extent;
+            const std::vector<float> values(static_cast<size_t>(size), 0.5f);
+            const DType dtype = spec.dtype == "BF16" ? DType::bf16 : DType::f32;
+            std::vector<std::byte> bytes(values.size() * static_cast<size_t>(size_of(dtype)));
+            from_float(dtype, values.data(), bytes.data(), size);
+            writer.write(spec.name, bytes);
+        }
+        writer.finish();
+    };
+    for (const char* head_type : {"BF16", "F32"}) {
+        write(head_type);
+        const ModelFiles files(directory.path());
+        CHECK(files.config().tie_word_embeddings);
+        CHECK(files.config().notes.empty());
+    }
+    specs.erase(specs.begin());
+    write("BF16");
+    const ModelFiles files(directory.path());
+    CHECK(files.config().tie_word_embeddings);
+    CHECK(files.embedding() == std::string(kHead));
+    CHECK(files.config().notes.empty());
+}
+
+TEST_CASE("tensors that the architecture has no place for are refused, or named", "[checkpoint_reader]") {
+    const TempDir directory;
+    directory.write("config.json", tiny_config().dump());
+    // A file with one more tensor of four values, and the note or the error about it.
+    const auto with = [&](const std::string& name, float value, const std::string& dtype = "F32") {
+        std::vector<TensorSpec> specs = test::weight_specs(read_model_config(directory.path()), "F32");
+        specs.push_back({name, dtype, {4}});
+        SafetensorsWriter writer(directory / "model.safetensors", specs);
+        for (const TensorSpec& spec : specs) {
+            int64_t size = 1;
+            for (const int64_t extent : spec.shape) size *= extent;
+            writer.write(spec.name, std::vector<float>(static_cast<size_t>(size), value));
+        }
+        writer.finish();
+        std::string note;
+        const std::string error = error_of(directory, [&] {
+            const ModelFiles files(directory.path());
+            for (const std::string& told : files.config().notes) note += told;
+        });
+        return error + note.substr(std::min(note.size(), directory.path().string().size()));
+    };
+    const std::string layer = "model.layers.0.self_attn.";
+    const auto refused = [&](const std::string& name, const std::string& advice) {
+        return "model.safetensors: tensor " + name +
+               " has no place in a llama model, and without it the model computes something else; " + advice;
+    };
+    const auto named = [](const std::string& name) {
+        return ": the weights hold tensors that a llama model has no place for, which are not used: " + name;
+    };
+    const std::string bias = "does config.json lack attention_bias or mlp_bias, or name another model_type?";
+    const std::string scale = "these are the weights of a quantized model; use the original one in F32, F16 or BF16";
+    CHECK(with(layer + "q_norm.weight", 1) ==
+          refused(layer + "q_norm.weight", "config.json should name another model_type"));
+    CHECK(with(layer + "q_proj.bias", 0.5f) == refused(layer + "q_proj.bias", bias));
+    CHECK(with(layer + "q_proj.bias", 0) == named(layer + "q_proj.bias"));
+    CHECK(with(layer + "q_proj.weight_scale", 2) == refused(layer + "q_proj.weight_scale", scale));
+    CHECK(with(layer + "q_proj.weight_scale", 1) == named(layer + "q_proj.weight_scale"));
+    CHECK(with(layer + "q_proj.weight_scale", 1, "I32") == refused(layer + "q_proj.weight_scale", scale));
+    CHECK(with("lm_head.bias", 1) == refused("lm_head.bias", bias));
+    CHECK(with("mtp.fc.weight", 1) == named("mtp.fc.weight"));
+    CHECK(with(layer + "rotary_emb.inv_freq", 1) == "");
+    CHECK(with("model.rotary_emb.inv_freq", 1) == "");
 }
 
 TEST_CASE("a model may be links into a cache, as Hugging Face's own folders are", "[checkpoint]") {
