@@ -15,10 +15,12 @@ namespace {
 constexpr int64_t kAnswers = 3;
 constexpr int64_t kAnswerRoom = 32;  // tokens that an answer may be longer than the true one
 
-// What comes before the first labelled token.
+// What comes before the last answer: of earlier turns, the answers are labelled, too.
 std::vector<int32_t> prompt_of(const Example& example) {
-    const auto labelled = std::ranges::find_if(example.labels, [](int32_t label) { return label != kIgnoreLabel; });
-    return {example.input_ids.begin(), example.input_ids.begin() + (labelled - example.labels.begin())};
+    const auto is_labelled = [](int32_t label) { return label != kIgnoreLabel; };
+    const auto end = std::find_if(example.labels.rbegin(), example.labels.rend(), is_labelled);
+    const auto begin = std::find_if_not(end, example.labels.rend(), is_labelled);
+    return {example.input_ids.begin(), example.input_ids.begin() + (example.labels.rend() - begin)};
 }
 
 }  // namespace
