@@ -69,8 +69,9 @@ std::vector<TokenSpan> AddedTokenMatcher::cut(std::string_view text) const {
             }
         }
         if (done < begin) spans.push_back({done, begin, -1});
-        spans.push_back({begin, end, token->id});
-        done = end;
+        // Nothing is left of a token of blanks that the one before it has absorbed.
+        if (begin < end) spans.push_back({begin, end, token->id});
+        done = std::max(begin, end);
     }
     if (done != text.size()) spans.push_back({done, text.size(), -1});
     return spans;

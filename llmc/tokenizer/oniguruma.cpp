@@ -18,7 +18,7 @@ namespace {
 using Names = std::pair<std::string_view, std::string_view>;
 
 constexpr std::string_view kPosixWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
-// Oniguruma counts the six numbers of Latin-1 that are no digits: superscripts and fractions.
+// Outside sets Oniguruma counts the six numbers of Latin-1 that are no digits, too: superscripts and fractions.
 constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
 constexpr std::string_view kHexDigits = "0-9A-Fa-f";
 
@@ -264,7 +264,7 @@ class Translator {
                 return replace(2, "\\P{White_Space}");
             case 'w':
             case 'W':
-                return set(2, kWord, c == 'W');
+                return set(2, depth_of_set_ > 0 ? kPosixWord : kWord, c == 'W');
             case 'h':
             case 'H':
                 return set(2, kHexDigits, c == 'H');
@@ -285,7 +285,7 @@ class Translator {
         const bool punctuation = std::ispunct(static_cast<unsigned char>(c)) != 0;
         if (c != '\0' && (same_in_sets || punctuation)) return copy(2);
         if (depth_of_set_ == 0 && c == 'B') return boundary(false);
-        if (depth_of_set_ == 0 && c != '\0' && std::string_view("AzZRXKGN").find(c) != std::string_view::npos)
+        if (depth_of_set_ == 0 && c != '\0' && std::string_view("AzZRXKGNk").find(c) != std::string_view::npos)
             return copy(2);
         if (depth_of_set_ == 0 && c >= '1' && c <= '9' && !is_digit(2)) return copy(2);  // a back-reference
         refuse(c == '\0' ? "\\ at its end" : concat('\\', c));
@@ -328,7 +328,7 @@ class Translator {
             if (c != ' ' && c != '-' && c != '_')
                 plain += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
         }
-        if (plain == "word") return set(count, kWord, negated);
+        if (plain == "word") return set(count, depth_of_set_ > 0 ? kPosixWord : kWord, negated);
         if (plain == "alnum") return set(count, "\\p{Alphabetic}\\p{Nd}", negated);
         const auto* found = std::ranges::find(kProperties, plain, &Names::first);
         if (found != std::end(kProperties)) {

@@ -22,10 +22,17 @@ class TokenModel {
     // Sets `tokens` to those of a piece, which is not empty.
     virtual void encode(std::string_view piece, std::vector<PieceToken>& tokens) const = 0;
 
+    // How Hugging Face's tokenizers spell one of these tokens: as the vocabulary does, if the model says no more.
+    virtual std::string_view spelling(const PieceToken& found, std::string_view piece) const;
+
     virtual std::optional<int32_t> id(std::string_view token) const = 0;
     virtual const std::string* token(int32_t id) const = 0;  // null: no such id
     virtual int32_t n_tokens() const = 0;
     virtual int32_t max_id() const = 0;  // -1: no token at all
 };
+
+inline std::string_view TokenModel::spelling(const PieceToken& found, std::string_view) const {
+    return *token(found.id);
+}
 
 }  // namespace llmc

@@ -3,6 +3,7 @@
 #include "llmc/core/error.h"
 #include "llmc/io/path.h"
 #include "llmc/tokenizer/tokenizer_parts.h"
+#include "llmc/tokenizer/transcript.h"
 #include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
@@ -25,55 +26,6 @@ Tokenizer::~Tokenizer() = default;
 
 namespace {
 
-// Takes down the tokens of a text, and where they come from if that is asked for.
-class Transcript {
-  public:
-    Transcript(std::vector<int32_t>& ids, std::vector<TextRange>* ranges) : ids_(ids), ranges_(ranges) {}
-
-    void add(int32_t id, TextRange range) {
-        ids_.push_back(id);
-        if (ranges_) ranges_->push_back(range);
-    }
-
-    // Tokens of the piece at `offset` of the text.
-    void add(const std::vector<PieceToken>& tokens, const AlignedText& text, size_t offset) {
-        for (const PieceToken& token : tokens) ids_.push_back(token.id);
-        if (!ranges_) return;
-        for (const PieceToken& token : tokens) ranges_->push_back(text.range(offset + token.begin, offset + token.end));
-    }
-
-  private:
-    std::vector<int32_t>& ids_;
-    std::vector<TextRange>* ranges_;
-};
-
-// How many characters at the beginning of a token are blanks, or at its end if `backwards`. U+0120 is the blank of
-// byte-level tokens.
-size_t blanks_of(std::string_view token, bool backwards) {
-    size_t count = 0;
-    while (!token.empty()) {
-        const std::string_view character = backwards ? character_before(token, token.size()) : character_at(token, 0);
-        if (character != "\xC4\xA0" && !is_white_space(utf8_code_point(character))) break;
-        backwards ? token.remove_suffix(character.size()) : token.remove_prefix(character.size());
-        ++count;
-    }
-    return count;
-}
-
-// Takes the blanks that `token` has at its ends off the range, as a ByteLevel post-processor does: as many characters
-// of the text, whatever they are.
-TextRange trim(TextRange range, std::string_view token, std::string_view text, bool keep_single) {
-    const size_t leading = blanks_of(token, false);
-    for (size_t i = keep_single && leading == 1 ? 1 : 0; i < leading && range.begin < range.end; ++i) {
-        range.begin += character_at(text, range.begin).size();
-    }
-    const size_t trailing = blanks_of(token, true);
-    for (size_t i = 0; i < trailing && range.end > range.begin; ++i) {
-        range.end -= character_before(text, range.end).size();
-    }
-    return range;
-}
-
 // Encodes what lies between two added tokens that are matched as written.
 void encode_between(const TokenizerParts& parts, AlignedText text, Transcript& transcript) {
     parts.normalizer.apply(text);
@@ -83,11 +35,11 @@ void encode_between(const TokenizerParts& parts, AlignedText text, Transcript& t
     std::vector<PieceToken> tokens;
     for (const auto& [begin, end, id] : pieces) {
         if (id >= 0) {
-            tokens.assign(1, {id, 0, static_cast<uint32_t>(end - begin)});
+            transcript.add(id, text, {begin, end});
         } else {
             parts.model->encode(text.text().substr(begin, end - begin), tokens);
+            transcript.add(tokens, *parts.model, text, begin);
         }
-        transcript.add(tokens, text, begin);
     }
 }
 
@@ -98,10 +50,10 @@ void Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids, std::ve
     require(invalid == text.npos, "The text is not UTF-8: byte ", invalid, " of ", text.size(),
             " begins no character. Convert it, for instance with iconv.");
     const bool tracked = ranges || parts_->pre_tokenizer.needs_positions();
-    Transcript transcript(ids, ranges);
+    Transcript transcript(text, ids, ranges, parts_->trim_ranges);
     for (const auto& [begin, end, id] : parts_->as_written.cut(text)) {
         if (id >= 0) {
-            transcript.add(id, {begin, end});
+            transcript.add(id, {text, 0, false}, {begin, end});
         } else {
             encode_between(*parts_, {text.substr(begin, end - begin), begin, tracked}, transcript);
         }
@@ -117,16 +69,6 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
 Encoding Tokenizer::encode_with_ranges(std::string_view text) const {
     Encoding encoding;
     encode(text, encoding.ids, &encoding.ranges);
-    if (!parts_->trim_ranges) return encoding;
-    for (size_t i = 0; i < encoding.ids.size(); ++i) {
-        TextRange& range = encoding.ranges[i];
-        const bool is_first = i == 0 || range.begin == 0;
-        // An added token is what stands in the text, with the blanks that it absorbed.
-        const std::string token = parts_->added.contains(encoding.ids[i])
-                                      ? std::string(text.substr(range.begin, range.end - range.begin))
-                                      : token_text(encoding.ids[i]);
-        range = trim(range, token, text, is_first && parts_->trim_ranges->add_prefix_space);
-    }
     return encoding;
 }
 

@@ -63,7 +63,7 @@ namespace {
 // The tokens that a post-processor adds before and after a text, and what it does to ranges.
 struct Template {
     std::vector<int32_t> before, behind;
-    std::optional<TokenizerParts::TrimRanges> trim_ranges;
+    std::optional<TrimRanges> trim_ranges;
 };
 
 void read_post_processor(const JsonObject& processor, Template& tokens) {
@@ -98,7 +98,7 @@ void read_post_processor(const JsonObject& processor, Template& tokens) {
     } else if (type == "ByteLevel") {
         if (!processor.boolean("trim_offsets", true)) return;
         if (tokens.trim_ranges) processor.fail_field("trim_offsets", "false in all but one of the post-processors");
-        tokens.trim_ranges = {processor.boolean("add_prefix_space", true)};
+        tokens.trim_ranges = TrimRanges{processor.boolean("add_prefix_space", true)};
     } else {
         processor.fail_field("type", "a supported post-processor (Sequence, TemplateProcessing or ByteLevel)");
     }

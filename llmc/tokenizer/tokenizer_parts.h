@@ -12,6 +12,7 @@
 #include "llmc/tokenizer/normalizer.h"
 #include "llmc/tokenizer/pre_tokenizer.h"
 #include "llmc/tokenizer/token_model.h"
+#include "llmc/tokenizer/transcript.h"
 
 namespace llmc {
 
@@ -26,11 +27,6 @@ struct TokenizerParts {
     std::unordered_map<std::string, int32_t> added_ids;  // by content
     AddedTokenMatcher as_written, as_normalized;
     bool splits_special = false;  // the text of a special token is text like any other
-    // Blanks that a token begins or ends with are not part of its range: what a ByteLevel post-processor does. The first
-    // token's only one in front stays if it may have been put there (`add_prefix_space`).
-    struct TrimRanges {
-        bool add_prefix_space;
-    };
     std::optional<TrimRanges> trim_ranges;
     std::optional<int32_t> bos, eos;
     bool adds_bos = false, adds_eos = false;

@@ -106,4 +106,9 @@ void Unigram::append(std::string_view text, uint32_t begin, std::vector<PieceTok
     }
 }
 
+// The unknown token as what it stands for.
+std::string_view Unigram::spelling(const PieceToken& found, std::string_view piece) const {
+    return unknown_ == found.id ? piece.substr(found.begin, found.end - found.begin) : *token(found.id);
+}
+
 }  // namespace llmc

@@ -25,6 +25,7 @@ class Unigram : public TokenModel {
 
     // Throws Error if the piece holds an unknown character and there is no unknown token.
     void encode(std::string_view piece, std::vector<PieceToken>& tokens) const override;
+    std::string_view spelling(const PieceToken& found, std::string_view piece) const override;
     std::optional<int32_t> id(std::string_view token) const override { return vocabulary_.id(token); }
     const std::string* token(int32_t id) const override { return vocabulary_.token(id); }
     int32_t n_tokens() const override { return vocabulary_.size(); }

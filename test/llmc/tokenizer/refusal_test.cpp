@@ -1,4 +1,5 @@
 // What the files may not hold: every refusal names the file and the thing; nothing crashes.
+#include <chrono>
 #include <random>
 #include <thread>
 
@@ -78,7 +79,7 @@ TEST_CASE("what is not supported in tokenizer.json is refused by name", "[tokeni
     const std::vector<Case> cases = {
         {"/version", R"("2.0")", "version"},
         {"/model", "null", "model"},
-        {"/model/type", R"("Unigram")", "Unigram"},
+        {"/model/type", R"("WordLevel")", "WordLevel"},
         {"/model/type", R"("WordPiece")", "WordPiece"},
         {"/model/dropout", "0.1", "dropout"},
         {"/model/continuing_subword_prefix", R"("##")", "continuing_subword_prefix"},
@@ -106,13 +107,24 @@ TEST_CASE("what is not supported in tokenizer.json is refused by name", "[tokeni
         {"/pre_tokenizer", R"({"type": "Sequence", "pretokenizers": [{"type": "UnicodeScripts"}]})", "UnicodeScripts"},
         {"/pre_tokenizer", R"({"type": "Sequence", "pretokenizers": "Digits"})", "a list"},
         {"/pre_tokenizer", split("(a"), "not valid"},
-        {"/pre_tokenizer", split("\\w+"), "\\w"},
-        {"/pre_tokenizer", split("^a"), "anchor ^"},
-        {"/pre_tokenizer", split("[a[b]]"), "set inside a set"},
+        {"/pre_tokenizer", split("[a[^b]]"), "a negated set inside a set"},
+        {"/pre_tokenizer", split("[]a]"), "a set that begins with ]"},
         {"/pre_tokenizer", split("[a&&b]"), "&&"},
-        {"/pre_tokenizer", split("(?m:a)"), "(?m"},
-        {"/pre_tokenizer", split("(?<name>a)"), "(?<"},
-        {"/pre_tokenizer", split("a{,3}"), "{,n}"},
+        {"/pre_tokenizer", split("[\\W]"), "\\W inside a set"},
+        {"/pre_tokenizer", split("[[:graph:]]"), "[:graph:]"},
+        {"/pre_tokenizer", split("(?x:a)"), "(?x"},
+        {"/pre_tokenizer", split("(?i"), "uses (?"},
+        {"/pre_tokenizer", split("(?~a)"), "(?~"},
+        {"/pre_tokenizer", split("(*F)"), "(*"},
+        {"/pre_tokenizer", split("(?#a"), "(?# without an end"},
+        {"/pre_tokenizer", split("a{2,3}+"), "{n,m}+"},
+        {"/pre_tokenizer", split("a{2}?"), "{n}?"},
+        {"/pre_tokenizer", split("\\xE9"), "\\xE9"},
+        {"/pre_tokenizer", split("\\u12"), "\\u12"},
+        {"/pre_tokenizer", split("\\g<a>"), "\\g"},
+        {"/pre_tokenizer", split("\\p{Print}"), "\\p{Print}"},
+        {"/pre_tokenizer", split("\\p{Klingon}"), "not valid"},
+        {"/pre_tokenizer", split("(?<=a+)b"), "not valid"},
         {"/pre_tokenizer", split("\\"), "\\"},
         {"/pre_tokenizer", split("\\pL"), "without"},
         {"/pre_tokenizer", R"({"type": "Split", "pattern": {"Glob": "*"}, "behavior": "Isolated", "invert": false})",
@@ -142,6 +154,60 @@ TEST_CASE("what is not supported in tokenizer.json is refused by name", "[tokeni
         CHECK_THROWS_WITH(Tokenizer::load(model.path()),
                           ContainsSubstring("tokenizer.json") && ContainsSubstring(refused.message));
     }
+}
+
+TEST_CASE("a damaged Unigram model is refused by name", "[tokenizer]") {
+    const auto refusal = [](const json& model) {
+        ModelDirectory directory;
+        directory.write("tokenizer.json", {{"model", model}});
+        try {
+            Tokenizer::load(directory.path())->encode("ab");
+        } catch (const Error& error) {
+            return std::string(error.what());
+        }
+        return std::string();
+    };
+    const json vocab = json::parse(R"([["<unk>", 0.0], ["a", -1.5]])");
+    CHECK(refusal({{"type", "Unigram"}, {"vocab", vocab}, {"unk_id", 0}}).empty());
+    CHECK_THAT(refusal({{"type", "Unigram"}, {"vocab", vocab}, {"unk_id", 2}}), ContainsSubstring("unk_id"));
+    CHECK_THAT(refusal({{"type", "Unigram"}, {"vocab", vocab}}), ContainsSubstring("has no token for \"b\""));
+    CHECK_THAT(refusal({{"type", "Unigram"}, {"vocab", json::array()}}), ContainsSubstring("not empty"));
+    CHECK_THAT(refusal({{"type", "Unigram"}, {"vocab", json::parse(R"([["a", "b"]])")}}), ContainsSubstring("entry 0"));
+    CHECK_THAT(refusal({{"type", "Unigram"}}), ContainsSubstring("vocab"));
+}
+
+TEST_CASE("special tokens are text like any other if the configuration says so", "[tokenizer]") {
+    ModelDirectory model;
+    json tree = json::parse(kSmallTokenizer);
+    for (const char* letter : {"<", ">", "s"}) tree["model"]["vocab"][letter] = tree["model"]["vocab"].size();
+    for (json& token : tree["added_tokens"]) token["id"] = token["id"].get<int>() + 3;
+    model.write("tokenizer.json", tree);
+    const auto with_them = Tokenizer::load(model.path());
+    CHECK(with_them->encode("a<s>b").size() == 3);
+    model.write("tokenizer_config.json", {{"split_special_tokens", true}});
+    CHECK(Tokenizer::load(model.path())->encode("a<s>b").size() == 5);
+}
+
+TEST_CASE("loading takes time in proportion to the added tokens", "[tokenizer]") {
+    // Looking for each among all others would be 10^9 comparisons: half a minute.
+    constexpr int kTokens = 30'000;
+    json tree = json::parse(kSmallTokenizer);
+    json decoder, names;
+    for (int i = 0; i < kTokens; ++i) {
+        const json token = {{"content", concat("<extra_", i, ">")}, {"special", true}};
+        tree["added_tokens"].push_back(token);
+        tree["added_tokens"].back()["id"] = 7 + i;
+        decoder[std::to_string(7 + i)] = token;
+        names.push_back(token["content"]);
+    }
+    ModelDirectory model;
+    model.write("tokenizer.json", tree);
+    model.write("tokenizer_config.json", {{"added_tokens_decoder", decoder}, {"additional_special_tokens", names}});
+    const auto begin = std::chrono::steady_clock::now();
+    const auto tokenizer = Tokenizer::load(model.path());
+    CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(20));  // 0.3 s on an idle machine
+    CHECK(tokenizer->vocab_size() == 7 + kTokens);
+    CHECK(tokenizer->encode("<extra_0>ab<extra_29999>") == std::vector<int32_t>{7, 3, 7 + kTokens - 1});
 }
 
 TEST_CASE("a regular expression that runs away is an error", "[tokenizer]") {
