@@ -78,7 +78,7 @@ Value Interpreter::name(const syntax::Name& node) {
 }
 
 Value Interpreter::sequence(const syntax::Sequence& node) {
-    auto* items = runtime_.array<Value>(node.items.size());
+    auto* items = runtime_.items(node.items.size());
     for (size_t i = 0; i < node.items.size(); ++i) new (&items[i]) Value(evaluate(*node.items[i]));
     const std::span<const Value> all(items, node.items.size());
     return node.kind == Expression::Kind::list ? Value::list(all) : Value::tuple(all);

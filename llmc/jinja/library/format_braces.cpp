@@ -38,7 +38,8 @@ Specification parse_specification(Runtime& runtime, std::string_view rest) {
         return c;
     };
     const size_t fill = rest.empty() ? 0 : text::first_character(rest).bytes;
-    if (rest.size() > fill && fill > 0 && is_align(rest[fill])) {
+    const bool filled = rest.size() > fill && fill > 0 && is_align(rest[fill]);
+    if (filled) {
         result.fill = rest.substr(0, fill);
         rest.remove_prefix(fill);
         result.align = take();
@@ -50,10 +51,8 @@ Specification parse_specification(Runtime& runtime, std::string_view rest) {
     if (next_is("#")) result.alternate = take() == '#';
     if (next_is("0")) {
         take();
-        if (!result.align) {
-            result.fill = "0";
-            result.align = '=';
-        }
+        if (!filled) result.fill = "0";
+        if (!result.align) result.align = '=';
     }
     result.width = take_number(runtime, rest);
     if (next_is(",_")) result.grouping = take();

@@ -113,13 +113,14 @@ class PercentFormatter {
     }
 
     void append_field(std::string& result) {
-        Value value = named_value();
-        Specification field = specification();
-        field.type = take();
-        if (field.type == '%') {
+        if (rest_.starts_with('%')) {
+            rest_.remove_prefix(1);
             result += '%';
             return;
         }
+        Value value = named_value();
+        Specification field = specification();
+        field.type = take();
         if (value.is(Kind::missing)) value = next_value();
         switch (field.type) {
             case 's':

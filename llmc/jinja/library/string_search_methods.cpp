@@ -141,7 +141,7 @@ std::vector<std::string_view> split_words(std::string_view text, size_t most) {
     std::vector<std::string_view> parts;
     for (text = text::strip_left(text); !text.empty(); text = text::strip_left(text)) {
         if (parts.size() == most) {
-            parts.push_back(text::strip_right(text));
+            parts.push_back(text);
             break;
         }
         parts.push_back(text.substr(0, find_space(text)));
@@ -154,7 +154,7 @@ std::vector<std::string_view> split_last_words(std::string_view text, size_t mos
     std::vector<std::string_view> parts;
     for (text = text::strip_right(text); !text.empty(); text = text::strip_right(text)) {
         if (parts.size() == most) {
-            parts.push_back(text::strip_left(text));
+            parts.push_back(text);
             break;
         }
         parts.push_back(text.substr(find_last_word(text)));

@@ -8,6 +8,7 @@
 #include "llmc/jinja/library/format.h"
 #include "llmc/jinja/library/methods.h"
 #include "llmc/jinja/values/dict.h"
+#include "llmc/jinja/values/iterate.h"
 #include "llmc/jinja/values/letters.h"
 #include "llmc/jinja/values/operators.h"
 #include "llmc/jinja/values/text.h"
@@ -129,16 +130,15 @@ Value indent(Runtime& runtime, const Value& value, const Arguments& arguments) {
 
 Value truncate(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Parameters parameters(runtime, "truncate", arguments, {"length", "killwords", "end", "leeway"});
-    if (value.is(Kind::undefined)) raise_undefined(runtime, value);
-    if (!value.is_string()) runtime.raise("truncate needs a str, not a ", type_name(value));
     const std::string_view end = parameters.text(2, "...");
     const Integer most = parameters.integer(0, 255), leeway = parameters.given(3) ? parameters.integer(3) : 5;
     const auto end_length = static_cast<Integer>(text::length(end));
     if (most < end_length) runtime.raise("truncate needs a length that its end fits in");
     if (leeway < 0) runtime.raise("truncate needs a leeway that is not negative");
+    Integer length = 0;
+    if (find_length(runtime, value, length) && length <= most + leeway) return value;
+    if (!value.is_string()) runtime.raise("truncate needs a str, not a ", type_name(value));
     const std::string_view whole = value.as_text();
-    runtime.work(whole.size());
-    if (static_cast<Integer>(text::length(whole)) <= most + leeway) return value;
     std::string_view kept = text::cut(whole, 0, static_cast<size_t>(most - end_length));
     if (!parameters.truth(1)) kept = kept.substr(0, std::min(kept.rfind(' '), kept.size()));
     return runtime.string(std::string(kept).append(value.is_safe() ? text::escape_html(end) : end), value.is_safe());

@@ -190,7 +190,7 @@ Expression* ExpressionParser::primary(bool with_attributes) {
         stream_.fail(token, concat("an expression should stand where ", describe(token), " stands"));
     const TokenStream::Nesting nesting(stream_);
     stream_.take();
-    Expression* inside = tuple_of(Items::expressions, {}, true);
+    Expression* inside = tuple_of(Items::expressions, true);
     stream_.expect_symbol(")");
     return inside;
 }
@@ -241,17 +241,16 @@ Expression* ExpressionParser::dict() {
     return node;
 }
 
-bool ExpressionParser::tuple_ends(std::string_view stop) const {
+bool ExpressionParser::tuple_ends() const {
     const Token& token = stream_.current();
-    return token.kind == Token::Kind::variable_end || token.kind == Token::Kind::block_end || token.is_symbol(")") ||
-           (!stop.empty() && token.is_name(stop));
+    return token.kind == Token::Kind::variable_end || token.kind == Token::Kind::block_end || token.is_symbol(")");
 }
 
-Expression* ExpressionParser::tuple(bool with_conditional, std::string_view stop) {
-    return tuple_of(with_conditional ? Items::expressions : Items::unconditional, stop, false);
+Expression* ExpressionParser::tuple(bool with_conditional) {
+    return tuple_of(with_conditional ? Items::expressions : Items::unconditional);
 }
 
-Expression* ExpressionParser::tuple_of(Items items, std::string_view stop, bool parenthesized) {
+Expression* ExpressionParser::tuple_of(Items items, bool parenthesized) {
     const Token& begin = stream_.current();
     const auto item = [&]() -> Expression* {
         switch (items) {
@@ -266,7 +265,7 @@ Expression* ExpressionParser::tuple_of(Items items, std::string_view stop, bool 
         }
         return nullptr;
     };
-    if (tuple_ends(stop)) {
+    if (tuple_ends()) {
         if (!parenthesized)
             stream_.fail(begin, concat("an expression should stand where ", describe(begin), " stands"));
         return program_.make<Sequence>(Kind::tuple, begin.position);
@@ -275,7 +274,7 @@ Expression* ExpressionParser::tuple_of(Items items, std::string_view stop, bool 
     if (!stream_.at_symbol(",")) return first;
     auto* node = finish(program_.make<Sequence>(Kind::tuple, begin.position), {first});
     node->items.push_back(first);
-    while (stream_.skip_symbol(",") && !tuple_ends(stop)) {
+    while (stream_.skip_symbol(",") && !tuple_ends()) {
         node->items.push_back(item());
         grow(node, node->items.back());
     }
@@ -288,8 +287,8 @@ void ExpressionParser::check_assignable(const Expression* target) const {
     for (const Expression* item : static_cast<const Sequence*>(target)->items) check_assignable(item);
 }
 
-Expression* ExpressionParser::target(bool with_attributes, std::string_view stop) {
-    Expression* target = tuple_of(with_attributes ? Items::attribute_targets : Items::targets, stop, false);
+Expression* ExpressionParser::target(bool with_attributes) {
+    Expression* target = tuple_of(with_attributes ? Items::attribute_targets : Items::targets);
     check_assignable(target);
     return target;
 }

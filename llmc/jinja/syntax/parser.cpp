@@ -170,9 +170,9 @@ class StatementParser {
 
     Statement* loop(const Token& tag) {
         auto* node = program_.make<Loop>(tag.position);
-        node->target = expressions_.target(false, "in");
+        node->target = expressions_.target(false);
         if (!stream_.skip_name("in")) stream_.fail(stream_.current(), "a for needs an 'in' behind its variables");
-        node->iterable = expressions_.tuple(false, "recursive");
+        node->iterable = expressions_.tuple(false);
         if (stream_.skip_name("if")) node->condition = expressions_.expression();
         node->recursive = stream_.skip_name("recursive");
         const int around = loops_;

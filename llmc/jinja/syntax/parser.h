@@ -64,19 +64,18 @@ class ExpressionParser {
 
     // One expression.
     Expression* expression(bool with_conditional = true);
-    // One or several with commas between them, which are a tuple. It ends at the end of the tag, at a ')', or at
-    // `stop`.
-    Expression* tuple(bool with_conditional = true, std::string_view stop = {});
+    // One or several with commas between them, which are a tuple. A comma may stand before the end of the tag.
+    Expression* tuple(bool with_conditional = true);
     // What an assignment may have on its left: a name, a tuple of some; with_attributes: also namespace.name.
-    Expression* target(bool with_attributes, std::string_view stop = {});
+    Expression* target(bool with_attributes);
     Name* target_name();
     // | name(arguments) | ..., behind `operand`; nullptr: behind what the block holds.
     Expression* filters(Expression* operand, bool begins_inline = false);
 
   private:
     enum class Items { expressions, unconditional, targets, attribute_targets };
-    Expression* tuple_of(Items items, std::string_view stop, bool parenthesized);
-    bool tuple_ends(std::string_view stop) const;
+    Expression* tuple_of(Items items, bool parenthesized = false);
+    bool tuple_ends() const;
 
     Expression* conditional();
     Expression* either();

@@ -1,6 +1,8 @@
 #include "llmc/jinja/values/compare.h"
 
 #include <algorithm>
+#include <cmath>
+#include <compare>
 
 #include "llmc/jinja/values/dict.h"
 #include "llmc/jinja/values/iterate.h"
@@ -40,10 +42,22 @@ bool equal_views(Runtime& runtime, const View& left, const View& right) {
            });
 }
 
-// An int and a float, exactly: 2**53 + 1 is not equal to 2.0**53.
-bool equal_numbers(const Value& left, const Value& right) {
-    if (left.is_integral() && right.is_integral()) return left.as_integer() == right.as_integer();
-    return left.number() == right.number();
+// An int and a float in exact order: 2**53 + 1 is more than 2.0**53.
+std::partial_ordering order(Integer left, double right) {
+    if (std::isnan(right)) return std::partial_ordering::unordered;
+    if (right >= 0x1p127) return std::partial_ordering::less;
+    if (right < -0x1p127) return std::partial_ordering::greater;
+    const auto whole = static_cast<Integer>(right);
+    if (left != whole) return left < whole ? std::partial_ordering::less : std::partial_ordering::greater;
+    return 0.0 <=> right - static_cast<double>(whole);
+}
+
+std::partial_ordering order_numbers(const Value& left, const Value& right) {
+    if (left.is(Kind::floating) && right.is(Kind::floating)) return left.as_floating() <=> right.as_floating();
+    if (left.is(Kind::floating)) return 0 <=> order(right.as_integer(), left.as_floating());
+    if (right.is(Kind::floating)) return order(left.as_integer(), right.as_floating());
+    if (left.as_integer() == right.as_integer()) return std::partial_ordering::equivalent;
+    return left.as_integer() < right.as_integer() ? std::partial_ordering::less : std::partial_ordering::greater;
 }
 
 bool less_items(Runtime& runtime, std::span<const Value> left, std::span<const Value> right) {
@@ -71,7 +85,7 @@ bool contains_in_view(Runtime& runtime, const View& view, const Value& item) {
 }  // namespace
 
 bool equal(Runtime& runtime, const Value& left, const Value& right) {
-    if (left.is_number() && right.is_number()) return equal_numbers(left, right);
+    if (left.is_number() && right.is_number()) return order_numbers(left, right) == 0;
     if (left.kind() != right.kind()) return false;
     runtime.step();
     const Runtime::Nesting nesting(runtime);
@@ -100,8 +114,7 @@ bool equal(Runtime& runtime, const Value& left, const Value& right) {
 bool less(Runtime& runtime, const Value& left, const Value& right) {
     runtime.step();
     const Runtime::Nesting nesting(runtime);
-    if (left.is_integral() && right.is_integral()) return left.as_integer() < right.as_integer();
-    if (left.is_number() && right.is_number()) return left.number() < right.number();
+    if (left.is_number() && right.is_number()) return order_numbers(left, right) < 0;
     if (left.is_string() && right.is_string()) {
         runtime.work(std::min(left.as_text().size(), right.as_text().size()));
         return left.as_text() < right.as_text();  // UTF-8 sorts as its code points do

@@ -10,7 +10,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Value from_array(Runtime& runtime, const Json& json) {
-    auto* items = runtime.array<Value>(json.size());
+    auto* items = runtime.items(json.size());
     size_t size = 0;
     for (const Json& item : json) new (&items[size++]) Value(from_json(runtime, item));
     return Value::list({items, size});

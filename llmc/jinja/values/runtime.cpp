@@ -17,8 +17,7 @@ std::string_view Runtime::keep(std::string_view text) {
 }
 
 std::span<const Value> Runtime::keep(std::span<const Value> items) {
-    if (items.empty()) return {};
-    auto* copy = array<Value>(items.size());
+    auto* copy = this->items(items.size());
     std::uninitialized_copy(items.begin(), items.end(), copy);
     return {copy, items.size()};
 }

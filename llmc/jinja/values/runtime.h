@@ -2,6 +2,7 @@
 // fail that names the place in the template. One Runtime serves one rendering.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -70,6 +71,9 @@ class Runtime {
         if (count > SIZE_MAX / sizeof(T)) out_of_memory();
         return static_cast<T*>(allocate(count * sizeof(T), alignof(T)));
     }
+
+    // Room for the items of a list: even an empty one has a place of its own, by which `is` knows it.
+    Value* items(size_t count) { return array<Value>(std::max<size_t>(count, 1)); }
 
     // The copies live until the rendering ends.
     std::string_view keep(std::string_view text);
