@@ -18,7 +18,8 @@ llmc/system:    llmc/core
 llmc/comm:      llmc/core llmc/system
 llmc/training:  llmc/core llmc/io
 llmc/tokenizer: llmc/core llmc/io
-llmc/data:      llmc/core llmc/io llmc/system llmc/tokenizer
+llmc/metrics:   llmc/core llmc/tokenizer
+llmc/data:      llmc/core llmc/io llmc/system llmc/tokenizer llmc/metrics
 llmc/cpu:       llmc/core llmc/system llmc/comm
 llmc/cuda:      llmc/core llmc/system llmc/comm llmc/cpu
 dev:            quaff/quaff.h quaff/cli quaff/run quaff/model quaff/files llmc/*
