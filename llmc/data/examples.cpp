@@ -75,7 +75,7 @@ class ExampleMaker {
                 " tokens, but the model has ", options_.max_positions, " positions; lower ", program().source_max_len,
                 " or ", program().target_max_len, " to drop examples of this length");
         if (count_labelled(made.example) == 0) made.fate = Fate::nothing_labelled;
-        made.text = {std::move(record.source), std::move(record.target)};
+        made.text = {std::move(record.source), std::move(record.target), {}};
         return made;
     }
 

@@ -24,7 +24,9 @@
 #include <vector>
 
 #include "llmc/data/batch.h"
+#include "llmc/data/choices.h"
 #include "llmc/data/reader.h"
+#include "llmc/metrics/metric.h"
 
 namespace llmc {
 
@@ -66,6 +68,7 @@ struct Dropped {
 // several turns have neither.
 struct SourceTarget {
     std::string source, target;
+    Choices choices;
 };
 
 struct Dataset {
@@ -74,6 +77,7 @@ struct Dataset {
     Dropped dropped;
     SkippedRecords skipped;
     bool has_conversations = false;
+    std::vector<Metric> metrics;  // of its format (formats.h)
 
     int64_t size() const { return static_cast<int64_t>(examples.size()); }
     int64_t n_tokens() const;

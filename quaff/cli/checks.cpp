@@ -4,6 +4,7 @@
 
 #include "llmc/core/error.h"
 #include "quaff/files/outliers.h"
+#include "quaff/run/metrics/chosen_metrics.h"
 
 namespace quaff::cli {
 
@@ -31,6 +32,10 @@ void check_contradictions(const CommandLine& line) {
     const Options& o = line.options;
     if (!o.training.resume.empty() && line.plan)
         refuse("--resume and --plan contradict each other: --plan starts no run");
+    if (o.data.metrics != kMetricsOfFormat && o.data.metrics != kNoMetrics) parse_metrics(o.data.metrics);
+    if (o.data.window > 0 && o.data.stride > o.data.window)
+        refuse("--stride ", o.data.stride, " is more than --window ", o.data.window,
+               ": tokens between two windows would not be read");
     if (line.verb == Verb::train && o.training.max_steps == 0)
         refuse("--max-steps must be at least 1, or -1 to let --epochs count");
     if (line.verb != Verb::calibrate && !o.outliers.file.empty() && !o.outliers.data.empty())

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "llmc/core/error.h"
+#include "llmc/metrics/metric.h"
 #include "llmc/tokenizer/chat_template.h"
 #include "llmc/training/schedule.h"
 
@@ -61,6 +62,12 @@ Choice choice(std::string& value, std::vector<std::string> words) {
 std::vector<std::string> template_names() {
     std::vector<std::string> names = ChatTemplate::names();
     names.push_back("auto");
+    return names;
+}
+
+std::vector<std::string> metric_names() {
+    std::vector<std::string> names;
+    for (const Named<Metric>& metric : kMetricNames) names.emplace_back(metric.name);
     return names;
 }
 
@@ -172,6 +179,17 @@ std::vector<Row> option_table(CommandLine& line) {
           {
               {"exact-match", choice(o.data.exact_match, kToggleNames), kTrain | kEval, free,
                "count the answers that greedy decoding gives word for word; auto: when they are short"},
+              {"metrics", Text{&o.data.metrics, "NAMES"}, kFits | kEval, free,
+               "before and after training: " + join(metric_names(), ", ", ", ") +
+                   "; auto: those of the data's format; none: none"},
+              {"predictions", Text{&o.data.predictions, "FILE"}, kTrain | kEval, free,
+               "write prompt, prediction, target and metrics of each example as a JSON line (train: after training)"},
+              {"max-answer-tokens", Whole{&o.data.max_answer_tokens, count_from(0)}, kFits | kEval, free,
+               "longest answer that is compared; 0: 32 tokens more than the longest true one"},
+              {"window", Whole{&o.data.window, count_from(0)}, kFits | kEval, free,
+               "tokens that word_perplexity reads at once; 0: 2048, or all positions of the model if these are fewer"},
+              {"stride", Whole{&o.data.stride, count_from(0)}, kFits | kEval, free,
+               "tokens that each window is further on than the one before; 0: the window's length"},
               {"eval-steps", Whole{&o.training.eval_steps, count_from(0)}, kFits, free,
                "evaluate every N steps; 0: only before and after training"},
               {"save-steps", Whole{&o.training.save_steps, count_from(0)}, kFits, free,

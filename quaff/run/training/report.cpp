@@ -124,6 +124,7 @@ void RunReport::evaluation(int64_t step, const std::string& when, const Evaluati
                          {"eval_token_accuracy", evaluation.token_accuracy()},
                          {"eval_labelled_tokens", evaluation.labelled}};
     if (evaluation.exact) line["eval_exact_match"] = evaluation.exact_match();
+    for (const MetricValue& value : evaluation.task) line[concat("eval_", value.name())] = value.value();
     if (!warning.empty()) {
         line["warning"] = warning;
         warnings_.push_back(warning);
@@ -142,18 +143,21 @@ void RunReport::summary(const ordered_json& result, const std::vector<Answer>& a
         terminal_.result("  after   " + one_line(answer.after, 100));
     }
     const ordered_json &before = result["eval_before"], &after = result["eval_after"];
-    const auto row = [&](const char* name, const char* key, double factor, const char* unit) {
+    const auto row = [&](const std::string& name, const char* key, double factor, const char* unit) {
         if (!before.is_object() || !after.is_object() || !before.contains(key) || !after.contains(key)) return;
         // JSON has no infinity: the perplexity of a model that knows nothing may be null.
         const auto figure = [&](const ordered_json& of) {
             return of[key].is_number() ? format("%10.4f%s", factor * of[key].get<double>(), unit) : "         -";
         };
-        terminal_.result(format("%-15s", name) + figure(before) + "  -> " + figure(after));
+        terminal_.result(format("%-15s", name.c_str()) + figure(before) + "  -> " + figure(after));
     };
     row("loss", "loss", 1, "");
     row("perplexity", "perplexity", 1, "");
     row("token accuracy", "token_accuracy", 100, "%");
-    row("exact match", "exact_match", 100, "%");
+    for (const Named<Metric>& metric : kMetricNames) {
+        const bool share = MetricValue{metric.value}.is_share();
+        row(title_of(metric.value), metric.name, share ? 100 : 1, share ? "%" : "");
+    }
     const std::string adapter = result["adapter"],
                       with = concat("--model ", options_.model.folder, " --adapter ", adapter);
     // The model expects prompts in the format that it was trained on.

@@ -4,12 +4,12 @@
 #include <tuple>
 
 #include "llmc/core/error.h"
-#include "quaff/run/evaluation.h"
 #include "quaff/run/training/answers.h"
 
 namespace quaff {
 
-TrainingData read_training_data(const Options& options, const ExampleReader& reader, Terminal& terminal) {
+TrainingData read_training_data(const Options& options, const ModelConfig& config, const ExampleReader& reader,
+                                Terminal& terminal) {
     TrainingData data;
     data.train = reader.read(options.data.file);
     data.eval_file = options.data.eval_file.empty() ? options.data.file : options.data.eval_file;
@@ -21,8 +21,7 @@ TrainingData read_training_data(const Options& options, const ExampleReader& rea
         terminal.line(concat(format_count(data.eval.size()), " of the examples ", data.eval.size() == 1 ? "is" : "are",
                              " held out for evaluation"));
     }
-    data.exact_match =
-        data.eval.size() > 0 && wants_exact_match(options.data.exact_match, data.eval, options.data.train_on_source);
+    data.task = plan_task(options, data.eval_file, data.eval, reader, config, terminal);
     return data;
 }
 
@@ -37,6 +36,7 @@ StepPlan plan_steps(const Options& options, const TrainingData& data, const Exam
     // Evaluation fits the memory that training needs, unless a single one of its examples is longer.
     auto eval_batches = sequential_batches(data.eval.examples, options.data.batch_size, limits.max_tokens);
     limits.include(batch_limits(data.eval.examples, eval_batches));
+    allow_for_task(limits, data.task, data.eval, reader, config);
     allow_for_answers(limits, data, reader, config);
     return {.sampler = std::move(sampler),
             .schedule = {training.lr_scheduler, training.learning_rate, total_steps, training.warmup_ratio},

@@ -1,0 +1,96 @@
+#include "quaff/run/metrics/chosen_metrics.h"
+
+#include <algorithm>
+#include <optional>
+#include <string_view>
+
+#include "llmc/core/error.h"
+#include "llmc/metrics/numeric.h"
+#include "quaff/run/evaluation.h"
+#include "quaff/run/metrics/answers.h"
+
+namespace quaff {
+namespace {
+
+std::string_view trimmed(std::string_view text) {
+    constexpr std::string_view kSpace = " \t";
+    const size_t begin = text.find_first_not_of(kSpace);
+    return begin == text.npos ? "" : text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
+}
+
+void sort_out(std::vector<Metric>& metrics) {
+    std::ranges::sort(metrics);
+    const auto repeated = std::ranges::unique(metrics);
+    metrics.erase(repeated.begin(), repeated.end());
+}
+
+// Why an example has nothing that the metric could compare; "" if it has.
+std::string lacks(Metric metric, const Example& example, const SourceTarget& text) {
+    if (metric == Metric::word_perplexity)
+        return text.source.empty() && !text.target.empty() ? "" : "is not a plain text";
+    if (!has_prompt(example, text)) return "has no prompt to answer";
+    if (metric == Metric::choice_accuracy || metric == Metric::choice_likelihood_accuracy)
+        return text.choices.empty() ? "is no question with options" : "";
+    if (metric == Metric::numeric_accuracy)
+        return text.target.empty() || answer_number(text.target) ? "" : "has no number in its answer";
+    return "";
+}
+
+// "example 3 has no prompt to answer": the first example that lacks something; "" if none does.
+std::string first_lack(Metric metric, const Dataset& data, bool train_on_source) {
+    if (train_on_source && metric != Metric::word_perplexity) return "with --train-on-source examples have no prompt";
+    for (size_t i = 0; i < data.examples.size(); ++i)
+        if (const std::string lack = lacks(metric, data.examples[i], data.texts[i]); !lack.empty())
+            return concat("example ", data.examples[i].index + 1, " ", lack);
+    return "";
+}
+
+}  // namespace
+
+std::vector<Metric> parse_metrics(const std::string& list) {
+    std::vector<Metric> metrics;
+    std::string_view rest = list;
+    while (true) {
+        const size_t comma = rest.find(',');
+        const std::string_view name = trimmed(rest.substr(0, comma));
+        const std::optional<Metric> metric = value_in(kMetricNames, name);
+        if (!metric) {
+            std::string names;
+            for (const Named<Metric>& known : kMetricNames) names += concat(known.name, ", ");
+            throw UsageError(concat("--metrics: '", name, "' is no metric; there are ", names, "or ", kMetricsOfFormat,
+                                    " or ", kNoMetrics, " alone"));
+        }
+        metrics.push_back(*metric);
+        if (comma == rest.npos) break;
+        rest.remove_prefix(comma + 1);
+    }
+    sort_out(metrics);
+    return metrics;
+}
+
+std::vector<Metric> chosen_metrics(const DataOptions& options, const Dataset& data, Terminal& terminal) {
+    const bool of_format = options.metrics == kMetricsOfFormat, none = options.metrics == kNoMetrics;
+    std::vector<Metric> wanted, metrics;
+    if (of_format) wanted = data.metrics;
+    if (!of_format && !none) wanted = parse_metrics(options.metrics);
+
+    // Exact matches have an option of their own, which decides unless a list of metrics does.
+    Toggle exact = options.exact_match;
+    if (std::erase(wanted, Metric::exact_match) > 0) exact = Toggle::on;
+    if (!of_format && exact == Toggle::automatic) exact = Toggle::off;
+    if (wants_exact_match(exact, data, options.train_on_source)) metrics.push_back(Metric::exact_match);
+
+    for (const Metric metric : wanted) {
+        const std::string lack = first_lack(metric, data, options.train_on_source);
+        if (!lack.empty() && !of_format)
+            throw UsageError(concat("--metrics ", name_in(kMetricNames, metric), ": ", lack));
+        if (lack.empty())
+            metrics.push_back(metric);
+        else
+            terminal.warn(concat(title_of(metric), " is not taken: ", lack));
+    }
+    sort_out(metrics);
+    return metrics;
+}
+
+}  // namespace quaff
