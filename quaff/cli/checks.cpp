@@ -4,7 +4,7 @@
 
 #include "llmc/core/error.h"
 #include "quaff/files/outliers.h"
-#include "quaff/run/metrics/chosen_metrics.h"
+#include "quaff/run/metrics/metric_list.h"
 
 namespace quaff::cli {
 

@@ -1,28 +1,15 @@
 #include "quaff/run/metrics/chosen_metrics.h"
 
 #include <algorithm>
-#include <optional>
-#include <string_view>
 
 #include "llmc/core/error.h"
 #include "llmc/metrics/numeric.h"
 #include "quaff/run/evaluation.h"
 #include "quaff/run/metrics/answers.h"
+#include "quaff/run/metrics/metric_list.h"
 
 namespace quaff {
 namespace {
-
-std::string_view trimmed(std::string_view text) {
-    constexpr std::string_view kSpace = " \t";
-    const size_t begin = text.find_first_not_of(kSpace);
-    return begin == text.npos ? "" : text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
-}
-
-void sort_out(std::vector<Metric>& metrics) {
-    std::ranges::sort(metrics);
-    const auto repeated = std::ranges::unique(metrics);
-    metrics.erase(repeated.begin(), repeated.end());
-}
 
 // Why an example has nothing that the metric could compare; "" if it has.
 std::string lacks(Metric metric, const Example& example, const SourceTarget& text) {
@@ -47,27 +34,6 @@ std::string first_lack(Metric metric, const Dataset& data, bool train_on_source)
 
 }  // namespace
 
-std::vector<Metric> parse_metrics(const std::string& list) {
-    std::vector<Metric> metrics;
-    std::string_view rest = list;
-    while (true) {
-        const size_t comma = rest.find(',');
-        const std::string_view name = trimmed(rest.substr(0, comma));
-        const std::optional<Metric> metric = value_in(kMetricNames, name);
-        if (!metric) {
-            std::string names;
-            for (const Named<Metric>& known : kMetricNames) names += concat(known.name, ", ");
-            throw UsageError(concat("--metrics: '", name, "' is no metric; there are ", names, "or ", kMetricsOfFormat,
-                                    " or ", kNoMetrics, " alone"));
-        }
-        metrics.push_back(*metric);
-        if (comma == rest.npos) break;
-        rest.remove_prefix(comma + 1);
-    }
-    sort_out(metrics);
-    return metrics;
-}
-
 std::vector<Metric> chosen_metrics(const DataOptions& options, const Dataset& data, Terminal& terminal) {
     const bool of_format = options.metrics == kMetricsOfFormat, none = options.metrics == kNoMetrics;
     std::vector<Metric> wanted, metrics;
@@ -89,7 +55,7 @@ std::vector<Metric> chosen_metrics(const DataOptions& options, const Dataset& da
         else
             terminal.warn(concat(title_of(metric), " is not taken: ", lack));
     }
-    sort_out(metrics);
+    std::ranges::sort(metrics);
     return metrics;
 }
 

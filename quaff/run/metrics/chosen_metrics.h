@@ -13,12 +13,6 @@ namespace quaff {
 
 using namespace llmc;
 
-// Values of DataOptions::metrics that are no list.
-inline constexpr const char *kMetricsOfFormat = "auto", *kNoMetrics = "none";
-
-// The metrics of a list of names, "rouge_l, exact_match", each once. Throws UsageError for another name.
-std::vector<Metric> parse_metrics(const std::string& list);
-
 // In the order of llmc/metrics/metric.h. Throws UsageError when the examples do not have what a metric that was asked
 // for compares; one of the format's is left out with a warning.
 std::vector<Metric> chosen_metrics(const DataOptions& options, const Dataset& data, Terminal& terminal);
