@@ -31,7 +31,7 @@ CXXFLAGS ?= -g1
 # Instrumented code compiles several times slower: -O1 for code that computes, -O0 elsewhere.
 OPTIMIZE = $(if $(SANITIZE),-O0,-O2)
 ALL_CXXFLAGS = -std=c++20 $(OPTIMIZE) $(CXXFLAGS) -march=$(ARCH) -fopenmp -fno-math-errno -fno-trapping-math $(WARNINGS) -I. -MMD -MP
-LDLIBS   := -ldnnl -lpcre2-8 -lsentencepiece
+LDLIBS   := -ldnnl -lpcre2-8 -lutf8proc -lsentencepiece -lz
 LDFLAGS  += -fopenmp
 ifneq ($(SANITIZE),)
 # With instrumentation g++ 12 does not see that std::regex, which Catch2 uses, initialises its states.

@@ -13,8 +13,8 @@ bash scripts/check_deps.sh "${CXX:-g++}"
 bash scripts/check_deps.sh "${CXX:-g++}" tests
 rm -rf "$to"
 mkdir -p "$to/include" "$to/lib"
-cp -rL /usr/include/{nlohmann,CLI,catch2,oneapi,dnnl*.h*,pcre2.h,sentencepiece_processor.h} "$to/include/"
-for name in dnnl pcre2-8 sentencepiece; do
+cp -rL /usr/include/{nlohmann,CLI,catch2,oneapi,dnnl*.h*,pcre2.h,utf8proc.h,sentencepiece_processor.h} "$to/include/"
+for name in dnnl pcre2-8 utf8proc sentencepiece; do
     cp -L "$lib/lib$name.so" "$to/lib/"
 done
 [ ! -e "$lib/libCatch2.a" ] || cp "$lib/libCatch2.a" "$to/lib/" # Catch2 3; Catch2 2 is a header only

@@ -21,6 +21,7 @@ else
     needs nlohmann/json_fwd.hpp nlohmann-json3-dev
     needs CLI/Version.hpp libcli11-dev
     needs pcre2.h libpcre2-dev $'#define PCRE2_CODE_UNIT_WIDTH 8\n'
+    needs utf8proc.h libutf8proc-dev
     needs sentencepiece_processor.h libsentencepiece-dev
 fi
 

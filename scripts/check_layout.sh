@@ -34,6 +34,7 @@ cuda:            llmc/cuda
 cublas:          llmc/cuda
 nccl:            llmc/cuda
 pcre2:           llmc/tokenizer
+utf8proc:        llmc/tokenizer
 sentencepiece:   llmc/tokenizer
 '
 # Options of other programs (srun, sbatch, docker, nvidia-smi, nvcc), which llmc/ may name.

@@ -13,6 +13,7 @@ struct ProgramWords {
     const char* source_max_len = "the limit of a source";
     const char* target_max_len = "the limit of a target";
     const char* chat_template = "the chat template";
+    const char* columns = "the names of columns";
     const char* comm_timeout = "the time limit of communication";
     const char* output_folder = "folder";  // "choose another ..."
 

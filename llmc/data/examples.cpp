@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <exception>
+#include <nlohmann/json.hpp>
 
 #include "llmc/core/error.h"
 #include "llmc/core/program.h"
@@ -39,6 +40,23 @@ void check_ids(const std::vector<int32_t>& ids, int64_t vocab_size) {
     for (int32_t id : ids)
         require(id >= 0 && (vocab_size == 0 || id < vocab_size), "the tokenizer makes token ", id,
                 ", but the model's embedding has ", vocab_size, " rows; tokenizer and model do not belong together");
+}
+
+// For templates that lay out turns: a system message at most, then user and assistant in turn.
+std::vector<Message> messages_of(const Conversation& conversation) {
+    std::vector<Message> messages;
+    for (const Json& message : conversation.messages) {
+        const std::string role = message["role"].get<std::string>();
+        const bool system = messages.empty() && role == "system";
+        const size_t spoken = messages.size() - (!messages.empty() && messages.front().role == "system");
+        const char* due = spoken % 2 == 0 ? "user" : "assistant";
+        require(system || role == due, "message ", messages.size() + 1, " is the ", role, "'s, but the ", due,
+                "'s is due: user and assistant take turns, after one system message at most");
+        require(message.contains("content") && message["content"].is_string(), "message ", messages.size() + 1,
+                " holds more than a text");
+        messages.push_back({role, message["content"].get<std::string>()});
+    }
+    return messages;
 }
 
 class ExampleMaker {
@@ -81,8 +99,8 @@ class ExampleMaker {
 
   private:
     Fate from_pair(const Record& record, Example& example) const {
-        auto [source, target] =
-            prompt_template_ ? prompt_template_(record.source, record.target) : std::pair(record.source, record.target);
+        auto [source, target] = prompt_template_ ? prompt_template_(plain_source(record), record.target)
+                                                 : std::pair(plain_source(record), record.target);
         const int64_t source_len = lay_end_to_end({{std::move(source), std::move(target)}}, example);
         if (source_len > options_.source_max_len) return Fate::source_too_long;
         if (std::ssize(example.input_ids) - source_len > options_.target_max_len) return Fate::target_too_long;
@@ -91,7 +109,7 @@ class ExampleMaker {
 
     Fate from_conversation(const Record& record, Example& example) const {
         require(conversation_template_ != nullptr, "it holds a conversation, and there is no template for its text");
-        lay_end_to_end(conversation_template_(record.messages), example);
+        lay_end_to_end(conversation_template_(messages_of(record.conversation)), example);
         return whole_too_long(example) ? Fate::too_long : Fate::kept;
     }
 
@@ -249,17 +267,18 @@ Dataset read_examples(const std::string& path, const TextEncoding& encoding, con
     const ExampleMaker maker(encoding, options, prompt_template, conversation_template);
     std::vector<Record> chunk;
     int64_t chunk_bytes = 0;
-    SkippedRecords unreadable = read_records(path, {options.strict, options.vocab_size}, [&](Record&& record) {
-        chunk_bytes += static_cast<int64_t>(record.source.size() + record.target.size() + 8 * record.input_ids.size());
-        for (const Message& message : record.messages) chunk_bytes += std::ssize(message.content);
+    const ReaderOptions reader = {options.strict, {.vocab_size = options.vocab_size, .columns = {}}};
+    Reading reading = read_records(path, reader, [&](Record&& record) {
+        chunk_bytes += record.bytes;
         chunk.push_back(std::move(record));
         if (chunk_bytes < kChunkBytes && chunk.size() < kChunkRecords) return;
         append_examples(chunk, maker, options.strict, data);
         chunk_bytes = 0;
     });
     append_examples(chunk, maker, options.strict, data);
-    for (std::string& reason : unreadable.reasons) data.skipped.add(std::move(reason));
-    data.skipped.count += unreadable.count - static_cast<int64_t>(unreadable.reasons.size());
+    for (std::string& reason : reading.skipped.reasons) data.skipped.add(std::move(reason));
+    data.skipped.count += reading.skipped.count - std::ssize(reading.skipped.reasons);
+    data.notes = std::move(reading.notes);
     check_any_left(path, data, options);
     return data;
 }

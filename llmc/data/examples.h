@@ -27,6 +27,7 @@
 #include "llmc/data/choices.h"
 #include "llmc/data/reader.h"
 #include "llmc/metrics/metric.h"
+#include "llmc/tokenizer/conversation.h"
 
 namespace llmc {
 
@@ -76,6 +77,7 @@ struct Dataset {
     std::vector<SourceTarget> texts;  // of each example
     Dropped dropped;
     SkippedRecords skipped;
+    ReadingNotes notes;
     bool has_conversations = false;
     std::vector<Metric> metrics;  // of its format (formats.h)
 

@@ -2,48 +2,93 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 
 #include "llmc/core/error.h"
-#include "llmc/data/row_reader.h"
+#include "llmc/data/rows/row_reader.h"
+#include "llmc/io/text_input.h"
 
 namespace llmc {
 namespace {
 
-std::string lower_extension(const std::string& path) {
-    std::string extension = std::filesystem::path(path).extension().string();
-    std::transform(extension.begin(), extension.end(), extension.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+enum class Format { json_lines, json, comma_separated, tab_separated };
+
+std::string lower_extension(const std::filesystem::path& path) {
+    std::string extension = path.extension().string();
+    std::ranges::transform(extension, extension.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     return extension;
 }
 
-// The file, past its byte order mark.
-std::ifstream open(const std::string& path) {
-    std::error_code ignored;
-    require(!std::filesystem::is_directory(path, ignored), path, " is a directory; name a file in it");
-    std::ifstream in(path, std::ios::binary);
-    require(in.is_open(), "cannot open ", path, ": ", std::strerror(errno));
-    char start[3] = {};
-    in.read(start, sizeof start);
-    const std::string_view mark(start, in.gcount());
-    require(!mark.starts_with("\xFF\xFE") && !mark.starts_with("\xFE\xFF"), path,
-            " is UTF-16, but must be UTF-8; convert it with: iconv -f UTF-16 -t UTF-8");
-    in.clear();
-    in.seekg(mark == "\xEF\xBB\xBF" ? 3 : 0);
-    return in;
+// Tables of other programs, which cannot be read here.
+void refuse_binary_tables(const std::string& path, const std::string& extension) {
+    const std::string make_lines =
+        concat(".to_json('", std::filesystem::path(path).stem().string(), ".jsonl', orient='records', lines=True)\"");
+    require(extension != ".parquet", path,
+            ": Parquet is not read; convert it with: python3 -c \"import pandas; "
+            "pandas.read_parquet('",
+            path, "')", make_lines);
+    require(extension != ".arrow" && extension != ".feather", path,
+            ": Arrow is not read; convert it with: python3 -c \"import datasets; datasets.Dataset.from_file('", path,
+            "')", make_lines);
+    require(extension != ".gguf", path, ": a GGUF file holds a model and no examples");
 }
 
-void read_rows(std::ifstream& in, const std::string& extension, const RowSink& sink) {
-    if (extension == ".csv" || extension == ".tsv") return read_delimited(in, extension == ".csv" ? ',' : '\t', sink);
-    const auto start = in.tellg();
-    const bool array = extension == ".json" && (in >> std::ws).peek() == '[';
-    in.clear();
-    in.seekg(start);
-    array ? read_json_array(in, sink) : read_json_lines(in, sink);
+// By the name, which may end in .gz behind it. Standard input holds JSON lines.
+Format format_of(const std::string& path) {
+    if (path == kStandardInput) return Format::json_lines;
+    std::string extension = lower_extension(path);
+    if (extension == ".gz") extension = lower_extension(std::filesystem::path(path).stem());
+    refuse_binary_tables(path, extension);
+    if (extension == ".jsonl" || extension == ".ndjson") return Format::json_lines;
+    if (extension == ".json") return Format::json;
+    if (extension == ".csv") return Format::comma_separated;
+    require(
+        extension == ".tsv", path,
+        ": the name must end in .jsonl, .ndjson, .json, .csv or .tsv, or in one of them and .gz, so that its format "
+        "is known");
+    return Format::tab_separated;
 }
+
+// Past blanks. Returns the number of lines that end in them.
+int64_t skip_blanks(std::istream& in) {
+    int64_t lines = 0;
+    for (int c = in.peek(); c == ' ' || c == '\t' || c == '\r' || c == '\n'; c = in.peek()) {
+        in.get();
+        if (c == '\n') ++lines;
+    }
+    in.clear();
+    return lines;
+}
+
+void read_rows(std::istream& in, Format format, const RowSink& sink) {
+    if (format == Format::comma_separated) return read_delimited(in, ',', sink);
+    if (format == Format::tab_separated) return read_delimited(in, '\t', sink);
+    const int64_t first_line = 1 + skip_blanks(in);
+    const bool array = format == Format::json && in.peek() == '[';
+    in.clear();
+    array ? read_json_array(in, sink, first_line) : read_json_lines(in, sink, first_line);
+}
+
+// Which columns of the rows were renamed.
+class RenamedColumns {
+  public:
+    explicit RenamedColumns(const std::vector<ColumnName>& names) : names_(names), seen_(names.size()) {}
+
+    void see(const std::vector<Field>& fields) {
+        if (std::ranges::find(seen_, char{0}) == seen_.end()) return;
+        for (size_t i = 0; i < names_.size(); ++i)
+            seen_[i] |= std::ranges::find(fields, names_[i].theirs, &Field::name) != fields.end();
+    }
+    void note_missing(ReadingNotes& notes) const {
+        for (size_t i = 0; i < names_.size(); ++i)
+            if (!seen_[i]) notes.add_missing_column(names_[i].theirs);
+    }
+
+  private:
+    const std::vector<ColumnName>& names_;
+    std::vector<char> seen_;
+};
 
 }  // namespace
 
@@ -52,44 +97,42 @@ void SkippedRecords::add(std::string reason) {
     if (reasons.size() < kMostListed) reasons.push_back(std::move(reason));
 }
 
-SkippedRecords read_records(const std::string& path, const ReaderOptions& options,
-                            const std::function<void(Record&&)>& take) {
-    std::ifstream in = open(path);
-    const std::string extension = lower_extension(path);
-    require(extension == ".jsonl" || extension == ".json" || extension == ".csv" || extension == ".tsv", path,
-            ": the name must end in .jsonl, .json, .csv or .tsv, so that its format is known");
-
-    SkippedRecords skipped;
-    int64_t n_records = 0, n_taken = 0;
+Reading read_records(const std::string& path, const ReaderOptions& options, const std::function<void(Record&&)>& take) {
+    const Format format = format_of(path);
+    TextInput input(path);
+    Reading reading;
+    RenamedColumns renamed(options.records.columns);
+    int64_t n_rows = 0, n_taken = 0;
     const auto bad = [&](const std::string& where, const std::string& problem) {
-        ++n_records;
+        ++n_rows;
         require(!options.strict, where, ": ", problem);
-        skipped.add(where + ": " + problem);
+        reading.skipped.add(where + ": " + problem);
     };
-    const auto row = [&](const std::string& where, std::vector<Field>&& fields) {
-        Record record;
+    const auto row = [&](Row&& row) {
+        renamed.see(row.fields);
+        std::vector<Record> records;
         try {
-            record = to_record(std::move(fields), options.vocab_size);
+            records = to_records(std::move(row.fields), options.records, reading.notes);
         } catch (const Error& error) {
-            return bad(where, error.what());
+            return bad(row.where, error.what());
         }
-        record.index = n_records++;
-        record.where = where;
+        for (Record& record : records) {
+            record.index = n_rows;
+            record.bytes = row.bytes / std::ssize(records);
+            record.where = row.where;
+            take(std::move(record));
+        }
+        ++n_rows;
         ++n_taken;
-        take(std::move(record));
     };
-    try {
-        read_rows(in, extension, {path, row, bad});
-    } catch (const std::ios_base::failure& failure) {
-        fail("cannot read ", path, ": ", failure.what());
-    }
-    require(!in.bad(), "cannot read ", path);
-    require(n_records > 0, path, " holds no records; it must have at least one example");
-    require(n_taken > 0, path,
-            n_records == 1 ? ": its one record cannot be used: "
-                           : concat(": none of its ", n_records, " records can be used; the first: "),
-            skipped.count > 0 ? skipped.reasons.front() : "");
-    return skipped;
+    read_rows(input.stream(), format, {input.name(), row, bad});
+    renamed.note_missing(reading.notes);
+    require(n_rows > 0, input.name(), " holds no records; it must have at least one example");
+    require(n_taken > 0, input.name(),
+            n_rows == 1 ? ": its one record cannot be used: "
+                        : concat(": none of its ", n_rows, " records can be used; the first: "),
+            reading.skipped.count > 0 ? reading.skipped.reasons.front() : "");
+    return reading;
 }
 
 }  // namespace llmc

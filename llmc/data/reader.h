@@ -1,4 +1,5 @@
-// Data files, record by record: .jsonl, .json (an array of objects), .csv and .tsv (RFC 4180, with a header row).
+// Data files, record by record: .jsonl or .ndjson, .json (an array of objects), .csv and .tsv (RFC 4180, with a header
+// row); each may be packed by gzip (.gz). "-" is standard input, which holds JSON lines.
 //
 // Files are streamed one record at a time, so a file may be larger than memory. A .json file whose first character is {
 // is read as JSON lines, which many such files are. Text is UTF-8, with or without a byte order mark; lines end in LF
@@ -19,7 +20,7 @@ struct ReaderOptions {
     // that hides where the next record begins (a syntax error in a .json file, an open quote in a .csv file) is always
     // an Error.
     bool strict = true;
-    int64_t vocab_size = 0;  // ids must be below; 0: unknown
+    RecordOptions records = {};
 };
 
 // Records left out because strict is off, and why.
@@ -31,8 +32,12 @@ struct SkippedRecords {
     void add(std::string reason);
 };
 
+struct Reading {
+    SkippedRecords skipped;
+    ReadingNotes notes;
+};
+
 // Calls `take` with every record in the order of the file. Throws Error if there is none.
-SkippedRecords read_records(const std::string& path, const ReaderOptions& options,
-                            const std::function<void(Record&&)>& take);
+Reading read_records(const std::string& path, const ReaderOptions& options, const std::function<void(Record&&)>& take);
 
 }  // namespace llmc

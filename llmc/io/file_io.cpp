@@ -68,18 +68,6 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
     return content;
 }
 
-std::vector<std::string> read_lines(const std::filesystem::path& path) {
-    std::ifstream file(path);
-    require(file.good(), path.string(), ": cannot open the file: ", std::strerror(errno));
-    std::vector<std::string> lines;
-    for (std::string line; std::getline(file, line);) {
-        if (!line.empty() && line.back() == '\r') line.pop_back();
-        lines.push_back(std::move(line));
-    }
-    require(!file.bad(), path.string(), ": reading failed");
-    return lines;
-}
-
 void refuse_lfs_pointer(const std::filesystem::path& path, std::string_view content) {
     require(!content.starts_with("version https://git-lfs"), path.string(),
             ": is a Git LFS pointer, not the file itself; run git lfs pull in its folder");

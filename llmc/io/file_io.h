@@ -18,9 +18,6 @@ namespace llmc {
 // The file's bytes. `max_bytes` keeps a mistaken path (a disk image, /dev/zero) from filling memory.
 std::string read_file(const std::filesystem::path& path, int64_t max_bytes = int64_t{1} << 30);
 
-// The lines of a text file, without their ends (\n or \r\n).
-std::vector<std::string> read_lines(const std::filesystem::path& path);
-
 // Throws Error if `content` is a Git LFS pointer, which a clone without git-lfs has in place of a large file.
 void refuse_lfs_pointer(const std::filesystem::path& path, std::string_view content);
 

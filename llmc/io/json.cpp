@@ -47,11 +47,7 @@ class TreeBuilder : public nlohmann::json_sax<json> {
     }
 
     bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& exception) override {
-        // "[json.exception.parse_error.101] parse error at line 1, column 9: syntax error while parsing value - what"
-        error = exception.what();
-        const size_t dash = error.find(" - ");
-        const size_t bracket = error.find("] ");
-        error = error.substr(dash != error.npos ? dash + 3 : bracket != error.npos ? bracket + 2 : 0);
+        error = json_problem(exception.what());
         error_byte = position;
         return false;
     }
@@ -104,14 +100,24 @@ std::string range_in_words(int64_t min, int64_t max) {
 
 }  // namespace
 
+std::string json_problem(const std::string& message) {
+    const size_t dash = message.find(" - ");
+    const size_t bracket = message.find("] ");
+    return message.substr(dash != message.npos ? dash + 3 : bracket != message.npos ? bracket + 2 : 0);
+}
+
+std::string place_in(std::string_view text, size_t byte) {
+    if (byte == 0) return "";
+    const std::string_view before = text.substr(0, std::min(byte - 1, text.size()));
+    const auto line = 1 + std::count(before.begin(), before.end(), '\n');
+    const size_t column = before.size() - (before.rfind('\n') + 1) + 1;  // npos + 1 is 0
+    return concat("line ", line, ", column ", column, " (byte ", before.size(), "): ");
+}
+
 json parse_json(std::string_view text, const std::string& name) {
     TreeBuilder builder;
     if (json::sax_parse(text.begin(), text.end(), &builder)) return std::move(builder.root);
-    if (builder.error_byte == 0) fail(name, ": ", builder.error);
-    const std::string_view before = text.substr(0, std::min(builder.error_byte - 1, text.size()));
-    const auto line = 1 + std::count(before.begin(), before.end(), '\n');
-    const size_t column = before.size() - (before.rfind('\n') + 1) + 1;  // npos + 1 is 0
-    fail(name, ": line ", line, ", column ", column, " (byte ", before.size(), "): ", builder.error);
+    fail(name, ": ", place_in(text, builder.error_byte), builder.error);
 }
 
 json read_json(const std::filesystem::path& path) {

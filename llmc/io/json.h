@@ -22,6 +22,12 @@ constexpr int kMaxJsonDepth = 100;
 nlohmann::json parse_json(std::string_view text, const std::string& name);
 nlohmann::json read_json(const std::filesystem::path& path);
 
+// Of a message of nlohmann-json, "[json.exception.parse_error.101] parse error at line 1, column 9: syntax error while
+// parsing value - what", what it says is wrong.
+std::string json_problem(const std::string& message);
+// "line 1, column 9 (byte 8): " for the byte that the parser counts from 1; "" for 0, which says nothing.
+std::string place_in(std::string_view text, size_t byte);
+
 // For people: each field of an object on its own line, two spaces further in; a list on one line.
 std::string dump_pretty(const nlohmann::ordered_json& value);
 

@@ -1,10 +1,9 @@
 #include "llmc/io/toml.h"
 
 #include <cstring>
-#include <sstream>
 
 #include "llmc/core/error.h"
-#include "llmc/io/file_io.h"
+#include "llmc/io/text_input.h"
 
 namespace llmc {
 namespace {
@@ -115,11 +114,15 @@ class Line {
 }  // namespace
 
 std::vector<TomlEntry> read_toml(const std::string& path) {
-    std::istringstream file(read_file(path, kMaxBytes));
+    TextInput file(path);
+    TextLines lines(file.stream(), path, 1, kMaxBytes);
     std::vector<TomlEntry> entries;
     std::string text;
-    for (int number = 1; std::getline(file, text); ++number) {
-        const std::string where = concat(path, " line ", number);
+    int64_t bytes = 0;
+    while (lines.next(text)) {
+        bytes += std::ssize(text);
+        require(bytes <= kMaxBytes, path, ": has more than ", kMaxBytes, " bytes; this is no file of options");
+        const std::string where = concat(path, " line ", lines.number());
         Line line(text, where);
         if (line.at_end()) continue;
         require(!line.accept('['), where, ": options are not grouped into tables; remove the [...] line");
@@ -127,7 +130,7 @@ std::vector<TomlEntry> read_toml(const std::string& path) {
         entry.name = line.name();
         require(line.accept('='), where, ": there is no = after ", entry.name);
         entry.value = line.value();
-        entry.line = number;
+        entry.line = static_cast<int>(lines.number());
         require(line.at_end(), where, ": something follows the value of ", entry.name, "; put text in \"quotes\"");
         for (const TomlEntry& earlier : entries)
             require(earlier.name != entry.name, where, ": ", entry.name, " was already set in line ", earlier.line);

@@ -98,6 +98,11 @@ int Terminal::columns() const {
     return columns_of(out_);
 }
 
+bool Terminal::takes_colour() const {
+    const char *term = std::getenv("TERM"), *no_colour = std::getenv("NO_COLOR");
+    return columns() > 0 && term && std::strcmp(term, "dumb") != 0 && (!no_colour || *no_colour == '\0');
+}
+
 void Terminal::line(const std::string& text) {
     if (!quiet_) result(text);
 }

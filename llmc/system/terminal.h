@@ -41,6 +41,8 @@ class Terminal {
 
     // The width of the terminal that lines go to; 0 if lines stay whole.
     int columns() const;
+    // Whether lines go to a terminal that shows colours, and nobody asked for none (NO_COLOR, no-color.org).
+    bool takes_colour() const;
     bool is_quiet() const { return quiet_; }
     bool live() const { return live_; }
     // No live line and no broken lines from here on: a launcher reads the output and may write it to a file.

@@ -10,17 +10,6 @@ namespace llmc {
 
 namespace {
 
-// The character that ends at `end`.
-std::string_view character_before(std::string_view text, size_t end) {
-    size_t begin = end - 1;
-    while ((text[begin] & 0xC0) == 0x80) --begin;
-    return text.substr(begin, end - begin);
-}
-
-std::string_view character_at(std::string_view text, size_t begin) {
-    return text.substr(begin, utf8_sequence(text.substr(begin)).length);
-}
-
 // \w as Rust's regex crate, whose definition counts here, has it.
 bool is_word_character(std::string_view character) {
     static const Regex kWord("[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\xE2\x80\x8C\xE2\x80\x8D]", "words");

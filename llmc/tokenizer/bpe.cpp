@@ -10,20 +10,6 @@
 
 namespace llmc {
 
-namespace {
-
-// The largest vocabulary known is 256 thousand. A larger id is a damaged file.
-constexpr int64_t kMaxTokenId = (int64_t{1} << 24) - 1;
-
-constexpr size_t kCachedWords = 1 << 16;
-constexpr size_t kLongestCachedWord = 256;  // bytes
-
-uint64_t pair_key(int32_t left, int32_t right) {
-    return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
-}
-
-}  // namespace
-
 Bpe::Bpe(const JsonObject& model) {
     for (const char* option : {"continuing_subword_prefix", "end_of_word_suffix"}) {
         if (!model.string(option, "").empty()) model.fail_field(option, "empty (other values are not supported)");
@@ -35,10 +21,8 @@ Bpe::Bpe(const JsonObject& model) {
 
     read_vocabulary(model);
     read_merges(model);
-
     for (int byte = 0; byte < 256; ++byte) {
-        constexpr const char* kHex = "0123456789ABCDEF";
-        byte_ids_[byte] = id(std::string{'<', '0', 'x', kHex[byte >> 4], kHex[byte & 15], '>'}).value_or(-1);
+        byte_ids_[byte] = vocabulary_.byte_id(static_cast<char>(byte)).value_or(-1);
     }
     if (model.has("unk_token")) {
         unknown_ = id(model.string("unk_token"));
@@ -49,23 +33,24 @@ Bpe::Bpe(const JsonObject& model) {
 void Bpe::read_vocabulary(const JsonObject& model) {
     const JsonObject vocabulary = model.object("vocab");
     require(!vocabulary.tree().empty(), model.field("vocab"), " is empty.");
-    ids_.reserve(vocabulary.tree().size());
+    vocabulary_.reserve(vocabulary.tree().size());
     for (const auto& [token, number] : vocabulary.tree().items()) {
-        const int64_t id = vocabulary.integer(token, 0, kMaxTokenId);
-        const auto [known, is_new] = tokens_.try_emplace(static_cast<int32_t>(id));
-        if (!is_new) {
-            fail(model.field("vocab"), " gives the id ", id, " to two tokens, ", describe(*known->second), " and ",
+        const auto id = static_cast<int32_t>(vocabulary.integer(token, 0, Vocabulary::kMaxId));
+        if (const std::string* other = vocabulary_.add(token, id)) {
+            fail(model.field("vocab"), " gives the id ", id, " to two tokens, ", describe(*other), " and ",
                  describe(token), ".");
         }
-        known->second = &ids_.emplace(token, static_cast<int32_t>(id)).first->first;
-        max_id_ = std::max(max_id_, static_cast<int32_t>(id));
+        if (token.empty() || utf8_sequence(token).length != static_cast<int>(token.size())) continue;
+        const char32_t character = utf8_code_point(token);
+        if (character >= character_ids_.size()) character_ids_.resize(character + 1, -1);
+        character_ids_[character] = id;
     }
 }
 
 void Bpe::read_merges(const JsonObject& model) {
     const nlohmann::json& merges = model.value("merges");
     if (!merges.is_array()) model.fail_field("merges", "a list");
-    merges_.reserve(merges.size());
+    merges_ = MergeTable(merges.size());
     int32_t rank = 0;
     std::string merged;
     for (size_t i = 0; i < merges.size(); ++i) {
@@ -99,81 +84,135 @@ void Bpe::read_merges(const JsonObject& model) {
         const int32_t left_id = id_of(left);
         const int32_t right_id = id_of(right);
         merged.assign(left).append(right);
-        merges_[pair_key(left_id, right_id)] = {rank++, id_of(merged)};
+        merges_.add(left_id, right_id, {rank++, id_of(merged)});
+        junctions_.add(utf8_code_point(character_before(left, left.size())), utf8_code_point(character_at(right, 0)));
     }
 }
 
-std::optional<int32_t> Bpe::id(std::string_view token) const {
-    const auto it = ids_.find(token);
-    return it == ids_.end() ? std::nullopt : std::optional(it->second);
-}
-
-const std::string* Bpe::token(int32_t id) const {
-    const auto it = tokens_.find(id);
-    return it == tokens_.end() ? nullptr : it->second;
-}
-
-const Bpe::Merge* Bpe::find_merge(int32_t left, int32_t right) const {
-    const auto it = merges_.find(pair_key(left, right));
-    return it == merges_.end() ? nullptr : &it->second;
-}
-
-void Bpe::encode(std::string_view piece, std::vector<int32_t>& ids) const {
+void Bpe::encode(std::string_view piece, std::vector<PieceToken>& tokens) const {
+    tokens.clear();
     if (ignore_merges_) {
         if (const std::optional<int32_t> whole = id(piece)) {
-            ids.push_back(*whole);
+            tokens.push_back({*whole, 0, static_cast<uint32_t>(piece.size())});
             return;
         }
     }
-    const bool cacheable = piece.size() <= kLongestCachedWord;
-    if (cacheable) {
-        const std::lock_guard lock(cache_mutex_);
-        if (const auto it = cache_.find(piece); it != cache_.end()) {
-            ids.insert(ids.end(), it->second.begin(), it->second.end());
-            return;
-        }
-    }
-    std::vector<int32_t> symbols = split_into_symbols(piece);
-    merge(symbols);
-    ids.insert(ids.end(), symbols.begin(), symbols.end());
-    if (cacheable) {
-        const std::lock_guard lock(cache_mutex_);
-        if (cache_.size() < kCachedWords) cache_.emplace(piece, std::move(symbols));
+    for (size_t begin = 0; begin < piece.size();) {
+        const size_t end = end_of_word(piece, begin);
+        append_word(piece.substr(begin, end - begin), tokens);
+        begin = end;
     }
 }
 
-std::vector<int32_t> Bpe::split_into_symbols(std::string_view piece) const {
-    std::vector<int32_t> symbols;
-    symbols.reserve(piece.size());
+// A word ends between two tokens of one character that no merge joins. Next to other characters nothing is cut: runs of
+// unknown ones may become one token.
+size_t Bpe::end_of_word(std::string_view piece, size_t begin) const {
+    constexpr size_t kShort = 20;  // bytes: what a pre-tokenizer has cut is rarely longer, and is not looked at
+    if (piece.size() - begin <= kShort) return piece.size();
+    char32_t left = 0;
+    bool left_is_known = false;
+    for (size_t at = begin; at < piece.size();) {
+        const std::string_view character = character_at(piece, at);
+        const char32_t right = utf8_code_point(character);
+        const bool right_is_known = character_id(right) >= 0;
+        if (left_is_known && right_is_known && !junctions_.may_join(left, right)) return at;
+        left = right;
+        left_is_known = right_is_known;
+        at += character.size();
+    }
+    return piece.size();
+}
+
+// Each token covers what lies behind the one before it. So they do in Hugging Face's code, also where characters were
+// dropped, which then shifts all behind them.
+void Bpe::append_word(std::string_view word, std::vector<PieceToken>& tokens) const {
+    const uint32_t offset = tokens.empty() ? 0 : tokens.back().end;
+    const auto append = [&](const std::vector<PieceToken>& symbols) {
+        for (const auto& [id, begin, end] : symbols) tokens.push_back({id, offset + begin, offset + end});
+    };
+    if (const std::vector<PieceToken>* known = cache_.find(word)) return append(*known);
+    std::vector<PieceToken> symbols = split_into_symbols(word);
+    merge(symbols);
+    append(symbols);
+    cache_.add(word, symbols);
+}
+
+int32_t Bpe::character_id(char32_t character) const {
+    return character < character_ids_.size() ? character_ids_[character] : -1;
+}
+
+std::vector<PieceToken> Bpe::split_into_symbols(std::string_view word) const {
+    std::vector<PieceToken> symbols;
+    symbols.reserve(word.size());
+    const auto push = [&](int32_t id, size_t length) {
+        const uint32_t begin = symbols.empty() ? 0 : symbols.back().end;
+        symbols.push_back({id, begin, begin + static_cast<uint32_t>(length)});
+    };
     // The unknown token waits until a known character ends its run, because fuse_unk makes a run one token. Bytes do
     // not end it, as in Hugging Face's code.
-    bool unknown_waits = false;
-    for (size_t offset = 0; offset < piece.size();) {
-        const int length = utf8_sequence(piece.substr(offset)).length;
-        const std::string_view character = piece.substr(offset, length);
-        offset += length;
-        if (const std::optional<int32_t> known = id(character)) {
-            if (unknown_waits) symbols.push_back(*unknown_);
-            unknown_waits = false;
-            symbols.push_back(*known);
+    size_t unknown_length = 0;
+    const auto end_unknown = [&] {
+        if (unknown_length > 0) push(*unknown_, unknown_length);
+        unknown_length = 0;
+    };
+    for (size_t offset = 0; offset < word.size();) {
+        const std::string_view character = character_at(word, offset);
+        offset += character.size();
+        if (const int32_t known = character_id(utf8_code_point(character)); known >= 0) {
+            end_unknown();
+            push(known, character.size());
             continue;
         }
         const auto byte_id = [&](char byte) { return byte_ids_[static_cast<uint8_t>(byte)]; };
         if (byte_fallback_ && std::ranges::all_of(character, [&](char byte) { return byte_id(byte) >= 0; })) {
-            std::ranges::transform(character, std::back_inserter(symbols), byte_id);
+            for (const char byte : character) push(byte_id(byte), 1);
             continue;
         }
         if (!unknown_) continue;
-        if (unknown_waits && !fuse_unknown_) symbols.push_back(*unknown_);
-        unknown_waits = true;
+        if (!fuse_unknown_) end_unknown();
+        unknown_length += character.size();
     }
-    if (unknown_waits) symbols.push_back(*unknown_);
+    end_unknown();
     return symbols;
+}
+
+void Bpe::merge(std::vector<PieceToken>& symbols) const {
+    constexpr size_t kFew = 48;  // where looking at all pairs takes as long as keeping them sorted
+    if (symbols.size() <= kFew) {
+        merge_few(symbols);
+    } else {
+        merge_many(symbols);
+    }
+}
+
+// Looks at all pairs for each merge: O(n^2), and quick for a word.
+void Bpe::merge_few(std::vector<PieceToken>& symbols) const {
+    constexpr MergeTable::Merge kNone = {INT32_MAX, -1};
+    std::vector<MergeTable::Merge> pairs(symbols.size(), kNone);  // by left symbol; the last stays kNone
+    const auto look_up = [&](size_t left) {
+        if (left + 1 >= symbols.size()) {
+            pairs[left] = kNone;
+            return;
+        }
+        const MergeTable::Merge* merge = merges_.find(symbols[left].id, symbols[left + 1].id);
+        pairs[left] = merge ? *merge : kNone;
+    };
+    for (size_t i = 0; i < symbols.size(); ++i) look_up(i);
+    while (!symbols.empty()) {
+        const auto best = std::ranges::min_element(pairs, {}, &MergeTable::Merge::rank);
+        if (best->id < 0) return;
+        const size_t left = best - pairs.begin();
+        symbols[left] = {best->id, symbols[left].begin, symbols[left + 1].end};
+        symbols.erase(symbols.begin() + left + 1);
+        pairs.erase(pairs.begin() + left + 1);
+        look_up(left);
+        if (left > 0) look_up(left - 1);
+    }
 }
 
 // O(n log n): the symbols are a linked list, the mergeable pairs a heap. A merge makes the pairs around it stale; stale
 // pairs are recognised when they are popped.
-void Bpe::merge(std::vector<int32_t>& symbols) const {
+void Bpe::merge_many(std::vector<PieceToken>& symbols) const {
     struct Candidate {
         int32_t rank;
         int32_t position;  // of the left symbol
@@ -193,7 +232,7 @@ void Bpe::merge(std::vector<int32_t>& symbols) const {
     for (int32_t i = 0; i < n; ++i) {
         links[i] = {i - 1, i + 1 < n ? i + 1 : -1};
         if (i + 1 == n) break;
-        if (const Merge* merge = find_merge(symbols[i], symbols[i + 1]))
+        if (const auto* merge = merges_.find(symbols[i].id, symbols[i + 1].id))
             candidates.push_back({merge->rank, i, merge->id});
     }
     if (candidates.empty()) return;
@@ -202,27 +241,27 @@ void Bpe::merge(std::vector<int32_t>& symbols) const {
     while (!heap.empty()) {
         const auto [rank, left, id] = heap.top();
         heap.pop();
-        if (symbols[left] == kGone || links[left].next == -1) continue;
+        if (symbols[left].id == kGone || links[left].next == -1) continue;
         const int32_t right = links[left].next;
         // Hugging Face compares the outcome, not the pair; so do we, to break ties alike.
-        const Merge* merge = find_merge(symbols[left], symbols[right]);
+        const auto* merge = merges_.find(symbols[left].id, symbols[right].id);
 
         if (!merge || merge->id != id) continue;
 
-        symbols[left] = id;
-        symbols[right] = kGone;
+        symbols[left] = {id, symbols[left].begin, symbols[right].end};
+        symbols[right].id = kGone;
         const int32_t next = links[left].next = links[right].next;
         if (next != -1) links[next].previous = left;
 
         const int32_t previous = links[left].previous;
         if (previous != -1) {
-            if (const Merge* pair = find_merge(symbols[previous], id)) heap.push({pair->rank, previous, pair->id});
+            if (const auto* pair = merges_.find(symbols[previous].id, id)) heap.push({pair->rank, previous, pair->id});
         }
         if (next != -1) {
-            if (const Merge* pair = find_merge(id, symbols[next])) heap.push({pair->rank, left, pair->id});
+            if (const auto* pair = merges_.find(id, symbols[next].id)) heap.push({pair->rank, left, pair->id});
         }
     }
-    std::erase(symbols, kGone);
+    std::erase_if(symbols, [](const PieceToken& symbol) { return symbol.id == kGone; });
 }
 
 }  // namespace llmc

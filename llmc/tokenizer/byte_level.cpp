@@ -34,12 +34,8 @@ const Alphabet& alphabet() {
 
 }  // namespace
 
-std::string bytes_to_byte_level(std::string_view bytes) {
-    const Alphabet& letters = alphabet();
-    std::string text;
-    text.reserve(bytes.size() + bytes.size() / 2);
-    for (const char byte : bytes) text += letters.character[static_cast<uint8_t>(byte)];
-    return text;
+std::string_view byte_letter(char byte) {
+    return alphabet().character[static_cast<uint8_t>(byte)];
 }
 
 std::optional<std::string> byte_level_to_bytes(std::string_view text) {

@@ -8,7 +8,8 @@
 
 namespace llmc {
 
-std::string bytes_to_byte_level(std::string_view bytes);
+// The character of a byte, in UTF-8.
+std::string_view byte_letter(char byte);
 
 // The bytes that `text` spells; nothing if a character is not in the alphabet.
 std::optional<std::string> byte_level_to_bytes(std::string_view text);

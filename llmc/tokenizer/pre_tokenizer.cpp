@@ -1,11 +1,12 @@
 #include "llmc/tokenizer/pre_tokenizer.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "llmc/core/error.h"
 #include "llmc/io/json.h"
 #include "llmc/tokenizer/byte_level.h"
+#include "llmc/tokenizer/split.h"
 #include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
@@ -13,13 +14,6 @@ namespace llmc {
 namespace {
 
 constexpr const char* kMetaspace = "\xE2\x96\x81";  // U+2581, LOWER ONE EIGHTH BLOCK
-
-template <class... Visitors>
-struct Overloaded : Visitors... {
-    using Visitors::operator()...;
-};
-template <class... Visitors>
-Overloaded(Visitors...) -> Overloaded<Visitors...>;  // clang before 17 asks for it
 
 template <class Value>
 using Names = std::pair<const char*, Value>;
@@ -44,83 +38,110 @@ Value choice(const JsonObject& object, const std::string& key, const std::string
     object.fail_field(key, list);
 }
 
-// Joins the spans that `behavior` wants in one piece and drops those it wants gone.
-std::vector<Span> join(std::vector<Span> spans, SplitBehavior behavior) {
-    if (behavior == SplitBehavior::isolated) return spans;
-    if (behavior == SplitBehavior::removed) {
-        std::erase_if(spans, [](const Span& span) { return span.is_match; });
-        return spans;
-    }
-    // Merging with the next is merging with the previous, seen from the end.
-    const bool backwards = behavior == SplitBehavior::merged_with_next;
-    if (backwards) std::ranges::reverse(spans);
-    std::vector<Span> joined;
-    bool previous = false;
-    for (const Span& span : spans) {
-        const bool merges =
-            behavior == SplitBehavior::contiguous ? span.is_match == previous : span.is_match && !previous;
-        previous = span.is_match;
-        if (merges && !joined.empty()) {
-            joined.back().begin = std::min(joined.back().begin, span.begin);
-            joined.back().end = std::max(joined.back().end, span.end);
+// Writes the text anew: `write` writes a piece that is no added token. What lies between pieces is left out.
+template <class Write>
+void rewrite(AlignedText& text, std::vector<Piece>& pieces, const Write& write) {
+    Rewriter to(text);
+    for (Piece& piece : pieces) {
+        const size_t begin = to.size();
+        if (piece.id >= 0) {
+            to.keep(piece.begin, piece.end);
         } else {
-            joined.push_back(span);
+            write(to, piece);
         }
+        piece = {begin, to.size(), piece.id};
     }
-    if (backwards) std::ranges::reverse(joined);
-    return joined;
+    to.finish();
 }
 
-// Appends the non-empty pieces that `spans` cut out of `piece`.
-void append_pieces(std::vector<Piece>& pieces, Piece piece, const std::vector<Span>& spans) {
-    if (spans.size() == 1 && spans[0].begin == 0 && spans[0].end == piece.text.size()) {
-        if (!piece.text.empty()) pieces.push_back(std::move(piece));
-        return;
+class Split : public PreTokenizerStep {
+  public:
+    Split(Pattern pattern, SplitBehavior behavior, bool invert = false)
+        : pattern_(std::move(pattern)), behavior_(behavior), invert_(invert) {}
+
+    void apply(AlignedText& text, std::vector<Piece>& pieces) const override {
+        std::vector<Piece> cut;
+        cut.reserve(text.text().size() / 4 + pieces.size());
+        std::vector<Span> spans;
+        for (const Piece& piece : pieces) {
+            if (piece.id >= 0) {
+                cut.push_back(piece);
+                continue;
+            }
+            pattern_.cut(text.text().substr(piece.begin, piece.end - piece.begin), spans);
+            if (invert_) {
+                for (Span& span : spans) span.is_match = !span.is_match;
+            }
+            join(spans, behavior_);
+            for (const auto& [begin, end, is_match] : spans) {
+                if (begin != end) cut.push_back({piece.begin + begin, piece.begin + end});
+            }
+        }
+        pieces = std::move(cut);
     }
-    for (const auto& [begin, end, is_match] : spans) {
-        if (begin != end)
-            pieces.push_back({piece.text.substr(begin, end - begin), -1, piece.begins_text && begin == 0});
+
+  private:
+    Pattern pattern_;
+    SplitBehavior behavior_;
+    bool invert_;
+};
+
+// A space in front of every piece that has none.
+class PrefixSpace : public PreTokenizerStep {
+  public:
+    void apply(AlignedText& text, std::vector<Piece>& pieces) const override {
+        const std::string_view from = text.text();
+        rewrite(text, pieces, [&](Rewriter& to, const Piece& piece) {
+            if (from[piece.begin] != ' ') to.put(" ", piece.begin);
+            to.keep(piece.begin, piece.end);
+        });
     }
+};
+
+// Every byte becomes its letter of the byte-level alphabet.
+class ByteLetters : public PreTokenizerStep {
+  public:
+    void apply(AlignedText& text, std::vector<Piece>& pieces) const override {
+        const std::string_view from = text.text();
+        rewrite(text, pieces, [&](Rewriter& to, const Piece& piece) {
+            for (size_t i = piece.begin; i < piece.end; ++i) to.put(byte_letter(from[i]), i);
+        });
+    }
+};
+
+// Spaces become the replacement, and the piece begins with one if the scheme says so.
+class Metaspace : public PreTokenizerStep {
+  public:
+    Metaspace(std::string replacement, PrependScheme scheme) : replacement_(std::move(replacement)), scheme_(scheme) {}
+
+    void apply(AlignedText& text, std::vector<Piece>& pieces) const override {
+        const std::string_view from = text.text();
+        rewrite(text, pieces, [&](Rewriter& to, const Piece& piece) {
+            const std::string_view own = from.substr(piece.begin, piece.end - piece.begin);
+            const bool prepends =
+                scheme_ == PrependScheme::always ||
+                (scheme_ == PrependScheme::first && text.range(piece.begin, piece.begin + 1).begin == 0);
+            if (prepends && own[0] != ' ' && !own.starts_with(replacement_)) to.put(replacement_, piece.begin);
+            size_t kept = 0;
+            for (size_t space; (space = own.find(' ', kept)) != own.npos; kept = space + 1) {
+                to.keep(piece.begin + kept, piece.begin + space);
+                to.put(replacement_, piece.begin + space);
+            }
+            to.keep(piece.begin + kept, piece.end);
+        });
+    }
+
+  private:
+    std::string replacement_;
+    PrependScheme scheme_;
+};
+
+// `where` names the pre-tokenizer.
+Split split_at(const char* expression, const std::string& where, SplitBehavior behavior, bool invert = false) {
+    return {Pattern(Regex(expression, where)), behavior, invert};
 }
 
 }  // namespace
-
-Normalizer::Normalizer(const JsonObject& normalizer) {
-    StepLimits limits;
-    read(normalizer, limits);
-}
-
-void Normalizer::read(const JsonObject& normalizer, StepLimits& limits) {
-    const std::string type = normalizer.string("type");
-    if (type == "Sequence") {
-        const auto& parts = normalizer.value("normalizers");
-        if (!parts.is_array()) normalizer.fail_field("normalizers", "a list");
-        for (const auto& part : parts) read(JsonObject(part, normalizer.file(), "normalizer."), limits);
-    } else if (type == "Prepend") {
-        const Prepend prepend{normalizer.string("prepend")};
-        limits.add(normalizer, 1 + static_cast<double>(prepend.prefix.size()));
-        steps_.push_back(prepend);
-    } else if (type == "Replace") {
-        const Replace replace{Pattern(normalizer, "pattern"), normalizer.string("content")};
-        limits.add(normalizer, replace.pattern.growth(replace.content));
-        steps_.push_back(replace);
-    } else {
-        normalizer.fail_field("type", "a supported normalizer (Sequence, Prepend or Replace)");
-    }
-}
-
-std::string Normalizer::apply(std::string text) const {
-    for (const auto& step : steps_) {
-        std::visit(Overloaded{
-                       [&](const Prepend& prepend) {
-                           if (!text.empty()) text.insert(0, prepend.prefix);
-                       },
-                       [&](const Replace& replace) { text = replace.pattern.replace(text, replace.content); },
-                   },
-                   step);
-    }
-    return text;
-}
 
 PreTokenizer::PreTokenizer(const JsonObject& pre_tokenizer) {
     StepLimits limits;
@@ -129,49 +150,67 @@ PreTokenizer::PreTokenizer(const JsonObject& pre_tokenizer) {
 
 PreTokenizer PreTokenizer::metaspace(PrependScheme scheme) {
     PreTokenizer pre_tokenizer;
-    pre_tokenizer.steps_.push_back(Metaspace{kMetaspace, scheme, false});
+    pre_tokenizer.add(Metaspace(kMetaspace, scheme));
+    pre_tokenizer.needs_positions_ = scheme == PrependScheme::first;
     return pre_tokenizer;
+}
+
+template <class Step>
+void PreTokenizer::add(Step step) {
+    steps_.push_back(std::make_shared<const Step>(std::move(step)));
 }
 
 void PreTokenizer::read(const JsonObject& pre_tokenizer, StepLimits& limits) {
     const std::string type = pre_tokenizer.string("type");
+    const std::string where = pre_tokenizer.field("type");
     if (type == "Sequence") {
         const auto& parts = pre_tokenizer.value("pretokenizers");
         if (!parts.is_array()) pre_tokenizer.fail_field("pretokenizers", "a list");
         for (const auto& part : parts) read(JsonObject(part, pre_tokenizer.file(), "pre_tokenizer."), limits);
     } else if (type == "ByteLevel") {
-        limits.add(pre_tokenizer, 2);  // a byte becomes up to two
-        ByteLevel step{pre_tokenizer.boolean("add_prefix_space"), std::nullopt};
+        limits.add(pre_tokenizer, 2);  // a letter takes up to two bytes
+        if (pre_tokenizer.boolean("add_prefix_space", true)) add(PrefixSpace());
         if (pre_tokenizer.boolean("use_regex", true)) {
             // GPT-2's words
-            step.words.emplace(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)",
-                               pre_tokenizer.field("use_regex"));
+            add(split_at(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)", where,
+                         SplitBehavior::isolated));
         }
-        steps_.push_back(std::move(step));
+        add(ByteLetters());
     } else if (type == "Digits") {
         limits.add(pre_tokenizer);
         const bool individual = pre_tokenizer.boolean("individual_digits", false);
-        steps_.push_back(Split{Pattern(Regex(R"(\p{N})", pre_tokenizer.field("individual_digits"))),
-                               individual ? SplitBehavior::isolated : SplitBehavior::contiguous, false});
+        add(split_at(R"(\p{N})", where, individual ? SplitBehavior::isolated : SplitBehavior::contiguous));
+    } else if (type == "Punctuation") {
+        limits.add(pre_tokenizer);
+        const SplitBehavior behavior =
+            choice(pre_tokenizer, "behavior", pre_tokenizer.string("behavior", "Isolated"), kBehaviors);
+        add(split_at(R"([\p{P}$+<=>\^`|~])", where, behavior));
+    } else if (type == "Whitespace") {
+        limits.add(pre_tokenizer);
+        // Words of \w, as Rust's regular expressions have it, and what else is no white space.
+        constexpr const char* kWords =
+            "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\xE2\x80\x8C\xE2\x80\x8D]+|"
+            "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\xE2\x80\x8C\xE2\x80\x8D\\s]+";
+        add(split_at(kWords, where, SplitBehavior::removed, true));
+    } else if (type == "WhitespaceSplit") {
+        limits.add(pre_tokenizer);
+        add(split_at(R"(\s)", where, SplitBehavior::removed));
     } else if (type == "Split") {
         limits.add(pre_tokenizer);
-        steps_.push_back(read_split(pre_tokenizer));
+        const SplitBehavior behavior = choice(pre_tokenizer, "behavior", pre_tokenizer.string("behavior"), kBehaviors);
+        add(Split(Pattern(pre_tokenizer, "pattern"), behavior, pre_tokenizer.boolean("invert", false)));
     } else if (type == "Metaspace") {
-        const Metaspace metaspace = read_metaspace(pre_tokenizer);
-        limits.add(pre_tokenizer, 1 + static_cast<double>(metaspace.replacement.size()));
-        steps_.push_back(metaspace);
+        const std::string replacement = read_replacement(pre_tokenizer);
+        const PrependScheme scheme = read_prepend_scheme(pre_tokenizer);
+        limits.add(pre_tokenizer, 1 + static_cast<double>(replacement.size()));
+        add(Metaspace(replacement, scheme));
+        needs_positions_ |= scheme == PrependScheme::first;
+        if (pre_tokenizer.boolean("split", true)) add(Split(Pattern(replacement), SplitBehavior::merged_with_next));
     } else {
-        pre_tokenizer.fail_field("type", "a supported pre-tokenizer (Sequence, ByteLevel, Digits, Split or Metaspace)");
+        pre_tokenizer.fail_field("type",
+                                 "a supported pre-tokenizer (Sequence, ByteLevel, Digits, Metaspace, Punctuation, "
+                                 "Split, Whitespace or WhitespaceSplit)");
     }
-}
-
-PreTokenizer::Split PreTokenizer::read_split(const JsonObject& split) {
-    const SplitBehavior behavior = choice(split, "behavior", split.string("behavior"), kBehaviors);
-    return {Pattern(split, "pattern"), behavior, split.boolean("invert")};
-}
-
-PreTokenizer::Metaspace PreTokenizer::read_metaspace(const JsonObject& metaspace) {
-    return {read_replacement(metaspace), read_prepend_scheme(metaspace), metaspace.boolean("split", true)};
 }
 
 PrependScheme read_prepend_scheme(const JsonObject& metaspace) {
@@ -193,50 +232,8 @@ std::string read_replacement(const JsonObject& metaspace) {
     return replacement;
 }
 
-void PreTokenizer::apply(std::vector<Piece>& pieces) const {
-    for (const auto& step : steps_) {
-        std::vector<Piece> cut;
-        cut.reserve(pieces.size());
-        const auto apply = Overloaded{
-            [&](const Split& split, Piece piece) {
-                std::vector<Span> spans = split.pattern.cut(piece.text);
-                if (split.invert) {
-                    for (Span& span : spans) span.is_match = !span.is_match;
-                }
-                append_pieces(cut, std::move(piece), join(std::move(spans), split.behavior));
-            },
-            [&](const ByteLevel& byte_level, Piece piece) {
-                if (byte_level.add_prefix_space && !piece.text.starts_with(' '))
-                    piece.text.insert(piece.text.begin(), ' ');
-                const size_t first = cut.size();
-                std::vector<Span> spans = {{0, piece.text.size(), true}};
-                if (byte_level.words) spans = byte_level.words->cut(piece.text);
-                append_pieces(cut, std::move(piece), spans);
-                for (size_t i = first; i < cut.size(); ++i) cut[i].text = bytes_to_byte_level(cut[i].text);
-            },
-            [&](const Metaspace& metaspace, Piece piece) {
-                piece.text = Pattern(" ").replace(piece.text, metaspace.replacement);
-                const bool prepend = metaspace.scheme == PrependScheme::always ||
-                                     (metaspace.scheme == PrependScheme::first && piece.begins_text);
-                if (prepend && !piece.text.starts_with(metaspace.replacement)) {
-                    piece.text.insert(0, metaspace.replacement);
-                }
-                std::vector<Span> spans = {{0, piece.text.size(), false}};
-                if (metaspace.split) {
-                    spans = join(Pattern(metaspace.replacement).cut(piece.text), SplitBehavior::merged_with_next);
-                }
-                append_pieces(cut, std::move(piece), spans);
-            },
-        };
-        for (Piece& piece : pieces) {
-            if (piece.id >= 0) {
-                cut.push_back(std::move(piece));
-            } else {
-                std::visit([&](const auto& kind) { apply(kind, std::move(piece)); }, step);
-            }
-        }
-        pieces = std::move(cut);
-    }
+void PreTokenizer::apply(AlignedText& text, std::vector<Piece>& pieces) const {
+    for (const auto& step : steps_) step->apply(text, pieces);
 }
 
 }  // namespace llmc

@@ -1,13 +1,14 @@
-// What happens to a text before the model: normalizers rewrite it, and pre-tokenizers cut it into pieces, which the
-// model encodes one by one. Read from tokenizer.json; kinds that no supported model uses are refused by name.
+// The pre-tokenizers of tokenizer.json cut a text into pieces, which the model encodes one by one, and may rewrite
+// them: ByteLevel, Digits, Metaspace, Punctuation, Split, Whitespace, WhitespaceSplit, and Sequence of them. Other
+// kinds are refused by name.
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <string>
-#include <variant>
 #include <vector>
 
+#include "llmc/tokenizer/aligned_text.h"
 #include "llmc/tokenizer/regex.h"
 #include "llmc/tokenizer/step_limits.h"
 
@@ -15,39 +16,22 @@ namespace llmc {
 
 class JsonObject;
 
-// Prepend, Replace, and Sequence of them.
-class Normalizer {
-  public:
-    Normalizer() = default;  // changes nothing
-    explicit Normalizer(const JsonObject& normalizer);
-
-    std::string apply(std::string text) const;
-
-  private:
-    struct Prepend {
-        std::string prefix;
-    };
-    struct Replace {
-        Pattern pattern;
-        std::string content;
-    };
-    void read(const JsonObject& normalizer, StepLimits& limits);
-
-    std::vector<std::variant<Prepend, Replace>> steps_;
-};
-
-// A stretch of the text, which each step cuts and rewrites, or an added token.
+// A stretch of the text that the model sees as a whole, or an added token.
 struct Piece {
-    std::string text;
-    int32_t id = -1;           // of the added token it is
-    bool begins_text = false;  // it begins where the whole text does
+    size_t begin, end;
+    int32_t id = -1;  // of the added token it is
 };
 
-enum class SplitBehavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };
+// Cuts and rewrites the pieces that are not added tokens. Pieces lie one behind the other, none is empty, and a step
+// may leave a part of the text out.
+class PreTokenizerStep {
+  public:
+    virtual ~PreTokenizerStep() = default;
+    virtual void apply(AlignedText& text, std::vector<Piece>& pieces) const = 0;
+};
 
 enum class PrependScheme { first, never, always };
 
-// ByteLevel, Digits, Split, Metaspace, and Sequence of them.
 class PreTokenizer {
   public:
     PreTokenizer() = default;  // one piece
@@ -56,28 +40,18 @@ class PreTokenizer {
     // Spaces become U+2581, and one is put in front as the scheme says: LLaMA's way of marking words.
     static PreTokenizer metaspace(PrependScheme scheme);
 
-    void apply(std::vector<Piece>& pieces) const;
+    void apply(AlignedText& text, std::vector<Piece>& pieces) const;
+
+    // Whether the result depends on where in the whole text a piece lies, so that the text must be tracked.
+    bool needs_positions() const { return needs_positions_; }
 
   private:
-    struct Split {
-        Pattern pattern;
-        SplitBehavior behavior;
-        bool invert;
-    };
-    struct ByteLevel {
-        bool add_prefix_space;
-        std::optional<Regex> words;
-    };
-    struct Metaspace {
-        std::string replacement;
-        PrependScheme scheme;
-        bool split;
-    };
     void read(const JsonObject& pre_tokenizer, StepLimits& limits);
-    static Split read_split(const JsonObject& split);
-    static Metaspace read_metaspace(const JsonObject& metaspace);
+    template <class Step>
+    void add(Step step);
 
-    std::vector<std::variant<Split, ByteLevel, Metaspace>> steps_;
+    std::vector<std::shared_ptr<const PreTokenizerStep>> steps_;
+    bool needs_positions_ = false;
 };
 
 // Field "prepend_scheme" of a Metaspace, or its older spelling, "add_prefix_space".

@@ -131,8 +131,8 @@ bool Regex::match(std::string_view text, size_t offset, uint32_t options, size_t
     return true;
 }
 
-std::vector<Span> Regex::cut(std::string_view text) const {
-    std::vector<Span> spans;
+void Regex::cut(std::string_view text, std::vector<Span>& spans) const {
+    spans.clear();
     size_t done = 0;    // end of the last span
     size_t search = 0;  // where the next match may begin
     size_t begin = 0, end = 0;
@@ -152,7 +152,6 @@ std::vector<Span> Regex::cut(std::string_view text) const {
         matched = true;
     }
     if (done != text.size()) spans.push_back({done, text.size(), false});
-    return spans;
 }
 
 bool Regex::matches_front(std::string_view text) const {
@@ -172,21 +171,22 @@ Pattern::Pattern(const JsonObject& owner, const std::string& key) {
     }
 }
 
-std::vector<Span> Pattern::cut(std::string_view text) const {
-    if (regex_) return regex_->cut(text);
-    std::vector<Span> spans;
+void Pattern::cut(std::string_view text, std::vector<Span>& spans) const {
+    if (regex_) return regex_->cut(text, spans);
+    spans.clear();
     size_t done = 0;
     for (size_t at; (at = text.find(literal_, done)) != text.npos; done = at + literal_.size()) {
         if (done != at) spans.push_back({done, at, false});
         spans.push_back({at, at + literal_.size(), true});
     }
     if (done != text.size()) spans.push_back({done, text.size(), false});
-    return spans;
 }
 
 std::string Pattern::replace(std::string_view text, std::string_view content) const {
+    std::vector<Span> spans;
+    cut(text, spans);
     std::string out;
-    for (const auto& [begin, end, is_match] : cut(text)) out += is_match ? content : text.substr(begin, end - begin);
+    for (const auto& [begin, end, is_match] : spans) out += is_match ? content : text.substr(begin, end - begin);
     return out;
 }
 

@@ -26,8 +26,9 @@ class Regex {
     // `where` names the place of the pattern, for errors.
     Regex(const std::string& pattern, std::string where);
 
-    // The whole of `text` (well-formed UTF-8), cut at every match. An empty match is a cut between two characters.
-    std::vector<Span> cut(std::string_view text) const;
+    // Sets `spans` to the whole of `text` (well-formed UTF-8), cut at every match. An empty match is a cut between two
+    // characters.
+    void cut(std::string_view text, std::vector<Span>& spans) const;
 
     // Whether `text` begins with a match.
     bool matches_front(std::string_view text) const;
@@ -46,7 +47,7 @@ class Pattern {
     explicit Pattern(Regex regex) : regex_(std::move(regex)) {}
     Pattern(const JsonObject& owner, const std::string& key);
 
-    std::vector<Span> cut(std::string_view text) const;
+    void cut(std::string_view text, std::vector<Span>& spans) const;  // as Regex does
     std::string replace(std::string_view text, std::string_view content) const;
     // How many times as long as the text the result of replace() may be: an expression may match a single byte, or
     // none.

@@ -31,12 +31,19 @@ SentencePieceModel::SentencePieceModel(const std::filesystem::path& path)
 
 SentencePieceModel::~SentencePieceModel() = default;
 
-void SentencePieceModel::encode(std::string_view piece, std::vector<int32_t>& ids) const {
-    std::vector<int> found;
-    const auto status = processor_->Encode(piece, &found);
-    require(status.ok(), path_, ": SentencePiece cannot encode a text of ", piece.size(), " bytes (", status.ToString(),
-            ").");
-    ids.insert(ids.end(), found.begin(), found.end());
+void SentencePieceModel::encode(std::string_view piece, std::vector<PieceToken>& tokens) const {
+    const auto found = processor_->EncodeAsImmutableProto(piece);
+    tokens.clear();
+    uint32_t end = 0;  // of what is covered
+    for (size_t i = 0; i < found.pieces_size(); ++i) {
+        const auto part = found.pieces(static_cast<int>(i));
+        const auto id = static_cast<int32_t>(part.id());
+        // The library gives all bytes of a character to the last of its byte tokens; each stands for one.
+        const uint32_t begin = processor_->IsByte(id) ? end : part.begin();
+        end = processor_->IsByte(id) ? end + 1 : part.end();
+        tokens.push_back({id, begin, end});
+    }
+    require(end == piece.size(), path_, ": SentencePiece cannot encode a text of ", piece.size(), " bytes.");
 }
 
 std::optional<int32_t> SentencePieceModel::id(std::string_view token) const {

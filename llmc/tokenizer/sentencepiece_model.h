@@ -20,7 +20,7 @@ class SentencePieceModel : public TokenModel {
     explicit SentencePieceModel(const std::filesystem::path& path);
     ~SentencePieceModel() override;
 
-    void encode(std::string_view piece, std::vector<int32_t>& ids) const override;
+    void encode(std::string_view piece, std::vector<PieceToken>& tokens) const override;
     std::optional<int32_t> id(std::string_view token) const override;
     const std::string* token(int32_t id) const override;
     int32_t n_tokens() const override;

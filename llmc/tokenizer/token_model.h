@@ -9,12 +9,18 @@
 
 namespace llmc {
 
+// A token, and the bytes of the piece that it covers.
+struct PieceToken {
+    int32_t id;
+    uint32_t begin, end;
+};
+
 class TokenModel {
   public:
     virtual ~TokenModel() = default;
 
-    // Appends the ids of a piece, which is not empty.
-    virtual void encode(std::string_view piece, std::vector<int32_t>& ids) const = 0;
+    // Sets `tokens` to those of a piece, which is not empty.
+    virtual void encode(std::string_view piece, std::vector<PieceToken>& tokens) const = 0;
 
     virtual std::optional<int32_t> id(std::string_view token) const = 0;
     virtual const std::string* token(int32_t id) const = 0;  // null: no such id

@@ -25,44 +25,72 @@ Tokenizer::~Tokenizer() = default;
 
 namespace {
 
-// Cuts each piece at the tokens that `matcher` finds; the rest goes through `rewrite` first.
-template <class Rewrite>
-std::vector<Piece> cut_tokens(std::vector<Piece> pieces, const AddedTokenMatcher& matcher, const Rewrite& rewrite) {
-    std::vector<Piece> cut;
-    for (Piece& piece : pieces) {
-        if (piece.id >= 0) {
-            cut.push_back(std::move(piece));
-            continue;
-        }
-        const std::string text = rewrite(std::move(piece.text));
-        for (const auto& [begin, end, id] : matcher.cut(text)) {
-            cut.push_back({text.substr(begin, end - begin), id, piece.begins_text && begin == 0});
-        }
+// Takes down the tokens of a text, and where they come from if that is asked for.
+class Transcript {
+  public:
+    Transcript(std::vector<int32_t>& ids, std::vector<TextRange>* ranges) : ids_(ids), ranges_(ranges) {}
+
+    void add(int32_t id, TextRange range) {
+        ids_.push_back(id);
+        if (ranges_) ranges_->push_back(range);
     }
-    return cut;
+
+    // Tokens of the piece at `offset` of the text.
+    void add(const std::vector<PieceToken>& tokens, const AlignedText& text, size_t offset) {
+        for (const PieceToken& token : tokens) ids_.push_back(token.id);
+        if (!ranges_) return;
+        for (const PieceToken& token : tokens) ranges_->push_back(text.range(offset + token.begin, offset + token.end));
+    }
+
+  private:
+    std::vector<int32_t>& ids_;
+    std::vector<TextRange>* ranges_;
+};
+
+// Encodes what lies between two added tokens that are matched as written.
+void encode_between(const TokenizerParts& parts, AlignedText text, Transcript& transcript) {
+    parts.normalizer.apply(text);
+    std::vector<Piece> pieces;
+    for (const auto& [begin, end, id] : parts.as_normalized.cut(text.text())) pieces.push_back({begin, end, id});
+    parts.pre_tokenizer.apply(text, pieces);
+    std::vector<PieceToken> tokens;
+    for (const auto& [begin, end, id] : pieces) {
+        if (id >= 0) {
+            tokens.assign(1, {id, 0, static_cast<uint32_t>(end - begin)});
+        } else {
+            parts.model->encode(text.text().substr(begin, end - begin), tokens);
+        }
+        transcript.add(tokens, text, begin);
+    }
 }
 
 }  // namespace
 
-std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
+void Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids, std::vector<TextRange>* ranges) const {
     const size_t invalid = find_invalid_utf8(text);
     require(invalid == text.npos, "The text is not UTF-8: byte ", invalid, " of ", text.size(),
             " begins no character. Convert it, for instance with iconv.");
-    std::vector<Piece> pieces;
-    pieces.push_back({std::string(text), -1, true});
-    pieces = cut_tokens(std::move(pieces), parts_->as_written, [](std::string piece) { return piece; });
-    pieces = cut_tokens(std::move(pieces), parts_->as_normalized,
-                        [this](std::string piece) { return parts_->normalizer.apply(std::move(piece)); });
-    parts_->pre_tokenizer.apply(pieces);
-    std::vector<int32_t> ids;
-    for (const Piece& piece : pieces) {
-        if (piece.id >= 0) {
-            ids.push_back(piece.id);
+    const bool tracked = ranges || parts_->pre_tokenizer.needs_positions();
+    Transcript transcript(ids, ranges);
+    for (const auto& [begin, end, id] : parts_->as_written.cut(text)) {
+        if (id >= 0) {
+            transcript.add(id, {begin, end});
         } else {
-            parts_->model->encode(piece.text, ids);
+            encode_between(*parts_, {text.substr(begin, end - begin), begin, tracked}, transcript);
         }
     }
+}
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
+    std::vector<int32_t> ids;
+    encode(text, ids, nullptr);
     return ids;
+}
+
+Encoding Tokenizer::encode_with_ranges(std::string_view text) const {
+    Encoding encoding;
+    encode(text, encoding.ids, &encoding.ranges);
+    return encoding;
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {

@@ -17,9 +17,20 @@
 #include <string_view>
 #include <vector>
 
+#include "llmc/tokenizer/text_range.h"
+
 namespace llmc {
 
 struct TokenizerParts;
+
+// The ids of a text, and for each the bytes of the text that it stands for, as the offsets of Hugging Face's tokenizers
+// are (which count characters): a token that holds part of a character has the whole of it, blanks that an added token
+// absorbs belong to it, and ranges may overlap, leave parts of the text out, or be empty where a normalizer wrote what
+// was not there.
+struct Encoding {
+    std::vector<int32_t> ids;
+    std::vector<TextRange> ranges;  // as many
+};
 
 class Tokenizer {
   public:
@@ -28,6 +39,9 @@ class Tokenizer {
 
     // The ids of a text, which must be well-formed UTF-8. Special tokens in the text are matched; none is added.
     std::vector<int32_t> encode(std::string_view text) const;
+
+    // The same ids, and where in the text they come from. Throws Error if a text is 4 GiB long.
+    Encoding encode_with_ranges(std::string_view text) const;
 
     // The text of the ids. Ids that the tokenizer does not know (the padding of an embedding table) are skipped.
     std::string decode(std::span<const int32_t> ids, bool skip_special) const;
@@ -46,6 +60,8 @@ class Tokenizer {
   private:
     friend class TextStream;
     explicit Tokenizer(std::unique_ptr<TokenizerParts> parts);
+
+    void encode(std::string_view text, std::vector<int32_t>& ids, std::vector<TextRange>* ranges) const;
 
     std::unique_ptr<TokenizerParts> parts_;
 };

@@ -8,6 +8,7 @@
 
 #include "llmc/tokenizer/added_tokens.h"
 #include "llmc/tokenizer/decoder.h"
+#include "llmc/tokenizer/normalizer.h"
 #include "llmc/tokenizer/pre_tokenizer.h"
 #include "llmc/tokenizer/token_model.h"
 

@@ -40,6 +40,16 @@ Utf8Sequence utf8_sequence(std::string_view text) {
     return {Utf8::valid, length};
 }
 
+std::string_view character_at(std::string_view text, size_t begin) {
+    return text.substr(begin, utf8_sequence(text.substr(begin)).length);
+}
+
+std::string_view character_before(std::string_view text, size_t end) {
+    size_t begin = end - 1;
+    while ((text[begin] & 0xC0) == 0x80) --begin;
+    return text.substr(begin, end - begin);
+}
+
 size_t find_invalid_utf8(std::string_view text) {
     for (size_t offset = 0; offset < text.size();) {
         const auto [kind, length] = utf8_sequence(text.substr(offset));

@@ -24,6 +24,10 @@ struct Utf8Sequence {
 // maximal subparts"), which is what Rust's from_utf8_lossy and Python's errors="replace" do.
 Utf8Sequence utf8_sequence(std::string_view text);
 
+// The character of a well-formed text that begins at `begin`, or that ends at `end`.
+std::string_view character_at(std::string_view text, size_t begin);
+std::string_view character_before(std::string_view text, size_t end);
+
 // Offset of the first byte that is not part of well-formed UTF-8, or npos.
 size_t find_invalid_utf8(std::string_view text);
 

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "llmc/core/error.h"
+#include "quaff/files/chat_settings.h"
 #include "quaff/files/outliers.h"
+#include "quaff/run/chat.h"
 #include "quaff/run/metrics/metric_list.h"
 
 namespace quaff::cli {
@@ -58,6 +60,10 @@ void check_contradictions(const CommandLine& line) {
     if (std::ranges::find(line.unused, "plan") != line.unused.end())
         refuse(info_of(line.verb).name,
                " has no --plan; train_quaff info --plan prints the memory that a training run takes");
+    if (const auto& name = o.data.chat_template; name && !is_template_choice(*name))
+        refuse("--template must be ", template_choices(), ", not '", *name, "'");
+    if (!o.data.date.empty() && !parse_date(o.data.date))
+        refuse("--date must be a day such as 2026-01-31, not '", o.data.date, "'");
     MaxRatio checked(o.outliers.max_ratio);  // throws UsageError
     check_data(line);
 }

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <limits>
 
+#include "llmc/chat/named_layouts.h"
 #include "llmc/core/error.h"
 #include "llmc/metrics/metric.h"
-#include "llmc/tokenizer/chat_template.h"
 #include "llmc/training/schedule.h"
 
 namespace quaff::cli {
@@ -59,10 +59,17 @@ Choice choice(std::string& value, std::vector<std::string> words) {
     return {std::move(words), [&value] { return value; }, [&value](const std::string& word) { value = word; }};
 }
 
-std::vector<std::string> template_names() {
-    std::vector<std::string> names = ChatTemplate::names();
-    names.push_back("auto");
-    return names;
+const char* template_help() {
+    static const std::string kHelp = [] {
+        std::vector<std::string> names;
+        for (const NamedLayout& layout : named_layouts()) names.emplace_back(layout.name);
+        return concat(
+            "chat template of pairs, conversations and prompts; auto: the model's own, where it has one; none: texts "
+            "as "
+            "they are; NAME: ",
+            join(names, ", ", " or "));
+    }();
+    return kHelp.c_str();
 }
 
 std::vector<std::string> metric_names() {
@@ -110,8 +117,14 @@ std::vector<Row> option_table(CommandLine& line) {
     group(
         "examples",
         {
-            {"template", choice(o.data.chat_template, template_names()), kRuns | kInfo, fixed,
-             "prompt template around each example; auto: the model's own, which conversations always use"},
+            {"template", OptionalText{&o.data.chat_template, "auto", "auto|none|NAME|FILE.jinja"}, kRuns | kInfo, fixed,
+             template_help()},
+            {"tools", Text{&o.data.tools, "FILE"}, kRuns | kInfo, fixed,
+             "JSON list of the tools that the template is given with conversations without their own"},
+            {"date", Text{&o.data.date, "YYYY-MM-DD"}, kRuns | kInfo, fixed,
+             "today, for templates that write the date [the adapter's, else the clock's]"},
+            {"loss-on", choice(o.data.loss_on, kLossOnNames, "all"), kReads, fixed,
+             "answers of a conversation that are trained on: all, or the last alone"},
             {"source-max-len", Whole{&o.data.source_max_len, count_from(1)}, kReads, fixed,
              "drop and count examples whose prompt has more tokens"},
             {"target-max-len", Whole{&o.data.target_max_len, count_from(1)}, kReads, fixed, "the same for the answer"},
@@ -206,7 +219,7 @@ std::vector<Row> option_table(CommandLine& line) {
                             {"prompt-file", Text{&o.generation.prompt_file, "FILE"}, kGenerate, transient,
                              "file with a prompt on each line"},
                             {"chat", Switch{&o.generation.chat}, kGenerate, transient,
-                             "put the model's chat template around the prompt"},
+                             "ask in the model's chat template, whatever the adapter was trained in"},
                             {"max-new-tokens", Whole{&o.generation.max_new_tokens, count_from(1)}, kGenerate, transient,
                              "stop after that many tokens"},
                             {"temperature", Real{&o.generation.temperature, at_least(0)}, kGenerate, transient,

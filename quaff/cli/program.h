@@ -11,6 +11,7 @@ inline constexpr llmc::ProgramWords kProgram = {
     .source_max_len = "--source-max-len",
     .target_max_len = "--target-max-len",
     .chat_template = "--template",
+    .columns = "--columns",
     .comm_timeout = "--comm-timeout",
     .output_folder = "--out",
     .save_memory = "lower --batch-size, or see train_quaff --plan",

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "llmc/core/error.h"
-#include "llmc/io/file_io.h"
+#include "llmc/io/text_input.h"
 #include "quaff/cli/exit_status.h"
 #include "quaff/cli/verb_functions.h"
 #include "quaff/files/info.h"

@@ -28,8 +28,8 @@ int generate(const CommandLine& line, Terminal& terminal, const Device& device) 
         answer_prompts(options, files, device, reader, prompts, terminal, show_progress(terminal), show);
 
     const bool speechless = std::ranges::any_of(answers, [](const Continuation& answer) { return answer.ids.empty(); });
-    if (speechless && !reader.prompt_template())
-        terminal.warn("the model ended its answer at once; does it want a chat template (--chat)?");
+    if (speechless && !reader.chat().encoder())
+        terminal.warn("the model ended its answer at once; does it want a chat template (--template)?");
     if (!line.json || answers.size() < prompts.size()) return kDone;
     ordered_json results = ordered_json::array();
     for (size_t i = 0; i < answers.size(); ++i)

@@ -22,6 +22,7 @@ void write_quaff_state(const std::filesystem::path& adapter_directory, const Qua
         for (const float s : scales) list.push_back(shortest_decimal(s));
         object["scales"][module] = std::move(list);
     }
+    if (state.chat) object["chat"] = to_json(*state.chat);
     make_directories(adapter_directory);
     write_file_atomically(adapter_directory / kQuaffJson, dump_pretty(object));
 }
@@ -38,6 +39,10 @@ std::optional<QuaffState> read_quaff_state(const std::filesystem::path& adapter_
     require(state.grad_bits == 8 || state.grad_bits == 16, object.field("grad_bits"), " must be 8 or 16, found ",
             state.grad_bits);
     if (object.has("outliers")) state.outliers = outliers_from_json(object.object("outliers"), model);
+    // Templates write tools out, so the order of their fields matters.
+    if (object.has("chat"))
+        state.chat = chat_settings_from_json(parse_ordered_json(read_file(path), path.string())["chat"],
+                                             object.field("chat"));
     if (!object.has("scales")) return state;
 
     const JsonObject scales = object.object("scales");

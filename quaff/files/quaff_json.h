@@ -2,10 +2,10 @@
 // it is evaluated and used in the same way. PEFT and others ignore the file.
 //
 //   {"method": "quaff", "scale_momentum": 0.1, "grad_bits": 8, "outliers": {an outlier file's object},
-//    "scales": {"model.layers.0.self_attn.qkv_proj": [1.25, ..], ..}}
+//    "scales": {"model.layers.0.self_attn.qkv_proj": [1.25, ..], ..}, "chat": {how texts are laid out}}
 //
 // `scales` holds s of every outlier channel after the last training step. The full-precision method has neither
-// "outliers" nor "scales".
+// "outliers" nor "scales". chat_settings.h has the object under "chat".
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "quaff/files/chat_settings.h"
 #include "quaff/files/outliers.h"
 
 namespace quaff {
@@ -27,6 +28,7 @@ struct QuaffState {
     int64_t grad_bits = 8;
     std::optional<OutlierChannels> outliers;
     std::map<std::string, std::vector<float>> scales;  // joint module -> one per outlier channel; or empty
+    std::optional<ChatSettings> chat;                  // nothing: not known
 };
 
 // Writes the file atomically. Creates the directory where it is missing.

@@ -9,7 +9,7 @@ namespace quaff {
 
 template <class Device>
 void save_adapter(const std::filesystem::path& folder, Model<Device>& model, const std::string& base_model,
-                  const OutlierChannels& outliers) {
+                  const OutlierChannels& outliers, const std::optional<ChatSettings>& chat) {
     const BuildOptions& options = model.options();
     LoraConfig config = options.lora;
     config.base_model = base_model;
@@ -24,6 +24,7 @@ void save_adapter(const std::filesystem::path& folder, Model<Device>& model, con
     state.method = name_of(options.method);
     state.scale_momentum = options.scale_momentum;
     state.grad_bits = options.grad_bits;
+    state.chat = chat;
     if (options.method == Method::quaff) {
         state.outliers = outliers;
         // All or none: channels without calibrated maxima have no scales before the first training step.
@@ -67,7 +68,7 @@ void load_scales(Model<Device>& model, const std::map<std::string, std::vector<f
 
 #define INSTANTIATE(Device)                                                                      \
     template void save_adapter(const std::filesystem::path&, Model<Device>&, const std::string&, \
-                               const OutlierChannels&);                                          \
+                               const OutlierChannels&, const std::optional<ChatSettings>&);      \
     template void load_adapter(Model<Device>&, const Adapter&);                                  \
     template void load_scales(Model<Device>&, const std::map<std::string, std::vector<float>>&);
 QUAFF_FOR_EACH_DEVICE(INSTANTIATE)

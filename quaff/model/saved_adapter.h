@@ -4,10 +4,12 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "quaff/files/adapter.h"
+#include "quaff/files/chat_settings.h"
 #include "quaff/files/outliers.h"
 #include "quaff/model/model.h"
 
@@ -25,10 +27,11 @@ std::vector<LoraAdapter> host_adapters(Model<Device>& model, std::vector<float>&
 }
 
 // Writes the three files of an adapter into `folder`, which is created if it is missing. `base_model` is the name by
-// which PEFT finds the model: its folder, or its name on the hub. `outliers` are those the model was built with.
+// which PEFT finds the model: its folder, or its name on the hub. `outliers` are those the model was built with, `chat`
+// is how the texts were laid out that it was trained on, if that is known.
 template <class Device>
 void save_adapter(const std::filesystem::path& folder, Model<Device>& model, const std::string& base_model,
-                  const OutlierChannels& outliers);
+                  const OutlierChannels& outliers, const std::optional<ChatSettings>& chat = std::nullopt);
 
 // The model's A and B = those of `adapter`. Throws Error unless it has every adapter of the model, with its rank.
 template <class Device>

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "llmc/core/error.h"
-#include "llmc/io/file_io.h"
+#include "llmc/io/text_input.h"
 #include "quaff/model/devices.h"
 #include "quaff/run/generate.h"
 #include "quaff/run/memory_room.h"
@@ -25,9 +25,8 @@ std::vector<Prompt> read_texts(const GenerationOptions& options) {
 }
 
 std::vector<int32_t> encode(const ExampleReader& reader, const Prompt& prompt) {
-    const auto& around = reader.prompt_template();
     try {
-        return encode_prompt(reader.encoding(), around ? around->prompt(prompt.text) : prompt.text);
+        return reader.encode_prompt(prompt.text);
     } catch (const Error& error) {
         fail(prompt.where, ": ", error.what());
     }

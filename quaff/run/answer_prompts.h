@@ -12,7 +12,7 @@ namespace quaff {
 
 struct Prompt {
     std::string text, where;   // where: for messages, the option or file:line
-    std::vector<int32_t> ids;  // of the text with the prompt template around it
+    std::vector<int32_t> ids;  // of the text as the chat template lays it out
 };
 
 struct Continuation {

@@ -1,50 +1,61 @@
 #include "quaff/run/examples.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 
 #include "llmc/core/error.h"
 #include "llmc/data/show_tokens.h"
+#include "quaff/files/quaff_json.h"
 
 namespace quaff {
 
 namespace fs = std::filesystem;
+
+namespace {
+
+ChatOfAdapter chat_of_adapter(const std::string& folder, const ModelConfig& config) {
+    if (folder.empty()) return {};
+    const std::optional<QuaffState> state = read_quaff_state(folder, config);
+    return {state ? state->chat : std::nullopt, folder};
+}
+
+Conversation asking(const std::string& text) {
+    Conversation conversation;
+    conversation.messages = Json::array({Json{{"role", "user"}, {"content", text}}});
+    return conversation;
+}
+
+// The text of the ids, by id.
+std::vector<std::string> pieces_of(const Tokenizer& tokenizer, std::span<const int32_t> ids) {
+    TextStream stream(tokenizer, /*skip_special=*/false);
+    std::vector<std::string> pieces;
+    for (const int32_t id : ids) pieces.push_back(stream.push(id));
+    if (!pieces.empty()) pieces.back() += stream.finish();
+    return pieces;
+}
+
+}  // namespace
 
 ExampleReader::ExampleReader(const Options& options, const ModelConfig& config, Terminal& terminal)
     : options_(options), config_(config), terminal_(terminal) {
     const fs::path folder = options.model.folder;
     if (fs::exists(folder / "tokenizer.json") || fs::exists(folder / "tokenizer.model"))
         tokenizer_ = Tokenizer::load(folder);
-    if (options.data.chat_template == kOwnTemplate ||
-        (options.generation.chat && options.data.chat_template == kNoTemplate)) {
-        prompt_template_ = ChatTemplate::of_model(folder);
-        show_note(*prompt_template_);
-    } else if (options.data.chat_template != kNoTemplate) {
-        prompt_template_ = ChatTemplate::named(options.data.chat_template);
-    } else {
-        try {
-            own_template_ = ChatTemplate::of_model(folder);
-        } catch (const Error& error) {
-            why_no_template_ = error.what();  // shown once somebody asks for it
-        }
-    }
+    // A resumed run follows its checkpoint, once that is found.
+    if (options.training.resume.empty()) follow(options.model.adapter);
 }
 
-const ChatTemplate& ExampleReader::conversation_template() const {
-    if (prompt_template_) return *prompt_template_;
-    require(own_template_.has_value(), "a conversation needs a chat template. ", why_no_template_);
-    std::call_once(note_shown_, [this] { show_note(*own_template_); });
-    return *own_template_;
-}
-
-void ExampleReader::show_note(const ChatTemplate& own) const {
-    if (!own.note().empty()) terminal_.warn(own.note());
+void ExampleReader::follow(const fs::path& adapter) {
+    chat_ = std::make_unique<Chat>(options_, chat_of_adapter(adapter.string(), config_), tokenizer_.get(),
+                                   encoding().eos_id, terminal_);
 }
 
 TextEncoding ExampleReader::encoding() const {
     TextEncoding encoding;
     if (!tokenizer_) return encoding;
     encoding.encode = [this](std::string_view text) { return tokenizer_->encode(text); };
+    encoding.is_special = [this](int32_t id) { return tokenizer_->is_special(id); };
     encoding.bos_id = tokenizer_->bos_id().value_or(config_.bos_token_id.value_or(-1));
     encoding.eos_id = tokenizer_->eos_id().value_or(config_.eos_token_ids.empty() ? -1 : config_.eos_token_ids.front());
     encoding.adds_bos = tokenizer_->adds_bos();
@@ -54,13 +65,13 @@ TextEncoding ExampleReader::encoding() const {
 std::vector<int32_t> ExampleReader::end_tokens() const {
     std::vector<int32_t> ids = config_.eos_token_ids;
     if (tokenizer_ && tokenizer_->eos_id()) ids.push_back(*tokenizer_->eos_id());
-    const auto& around = prompt_template_ ? prompt_template_ : own_template_;
-    if (tokenizer_ && around && !around->end_of_turn().empty()) {
-        const std::vector<int32_t> end = tokenizer_->encode(around->end_of_turn());
-        const auto special = std::ranges::find_if(end, [&](int32_t id) { return tokenizer_->is_special(id); });
-        if (special != end.end()) ids.push_back(*special);
-    }
+    if (const ChatEncoder* chat = chat_->encoder()) std::ranges::copy(chat->end_tokens(), std::back_inserter(ids));
     return ids;
+}
+
+std::vector<int32_t> ExampleReader::encode_prompt(const std::string& text) const {
+    const ChatEncoder* chat = chat_->encoder();
+    return chat ? chat->encode_prompt(asking(text)) : llmc::encode_prompt(encoding(), text);
 }
 
 Dataset ExampleReader::read(const std::string& path) const {
@@ -71,30 +82,55 @@ Dataset ExampleReader::read(const std::string& path) const {
     limits.vocab_size = config_.vocab_size;
     limits.max_positions = config_.max_position_embeddings;
     limits.strict = options_.data.strict;
-    PromptTemplate around;
-    if (prompt_template_) {
-        around = [this](const std::string& source, const std::string& target) {
-            return prompt_template_->apply(source, target);
-        };
-    }
-    const auto lay_out = [this](std::span<const Message> messages) {
-        return conversation_template().lay_out(messages);
-    };
-    Dataset data = read_examples(path, encoding(), limits, around, lay_out);
-    terminal_.line(concat(path, ": ", counted(data.size(), "example"), ", ", counted(data.n_tokens(), "token"), ", ",
-                          format_count(data.n_labelled()), " of them in the loss"));
-    if (data.dropped.total() > 0) terminal_.warn(concat(path, ": dropped ", data.dropped.describe()));
-    if (data.skipped.count > 0) {
-        terminal_.warn(concat(path, ": ", counted(data.skipped.count, "record"), " cannot be used and ",
-                              data.skipped.count == 1 ? "is" : "are", " left out:"));
-        for (const std::string& reason : data.skipped.reasons) terminal_.warn("  " + reason);
-    }
+    limits.no_template = chat_->why_none();
+    ConversationEncoder encode_conversation;
+    if (const ChatEncoder* chat = chat_->encoder())
+        encode_conversation = [chat](const Conversation& conversation) { return chat->encode(conversation); };
+    Dataset data = read_examples(path, encoding(), limits, encode_conversation);
+    report(path, data);
+    report_layout(path, data);
     return data;
 }
 
+void ExampleReader::report(const std::string& path, const Dataset& data) const {
+    terminal_.line(concat(path, ": ", counted(data.size(), "example"), ", ", counted(data.n_tokens(), "token"), ", ",
+                          format_count(data.n_labelled()), " of them in the loss"));
+    for (const std::string& sentence : data.notes.sentences()) terminal_.warn(concat(path, ": ", sentence));
+    if (data.dropped.total() > 0) terminal_.warn(concat(path, ": dropped ", data.dropped.describe()));
+    if (data.skipped.count == 0) return;
+    terminal_.warn(concat(path, ": ", counted(data.skipped.count, "record"), " cannot be used and ",
+                          data.skipped.count == 1 ? "is" : "are", " left out:"));
+    for (const std::string& reason : data.skipped.reasons) terminal_.warn("  " + reason);
+}
+
+void ExampleReader::report_layout(const std::string& path, const Dataset& data) const {
+    const LayoutCounts& counts = data.layout;
+    std::string what;
+    if (counts.pairs > 0) what = counted(counts.pairs, "pair");
+    if (counts.conversations > 0) what += (what.empty() ? "" : " and ") + counted(counts.conversations, "conversation");
+    if (!what.empty()) terminal_.line(concat(path, ": ", what, " laid out in ", chat_->name()));
+    if (counts.plain > 0 && chat_->passes_over_own())
+        terminal_.line(concat(path, ": ", counted(counts.plain, "pair"), " taken as ",
+                              counts.plain == 1 ? "it is" : "they are",
+                              ", without the model's chat template (--template none)"));
+    for (const auto& [field, n] : counts.unheard)
+        terminal_.warn(concat(path, ": the chat template never writes the field \"", field, "\", which ",
+                              counted(n, "example"), n == 1 ? " has" : " have"));
+    if (counts.empty_answers > 0)
+        terminal_.warn(concat(path, ": ", counted(counts.empty_answers, "answer"),
+                              counts.empty_answers == 1 ? " is" : " are", " empty"));
+    if (counts.only_special > 0)
+        terminal_.warn(concat(path, ": ", counted(counts.only_special, "example"),
+                              counts.only_special == 1 ? " holds" : " hold", " special tokens alone"));
+}
+
 int64_t ExampleReader::show(const Dataset& data, int64_t count) const {
-    const auto text = [this](int32_t id) { return tokenizer_ ? tokenizer_->token_text(id) : std::string(); };
-    terminal_.result(show_tokens(data.examples, count, text));
+    TokenTexts texts{[this](int32_t id) { return tokenizer_ ? tokenizer_->token_text(id) : std::string(); }};
+    if (tokenizer_) {
+        texts.is_special = [this](int32_t id) { return tokenizer_->is_special(id); };
+        texts.pieces = [this](std::span<const int32_t> ids) { return pieces_of(*tokenizer_, ids); };
+    }
+    terminal_.result(show_tokens(data.examples, count, texts, terminal_.takes_colour()));
     return std::min(count, data.size());
 }
 

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "llmc/chat/chat_encoder.h"
 #include "llmc/core/named.h"
 #include "llmc/training/schedule.h"
 #include "quaff/files/method.h"
@@ -42,13 +43,13 @@ struct ModelOptions {
     std::string adapter;                    // a PEFT folder to start from or to use; may be empty
 };
 
-// Values of `chat_template` that name no family: texts as they are, and the template that the model comes with.
-inline constexpr const char *kNoTemplate = "none", *kOwnTemplate = "auto";
-
 struct DataOptions {
     std::string file, eval_file;
-    double eval_split = 0.1;                  // held out of `file` where there is no eval_file
-    std::string chat_template = kNoTemplate;  // a name of ChatTemplate::names(), or kOwnTemplate
+    double eval_split = 0.1;                   // held out of `file` where there is no eval_file
+    std::optional<std::string> chat_template;  // auto: none, auto, a name of named_layouts(), or a file of Jinja
+    std::string tools;                         // a JSON file: the tools of examples without their own; may be empty
+    std::string date;                          // what templates take for today; empty: the adapter's, or today
+    std::optional<llmc::LossOn> loss_on;       // all
     int64_t source_max_len = 512, target_max_len = 512;
     bool train_on_source = false;
     bool strict = true;                      // stop at a line that cannot be used
@@ -104,7 +105,7 @@ inline constexpr const char* kNewestCheckpoint = "newest";
 
 struct GenerationOptions {
     std::string prompt, prompt_file;
-    bool chat = false;  // put the model's chat template around the prompt
+    bool chat = false;  // ask in the model's chat template, whatever the adapter was trained in
     int64_t max_new_tokens = 256, top_k = 0;
     double temperature = 0, top_p = 1;
 };

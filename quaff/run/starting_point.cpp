@@ -89,6 +89,13 @@ void take_setting(const char* name, std::optional<Value>& option, Value own, con
     if (!option) option = own;
 }
 
+// What the adapter decides of how texts are laid out. Where the options ask for something else, Chat tells.
+void take_chat(const ChatSettings& chat, DataOptions& data) {
+    if (!data.chat_template) data.chat_template = chat.layout;
+    if (!data.loss_on) data.loss_on = chat.loss_on;
+    if (data.date.empty() && chat.date) data.date = to_text(*chat.date);
+}
+
 }  // namespace
 
 Options with_options_of_adapter(const Options& options, Terminal& terminal) {
@@ -111,6 +118,7 @@ Options with_options_of_adapter(const Options& options, Terminal& terminal) {
          canonical_targets(lora_of(adapter, options.lora.dropout).target_modules, model));
     if (const std::optional<QuaffState> state = read_quaff_state(options.model.adapter, model)) {
         take_setting("scale-momentum", with.compute.scale_momentum, state->scale_momentum, options, terminal);
+        if (state->chat) take_chat(*state->chat, with.data);
         take_setting("grad-bits", with.compute.grad_bits, static_cast<int>(state->grad_bits), options, terminal);
     }
     return with;

@@ -16,6 +16,7 @@
 #include "llmc/data/examples.h"
 #include "llmc/system/terminal.h"
 #include "quaff/files/adapter.h"
+#include "quaff/files/chat_settings.h"
 #include "quaff/files/model_files.h"
 #include "quaff/files/outliers.h"
 #include "quaff/model/model.h"
@@ -39,6 +40,7 @@ struct StartingPoint {
     OutlierChannels outliers;                          // none with Method::fp, or before they are found
     std::map<std::string, std::vector<float>> scales;  // s by layer; empty: as calibration leaves it
     Calibration calibration = Calibration::none;
+    std::optional<ChatSettings> chat;  // how the run's texts are laid out; to be kept with its adapter
 };
 
 // The options of a run that starts from options.model.adapter, with the adapter's settings filled in: r, alpha and

@@ -92,7 +92,7 @@ void Checkpointer<Device>::require_good(const TrainingState& state) {
 template <class Device>
 void Checkpointer<Device>::write_into(const fs::path& out, const TrainingState& state) {
     write_checkpoint(out, state.step, options_.training.save_total_limit, [&](const fs::path& folder) {
-        quaff::save_adapter(folder, model_, options_.model.folder, start_.outliers);
+        quaff::save_adapter(folder, model_, options_.model.folder, start_.outliers, start_.chat);
         write_moments(folder, model_);
         write_state(folder, state);
     });
@@ -139,7 +139,7 @@ void Checkpointer<Device>::save_adapter(const TrainingState& state) {
     require_good(state);
     if (!comm_.is_first()) return;
     const Write save = [&](const fs::path& folder) {
-        quaff::save_adapter(folder, model_, options_.model.folder, start_.outliers);
+        quaff::save_adapter(folder, model_, options_.model.folder, start_.outliers, start_.chat);
     };
     write_or_rescue(
         "the adapter", state, [&] { write_folder(fs::path(options_.out) / "adapter", save); }, save);

@@ -133,8 +133,7 @@ void RunReport::evaluation(int64_t step, const std::string& when, const Evaluati
     terminal_.line(concat("evaluation ", when, ": ", in_words(evaluation)));
 }
 
-void RunReport::summary(const ordered_json& result, const std::vector<Answer>& answers,
-                        const std::string& chat_template) {
+void RunReport::summary(const ordered_json& result, const std::vector<Answer>& answers) {
     terminal_.line("");
     for (const Answer& answer : answers) {
         terminal_.result("prompt    \"" + one_line(answer.text.source, 100) + "\"");
@@ -160,8 +159,6 @@ void RunReport::summary(const ordered_json& result, const std::vector<Answer>& a
     }
     const std::string adapter = result["adapter"],
                       with = concat("--model ", options_.model.folder, " --adapter ", adapter);
-    // The model expects prompts in the format that it was trained on.
-    const std::string texts = chat_template == kNoTemplate ? "" : " --template " + chat_template;
     const auto steps = result["steps"].get<int64_t>();
     const auto tokens_per_second = result["tokens_per_second"].get<double>();
     terminal_.result(concat(counted(steps, "step"),
@@ -174,8 +171,8 @@ void RunReport::summary(const ordered_json& result, const std::vector<Answer>& a
     for (const std::string& warning : warnings_) terminal_.warn(warning);
     if (n_warned_ > 1) terminal_.warn(concat(counted(n_warned_, "step"), " with such a warning are in log.jsonl"));
     terminal_.result(concat("the adapter is in ", adapter, terminal_.is_quiet() ? "" : "; next:"));
-    terminal_.unbroken_line("  ./train_quaff generate " + with + texts + " --prompt \"...\"");
-    terminal_.unbroken_line("  ./train_quaff eval " + with + texts + " --data FILE");
+    terminal_.unbroken_line("  ./train_quaff generate " + with + " --prompt \"...\"");
+    terminal_.unbroken_line("  ./train_quaff eval " + with + " --data FILE");
     terminal_.unbroken_line("  ./train_quaff merge " + with + " --out DIR");
 }
 

@@ -62,9 +62,8 @@ class RunReport {
     // A `warning` is logged with the evaluation and shown in the summary.
     void evaluation(int64_t step, const std::string& when, const Evaluation& evaluation,
                     const std::string& warning = "");
-    // `result` is the JSON object of the run, `chat_template` the --template whose format the model was trained on.
-    void summary(const nlohmann::ordered_json& result, const std::vector<Answer>& answers,
-                 const std::string& chat_template);
+    // `result` is the JSON object of the run.
+    void summary(const nlohmann::ordered_json& result, const std::vector<Answer>& answers);
 
   private:
     void log(const nlohmann::ordered_json& line);

@@ -44,8 +44,14 @@ template <class Device>
 void Trainer<Device>::prepare() {
     comm_.set_time_limit(kPatience);
     if (comm_.is_first()) check_predictions_file(options_.data.predictions);
+    // A resumed run lays its texts out as it did before.
+    const bool resumes = !options_.training.resume.empty();
+    if (resumes) {
+        find_checkpoint();
+        reader_.follow(resumed_from_);
+    }
     data_ = read_training_data(options_, files_.config(), reader_, terminal_);
-    find_checkpoint();
+    if (!resumes) find_checkpoint();
     prepare_state();
     // The first computation: threads and libraries take their memory before the model's is planned.
     require_room_to_begin(device_);
@@ -125,6 +131,7 @@ template <class Device>
 void Trainer<Device>::prepare_model() {
     start_ =
         starting_point(options_, files_, resumed_from_.empty() ? options_.model.adapter : resumed_from_, terminal_);
+    start_.chat = reader_.chat().settings();
     find_outlier_channels(start_, options_, files_, device_, reader_, data_.train.examples, terminal_, progress());
     // After all files are read: the message about a bad one would be lost below forty options.
     terminal_.table("train_quaff train", record_.shown);
@@ -342,8 +349,7 @@ ordered_json Trainer<Device>::finish(const ordered_json& eval_after) {
     const ordered_json after = comm_.is_first() ? answers(*model_, data_, reader_) : ordered_json::array();
     for (size_t i = 0; i < after.size() && i < state_.answers_before.size(); ++i)
         compared.push_back({data_.eval.texts[i], state_.answers_before[i], after[i]});
-    const bool has_own = options_.data.chat_template == kNoTemplate && data_.train.has_conversations;
-    report_.summary(object, compared, has_own ? kOwnTemplate : options_.data.chat_template);
+    report_.summary(object, compared);
     return object;
 }
 

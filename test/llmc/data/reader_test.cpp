@@ -72,18 +72,18 @@ TEST_CASE("lists of ids in CSV cells", "[data][reader]") {
     for (const char* cell : {"1 2", "[1", "[1,]", "[,1]", "[2.5]", "[1] 2", "[a]", "[1 -]", "[99999999999999999999]"}) {
         INFO(cell);
         expect_start(error_of("a.csv", std::string("input_ids\n\"") + cell + "\"\n"),
-                     "a.csv:2: the field \"input_ids\" must be a list of token ids");
+                     "a.csv:2: the field \"input_ids\" must be a list of integers");
     }
 }
 
 TEST_CASE("errors name the file, the line, the field and the way out", "[data][reader]") {
     const auto second = [](const std::string& line) {
-        return error_of("a.jsonl", "{\"text\": \"fine\"}\n" + line, {true, 100});
+        return error_of("a.jsonl", "{\"text\": \"fine\"}\n" + line, {true, {100, {}}});
     };
     CHECK(second(R"({"inputs": "a", "targets": null})") ==
           "a.jsonl:2: no known set of columns: found \"inputs\", \"targets\" (null); wanted input_ids (and labels), "
           "messages, instruction (and input) and output, input and output, prompt and completion, question and answer, "
-          "or text");
+          "or text; or name yours with --columns input=NAME,output=NAME");
     expect_start(second("{}"), "a.jsonl:2: no known set of columns: found none; wanted");
     CHECK(second(R"({"input": "a", "output": 5})") ==
           "a.jsonl:2: the field \"output\" is 5, but must be a string; put the text in quotes");
@@ -124,7 +124,7 @@ TEST_CASE("errors in CSV name the line the row starts at", "[data][reader]") {
 }
 
 TEST_CASE("files that cannot be data are told apart", "[data][reader]") {
-    expect_within(error_of("a.txt", "x"), "the name must end in .jsonl, .json, .csv or .tsv");
+    expect_within(error_of("a.txt", "x"), "the name must end in .jsonl, .ndjson, .json, .csv or .tsv");
     for (const char* empty : {"", "\n\n", "\xEF\xBB\xBF"})
         for (const char* name : {"a.jsonl", "a.json", "a.csv"})
             expect_start(error_of(name, empty), std::string(name) + " holds no records");
@@ -169,8 +169,9 @@ TEST_CASE("not strict: bad records are left out, counted and listed, and the goo
     const auto lenient = [](const std::string& name, const std::string& content) {
         const TempFile file(name, content);
         std::vector<int64_t> kept;
-        const SkippedRecords skipped =
-            read_records(file.path(), {false, 10}, [&](Record&& record) { kept.push_back(record.index); });
+        const SkippedRecords skipped = read_records(file.path(), {false, {10, {}}}, [&](Record&& record) {
+                                           kept.push_back(record.index);
+                                       }).skipped;
         for (const std::string& reason : skipped.reasons) expect_within(reason, file.path() + ":");
         return std::pair(kept, skipped.count);
     };
@@ -181,17 +182,17 @@ TEST_CASE("not strict: bad records are left out, counted and listed, and the goo
           std::pair(std::vector<int64_t>{0, 4}, int64_t{3}));
     CHECK(lenient("a.csv", "text,x\na,1\nb\n\"c\"c,1\nd,1\n") == std::pair(std::vector<int64_t>{0, 3}, int64_t{2}));
     // Nothing is left, or the next record cannot be found: still an error.
-    expect_start(error_of("a.jsonl", "nonsense\n5\n", {false}),
+    expect_start(error_of("a.jsonl", "nonsense\n5\n", {false, {}}),
                  "a.jsonl: none of its 2 records can be used; the first: ");
-    expect_start(error_of("a.json", "[{\"text\": \"a\"}, {", {false}), "a.json:1: record 2");
-    expect_within(error_of("a.csv", "text\na\n\"b\n", {false}), "never closed");
+    expect_start(error_of("a.json", "[{\"text\": \"a\"}, {", {false, {}}), "a.json:1: record 2");
+    expect_within(error_of("a.csv", "text\na\n\"b\n", {false, {}}), "never closed");
 }
 
 TEST_CASE("the list of what was skipped is bounded, its count is not", "[data][reader]") {
     std::string content = "{\"text\": \"a\"}\n";
     for (int i = 0; i < 50; ++i) content += "x\n";
     const TempFile file("a.jsonl", content);
-    const SkippedRecords skipped = read_records(file.path(), {false}, [](Record&&) {});
+    const SkippedRecords skipped = read_records(file.path(), {false}, [](Record&&) {}).skipped;
     CHECK(skipped.count == 50);
     CHECK(skipped.reasons.size() == SkippedRecords::kMostListed);
 }
@@ -237,7 +238,7 @@ TEST_CASE("no bytes, however broken, do worse than an Error", "[data][reader]") 
         std::string content = i % 2 ? "" : "text,input_ids\n";
         for (unsigned n = random() % 20; n > 0; --n) content += pieces[random() % pieces.size()];
         static constexpr const char* kNames[] = {"a.jsonl", "a.json", "a.csv", "a.tsv"};
-        const std::string message = error_of(kNames[random() % 4], content, {random() % 2 == 0, 3});
+        const std::string message = error_of(kNames[random() % 4], content, {random() % 2 == 0, {3, {}}});
         CHECK(find_invalid_utf8(message) == message.npos);
     }
 }

@@ -2,7 +2,7 @@
 #include <streambuf>
 
 #include "llmc/core/error.h"
-#include "llmc/data/row_reader.h"
+#include "llmc/data/rows/row_reader.h"
 #include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
@@ -102,24 +102,22 @@ void read_delimited(std::istream& in, char delimiter, const RowSink& sink) {
     }
 
     while (reader.next(cells)) {
-        const std::string where = concat(sink.file, ":", reader.line());
+        Row row{.where = concat(sink.file, ":", reader.line()), .fields = std::vector<Field>(cells.size())};
         std::string problem = reader.problem();
         if (problem.empty() && cells.size() != header.size())
             problem = concat(cells.size(), " cells, but the header names ", header.size(),
                              " columns; quote every cell that contains ", delimiter == ',' ? "a comma" : "a tab",
                              " or a line break");
-        std::vector<Field> fields(cells.size());
         for (size_t i = 0; i < cells.size() && problem.empty(); ++i) {
             if (find_invalid_utf8(cells[i]) != std::string::npos)
-                problem = concat("column ", quoted(header[i]), " is not UTF-8; convert the file with iconv");
-            fields[i].name = header[i];
-            fields[i].type = Field::Type::text;
-            fields[i].text = std::move(cells[i]);
+                problem = concat("column ", in_quotes(header[i]), " is not UTF-8; convert the file with iconv");
+            row.bytes += std::ssize(cells[i]);
+            row.fields[i] = {header[i], std::move(cells[i])};
         }
         if (problem.empty())
-            sink.row(where, std::move(fields));
+            sink.row(std::move(row));
         else
-            sink.bad(where, problem);
+            sink.bad(row.where, problem);
     }
 }
 
