@@ -79,7 +79,7 @@ struct Dataset {
     SkippedRecords skipped;
     ReadingNotes notes;
     bool has_conversations = false;
-    std::vector<Metric> metrics;  // of its format (formats.h)
+    const DataFormat* format = nullptr;  // null: plain columns
 
     int64_t size() const { return static_cast<int64_t>(examples.size()); }
     int64_t n_tokens() const;

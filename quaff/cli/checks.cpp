@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "llmc/core/error.h"
+#include "llmc/data/formats/format.h"
 #include "quaff/files/chat_settings.h"
 #include "quaff/files/outliers.h"
 #include "quaff/run/chat.h"
@@ -23,6 +24,13 @@ void check_data(const CommandLine& line) {
         throw UsageError("--model needs --data FILE as well: the demo's examples are for the demo's model");
 }
 
+void check_format(const std::string& name) {
+    std::vector<std::string> names = {kFormatOfColumns, kNoFormat};
+    for (const DataFormat& format : data_formats()) names.emplace_back(format.name);
+    if (std::ranges::find(names, name) == names.end())
+        throw UsageError(concat("--data-format must be ", join(names, ", ", " or "), ", not '", name, "'"));
+}
+
 // What --method fp does not use.
 constexpr const char* kQuaffOnly[] = {"outliers", "outlier-strategy", "outlier-threshold", "outlier-max-ratio",
                                       "cal-data", "max-cal-samples",  "scale-momentum",    "grad-bits"};
@@ -34,6 +42,7 @@ void check_contradictions(const CommandLine& line) {
     const Options& o = line.options;
     if (!o.training.resume.empty() && line.plan)
         refuse("--resume and --plan contradict each other: --plan starts no run");
+    check_format(o.data.format);
     if (o.data.metrics != kMetricsOfFormat && o.data.metrics != kNoMetrics) parse_metrics(o.data.metrics);
     if (o.data.window > 0 && o.data.stride > o.data.window)
         refuse("--stride ", o.data.stride, " is more than --window ", o.data.window,

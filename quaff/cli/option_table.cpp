@@ -7,6 +7,7 @@
 
 #include "llmc/chat/named_layouts.h"
 #include "llmc/core/error.h"
+#include "llmc/data/formats/format.h"
 #include "llmc/metrics/metric.h"
 #include "llmc/training/schedule.h"
 
@@ -72,6 +73,12 @@ const char* template_help() {
     return kHelp.c_str();
 }
 
+std::vector<std::string> format_names() {
+    std::vector<std::string> names;
+    for (const DataFormat& format : data_formats()) names.emplace_back(format.name);
+    return names;
+}
+
 std::vector<std::string> metric_names() {
     std::vector<std::string> names;
     for (const Named<Metric>& metric : kMetricNames) names.emplace_back(metric.name);
@@ -105,6 +112,9 @@ std::vector<Row> option_table(CommandLine& line) {
               {"data", Text{&o.data.file, "FILE"}, kData | kTokenize, free,
                to(Verb::tokenize, "text, of which each line is tokenised", "examples: .jsonl, .json, .csv or .tsv")},
               {"eval-data", Text{&o.data.eval_file, "FILE"}, kFits | kEval, free, "held-out examples"},
+              {"data-format", Text{&o.data.format, "NAME"}, kReads, fixed,
+               concat("data set that the rows are of: ", join(format_names(), ", ", " or "),
+                      "; auto: recognised by columns that mean nothing else; none: plain columns")},
               {"eval-split", Real{&o.data.eval_split, from_below(0, 1)}, kFits, fixed,
                "share of --data held out when there is no --eval-data"},
               {"out", Text{&o.out, "DIR"}, kFits | kMerge, free,

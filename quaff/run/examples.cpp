@@ -82,6 +82,7 @@ Dataset ExampleReader::read(const std::string& path) const {
     limits.vocab_size = config_.vocab_size;
     limits.max_positions = config_.max_position_embeddings;
     limits.strict = options_.data.strict;
+    limits.format = {options_.data.format, static_cast<uint64_t>(options_.compute.seed)};
     limits.no_template = chat_->why_none();
     ConversationEncoder encode_conversation;
     if (const ChatEncoder* chat = chat_->encoder())
@@ -95,6 +96,9 @@ Dataset ExampleReader::read(const std::string& path) const {
 void ExampleReader::report(const std::string& path, const Dataset& data) const {
     terminal_.line(concat(path, ": ", counted(data.size(), "example"), ", ", counted(data.n_tokens(), "token"), ", ",
                           format_count(data.n_labelled()), " of them in the loss"));
+    if (data.format && options_.data.format == kFormatOfColumns)
+        terminal_.line(concat(path, ": read as ", data.format->name,
+                              ", whose columns it has; --data-format none takes its columns as they are"));
     for (const std::string& sentence : data.notes.sentences()) terminal_.warn(concat(path, ": ", sentence));
     if (data.dropped.total() > 0) terminal_.warn(concat(path, ": dropped ", data.dropped.describe()));
     if (data.skipped.count == 0) return;

@@ -45,6 +45,7 @@ struct ModelOptions {
 
 struct DataOptions {
     std::string file, eval_file;
+    std::string format = "auto";               // of the rows, a name of llmc::data_formats() or one beside them
     double eval_split = 0.1;                   // held out of `file` where there is no eval_file
     std::optional<std::string> chat_template;  // auto: none, auto, a name of named_layouts(), or a file of Jinja
     std::string tools;                         // a JSON file: the tools of examples without their own; may be empty

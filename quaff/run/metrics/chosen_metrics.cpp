@@ -37,7 +37,7 @@ std::string first_lack(Metric metric, const Dataset& data, bool train_on_source)
 std::vector<Metric> chosen_metrics(const DataOptions& options, const Dataset& data, Terminal& terminal) {
     const bool of_format = options.metrics == kMetricsOfFormat, none = options.metrics == kNoMetrics;
     std::vector<Metric> wanted, metrics;
-    if (of_format) wanted = data.metrics;
+    if (of_format && data.format) wanted = data.format->metrics;
     if (!of_format && !none) wanted = parse_metrics(options.metrics);
 
     // Exact matches have an option of their own, which decides unless a list of metrics does.
