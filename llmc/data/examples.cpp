@@ -7,6 +7,7 @@
 
 #include "llmc/core/error.h"
 #include "llmc/core/program.h"
+#include "llmc/data/pieces.h"
 #include "llmc/data/shuffle.h"
 
 namespace llmc {
@@ -21,6 +22,7 @@ enum class Fate { kept, bad, source_too_long, target_too_long, too_long, nothing
 struct Made {
     Example example;
     SourceTarget text;
+    LayoutCounts layout;
     Fate fate = Fate::kept;
     std::string problem;  // of a bad one
 };
@@ -42,38 +44,18 @@ void check_ids(const std::vector<int32_t>& ids, int64_t vocab_size) {
                 ", but the model's embedding has ", vocab_size, " rows; tokenizer and model do not belong together");
 }
 
-// For templates that lay out turns: a system message at most, then user and assistant in turn.
-std::vector<Message> messages_of(const Conversation& conversation) {
-    std::vector<Message> messages;
-    for (const Json& message : conversation.messages) {
-        const std::string role = message["role"].get<std::string>();
-        const bool system = messages.empty() && role == "system";
-        const size_t spoken = messages.size() - (!messages.empty() && messages.front().role == "system");
-        const char* due = spoken % 2 == 0 ? "user" : "assistant";
-        require(system || role == due, "message ", messages.size() + 1, " is the ", role, "'s, but the ", due,
-                "'s is due: user and assistant take turns, after one system message at most");
-        require(message.contains("content") && message["content"].is_string(), "message ", messages.size() + 1,
-                " holds more than a text");
-        messages.push_back({role, message["content"].get<std::string>()});
-    }
-    return messages;
-}
-
 class ExampleMaker {
   public:
-    ExampleMaker(const TextEncoding& encoding, const ExampleOptions& options, const PromptTemplate& prompt_template,
-                 const ConversationTemplate& conversation_template)
-        : encoding_(encoding),
-          options_(options),
-          prompt_template_(prompt_template),
-          conversation_template_(conversation_template) {}
+    ExampleMaker(const TextEncoding& encoding, const ExampleOptions& options,
+                 const ConversationEncoder& encode_conversation)
+        : encoding_(encoding), options_(options), encode_conversation_(encode_conversation) {}
 
     Made make(Record& record) const {
         Made made;
         made.example.index = record.index;
         switch (record.kind) {
             case Record::Kind::pair:
-                made.fate = from_pair(record, made.example);
+                made.fate = encode_conversation_ ? from_laid_out_pair(record, made) : from_plain_pair(record, made);
                 break;
             case Record::Kind::text:
                 made.fate = from_text(record, made.example);
@@ -84,68 +66,78 @@ class ExampleMaker {
                 made.fate = whole_too_long(made.example) ? Fate::too_long : Fate::kept;
                 break;
             case Record::Kind::conversation:
-                made.fate = from_conversation(record, made.example);
+                made.fate = from_conversation(record, made);
                 break;
         }
         if (made.fate != Fate::kept) return made;
+        made.text = {std::move(record.source), std::move(record.target), std::move(record.choices)};
+        if (record.may_be_cut) return made;
         const int64_t length = static_cast<int64_t>(made.example.input_ids.size());
         require(options_.max_positions == 0 || length <= options_.max_positions, "the example has ", length,
                 " tokens, but the model has ", options_.max_positions, " positions; lower ", program().source_max_len,
                 " or ", program().target_max_len, " to drop examples of this length");
         if (count_labelled(made.example) == 0) made.fate = Fate::nothing_labelled;
-        made.text = {std::move(record.source), std::move(record.target), {}};
+        made.layout.only_special = holds_only_special(made.example);
         return made;
     }
 
   private:
-    Fate from_pair(const Record& record, Example& example) const {
-        auto [source, target] = prompt_template_ ? prompt_template_(plain_source(record), record.target)
-                                                 : std::pair(plain_source(record), record.target);
-        const int64_t source_len = lay_end_to_end({{std::move(source), std::move(target)}}, example);
-        if (source_len > options_.source_max_len) return Fate::source_too_long;
-        if (std::ssize(example.input_ids) - source_len > options_.target_max_len) return Fate::target_too_long;
-        return Fate::kept;
-    }
-
-    Fate from_conversation(const Record& record, Example& example) const {
-        require(conversation_template_ != nullptr, "it holds a conversation, and there is no template for its text");
-        lay_end_to_end(conversation_template_(messages_of(record.conversation)), example);
-        return whole_too_long(example) ? Fate::too_long : Fate::kept;
-    }
-
-    // Returns the number of tokens of the first source.
-    int64_t lay_end_to_end(const std::vector<Turn>& turns, Example& example) const {
-        std::vector<int32_t>& ids = example.input_ids;
-        const auto append = [&](const std::vector<int32_t>& part, bool labelled) {
-            ids.insert(ids.end(), part.begin(), part.end());
-            example.labels.resize(ids.size(), kIgnoreLabel);
-            if (labelled) std::ranges::copy(part, example.labels.end() - std::ssize(part));
-        };
-        int64_t first_source = 0;
-        for (size_t i = 0; i < turns.size(); ++i) {
-            std::vector<int32_t> target = encode(turns[i].target);
-            if (i + 1 == turns.size()) append_eos(encoding_, target);
-            if (i > 0) {
-                append(encode_behind(turns[i - 1].target, turns[i].source), options_.train_on_source);
-            } else if (!(turns[i].source.empty() && starts_with_bos(encoding_, target))) {
-                // Without a source, the target may bring its own BOS.
-                append(encode_prompt(encoding_, turns[i].source), options_.train_on_source);
-                first_source = std::ssize(ids);
-            }
-            append(target, true);
-        }
+    Fate from_plain_pair(const Record& record, Made& made) const {
+        std::vector<int32_t>& ids = made.example.input_ids;
+        const std::string source = plain_source(record);
+        std::vector<int32_t> target = encode(record.target);
+        append_eos(encoding_, target);
+        // Without a source, the target may bring its own BOS.
+        if (!(source.empty() && starts_with_bos(encoding_, target))) ids = encode_prompt(encoding_, source);
+        const int64_t source_len = std::ssize(ids);
+        ids.insert(ids.end(), target.begin(), target.end());
         check_ids(ids, options_.vocab_size);
-        if (!ids.empty()) example.labels.front() = kIgnoreLabel;
-        return first_source;
+        made.example.labels = ids;
+        const int64_t without_loss = options_.train_on_source ? 1 : std::max<int64_t>(source_len, 1);
+        std::fill_n(made.example.labels.begin(), std::min(without_loss, std::ssize(ids)), kIgnoreLabel);
+        made.layout.plain = 1;
+        made.layout.empty_answers = record.target.empty();
+        if (source_len > options_.source_max_len) return Fate::source_too_long;
+        return std::ssize(target) > options_.target_max_len ? Fate::target_too_long : Fate::kept;
     }
 
-    // The tokens of `text` as they follow those of `before`, or of `text` alone if the two merge into one token.
-    std::vector<int32_t> encode_behind(const std::string& before, const std::string& text) const {
-        const std::vector<int32_t> known = encode(before);
-        std::vector<int32_t> both = encode(before + text);
-        if (both.size() < known.size() || !std::equal(known.begin(), known.end(), both.begin())) return encode(text);
-        both.erase(both.begin(), both.begin() + std::ssize(known));
-        return both;
+    // The last answer is the target, and all that stands before it the source.
+    Fate from_laid_out_pair(const Record& record, Made& made) const {
+        const std::vector<char> in_loss = lay_out(to_conversation(record), made);
+        made.layout.pairs = 1;
+        int64_t end = std::ssize(in_loss);
+        while (end > 0 && !in_loss[end - 1]) --end;
+        int64_t begin = end;
+        while (begin > 0 && in_loss[begin - 1]) --begin;
+        if (begin > options_.source_max_len) return Fate::source_too_long;
+        return end - begin > options_.target_max_len ? Fate::target_too_long : Fate::kept;
+    }
+
+    Fate from_conversation(const Record& record, Made& made) const {
+        require(encode_conversation_ || encoding_.encode, kNoTokenizer);
+        require(encode_conversation_ != nullptr, "a conversation needs a chat template. ", options_.no_template);
+        lay_out(record.conversation, made);
+        made.layout.conversations = 1;
+        return whole_too_long(made.example) ? Fate::too_long : Fate::kept;
+    }
+
+    // Returns which tokens the conversation has in the loss, train_on_source or not.
+    std::vector<char> lay_out(const Conversation& conversation, Made& made) const {
+        EncodedConversation encoded = encode_conversation_(conversation);
+        Example& example = made.example;
+        check_ids(encoded.ids, options_.vocab_size);
+        example.labels = encoded.ids;
+        for (size_t t = 0; t < encoded.ids.size(); ++t)
+            if (t == 0 || (!encoded.in_loss[t] && !options_.train_on_source)) example.labels[t] = kIgnoreLabel;
+        example.input_ids = std::move(encoded.ids);
+        made.layout.empty_answers = encoded.empty_answers;
+        for (const std::string& field : encoded.unheard) made.layout.unheard[field] = 1;
+        return std::move(encoded.in_loss);
+    }
+
+    bool holds_only_special(const Example& example) const {
+        return encoding_.is_special && !example.input_ids.empty() &&
+               std::ranges::all_of(example.input_ids, encoding_.is_special);
     }
 
     Fate from_text(const Record& record, Example& example) const {
@@ -155,6 +147,7 @@ class ExampleMaker {
         check_ids(example.input_ids, options_.vocab_size);
         example.labels = example.input_ids;
         if (!example.labels.empty()) example.labels.front() = kIgnoreLabel;
+        if (record.may_be_cut) return count_labelled(example) == 0 ? Fate::nothing_labelled : Fate::kept;
         return whole_too_long(example) ? Fate::too_long : Fate::kept;
     }
 
@@ -172,12 +165,31 @@ class ExampleMaker {
 
     const TextEncoding& encoding_;
     const ExampleOptions& options_;
-    const PromptTemplate& prompt_template_;
-    const ConversationTemplate& conversation_template_;
+    const ConversationEncoder& encode_conversation_;
 };
 
+// Tokens of a piece of a long text.
+int64_t longest_piece(const ExampleOptions& options) {
+    const int64_t limit = options.source_max_len + options.target_max_len;
+    return std::max<int64_t>(2, options.max_positions > 0 ? std::min(limit, options.max_positions) : limit);
+}
+
+// In pieces of up to `piece` tokens; 0: as a whole.
+void append_example(Made made, int64_t piece, Dataset& data) {
+    const auto begin = std::ssize(data.examples);
+    if (piece > 0)
+        std::ranges::move(pieces_of(std::move(made.example), piece), std::back_inserter(data.examples));
+    else
+        data.examples.push_back(std::move(made.example));
+    data.texts.push_back(std::move(made.text));
+    for (auto i = begin + 1; i < std::ssize(data.examples); ++i) data.texts.emplace_back().continues = true;
+}
+
 // Encodes a chunk in parallel and appends it in order.
-void append_examples(std::vector<Record>& records, const ExampleMaker& maker, bool strict, Dataset& data) {
+void append_examples(std::vector<Record>& records, const ExampleMaker& maker, const ExampleOptions& options,
+                     Dataset& data) {
+    const bool strict = options.strict;
+    const int64_t piece = longest_piece(options);
     std::vector<Made> made(records.size());
     std::exception_ptr failure;  // must not leave the parallel region
 #pragma omp parallel for schedule(dynamic, 16)
@@ -196,9 +208,8 @@ void append_examples(std::vector<Record>& records, const ExampleMaker& maker, bo
     for (size_t i = 0; i < records.size(); ++i) {
         switch (made[i].fate) {
             case Fate::kept:
-                data.has_conversations |= records[i].kind == Record::Kind::conversation;
-                data.examples.push_back(std::move(made[i].example));
-                data.texts.push_back(std::move(made[i].text));
+                data.layout.add(made[i].layout);
+                append_example(std::move(made[i]), records[i].may_be_cut ? piece : 0, data);
                 break;
             case Fate::bad:
                 require(!strict, records[i].where, ": ", made[i].problem);
@@ -249,6 +260,15 @@ std::string Dropped::describe() const {
     return list.empty() ? "none" : list;
 }
 
+void LayoutCounts::add(const LayoutCounts& other) {
+    pairs += other.pairs;
+    conversations += other.conversations;
+    plain += other.plain;
+    empty_answers += other.empty_answers;
+    only_special += other.only_special;
+    for (const auto& [field, n] : other.unheard) unheard[field] += n;
+}
+
 int64_t Dataset::n_tokens() const {
     int64_t n = 0;
     for (const Example& example : examples) n += static_cast<int64_t>(example.input_ids.size());
@@ -262,23 +282,24 @@ int64_t Dataset::n_labelled() const {
 }
 
 Dataset read_examples(const std::string& path, const TextEncoding& encoding, const ExampleOptions& options,
-                      const PromptTemplate& prompt_template, const ConversationTemplate& conversation_template) {
+                      const ConversationEncoder& encode_conversation) {
     Dataset data;
-    const ExampleMaker maker(encoding, options, prompt_template, conversation_template);
+    const ExampleMaker maker(encoding, options, encode_conversation);
     std::vector<Record> chunk;
     int64_t chunk_bytes = 0;
-    const ReaderOptions reader = {options.strict, {.vocab_size = options.vocab_size, .columns = {}}};
+    const ReaderOptions reader = {options.strict, {.vocab_size = options.vocab_size, .columns = {}}, options.format};
     Reading reading = read_records(path, reader, [&](Record&& record) {
         chunk_bytes += record.bytes;
         chunk.push_back(std::move(record));
         if (chunk_bytes < kChunkBytes && chunk.size() < kChunkRecords) return;
-        append_examples(chunk, maker, options.strict, data);
+        append_examples(chunk, maker, options, data);
         chunk_bytes = 0;
     });
-    append_examples(chunk, maker, options.strict, data);
+    append_examples(chunk, maker, options, data);
     for (std::string& reason : reading.skipped.reasons) data.skipped.add(std::move(reason));
     data.skipped.count += reading.skipped.count - std::ssize(reading.skipped.reasons);
     data.notes = std::move(reading.notes);
+    data.format = reading.format;
     check_any_left(path, data, options);
     return data;
 }
@@ -319,17 +340,22 @@ std::vector<int64_t> sample_indices(int64_t n, int64_t count, uint64_t seed) {
 }
 
 std::pair<Dataset, Dataset> split(Dataset all, double fraction, uint64_t seed) {
-    const Split parts = split_indices(all.size(), fraction, seed);
+    std::vector<int64_t> begins;  // of the examples that are no piece of the one before, and the end
+    for (int64_t i = 0; i < all.size(); ++i)
+        if (!all.texts[i].continues) begins.push_back(i);
+    const Split parts = split_indices(std::ssize(begins), fraction, seed);
+    begins.push_back(all.size());
     Dataset train, eval;
+    train.format = eval.format = all.format;
     const auto move_to = [&](Dataset& part, const std::vector<int64_t>& indices) {
-        for (int64_t i : indices) {
-            part.examples.push_back(std::move(all.examples[i]));
-            part.texts.push_back(std::move(all.texts[i]));
-        }
+        for (const int64_t index : indices)
+            for (int64_t i = begins[index]; i < begins[index + 1]; ++i) {
+                part.examples.push_back(std::move(all.examples[i]));
+                part.texts.push_back(std::move(all.texts[i]));
+            }
     };
     move_to(train, parts.train);
     move_to(eval, parts.eval);
-    train.has_conversations = eval.has_conversations = all.has_conversations;
     train.dropped = all.dropped;
     train.skipped = std::move(all.skipped);
     return {std::move(train), std::move(eval)};

@@ -1,33 +1,30 @@
 // Records to examples: token ids, and which of them the loss counts.
 //
-//   pair           ids = [BOS] encode(source) encode(target) EOS
-//                  loss on the target and EOS; with train_on_source on the source, too
-//   text           ids = [BOS] encode(text) EOS
-//                  loss on all but BOS
 //   tokens         ids and labels as the file has them
-//   conversation   ids = [BOS] encode(source 1) encode(target 1) encode(source 2) .. encode(target n) EOS,
-//                  the texts as the chat template lays them out
-//                  loss on every target and EOS; with train_on_source on all
+//   text           ids = [BOS] encode(text) EOS; loss on all but BOS. A long one comes in pieces, where its data format
+//                  says that pieces are of use (pieces.h)
+//   conversation   as llmc/chat lays it out; with train_on_source the loss is on all of it
+//   pair           with a chat template, the conversation of a user and an assistant; else
+//                  ids = [BOS] encode(source) encode(target) EOS
+//                  loss on the target and EOS; with train_on_source on the source, too
 //
 // Source and target are encoded separately, so that a token ends where the source does (QLoRA, Dettmers et al. 2023,
-// does the same). A later source is encoded as it reads after the target before it, whose last token may absorb white
-// space that follows. BOS is added if the tokenizer adds one and the text does not start with it; EOS is added unless
-// the text ends in it. The first token of a sequence is predicted by nothing and has no loss.
+// does the same). BOS is added if the tokenizer adds one and the text does not start with it; EOS is added unless the
+// text ends in it. The first token of a sequence is predicted by nothing and has no loss.
 #pragma once
 
 #include <cstdint>
 #include <functional>
-#include <span>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "llmc/chat/chat_encoder.h"
 #include "llmc/data/batch.h"
 #include "llmc/data/choices.h"
 #include "llmc/data/reader.h"
-#include "llmc/metrics/metric.h"
-#include "llmc/tokenizer/conversation.h"
 
 namespace llmc {
 
@@ -35,25 +32,25 @@ namespace llmc {
 // without it only records of tokens can be read.
 struct TextEncoding {
     std::function<std::vector<int32_t>(std::string_view)> encode;
-    int32_t bos_id = -1;  // -1: there is none
+    std::function<bool(int32_t id)> is_special;  // none: nothing is
+    int32_t bos_id = -1;                         // -1: there is none
     int32_t eos_id = -1;
     bool adds_bos = false;
 };
 
-// The text that a (source, target) pair becomes for a chat model. Records of `text` bypass it.
-using PromptTemplate =
-    std::function<std::pair<std::string, std::string>(const std::string& source, const std::string& target)>;
-
-// The text of a conversation. Throws Error without a template to lay it out by. Called from several threads at once.
-using ConversationTemplate = std::function<std::vector<Turn>(std::span<const Message> messages)>;
+// What a conversation becomes, or a pair as one. Throws Error for one that cannot be laid out. Called from several
+// threads at once.
+using ConversationEncoder = std::function<EncodedConversation(const Conversation& conversation)>;
 
 struct ExampleOptions {
-    int64_t source_max_len = 512;  // tokens, BOS included; longer examples are dropped
-    int64_t target_max_len = 512;  // tokens, EOS included. Their sum bounds text, tokens and conversations as a whole
+    int64_t source_max_len = 512;  // tokens of a pair before its answer; longer examples are dropped
+    int64_t target_max_len = 512;  // tokens of the answer and its end. The sum of both bounds all other examples
     bool train_on_source = false;
     int64_t vocab_size = 0;     // every id must be below; 0: unknown
     int64_t max_positions = 0;  // no example may be longer; 0: unknown
     bool strict = true;         // as in ReaderOptions
+    FormatOptions format = {.name = kNoFormat};
+    std::string no_template;  // why conversations cannot be encoded, and what to do about it
 };
 
 // Valid examples that are not used, by reason.
@@ -65,11 +62,23 @@ struct Dropped {
     std::string describe() const;  // "3 with a source of more than ..." or "none"
 };
 
+// What a person may want to know of how the examples came about: numbers of examples, unless said otherwise.
+struct LayoutCounts {
+    int64_t pairs = 0, conversations = 0;    // laid out by the chat template
+    int64_t plain = 0;                       // pairs without one
+    int64_t empty_answers = 0;               // answers
+    int64_t only_special = 0;                // nothing but special tokens
+    std::map<std::string, int64_t> unheard;  // fields that the template never writes
+
+    void add(const LayoutCounts& other);
+};
+
 // Source and target as the file has them, before any template. Records of text have no source; records of tokens or of
 // several turns have neither.
 struct SourceTarget {
     std::string source, target;
     Choices choices;
+    bool continues = false;  // the example is a piece of the text of the one before it
 };
 
 struct Dataset {
@@ -78,7 +87,7 @@ struct Dataset {
     Dropped dropped;
     SkippedRecords skipped;
     ReadingNotes notes;
-    bool has_conversations = false;
+    LayoutCounts layout;
     const DataFormat* format = nullptr;  // null: plain columns
 
     int64_t size() const { return static_cast<int64_t>(examples.size()); }
@@ -86,10 +95,9 @@ struct Dataset {
     int64_t n_labelled() const;
 };
 
-// Throws Error if no example is left.
+// Throws Error if no example is left. Without an encoder of conversations there are none, and pairs are plain texts.
 Dataset read_examples(const std::string& path, const TextEncoding& encoding, const ExampleOptions& options,
-                      const PromptTemplate& prompt_template = nullptr,
-                      const ConversationTemplate& conversation_template = nullptr);
+                      const ConversationEncoder& encode_conversation = nullptr);
 
 // [BOS] encode(source): what generation continues, and how an example of this source starts.
 std::vector<int32_t> encode_prompt(const TextEncoding& encoding, std::string_view source);
@@ -106,7 +114,8 @@ Split split_indices(int64_t n, double fraction, uint64_t seed);
 // `count` of 0 .. n-1 (all when there are fewer), ascending.
 std::vector<int64_t> sample_indices(int64_t n, int64_t count, uint64_t seed);
 
-// The train and eval parts of a data set, which is consumed. The counts of dropped examples stay with the first.
+// The train and eval parts of a data set, which is consumed; pieces of one text stay together. The counts of dropped
+// examples stay with the first.
 std::pair<Dataset, Dataset> split(Dataset all, double fraction, uint64_t seed);
 
 }  // namespace llmc

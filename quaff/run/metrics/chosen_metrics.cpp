@@ -13,6 +13,7 @@ namespace {
 
 // Why an example has nothing that the metric could compare; "" if it has.
 std::string lacks(Metric metric, const Example& example, const SourceTarget& text) {
+    if (text.continues) return "";  // the example where the text begins has it
     if (metric == Metric::word_perplexity)
         return text.source.empty() && !text.target.empty() ? "" : "is not a plain text";
     if (!has_prompt(example, text)) return "has no prompt to answer";

@@ -65,20 +65,19 @@ std::vector<double> option_likelihoods(Model<Device>& model, std::span<const int
     return likelihoods;
 }
 
-std::vector<Batch> windows_of(std::span<const int32_t> ids, int32_t prefix, const TextWindow& window) {
+void for_each_window(std::span<const int32_t> ids, int32_t prefix, const TextWindow& window,
+                     const std::function<void(const Batch& batch)>& take) {
     require(window.length >= 1 && window.stride >= 1 && window.stride <= window.length,
             "a window's stride must be from 1 to its length of ", window.length, ", not ", window.stride);
     std::vector<int32_t> x;
     if (prefix >= 0) x.push_back(prefix);
     x.insert(x.end(), ids.begin(), ids.end());
-    std::vector<Batch> batches;
     const auto length = static_cast<size_t>(window.length), stride = static_cast<size_t>(window.stride);
     for (size_t first = 1; first < x.size();) {
         const size_t end = std::min(first + (first == 1 ? length : stride), x.size());
-        batches.push_back(window_batch(x, end - 1 > length ? end - 1 - length : 0, first, end));
+        take(window_batch(x, end - 1 > length ? end - 1 - length : 0, first, end));
         first = end;
     }
-    return batches;
 }
 
 int32_t prefix_of(const TextEncoding& encoding) {
@@ -89,10 +88,10 @@ template <class Device>
 double text_log_probability(Model<Device>& model, std::string_view text, const TextEncoding& encoding,
                             const TextWindow& window, const std::function<void()>& before_pass) {
     double log_probability = 0;
-    for (const Batch& batch : windows_of(encoding.encode(text), prefix_of(encoding), window)) {
+    for_each_window(encoding.encode(text), prefix_of(encoding), window, [&](const Batch& batch) {
         before_pass();
         log_probability -= model.evaluate(batch).loss;
-    }
+    });
     return log_probability;
 }
 

@@ -44,8 +44,10 @@ struct TextWindow {
     int64_t length = 0, stride = 0;  // tokens; 1 <= stride <= length
 };
 
-// The micro-batches, one window each, that score every token of `ids` once. prefix: the id before the first, -1: none.
-std::vector<Batch> windows_of(std::span<const int32_t> ids, int32_t prefix, const TextWindow& window);
+// Calls `take` with the micro-batches, one window each, that score every token of `ids` once. prefix: the id before the
+// first, -1: none.
+void for_each_window(std::span<const int32_t> ids, int32_t prefix, const TextWindow& window,
+                     const std::function<void(const Batch& batch)>& take);
 
 // The id that stands before a text; -1 if there is none.
 int32_t prefix_of(const TextEncoding& encoding);

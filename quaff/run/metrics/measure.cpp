@@ -141,6 +141,14 @@ std::string in_order(const std::vector<std::string>& of_ranks, int64_t count) {
     return lines;
 }
 
+// All examples but the later pieces of a text, which is measured as a whole where it begins.
+std::vector<size_t> measured_positions(const Dataset& data) {
+    std::vector<size_t> positions;
+    for (size_t i = 0; i < data.texts.size(); ++i)
+        if (!data.texts[i].continues) positions.push_back(i);
+    return positions;
+}
+
 void sum_over_ranks(Comm& comm, std::vector<MetricValue>& values) {
     for (MetricValue& value : values) {
         comm.sum(std::span(&value.sum, 1));
@@ -154,17 +162,18 @@ template <class Device>
 TaskResult measure(Model<Device>& model, const Task& task, const Dataset& data, const ExampleReader& reader,
                    std::span<const int64_t> is_exact, const std::function<void(int64_t, int64_t)>& progress) {
     Comm& comm = model.comm();
-    int64_t position = 0;
-    const std::function<void()> before_pass = [&] { progress(position, data.size()); };
+    const bool wanted = !task.predictions.empty() ||
+                        !std::ranges::all_of(task.metrics, [](Metric metric) { return metric == Metric::exact_match; });
+    const std::vector<size_t> positions = wanted ? measured_positions(data) : std::vector<size_t>();
+    int64_t done = 0;
+    const std::function<void()> before_pass = [&] { progress(done, std::ssize(positions)); };
     ExampleMeter<Device> meter(model, task, data, reader, is_exact, before_pass);
     TaskResult result;
     for (const Metric metric : task.metrics) result.values.push_back({metric});
-    const bool wanted = !task.predictions.empty() ||
-                        !std::ranges::all_of(task.metrics, [](Metric metric) { return metric == Metric::exact_match; });
     std::string lines;
-    for (; position < data.size() && wanted; ++position) {
-        if (!is_mine(comm, position)) continue;
-        const auto measured = meter.measure(static_cast<size_t>(position));
+    for (; done < std::ssize(positions); ++done) {
+        if (!is_mine(comm, done)) continue;
+        const auto measured = meter.measure(positions[static_cast<size_t>(done)]);
         for (size_t i = 0; i < result.values.size(); ++i) {
             result.values[i].sum += measured.values[i].sum;
             result.values[i].count += measured.values[i].count;
@@ -176,7 +185,7 @@ TaskResult measure(Model<Device>& model, const Task& task, const Dataset& data, 
     sum_over_ranks(comm, result.values);
     if (task.predictions.empty()) return result;
     const std::vector<std::string> gathered = gather_in_pieces(comm, lines);
-    if (comm.is_first()) result.predictions = in_order(gathered, data.size());
+    if (comm.is_first()) result.predictions = in_order(gathered, std::ssize(positions));
     return result;
 }
 

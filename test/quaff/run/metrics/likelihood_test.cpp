@@ -89,16 +89,18 @@ TEST_CASE("windows score every token once", "[metrics]") {
             for (const int32_t prefix : {-1, 5}) {
                 CAPTURE(length, stride, prefix);
                 std::vector<int32_t> scored;
-                for (const Batch& batch : quaff::windows_of(ids, prefix, {length, stride})) {
+                quaff::for_each_window(ids, prefix, {length, stride}, [&](const Batch& batch) {
                     CHECK(batch.n_tokens() <= length);
                     CHECK(batch.n_labelled() <= (scored.empty() ? length : stride));
                     scored.insert(scored.end(), batch.label_ids.begin(), batch.label_ids.end());
-                }
+                });
                 CHECK(scored == std::vector<int32_t>(ids.begin() + (prefix < 0 ? 1 : 0), ids.end()));
             }
-    CHECK(quaff::windows_of({}, 5, {4, 4}).empty());
-    CHECK_THROWS_WITH(quaff::windows_of(ids, 5, {4, 5}), ContainsSubstring("from 1 to its length of 4, not 5"));
-    CHECK_THROWS_AS(quaff::windows_of(ids, 5, {4, 0}), Error);
+    const auto none = [](const Batch&) { FAIL("there is no token to score"); };
+    quaff::for_each_window({}, 5, {4, 4}, none);
+    CHECK_THROWS_WITH(quaff::for_each_window(ids, 5, {4, 5}, none),
+                      ContainsSubstring("from 1 to its length of 4, not 5"));
+    CHECK_THROWS_AS(quaff::for_each_window(ids, 5, {4, 0}, none), Error);
 }
 
 TEST_CASE("an option's likelihood is that of its bytes behind the prompt", "[metrics]") {
