@@ -38,12 +38,10 @@ class TreeBuilder : public nlohmann::json_sax<json> {
 
     bool key(string_t& name) override {
         json& object = *open_.back();
-        if (object.contains(name)) {
-            error = concat("field ", describe(name), " appears twice in the same object");
-            return false;
-        }
-        slot_ = &object[name];
-        return true;
+        const auto [slot, is_new] = object.emplace(name, nullptr);
+        if (!is_new) error = concat("field ", describe(name), " appears twice in the same object");
+        slot_ = &slot.value();
+        return is_new;
     }
 
     bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& exception) override {
@@ -206,11 +204,16 @@ void JsonObject::fail_field(const std::string& key, const std::string& must) con
 
 int64_t JsonObject::integer(const std::string& key, int64_t min, int64_t max) const {
     const auto it = object_.find(key);
+    if (it == object_.end()) fail_field(key, range_in_words(min, max));
+    return integer(key, *it, min, max);
+}
+
+int64_t JsonObject::integer(const std::string& key, const json& value, int64_t min, int64_t max) const {
     const bool fits =
-        it != object_.end() && it->is_number_integer() &&
-        !(it->is_number_unsigned() && it->get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()});
-    if (!fits || it->get<int64_t>() < min || it->get<int64_t>() > max) fail_field(key, range_in_words(min, max));
-    return it->get<int64_t>();
+        value.is_number_integer() &&
+        !(value.is_number_unsigned() && value.get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()});
+    if (!fits || value.get<int64_t>() < min || value.get<int64_t>() > max) fail_field(key, range_in_words(min, max));
+    return value.get<int64_t>();
 }
 
 int64_t JsonObject::integer(const std::string& key, int64_t min, int64_t max, int64_t absent) const {

@@ -56,6 +56,8 @@ class JsonObject {
                                  const std::string& must) const;  // "... must be `must`, found ..."
 
     int64_t integer(const std::string& key, int64_t min, int64_t max) const;
+    // Of a field at hand: `value` is the one under `key`.
+    int64_t integer(const std::string& key, const nlohmann::json& value, int64_t min, int64_t max) const;
     int64_t integer(const std::string& key, int64_t min, int64_t max, int64_t absent) const;
     // Finite, within [min, max].
     double number(const std::string& key, double min, double max) const;

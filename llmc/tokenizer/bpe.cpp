@@ -33,17 +33,21 @@ Bpe::Bpe(const JsonObject& model) {
 void Bpe::read_vocabulary(const JsonObject& model) {
     const JsonObject vocabulary = model.object("vocab");
     require(!vocabulary.tree().empty(), model.field("vocab"), " is empty.");
-    vocabulary_.reserve(vocabulary.tree().size());
-    for (const auto& [token, number] : vocabulary.tree().items()) {
-        const auto id = static_cast<int32_t>(vocabulary.integer(token, 0, Vocabulary::kMaxId));
-        if (const std::string* other = vocabulary_.add(token, id)) {
-            fail(model.field("vocab"), " gives the id ", id, " to two tokens, ", describe(*other), " and ",
-                 describe(token), ".");
+    std::vector<std::pair<int32_t, std::string_view>> tokens;
+    tokens.reserve(vocabulary.tree().size());
+    for (const auto& [token, number] : vocabulary.tree().get_ref<const nlohmann::json::object_t&>()) {
+        tokens.emplace_back(static_cast<int32_t>(vocabulary.integer(token, number, 0, Vocabulary::kMaxId)), token);
+    }
+    std::ranges::sort(tokens, {}, &std::pair<int32_t, std::string_view>::first);
+    vocabulary_.reserve(tokens.size());
+    for (const auto& [id, token] : tokens) {
+        if (id == vocabulary_.max_id()) {
+            fail(model.field("vocab"), " gives the id ", id, " to two tokens, ", describe(*vocabulary_.token(id)),
+                 " and ", describe(std::string(token)), ".");
         }
+        vocabulary_.add(token, id);
         if (token.empty() || utf8_sequence(token).length != static_cast<int>(token.size())) continue;
-        const char32_t character = utf8_code_point(token);
-        if (character >= character_ids_.size()) character_ids_.resize(character + 1, -1);
-        character_ids_[character] = id;
+        add_character(utf8_code_point(token), id);
     }
 }
 
@@ -85,60 +89,28 @@ void Bpe::read_merges(const JsonObject& model) {
         const int32_t right_id = id_of(right);
         merged.assign(left).append(right);
         merges_.add(left_id, right_id, {rank++, id_of(merged)});
-        junctions_.add(utf8_code_point(character_before(left, left.size())), utf8_code_point(character_at(right, 0)));
+        add_junction(utf8_code_point(character_before(left, left.size())), utf8_code_point(character_at(right, 0)));
     }
 }
 
 void Bpe::encode(std::string_view piece, std::vector<PieceToken>& tokens) const {
-    tokens.clear();
     if (ignore_merges_) {
         if (const std::optional<int32_t> whole = id(piece)) {
-            tokens.push_back({*whole, 0, static_cast<uint32_t>(piece.size())});
+            tokens.assign(1, {*whole, 0, static_cast<uint32_t>(piece.size())});
             return;
         }
     }
-    for (size_t begin = 0; begin < piece.size();) {
-        const size_t end = end_of_word(piece, begin);
-        append_word(piece.substr(begin, end - begin), tokens);
-        begin = end;
+    WordModel::encode(piece, tokens);
+}
+
+void Bpe::encode_word(std::string_view word, std::vector<PieceToken>& tokens) const {
+    constexpr size_t kFew = 48;  // where looking at all pairs takes as long as keeping them sorted
+    tokens = split_into_symbols(word);
+    if (tokens.size() <= kFew) {
+        merge_few(tokens);
+    } else {
+        merge_many(tokens);
     }
-}
-
-// A word ends between two tokens of one character that no merge joins. Next to other characters nothing is cut: runs of
-// unknown ones may become one token.
-size_t Bpe::end_of_word(std::string_view piece, size_t begin) const {
-    constexpr size_t kShort = 20;  // bytes: what a pre-tokenizer has cut is rarely longer, and is not looked at
-    if (piece.size() - begin <= kShort) return piece.size();
-    char32_t left = 0;
-    bool left_is_known = false;
-    for (size_t at = begin; at < piece.size();) {
-        const std::string_view character = character_at(piece, at);
-        const char32_t right = utf8_code_point(character);
-        const bool right_is_known = character_id(right) >= 0;
-        if (left_is_known && right_is_known && !junctions_.may_join(left, right)) return at;
-        left = right;
-        left_is_known = right_is_known;
-        at += character.size();
-    }
-    return piece.size();
-}
-
-// Each token covers what lies behind the one before it. So they do in Hugging Face's code, also where characters were
-// dropped, which then shifts all behind them.
-void Bpe::append_word(std::string_view word, std::vector<PieceToken>& tokens) const {
-    const uint32_t offset = tokens.empty() ? 0 : tokens.back().end;
-    const auto append = [&](const std::vector<PieceToken>& symbols) {
-        for (const auto& [id, begin, end] : symbols) tokens.push_back({id, offset + begin, offset + end});
-    };
-    if (const std::vector<PieceToken>* known = cache_.find(word)) return append(*known);
-    std::vector<PieceToken> symbols = split_into_symbols(word);
-    merge(symbols);
-    append(symbols);
-    cache_.add(word, symbols);
-}
-
-int32_t Bpe::character_id(char32_t character) const {
-    return character < character_ids_.size() ? character_ids_[character] : -1;
 }
 
 std::vector<PieceToken> Bpe::split_into_symbols(std::string_view word) const {
@@ -174,15 +146,6 @@ std::vector<PieceToken> Bpe::split_into_symbols(std::string_view word) const {
     }
     end_unknown();
     return symbols;
-}
-
-void Bpe::merge(std::vector<PieceToken>& symbols) const {
-    constexpr size_t kFew = 48;  // where looking at all pairs takes as long as keeping them sorted
-    if (symbols.size() <= kFew) {
-        merge_few(symbols);
-    } else {
-        merge_many(symbols);
-    }
 }
 
 // Looks at all pairs for each merge: O(n^2), and quick for a word.

@@ -117,6 +117,18 @@ void Normalizer::add(Step step) {
     steps_.push_back(std::make_shared<const Step>(std::move(step)));
 }
 
+Normalizer Normalizer::sentencepiece(bool prefix, bool drop_extra) {
+    constexpr const char* kMetaspace = "\xE2\x96\x81";
+    Normalizer normalizer;
+    if (drop_extra) {
+        normalizer.add(Replace(Pattern(kMetaspace), " "));
+        normalizer.add(Replace(Pattern(Regex("\\A +| +\\z|(?<= ) +", "spaces")), ""));
+    }
+    if (prefix) normalizer.add(Prepend(kMetaspace));
+    normalizer.add(Replace(Pattern(" "), kMetaspace));
+    return normalizer;
+}
+
 void Normalizer::read(const JsonObject& normalizer, StepLimits& limits) {
     const std::string type = normalizer.string("type");
     if (type == "Sequence") {

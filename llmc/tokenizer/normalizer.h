@@ -24,6 +24,10 @@ class Normalizer {
     Normalizer() = default;  // changes nothing
     explicit Normalizer(const JsonObject& normalizer);
 
+    // U+2581 takes the place of spaces, as in SentencePiece: one more is put in front if `prefix`; those at the ends,
+    // and all but one of a run, are dropped first if `drop_extra`.
+    static Normalizer sentencepiece(bool prefix, bool drop_extra);
+
     void apply(AlignedText& text) const;
     std::string apply(const std::string& text) const;
 

@@ -1,10 +1,10 @@
 #include "llmc/tokenizer/regex.h"
 
-#include <cctype>
 #include <nlohmann/json.hpp>
 
 #include "llmc/core/error.h"
 #include "llmc/io/json.h"
+#include "llmc/tokenizer/oniguruma.h"
 #include "llmc/tokenizer/utf8.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -13,67 +13,6 @@
 namespace llmc {
 
 namespace {
-
-// Translates Oniguruma's Ruby syntax to PCRE2's. Most of what pre-tokenizers use is common to both. \s is not: PCRE2's
-// includes U+180E, Unicode's White_Space does not. \w, \h, ^ and $ and others mean different things; no known file of
-// the supported families uses them, so they are refused rather than guessed.
-std::string to_pcre2(const std::string& pattern, const std::string& where) {
-    std::string out;
-    const auto refuse = [&](const std::string& what) {
-        fail(where, ": the regular expression ", pattern, " uses ", what,
-             ", which is not supported. Please report the model, so that it can be.");
-    };
-    const auto at = [&](size_t i) { return i < pattern.size() ? pattern[i] : '\0'; };
-    bool in_set = false;
-    for (size_t i = 0; i < pattern.size(); ++i) {
-        const char c = pattern[i];
-        out += c;
-        if (c == '\\') {
-            const char escaped = at(++i);
-            if (escaped == 's') {
-                out += "p{White_Space}";
-            } else if (escaped == 'S') {
-                out += "P{White_Space}";
-            } else if (std::string_view("pPdDrntf").find(escaped) != std::string_view::npos ||
-                       std::ispunct(static_cast<unsigned char>(escaped))) {
-                out += escaped;
-            } else {
-                refuse(concat('\\', escaped));
-            }
-            if (escaped == 'p' || escaped == 'P') {
-                const size_t close = pattern.find('}', i);
-                if (at(i + 1) != '{' || close == std::string::npos) refuse(concat('\\', escaped, " without {..}"));
-                out.append(pattern, i + 1, close - i);
-                i = close;
-            }
-        } else if (in_set) {
-            if (c == '[') refuse("a set inside a set");
-            if (c == '&' && at(i + 1) == '&') refuse("&& inside a set");
-            in_set = c != ']';
-        } else if (c == '[') {
-            in_set = true;
-            if (at(i + 1) == '^') out += pattern[++i];
-            if (at(i + 1) == ']') refuse("a set that begins with ]");
-        } else if (c == '^' || c == '$') {
-            refuse(concat("the anchor ", c));
-        } else if (c == '{' && at(i + 1) == ',') {
-            refuse("{,n}");
-        } else if (c == '}' && at(i + 1) == '+') {
-            refuse("{n,m}+");
-        } else if (c == '(' && at(i + 1) == '*') {
-            refuse("(*");
-        } else if (c == '(' && at(i + 1) == '?') {
-            const size_t group = pattern.find_first_not_of("i-", i + 2);
-            const char kind = group == std::string::npos ? '\0' : pattern[group];
-            const bool flags = group != i + 2 && group != std::string::npos;
-            if (std::string_view(flags ? ":)" : ":=!>").find(kind) == std::string_view::npos &&
-                !(kind == '<' && !flags && (at(group + 1) == '=' || at(group + 1) == '!'))) {
-                refuse(concat("(?", kind));
-            }
-        }
-    }
-    return out;
-}
 
 std::string pcre2_message(int error) {
     char message[256];
@@ -99,15 +38,26 @@ struct MatchScratch {
     }
 };
 
+// A line ends with a line feed alone, as in Ruby, whatever PCRE2 was built for.
+using CompileContext = std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)>;
+
+CompileContext ruby_lines() {
+    CompileContext context(pcre2_compile_context_create(nullptr), pcre2_compile_context_free);
+    require(context != nullptr, "Out of memory while reading a regular expression.");
+    pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
+    pcre2_set_bsr(context.get(), PCRE2_BSR_UNICODE);
+    return context;
+}
+
 }  // namespace
 
 Regex::Regex(const std::string& pattern, std::string where) : where_(std::move(where)) {
-    const std::string translated = to_pcre2(pattern, where_);
+    const std::string translated = oniguruma_to_pcre2(pattern, where_);
     int error = 0;
     PCRE2_SIZE offset = 0;
     // UCP: \p and \d and caseless matching by Unicode properties, as Oniguruma does for UTF-8.
     pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                                     PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr);
+                                     PCRE2_UTF | PCRE2_UCP, &error, &offset, ruby_lines().get());
     if (!code) fail(where_, ": the regular expression ", pattern, " is not valid: ", pcre2_message(error), ".");
     code_ = std::shared_ptr<const pcre2_code>(code,
                                               [](const pcre2_code* c) { pcre2_code_free(const_cast<pcre2_code*>(c)); });

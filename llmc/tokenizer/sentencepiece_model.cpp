@@ -4,7 +4,7 @@
 
 #include "llmc/core/error.h"
 #include "llmc/io/file_io.h"
-#include "llmc/tokenizer/sentencepiece_proto.h"
+#include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 
@@ -20,19 +20,35 @@ SentencePieceModel::SentencePieceModel(const std::filesystem::path& path)
     : path_(path.string()), processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()) {
     std::string bytes = read_file(path);
     refuse_lfs_pointer(path, bytes);
-    check_sentencepiece_proto(bytes, path_);
+    spaces_ = check_sentencepiece_proto(bytes, path_);
     // Concatenated protocol buffers merge. This is a ModelProto with nothing but normalizer_spec (field 3) {
     // add_dummy_prefix (3): false, remove_extra_whitespaces (4): false }.
     bytes += std::string_view("\x1A\x04\x18\x00\x20\x00", 6);
     const auto status = processor_->LoadFromSerializedProto(bytes);
     require(status.ok(), path_, ": is not a SentencePiece model (", status.ToString(),
             "). The file may be incomplete, or a Git LFS pointer; download it again.");
+    note_pieces();
 }
 
 SentencePieceModel::~SentencePieceModel() = default;
 
-void SentencePieceModel::encode(std::string_view piece, std::vector<PieceToken>& tokens) const {
-    const auto found = processor_->EncodeAsImmutableProto(piece);
+// What the library joins is a piece of the vocabulary.
+void SentencePieceModel::note_pieces() {
+    for (int32_t id = 0; id < n_tokens(); ++id) {
+        const std::string_view piece = *token(id);
+        std::string_view left = character_at(piece, 0);
+        if (left.size() == piece.size() && !is_control(id)) add_character(utf8_code_point(left), id);
+        for (size_t at = left.size(); at < piece.size();) {
+            const std::string_view right = character_at(piece, at);
+            add_junction(utf8_code_point(left), utf8_code_point(right));
+            left = right;
+            at += right.size();
+        }
+    }
+}
+
+void SentencePieceModel::encode_word(std::string_view word, std::vector<PieceToken>& tokens) const {
+    const auto found = processor_->EncodeAsImmutableProto(word);
     tokens.clear();
     uint32_t end = 0;  // of what is covered
     for (size_t i = 0; i < found.pieces_size(); ++i) {
@@ -43,7 +59,7 @@ void SentencePieceModel::encode(std::string_view piece, std::vector<PieceToken>&
         end = processor_->IsByte(id) ? end + 1 : part.end();
         tokens.push_back({id, begin, end});
     }
-    require(end == piece.size(), path_, ": SentencePiece cannot encode a text of ", piece.size(), " bytes.");
+    require(end == word.size(), path_, ": SentencePiece cannot encode a text of ", word.size(), " bytes.");
 }
 
 std::optional<int32_t> SentencePieceModel::id(std::string_view token) const {

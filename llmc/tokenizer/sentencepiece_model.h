@@ -1,13 +1,14 @@
 // tokenizer.model, through the SentencePiece library.
 //
-// The library would put a space in front of every text and drop repeated ones if the file says so. Hugging Face's LLaMA
-// tokenizer handles spaces itself, before the model, so both are switched off here.
+// The library would put a space in front of every text and drop repeated ones if the file says so. Both are done before
+// the model here, by a normalizer or as Hugging Face's LLaMA tokenizer does, and switched off in the library.
 #pragma once
 
 #include <filesystem>
 #include <memory>
 
-#include "llmc/tokenizer/token_model.h"
+#include "llmc/tokenizer/sentencepiece_proto.h"
+#include "llmc/tokenizer/word_model.h"
 
 namespace sentencepiece {
 class SentencePieceProcessor;
@@ -15,12 +16,11 @@ class SentencePieceProcessor;
 
 namespace llmc {
 
-class SentencePieceModel : public TokenModel {
+class SentencePieceModel : public WordModel {
   public:
     explicit SentencePieceModel(const std::filesystem::path& path);
     ~SentencePieceModel() override;
 
-    void encode(std::string_view piece, std::vector<PieceToken>& tokens) const override;
     std::optional<int32_t> id(std::string_view token) const override;
     const std::string* token(int32_t id) const override;
     int32_t n_tokens() const override;
@@ -30,8 +30,15 @@ class SentencePieceModel : public TokenModel {
     bool is_control(int32_t id) const;
     std::optional<int32_t> bos_id() const;
     std::optional<int32_t> eos_id() const;
+    const SentencePieceSpaces& spaces() const { return spaces_; }
+
+  protected:
+    void encode_word(std::string_view word, std::vector<PieceToken>& tokens) const override;
 
   private:
+    void note_pieces();
+
+    SentencePieceSpaces spaces_;
     std::string path_;
     std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;
 };

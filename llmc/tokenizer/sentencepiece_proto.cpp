@@ -90,8 +90,10 @@ void check_piece(std::string_view bytes, std::unordered_set<std::string_view>& p
             ", which occurs twice; the file is damaged, download it again.");
 }
 
-void check_no_charsmap(std::string_view bytes, const std::string& where) {
+void read_normalizer(std::string_view bytes, const std::string& where, SentencePieceSpaces& spaces) {
     for (Message fields(bytes, where); fields.next();) {
+        if (fields.field() == 3) spaces.puts_one_in_front = fields.number() != 0;
+        if (fields.field() == 4) spaces.drops_extra = fields.number() != 0;
         require(fields.field() != 2 || fields.bytes().empty(), where,
                 ": its normalizer has a character map, which is not supported; LLaMA, Mistral and Phi-3 have none. "
                 "Convert it to a tokenizer.json with transformers.");
@@ -100,9 +102,10 @@ void check_no_charsmap(std::string_view bytes, const std::string& where) {
 
 }  // namespace
 
-void check_sentencepiece_proto(std::string_view bytes, const std::string& where) {
+SentencePieceSpaces check_sentencepiece_proto(std::string_view bytes, const std::string& where) {
     std::unordered_set<std::string_view> pieces;
     uint64_t model_type = kUnigram;
+    SentencePieceSpaces spaces, of_output;
     for (Message model(bytes, where); model.next();) {
         switch (model.field()) {
             case 1:
@@ -114,8 +117,10 @@ void check_sentencepiece_proto(std::string_view bytes, const std::string& where)
                 }
                 break;
             case 3:
+                read_normalizer(model.bytes(), where, spaces);
+                break;
             case 5:
-                check_no_charsmap(model.bytes(), where);
+                read_normalizer(model.bytes(), where, of_output);
                 break;
             default:
                 break;
@@ -124,6 +129,7 @@ void check_sentencepiece_proto(std::string_view bytes, const std::string& where)
     require(!pieces.empty(), where, ": is not a SentencePiece model: it holds no piece. Download it again.");
     require(model_type == kBpe, where, ": is a SentencePiece model of type ", model_type,
             "; BPE, type 2, is supported, which LLaMA, Mistral and Phi-3 have.");
+    return spaces;
 }
 
 }  // namespace llmc

@@ -3,7 +3,8 @@
 //
 //   ModelProto     1: pieces     { 1: piece, 2: score, 3: type }, repeated
 //                  2: trainer_spec { 3: model_type, 1 unigram when absent, 2 BPE, .. }
-//                  3: normalizer_spec, 5: denormalizer_spec { 2: precompiled_charsmap }
+//                  3: normalizer_spec { 2: precompiled_charsmap, 3: add_dummy_prefix, 4: remove_extra_whitespaces }
+//                  5: denormalizer_spec { 2: precompiled_charsmap }
 //
 // in the wire format of protocol buffers: (field number << 3 | wire type) as a varint, then a varint (0), 8 bytes (1),
 // a length and that many bytes (2) or 4 bytes (5). If a field appears twice, the last one counts.
@@ -14,8 +15,14 @@
 
 namespace llmc {
 
+// What a model does about the spaces of a text before it looks for pieces.
+struct SentencePieceSpaces {
+    bool puts_one_in_front = true;
+    bool drops_extra = true;  // at the ends, and all but one of a run
+};
+
 // Throws Error unless `bytes` is a BPE model, as those of LLaMA, Mistral and Phi-3 are, whose pieces are distinct and
 // text, without a character map. `where` is the file.
-void check_sentencepiece_proto(std::string_view bytes, const std::string& where);
+SentencePieceSpaces check_sentencepiece_proto(std::string_view bytes, const std::string& where);
 
 }  // namespace llmc

@@ -48,8 +48,14 @@ TokenizerParts read_sentencepiece(const std::filesystem::path& directory) {
     const PrependScheme scheme = !add_prefix_space                 ? PrependScheme::never
                                  : config.boolean("legacy", false) ? PrependScheme::always
                                                                    : PrependScheme::first;
-    parts.pre_tokenizer = PreTokenizer::metaspace(scheme);
-    parts.decoder = Decoder::sentencepiece(add_prefix_space);
+    if (path_exists(directory / "tokenizer_config.json")) {
+        parts.pre_tokenizer = PreTokenizer::metaspace(scheme);
+        parts.decoder = Decoder::sentencepiece(add_prefix_space);
+    } else {  // nothing but the model: its own rules
+        const SentencePieceSpaces& spaces = model->spaces();
+        parts.normalizer = Normalizer::sentencepiece(spaces.puts_one_in_front, spaces.drops_extra);
+        parts.decoder = Decoder::sentencepiece(spaces.puts_one_in_front);
+    }
 
     std::vector<AddedToken> control;
     for (int32_t id = 0; id < model->n_tokens(); ++id) {

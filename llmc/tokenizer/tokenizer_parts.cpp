@@ -13,10 +13,8 @@ namespace llmc {
 using nlohmann::json;
 
 std::optional<int32_t> TokenizerParts::id(std::string_view token) const {
-    for (const auto& [id, added_token] : added) {
-        if (added_token.content == token) return id;
-    }
-    return model->id(token);
+    const auto found = added_ids.find(std::string(token));
+    return found == added_ids.end() ? model->id(token) : found->second;
 }
 
 int32_t TokenizerParts::max_id() const {
@@ -34,6 +32,7 @@ void TokenizerParts::add(AddedToken token, const std::string& where) {
     if (const auto known = added.find(id); known != added.end()) token.special |= known->second.special;
     require(!model->token(id) || *model->token(id) == token.content, where, ": the added token ",
             describe(token.content), " would get the id ", id, ", which is taken.");
+    added_ids[token.content] = id;
     added[id] = std::move(token);
 }
 

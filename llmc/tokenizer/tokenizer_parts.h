@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <unordered_map>
 
 #include "llmc/tokenizer/added_tokens.h"
 #include "llmc/tokenizer/decoder.h"
@@ -21,7 +22,8 @@ struct TokenizerParts {
     Normalizer normalizer;
     PreTokenizer pre_tokenizer;
     Decoder decoder;
-    std::map<int32_t, AddedToken> added;  // by id
+    std::map<int32_t, AddedToken> added;                 // by id
+    std::unordered_map<std::string, int32_t> added_ids;  // by content
     AddedTokenMatcher as_written, as_normalized;
     std::optional<int32_t> bos, eos;
     bool adds_bos = false, adds_eos = false;

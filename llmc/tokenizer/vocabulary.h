@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
+#include <vector>
 
 namespace llmc {
 
@@ -16,27 +16,33 @@ class Vocabulary {
 
     void reserve(size_t tokens);
 
-    // Adds a token. If the id is another token's already, returns that one and adds nothing; else null. Of equal tokens
-    // the last one's id counts.
-    const std::string* add(std::string token, int32_t id);
+    // Adds a token, whose id is larger than those before it. Of equal texts the last one's id counts.
+    void add(std::string_view text, int32_t id);
 
-    std::optional<int32_t> id(std::string_view token) const;
+    std::optional<int32_t> id(std::string_view text) const;
     const std::string* token(int32_t id) const;  // null: no such id
     // The ids of "<0x00>" .. "<0xFF>", by which a text can be spelled that the vocabulary lacks words for.
     std::optional<int32_t> byte_id(char byte) const;
 
-    int32_t size() const { return static_cast<int32_t>(ids_.size()); }
-    int32_t max_id() const { return max_id_; }  // -1: no token at all
+    int32_t size() const { return static_cast<int32_t>(tokens_.size()); }
+    int32_t max_id() const { return tokens_.empty() ? -1 : tokens_.back().id; }  // -1: no token at all
 
   private:
-    struct StringHash {  // lets the map be searched by a view
-        using is_transparent = void;
-        size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+    struct Token {
+        int32_t id;
+        std::string text;
+    };
+    // An open hash table with linear probing, at most half full.
+    struct Slot {
+        uint32_t hash = 0;
+        int32_t token = -1;  // index of tokens_; -1: free
     };
 
-    std::unordered_map<std::string, int32_t, StringHash, std::equal_to<>> ids_;
-    std::unordered_map<int32_t, const std::string*> tokens_;  // a list would be as long as a file claims
-    int32_t max_id_ = -1;
+    size_t slot_of(std::string_view text, uint32_t hash) const;
+    void grow(size_t slots);
+
+    std::vector<Token> tokens_;  // by id; a list of all ids would be as long as a file claims
+    std::vector<Slot> slots_;    // a power of two of them
 };
 
 }  // namespace llmc

@@ -56,10 +56,6 @@ Choice choice(std::optional<E>& value, const Named<E> (&names)[N], const char* o
     return choice;
 }
 
-Choice choice(std::string& value, std::vector<std::string> words) {
-    return {std::move(words), [&value] { return value; }, [&value](const std::string& word) { value = word; }};
-}
-
 const char* template_help() {
     static const std::string kHelp = [] {
         std::vector<std::string> names;

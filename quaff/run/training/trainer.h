@@ -79,7 +79,7 @@ class Trainer {
     bool all_stop_ = false;  // a signal has reached a rank, and all ranks know it
 
     const ModelFiles files_;
-    const ExampleReader reader_;
+    ExampleReader reader_;
     RunReport report_;
     OutFolder out_;  // claimed before it is first read, until the run ends
 
