@@ -14,7 +14,8 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr double kSpike = 6;  // standard deviations above the trailing window that are flagged
+constexpr double kVisible = 5e-5;  // a smaller increase of the loss does not show in the summary
+constexpr double kSpike = 6;       // standard deviations above the trailing window that are flagged
 
 std::string one_line(std::string text, size_t width) {
     std::replace(text.begin(), text.end(), '\n', ' ');
@@ -52,6 +53,15 @@ std::string step_line(int64_t step, int64_t total_steps, const StepFigures& figu
     if (fits(without_memory)) return without_memory;
     return concat(count, " loss ", loss, " grad ", grad_norm, " lr ", learning_rate, " ", short_rate, " tok/s ", sol,
                   " ", left);
+}
+
+std::string rise_warning(double increase, const Evaluation& after, int64_t steps, double epoch) {
+    if (increase <= kVisible) return "";
+    // Before the first epoch is over, no example has been seen twice: none is learnt by heart.
+    return concat(
+        format("the loss on the evaluation examples rose from %.4f to %.4f in ", after.loss() - increase, after.loss()),
+        counted(steps, "step"), ". Lower --learning-rate, or train ",
+        epoch <= 1 ? "longer" : "for fewer steps if the loss on the training examples fell");
 }
 
 void RunReport::open_log(const JsonLog::Keep& keep) {

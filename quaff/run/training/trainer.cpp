@@ -22,7 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
-constexpr double kVisible = 5e-5;  // a smaller increase of the loss does not show in the summary
 
 }  // namespace
 
@@ -312,14 +311,8 @@ ordered_json Trainer<Device>::evaluate_after() {
     const Evaluation evaluation = evaluate_now("after training", data_.task);
     const double increase = loss_increase(state_.eval_before, evaluation);
     is_better_ = increase < 0;
-    std::string warning;
-    if (increase > kVisible)
-        // Before the first epoch is over, no example has been seen twice: none is learnt by heart.
-        warning = concat(format("the loss on the evaluation examples rose from %.4f to %.4f in ",
-                                evaluation.loss() - increase, evaluation.loss()),
-                         counted(state_.step, "step"), ". Lower --learning-rate, or train ",
-                         state_.epoch <= 1 ? "longer" : "for fewer steps if the loss on the training examples fell");
-    report_.evaluation(state_.step, "after training", evaluation, warning);
+    report_.evaluation(state_.step, "after training", evaluation,
+                       rise_warning(increase, evaluation, state_.step, state_.epoch));
     return to_json(evaluation);
 }
 
