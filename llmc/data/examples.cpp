@@ -175,12 +175,13 @@ int64_t longest_piece(const ExampleOptions& options) {
 }
 
 // In pieces of up to `piece` tokens; 0: as a whole.
-void append_example(Made made, int64_t piece, Dataset& data) {
+void append_example(Made made, int64_t piece, bool keep_text, Dataset& data) {
     const auto begin = std::ssize(data.examples);
     if (piece > 0)
         std::ranges::move(pieces_of(std::move(made.example), piece), std::back_inserter(data.examples));
     else
         data.examples.push_back(std::move(made.example));
+    if (!keep_text) return;
     data.texts.push_back(std::move(made.text));
     for (auto i = begin + 1; i < std::ssize(data.examples); ++i) data.texts.emplace_back().continues = true;
 }
@@ -188,7 +189,6 @@ void append_example(Made made, int64_t piece, Dataset& data) {
 // Encodes a chunk in parallel and appends it in order.
 void append_examples(std::vector<Record>& records, const ExampleMaker& maker, const ExampleOptions& options,
                      Dataset& data) {
-    const bool strict = options.strict;
     const int64_t piece = longest_piece(options);
     std::vector<Made> made(records.size());
     std::exception_ptr failure;  // must not leave the parallel region
@@ -209,10 +209,10 @@ void append_examples(std::vector<Record>& records, const ExampleMaker& maker, co
         switch (made[i].fate) {
             case Fate::kept:
                 data.layout.add(made[i].layout);
-                append_example(std::move(made[i]), records[i].may_be_cut ? piece : 0, data);
+                append_example(std::move(made[i]), records[i].may_be_cut ? piece : 0, options.keep_texts, data);
                 break;
             case Fate::bad:
-                require(!strict, records[i].where, ": ", made[i].problem);
+                require(!options.strict, records[i].where, ": ", made[i].problem);
                 data.skipped.add(records[i].where + ": " + made[i].problem);
                 break;
             case Fate::source_too_long:
@@ -284,10 +284,12 @@ int64_t Dataset::n_labelled() const {
 Dataset read_examples(const std::string& path, const TextEncoding& encoding, const ExampleOptions& options,
                       const ConversationEncoder& encode_conversation) {
     Dataset data;
+    data.files = {path};
     const ExampleMaker maker(encoding, options, encode_conversation);
     std::vector<Record> chunk;
     int64_t chunk_bytes = 0;
-    const ReaderOptions reader = {options.strict, {.vocab_size = options.vocab_size, .columns = {}}, options.format};
+    const ReaderOptions reader = {
+        options.strict, {.vocab_size = options.vocab_size, .columns = options.columns}, options.format};
     Reading reading = read_records(path, reader, [&](Record&& record) {
         chunk_bytes += record.bytes;
         chunk.push_back(std::move(record));
@@ -342,7 +344,7 @@ std::vector<int64_t> sample_indices(int64_t n, int64_t count, uint64_t seed) {
 std::pair<Dataset, Dataset> split(Dataset all, double fraction, uint64_t seed) {
     std::vector<int64_t> begins;  // of the examples that are no piece of the one before, and the end
     for (int64_t i = 0; i < all.size(); ++i)
-        if (!all.texts[i].continues) begins.push_back(i);
+        if (all.texts.empty() || !all.texts[i].continues) begins.push_back(i);
     const Split parts = split_indices(std::ssize(begins), fraction, seed);
     begins.push_back(all.size());
     Dataset train, eval;
@@ -351,11 +353,12 @@ std::pair<Dataset, Dataset> split(Dataset all, double fraction, uint64_t seed) {
         for (const int64_t index : indices)
             for (int64_t i = begins[index]; i < begins[index + 1]; ++i) {
                 part.examples.push_back(std::move(all.examples[i]));
-                part.texts.push_back(std::move(all.texts[i]));
+                if (!all.texts.empty()) part.texts.push_back(std::move(all.texts[i]));
             }
     };
     move_to(train, parts.train);
     move_to(eval, parts.eval);
+    train.files = eval.files = all.files;
     train.dropped = all.dropped;
     train.skipped = std::move(all.skipped);
     return {std::move(train), std::move(eval)};

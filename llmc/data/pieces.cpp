@@ -19,6 +19,7 @@ std::vector<Example> pieces_of(Example whole, int64_t most_tokens) {
         const int64_t end = std::min(begin + most_tokens, length);
         Example& piece = pieces.emplace_back();
         piece.index = whole.index;
+        piece.file = whole.file;
         piece.input_ids.assign(whole.input_ids.begin() + begin, whole.input_ids.begin() + end);
         piece.labels.assign(whole.labels.begin() + begin, whole.labels.begin() + end);
         piece.labels.front() = kIgnoreLabel;

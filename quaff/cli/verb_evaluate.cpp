@@ -15,8 +15,8 @@ int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) 
     if (device.comm->is_first()) check_predictions_file(options.data.predictions);
     const ModelFiles files = open_model_to_run(options, terminal);
     const ExampleReader reader(options, files.config(), terminal);
-    const Dataset data = reader.read(options.data.file);
-    const Task task = plan_task(options, options.data.file, data, reader, files.config(), terminal);
+    const Dataset data = reader.read(options.data.files);
+    const Task task = plan_task(options, data, reader, files.config(), terminal);
     const auto batches = sequential_batches(data.examples, options.data.batch_size, kEvaluationTokens);
     const Progress progress = show_progress(terminal);
     StartingPoint start = starting_point(options, files, options.model.adapter, terminal);
@@ -28,7 +28,7 @@ int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) 
     const auto model = build_model(
         files, device, start, build_options(options, start, limits, /*training=*/false, device.available_memory()));
     terminal.phase("evaluating " + counted(data.size(), "example"));
-    const Evaluation evaluation = evaluate_task(*model, options.data.file, data, batches, task, reader, progress);
+    const Evaluation evaluation = evaluate_task(*model, data, batches, task, reader, progress);
     terminal.result(concat(in_words(evaluation), " (", name_of(start.method), ", ",
                            counted(evaluation.labelled, "token"), " of ", counted(evaluation.examples, "example"),
                            ")"));

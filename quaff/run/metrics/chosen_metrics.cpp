@@ -29,7 +29,7 @@ std::string first_lack(Metric metric, const Dataset& data, bool train_on_source)
     if (train_on_source && metric != Metric::word_perplexity) return "with --train-on-source examples have no prompt";
     for (size_t i = 0; i < data.examples.size(); ++i)
         if (const std::string lack = lacks(metric, data.examples[i], data.texts[i]); !lack.empty())
-            return concat("example ", data.examples[i].index + 1, " ", lack);
+            return concat(data.place(static_cast<int64_t>(i)), " ", lack);
     return "";
 }
 

@@ -93,7 +93,7 @@ class ExampleMeter {
                 break;
         }
         const double log_probability = text_log_probability(model_, target, encoding_, task_.window, before_pass_);
-        require(std::isfinite(log_probability), "example ", data_.examples[position].index + 1,
+        require(std::isfinite(log_probability), data_.place(static_cast<int64_t>(position)),
                 ": the probability of its text is not finite; the weights of the model or of its adapter are too "
                 "large or damaged");
         return {metric, -log_probability, count_words(target)};
@@ -190,10 +190,9 @@ TaskResult measure(Model<Device>& model, const Task& task, const Dataset& data, 
 }
 
 template <class Device>
-Evaluation evaluate_task(Model<Device>& model, const std::string& file, const Dataset& data,
-                         const std::vector<std::vector<int64_t>>& batches, const Task& task,
-                         const ExampleReader& reader, const Progress& progress) {
-    Evaluation evaluation = evaluate(model, file, data, batches, task.has(Metric::exact_match),
+Evaluation evaluate_task(Model<Device>& model, const Dataset& data, const std::vector<std::vector<int64_t>>& batches,
+                         const Task& task, const ExampleReader& reader, const Progress& progress) {
+    Evaluation evaluation = evaluate(model, data, batches, task.has(Metric::exact_match),
                                      [&](int64_t done, int64_t total) { progress("evaluating", done, total); });
     TaskResult measured = measure(model, task, data, reader, evaluation.is_exact,
                                   [&](int64_t done, int64_t total) { progress("measuring", done, total); });
@@ -203,12 +202,11 @@ Evaluation evaluate_task(Model<Device>& model, const std::string& file, const Da
     return evaluation;
 }
 
-#define INSTANTIATE(Device)                                                                                        \
-    template TaskResult measure(Model<Device>&, const Task&, const Dataset&, const ExampleReader&,                 \
-                                std::span<const int64_t>, const std::function<void(int64_t, int64_t)>&);           \
-    template Evaluation evaluate_task(Model<Device>&, const std::string&, const Dataset&,                          \
-                                      const std::vector<std::vector<int64_t>>&, const Task&, const ExampleReader&, \
-                                      const Progress&);
+#define INSTANTIATE(Device)                                                                                     \
+    template TaskResult measure(Model<Device>&, const Task&, const Dataset&, const ExampleReader&,              \
+                                std::span<const int64_t>, const std::function<void(int64_t, int64_t)>&);        \
+    template Evaluation evaluate_task(Model<Device>&, const Dataset&, const std::vector<std::vector<int64_t>>&, \
+                                      const Task&, const ExampleReader&, const Progress&);
 QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
 
 }  // namespace quaff

@@ -29,14 +29,13 @@ int64_t longest_answer(const Dataset& data) {
     return longest;
 }
 
-void check_options_fit(const std::string& file, const Dataset& data, const ExampleReader& reader,
-                       const ModelConfig& config) {
+void check_options_fit(const Dataset& data, const ExampleReader& reader, const ModelConfig& config) {
     const int64_t positions = config.max_position_embeddings;
     for (size_t i = 0; i < data.examples.size() && positions > 0; ++i) {
         const OptionExamples options =
             option_examples(prompt_of(data.examples[i]), data.texts[i].choices, reader.encoding(), 1);
         for (const Example& example : options.examples)
-            require(std::ssize(example.input_ids) <= positions, file, ": example ", data.examples[i].index + 1,
+            require(std::ssize(example.input_ids) <= positions, data.place(static_cast<int64_t>(i)),
                     ": the prompt and one of its options have ", std::ssize(example.input_ids),
                     " tokens, but the model has only ", positions, " positions; lower --source-max-len to ",
                     "drop examples of this length, or choose other --metrics");
@@ -65,8 +64,8 @@ Task Task::exact_matches_alone() const {
     return task;
 }
 
-Task plan_task(const Options& options, const std::string& file, const Dataset& data, const ExampleReader& reader,
-               const ModelConfig& config, Terminal& terminal) {
+Task plan_task(const Options& options, const Dataset& data, const ExampleReader& reader, const ModelConfig& config,
+               Terminal& terminal) {
     Task task;
     if (data.size() == 0 && !options.data.predictions.empty())
         throw UsageError(
@@ -90,7 +89,7 @@ Task plan_task(const Options& options, const std::string& file, const Dataset& d
     if (std::ranges::any_of(task.metrics, needs_answer))
         terminal.line(concat("each evaluation of the task generates ", counted(data.size(), "answer"), " of up to ",
                              counted(task.max_answer_tokens, "token"), "; --metrics none skips them"));
-    if (task.has(Metric::choice_likelihood_accuracy)) check_options_fit(file, data, reader, config);
+    if (task.has(Metric::choice_likelihood_accuracy)) check_options_fit(data, reader, config);
     return task;
 }
 

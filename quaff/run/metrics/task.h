@@ -28,9 +28,9 @@ struct Task {
 };
 
 // Throws UsageError when the data lack what was asked for (chosen_metrics.h), and Error when the model has too few
-// positions for an option or a window. `file`: where the examples come from.
-Task plan_task(const Options& options, const std::string& file, const Dataset& data, const ExampleReader& reader,
-               const ModelConfig& config, Terminal& terminal);
+// positions for an option or a window.
+Task plan_task(const Options& options, const Dataset& data, const ExampleReader& reader, const ModelConfig& config,
+               Terminal& terminal);
 
 // Raises the limits so that they have room for what the task computes.
 void allow_for_task(BatchLimits& limits, const Task& task, const Dataset& data, const ExampleReader& reader,

@@ -287,8 +287,7 @@ Evaluation Trainer<Device>::evaluate_now(const std::string& when, const Task& ta
     comm_.set_time_limit(kPatience);
     terminal_.phase("evaluating " + counted(data_.eval.size(), "example"));
     try {
-        Evaluation evaluation =
-            evaluate_task(*model_, data_.eval_file, data_.eval, steps_->eval_batches, task, reader_, progress());
+        Evaluation evaluation = evaluate_task(*model_, data_.eval, steps_->eval_batches, task, reader_, progress());
         expect_steps();
         return evaluation;
     } catch (const std::exception& error) {

@@ -17,8 +17,7 @@ namespace quaff {
 
 struct TrainingData {
     Dataset train, eval;
-    std::string eval_file;  // where the examples of `eval` come from
-    Task task;              // what is measured on `eval` before and after training
+    Task task;  // what is measured on `eval` before and after training
 };
 
 // Reads --data and --eval-data, or holds the split out of --data.

@@ -1,12 +1,12 @@
 // Data sets as the program takes them: format, metrics, predictions. The rows are made up.
-#include <algorithm>
-#include <sstream>
-
 #include "test/catch.h"
 #include "test/quaff/program.h"
+#include "test/quaff/run/metrics/lines.h"
 
 using namespace program;
 using Catch::Matchers::ContainsSubstring;
+using test::json_lines;
+using test::unwrapped;
 
 namespace {
 
@@ -26,24 +26,6 @@ struct FormatDesk : Desk {
     }
 };
 
-std::vector<json> lines_of(const fs::path& path) {
-    std::vector<json> lines;
-    std::istringstream text(test::read(path));
-    for (std::string line; std::getline(text, line);) lines.push_back(json::parse(line));
-    return lines;
-}
-
-// Words on one line: the terminal wraps them.
-std::string unwrapped(const std::string& text) {
-    std::string words;
-    for (const char c : text)
-        if (c != '\n' && !(c == ' ' && words.ends_with(' ')))
-            words += c;
-        else if (c == '\n' && !words.ends_with(' '))
-            words += ' ';
-    return words;
-}
-
 }  // namespace
 
 TEST_CASE("questions are recognised, told, and measured by their options", "[formats]") {
@@ -55,7 +37,7 @@ TEST_CASE("questions are recognised, told, and measured by their options", "[for
     CHECK_THAT(unwrapped(ending.err), ContainsSubstring("questions.jsonl: read as mmlu-pro, whose columns it has; "
                                                         "--data-format none takes its columns as they are"));
     const json object = ending.object();
-    const std::vector<json> lines = lines_of(file);
+    const std::vector<json> lines = json_lines(file);
     REQUIRE(lines.size() == 2);
     CHECK(lines[1]["target"] == "C");
     CHECK_THAT(lines[1]["prompt"].get<std::string>(), ContainsSubstring("A. 5\nB. 16 and 21\nC. 7\n"));
@@ -112,8 +94,8 @@ TEST_CASE("long texts come in pieces, and their perplexity is that of the whole"
     const fs::path file = desk.folder / "predictions.jsonl";
     const json wide = eval({"--data-format", "wikitext2", "--predictions", file.string()});
     CHECK(wide["examples"].get<int>() > 10);
-    REQUIRE(lines_of(file).size() == 2);
-    CHECK(lines_of(file)[0]["target"] == text);
+    REQUIRE(json_lines(file).size() == 2);
+    CHECK(json_lines(file)[0]["target"] == text);
     // Every token has a loss in one piece, and what is cut for the loss is not cut for the perplexity.
     const json long_pieces = desk.eval(data, {"--data-format", "wikitext2"}).object();
     CHECK(long_pieces["examples"] < wide["examples"]);
@@ -168,7 +150,7 @@ TEST_CASE("the seed shuffles the options of gpqa, and nothing else does", "[form
                                                "--predictions", file.string(), "--max-answer-tokens", "1"});
         REQUIRE(ending.status == 0);
         std::string letters;
-        for (const json& line : lines_of(file)) letters += line["target"].get<std::string>();
+        for (const json& line : json_lines(file)) letters += line["target"].get<std::string>();
         return letters;
     };
     CHECK(targets("1") == targets("1"));

@@ -1,15 +1,17 @@
 // Metrics of a task as the program shows them: keys of the JSON object, predictions, refusals.
 #include <cmath>
-#include <sstream>
 
 #include "llmc/metrics/numeric.h"
 #include "llmc/metrics/rouge.h"
 #include "llmc/metrics/words.h"
 #include "test/catch.h"
 #include "test/quaff/program.h"
+#include "test/quaff/run/metrics/lines.h"
 
 using namespace program;
 using Catch::Matchers::ContainsSubstring;
+using test::json_lines;
+using test::unwrapped;
 
 namespace {
 
@@ -32,13 +34,6 @@ struct DemoDesk : Desk {
     }
 };
 
-std::vector<json> lines_of(const fs::path& path) {
-    std::vector<json> lines;
-    std::istringstream text(test::read(path));
-    for (std::string line; std::getline(text, line);) lines.push_back(json::parse(line));
-    return lines;
-}
-
 }  // namespace
 
 TEST_CASE("eval takes the metrics that are asked for, and predictions say what of each example", "[metrics]") {
@@ -53,7 +48,7 @@ TEST_CASE("eval takes the metrics that are asked for, and predictions say what o
     CHECK(keys(object) == expected);
     CHECK_THAT(ending.err, ContainsSubstring("rouge l "));
 
-    const std::vector<json> lines = lines_of(file);
+    const std::vector<json> lines = json_lines(file);
     REQUIRE(lines.size() == 3);
     CHECK(lines[0]["prompt"] == "What is the sum of 16 and 5? ");
     CHECK(lines[1]["target"] == "the letter 7 of 12 boxes");
@@ -82,7 +77,7 @@ TEST_CASE("word perplexity is that of the texts' words, whatever their examples 
         desk.texts, {"--metrics", "word_perplexity", "--predictions", file.string(), "--window", "8", "--stride", "4"});
     REQUIRE(ending.status == 0);
     double log_probability = 0, words = 0;
-    for (const json& line : lines_of(file)) {
+    for (const json& line : json_lines(file)) {
         CHECK(line["prompt"] == "");
         CHECK(line["prediction"].is_null());
         const auto count = static_cast<double>(llmc::count_words(line["target"].get<std::string>()));
@@ -129,10 +124,10 @@ TEST_CASE("training measures the task before and after, and writes the predictio
         CHECK(object[when].contains("numeric_accuracy"));
         CHECK_FALSE(object[when].contains("exact_match"));  // not in the list
     }
-    CHECK(lines_of(file).size() == 3);
-    CHECK(lines_of(file)[0].contains("rouge_l"));
+    CHECK(json_lines(file).size() == 3);
+    CHECK(json_lines(file)[0].contains("rouge_l"));
     int with_task = 0;
-    for (const json& line : lines_of(fs::path(desk.out) / "log.jsonl")) with_task += line.contains("eval_rouge_l");
+    for (const json& line : json_lines(fs::path(desk.out) / "log.jsonl")) with_task += line.contains("eval_rouge_l");
     CHECK(with_task == 2);  // not at step 1
 }
 
@@ -142,23 +137,23 @@ TEST_CASE("metrics that cannot be taken are refused before anything is computed"
         const Ending ending = desk.eval(data, more);
         CHECK(ending.status != 0);
         CHECK(ending.out.empty());
-        return ending.err;
+        return unwrapped(ending.err);
     };
     CHECK_THAT(refusal(desk.pairs, {"--metrics", "bleu"}),
                ContainsSubstring("'bleu' is no metric; there are exact_match, "));
     CHECK_THAT(refusal(desk.pairs, {"--metrics", "rouge_l,"}), ContainsSubstring("'' is no metric"));
     CHECK_THAT(refusal(desk.pairs, {"--metrics", "none,rouge_l"}), ContainsSubstring("'none' is no metric"));
     CHECK_THAT(refusal(desk.pairs, {"--metrics", "choice_accuracy"}),
-               ContainsSubstring("--metrics choice_accuracy: example 1 is no question with options"));
+               ContainsSubstring("pairs.jsonl: example 1 is no question with options"));
     CHECK_THAT(refusal(desk.pairs, {"--metrics", "word_perplexity"}),
-               ContainsSubstring("--metrics word_perplexity: example 1 is not a plain text"));
+               ContainsSubstring("pairs.jsonl: example 1 is not a plain text"));
     CHECK_THAT(refusal(desk.texts, {"--metrics", "rouge_l"}),
-               ContainsSubstring("--metrics rouge_l: example 1 has no prompt to answer"));
+               ContainsSubstring("texts.jsonl: example 1 has no prompt to answer"));
     CHECK_THAT(refusal(desk.pairs, {"--metrics", "rouge_l", "--train-on-source"}),
                ContainsSubstring("--metrics rouge_l: with --train-on-source examples have no prompt"));
     const std::string wordy = desk.folder.write("wordy.jsonl", "{\"input\": \"How many? \", \"output\": \"many\"}\n");
     CHECK_THAT(refusal(wordy, {"--metrics", "numeric_accuracy"}),
-               ContainsSubstring("--metrics numeric_accuracy: example 1 has no number in its answer"));
+               ContainsSubstring("wordy.jsonl: example 1 has no number in its answer"));
     CHECK_THAT(refusal(desk.texts, {"--window", "8", "--stride", "9"}),
                ContainsSubstring("--stride 9 is more than --window 8"));
     CHECK_THAT(refusal(desk.texts, {"--metrics", "word_perplexity", "--window", "513"}),
@@ -170,9 +165,9 @@ TEST_CASE("metrics that cannot be taken are refused before anything is computed"
                ContainsSubstring("--predictions: with --train-on-source examples have no prompt"));
     const Ending unheld = desk.run({"train", "--model", kModel, "--data", desk.pairs, "--eval-split", "0",
                                     "--predictions", (desk.folder / "p").string(), "--out", desk.out});
-    CHECK_THAT(unheld.err, ContainsSubstring("--predictions: there are no evaluation examples"));
+    CHECK_THAT(unwrapped(unheld.err), ContainsSubstring("--predictions: there are no evaluation examples"));
     // Ids need no tokenizer, but their metrics do.
     const Ending ids = desk.run("eval", {"--predictions", (desk.folder / "predictions").string()});
     CHECK(ids.status != 0);
-    CHECK_THAT(ids.err, ContainsSubstring("metrics and predictions are about texts and need one"));
+    CHECK_THAT(unwrapped(ids.err), ContainsSubstring("metrics and predictions are about texts and need one"));
 }
