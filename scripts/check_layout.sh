@@ -20,7 +20,8 @@ llmc/training:  llmc/core llmc/io
 llmc/tokenizer: llmc/core llmc/io
 llmc/jinja:     llmc/core
 llmc/chat:      llmc/core llmc/io llmc/tokenizer llmc/jinja
-llmc/data:      llmc/core llmc/io llmc/system llmc/tokenizer llmc/chat
+llmc/metrics:   llmc/core llmc/tokenizer
+llmc/data:      llmc/core llmc/io llmc/system llmc/tokenizer llmc/chat llmc/metrics
 llmc/cpu:       llmc/core llmc/system llmc/comm
 llmc/cuda:      llmc/core llmc/system llmc/comm llmc/cpu
 dev:            quaff/quaff.h quaff/cli quaff/run quaff/model quaff/files llmc/*

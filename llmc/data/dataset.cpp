@@ -24,6 +24,7 @@ void Dataset::append(Dataset&& other) {
     for (std::string& reason : other.skipped.reasons) skipped.add(std::move(reason));
     skipped.count += other.skipped.count - listed;
     layout.add(other.layout);
+    if (format != other.format) format = nullptr;
 }
 
 }  // namespace llmc

@@ -7,6 +7,7 @@
 
 #include "llmc/core/error.h"
 #include "llmc/core/program.h"
+#include "llmc/data/pieces.h"
 #include "llmc/data/shuffle.h"
 
 namespace llmc {
@@ -69,13 +70,14 @@ class ExampleMaker {
                 break;
         }
         if (made.fate != Fate::kept) return made;
+        made.text = {std::move(record.source), std::move(record.target), std::move(record.choices)};
+        if (record.may_be_cut) return made;
         const int64_t length = static_cast<int64_t>(made.example.input_ids.size());
         require(options_.max_positions == 0 || length <= options_.max_positions, "the example has ", length,
                 " tokens, but the model has ", options_.max_positions, " positions; lower ", program().source_max_len,
                 " or ", program().target_max_len, " to drop examples of this length");
         if (count_labelled(made.example) == 0) made.fate = Fate::nothing_labelled;
         made.layout.only_special = holds_only_special(made.example);
-        if (options_.keep_texts) made.text = {std::move(record.source), std::move(record.target)};
         return made;
     }
 
@@ -145,6 +147,7 @@ class ExampleMaker {
         check_ids(example.input_ids, options_.vocab_size);
         example.labels = example.input_ids;
         if (!example.labels.empty()) example.labels.front() = kIgnoreLabel;
+        if (record.may_be_cut) return count_labelled(example) == 0 ? Fate::nothing_labelled : Fate::kept;
         return whole_too_long(example) ? Fate::too_long : Fate::kept;
     }
 
@@ -165,9 +168,28 @@ class ExampleMaker {
     const ConversationEncoder& encode_conversation_;
 };
 
+// Tokens of a piece of a long text.
+int64_t longest_piece(const ExampleOptions& options) {
+    const int64_t limit = options.source_max_len + options.target_max_len;
+    return std::max<int64_t>(2, options.max_positions > 0 ? std::min(limit, options.max_positions) : limit);
+}
+
+// In pieces of up to `piece` tokens; 0: as a whole.
+void append_example(Made made, int64_t piece, bool keep_text, Dataset& data) {
+    const auto begin = std::ssize(data.examples);
+    if (piece > 0)
+        std::ranges::move(pieces_of(std::move(made.example), piece), std::back_inserter(data.examples));
+    else
+        data.examples.push_back(std::move(made.example));
+    if (!keep_text) return;
+    data.texts.push_back(std::move(made.text));
+    for (auto i = begin + 1; i < std::ssize(data.examples); ++i) data.texts.emplace_back().continues = true;
+}
+
 // Encodes a chunk in parallel and appends it in order.
 void append_examples(std::vector<Record>& records, const ExampleMaker& maker, const ExampleOptions& options,
                      Dataset& data) {
+    const int64_t piece = longest_piece(options);
     std::vector<Made> made(records.size());
     std::exception_ptr failure;  // must not leave the parallel region
 #pragma omp parallel for schedule(dynamic, 16)
@@ -187,8 +209,7 @@ void append_examples(std::vector<Record>& records, const ExampleMaker& maker, co
         switch (made[i].fate) {
             case Fate::kept:
                 data.layout.add(made[i].layout);
-                data.examples.push_back(std::move(made[i].example));
-                if (options.keep_texts) data.texts.push_back(std::move(made[i].text));
+                append_example(std::move(made[i]), records[i].may_be_cut ? piece : 0, options.keep_texts, data);
                 break;
             case Fate::bad:
                 require(!options.strict, records[i].where, ": ", made[i].problem);
@@ -267,7 +288,8 @@ Dataset read_examples(const std::string& path, const TextEncoding& encoding, con
     const ExampleMaker maker(encoding, options, encode_conversation);
     std::vector<Record> chunk;
     int64_t chunk_bytes = 0;
-    const ReaderOptions reader = {options.strict, {.vocab_size = options.vocab_size, .columns = options.columns}};
+    const ReaderOptions reader = {
+        options.strict, {.vocab_size = options.vocab_size, .columns = options.columns}, options.format};
     Reading reading = read_records(path, reader, [&](Record&& record) {
         chunk_bytes += record.bytes;
         chunk.push_back(std::move(record));
@@ -279,6 +301,7 @@ Dataset read_examples(const std::string& path, const TextEncoding& encoding, con
     for (std::string& reason : reading.skipped.reasons) data.skipped.add(std::move(reason));
     data.skipped.count += reading.skipped.count - std::ssize(reading.skipped.reasons);
     data.notes = std::move(reading.notes);
+    data.format = reading.format;
     check_any_left(path, data, options);
     return data;
 }
@@ -319,13 +342,19 @@ std::vector<int64_t> sample_indices(int64_t n, int64_t count, uint64_t seed) {
 }
 
 std::pair<Dataset, Dataset> split(Dataset all, double fraction, uint64_t seed) {
-    const Split parts = split_indices(all.size(), fraction, seed);
+    std::vector<int64_t> begins;  // of the examples that are no piece of the one before, and the end
+    for (int64_t i = 0; i < all.size(); ++i)
+        if (all.texts.empty() || !all.texts[i].continues) begins.push_back(i);
+    const Split parts = split_indices(std::ssize(begins), fraction, seed);
+    begins.push_back(all.size());
     Dataset train, eval;
+    train.format = eval.format = all.format;
     const auto move_to = [&](Dataset& part, const std::vector<int64_t>& indices) {
-        for (int64_t i : indices) {
-            part.examples.push_back(std::move(all.examples[i]));
-            if (!all.texts.empty()) part.texts.push_back(std::move(all.texts[i]));
-        }
+        for (const int64_t index : indices)
+            for (int64_t i = begins[index]; i < begins[index + 1]; ++i) {
+                part.examples.push_back(std::move(all.examples[i]));
+                if (!all.texts.empty()) part.texts.push_back(std::move(all.texts[i]));
+            }
     };
     move_to(train, parts.train);
     move_to(eval, parts.eval);

@@ -1,7 +1,8 @@
 // Records to examples: token ids, and which of them the loss counts.
 //
 //   tokens         ids and labels as the file has them
-//   text           ids = [BOS] encode(text) EOS; loss on all but BOS
+//   text           ids = [BOS] encode(text) EOS; loss on all but BOS. A long one comes in pieces, where its data format
+//                  says that pieces are of use (pieces.h)
 //   conversation   as llmc/chat lays it out; with train_on_source the loss is on all of it
 //   pair           with a chat template, the conversation of a user and an assistant; else
 //                  ids = [BOS] encode(source) encode(target) EOS
@@ -22,6 +23,7 @@
 
 #include "llmc/chat/chat_encoder.h"
 #include "llmc/data/batch.h"
+#include "llmc/data/choices.h"
 #include "llmc/data/reader.h"
 
 namespace llmc {
@@ -49,7 +51,8 @@ struct ExampleOptions {
     bool strict = true;               // as in ReaderOptions
     bool keep_texts = true;           // Dataset::texts
     std::vector<ColumnName> columns;  // as in RecordOptions
-    std::string no_template;          // why conversations cannot be encoded, and what to do about it
+    FormatOptions format = {.name = kNoFormat};
+    std::string no_template;  // why conversations cannot be encoded, and what to do about it
 };
 
 // Valid examples that are not used, by reason.
@@ -76,6 +79,8 @@ struct LayoutCounts {
 // several turns have neither.
 struct SourceTarget {
     std::string source, target;
+    Choices choices;
+    bool continues = false;  // the example is a piece of the text of the one before it
 };
 
 struct Dataset {
@@ -86,6 +91,7 @@ struct Dataset {
     SkippedRecords skipped;
     ReadingNotes notes;
     LayoutCounts layout;
+    const DataFormat* format = nullptr;  // null: plain columns, or files of several formats
 
     int64_t size() const { return static_cast<int64_t>(examples.size()); }
     int64_t n_tokens() const;
@@ -116,7 +122,8 @@ Split split_indices(int64_t n, double fraction, uint64_t seed);
 // `count` of 0 .. n-1 (all when there are fewer), ascending.
 std::vector<int64_t> sample_indices(int64_t n, int64_t count, uint64_t seed);
 
-// The train and eval parts of a data set, which is consumed. The counts of dropped examples stay with the first.
+// The train and eval parts of a data set, which is consumed; pieces of one text stay together. The counts of dropped
+// examples stay with the first.
 std::pair<Dataset, Dataset> split(Dataset all, double fraction, uint64_t seed);
 
 }  // namespace llmc

@@ -90,6 +90,45 @@ class RenamedColumns {
     std::vector<char> seen_;
 };
 
+// The data format of the rows. Columns that were renamed are those of a format under their new names, and are not
+// recognised: a person has said what they are.
+class DataFormatOfFile {
+  public:
+    explicit DataFormatOfFile(const ReaderOptions& options)
+        : reader_(options.records.columns.empty() || options.format.name != kFormatOfColumns
+                      ? options.format
+                      : FormatOptions{.name = kNoFormat}),
+          renames_(reader_.format() != nullptr),
+          names_(options.records.columns),
+          records_(options.records) {
+        if (renames_) records_.columns.clear();
+    }
+
+    FormattedRow apply(std::vector<Field> fields, int64_t index) {
+        return reader_.apply(renames_ ? renamed(std::move(fields)) : std::move(fields), index);
+    }
+    const DataFormat* format() const { return reader_.format(); }
+    // How to_records() is to take the rows that apply() returns.
+    const RecordOptions& record_options() const { return records_; }
+
+  private:
+    std::vector<Field> renamed(std::vector<Field> fields) const {
+        for (const ColumnName& name : names_) {
+            const auto theirs = std::ranges::find(fields, name.theirs, &Field::name);
+            if (theirs == fields.end()) continue;
+            Field field{name.ours, std::move(theirs->value)};
+            std::erase_if(fields, [&](const Field& f) { return f.name == name.ours || f.name == name.theirs; });
+            fields.push_back(std::move(field));
+        }
+        return fields;
+    }
+
+    FormatReader reader_;
+    const bool renames_;
+    const std::vector<ColumnName>& names_;
+    RecordOptions records_;
+};
+
 }  // namespace
 
 void SkippedRecords::add(std::string reason) {
@@ -102,6 +141,7 @@ Reading read_records(const std::string& path, const ReaderOptions& options, cons
     TextInput input(path);
     Reading reading;
     RenamedColumns renamed(options.records.columns);
+    DataFormatOfFile of_data(options);
     int64_t n_rows = 0, n_taken = 0;
     const auto bad = [&](const std::string& where, const std::string& problem) {
         ++n_rows;
@@ -111,8 +151,11 @@ Reading read_records(const std::string& path, const ReaderOptions& options, cons
     const auto row = [&](Row&& row) {
         renamed.see(row.fields);
         std::vector<Record> records;
+        Choices choices;
         try {
-            records = to_records(std::move(row.fields), options.records, reading.notes);
+            FormattedRow formatted = of_data.apply(std::move(row.fields), n_rows);
+            choices = std::move(formatted.choices);
+            records = to_records(std::move(formatted.fields), of_data.record_options(), reading.notes);
         } catch (const Error& error) {
             return bad(row.where, error.what());
         }
@@ -120,6 +163,8 @@ Reading read_records(const std::string& path, const ReaderOptions& options, cons
             record.index = n_rows;
             record.bytes = row.bytes / std::ssize(records);
             record.where = row.where;
+            record.choices = choices;
+            record.may_be_cut = of_data.format() && of_data.format()->may_be_cut;
             take(std::move(record));
         }
         ++n_rows;
@@ -132,6 +177,7 @@ Reading read_records(const std::string& path, const ReaderOptions& options, cons
             n_rows == 1 ? ": its one record cannot be used: "
                         : concat(": none of its ", n_rows, " records can be used; the first: "),
             reading.skipped.count > 0 ? reading.skipped.reasons.front() : "");
+    reading.format = of_data.format();
     return reading;
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "llmc/data/formats/format.h"
 #include "llmc/data/record.h"
 
 namespace llmc {
@@ -21,6 +22,7 @@ struct ReaderOptions {
     // an Error.
     bool strict = true;
     RecordOptions records = {};
+    FormatOptions format = {.name = kNoFormat};
 };
 
 // Records left out because strict is off, and why.
@@ -35,6 +37,7 @@ struct SkippedRecords {
 struct Reading {
     SkippedRecords skipped;
     ReadingNotes notes;
+    const DataFormat* format = nullptr;  // null: rows are read as record.h says
 };
 
 // Calls `take` with every record in the order of the file. Throws Error if there is none.

@@ -32,6 +32,7 @@
 #include <vector>
 
 #include "llmc/chat/conversation.h"
+#include "llmc/data/choices.h"
 #include "llmc/data/column_names.h"
 #include "llmc/data/field.h"
 
@@ -50,6 +51,8 @@ struct Record {
 
     Conversation conversation;               // conversation: all of it; pair: tools and template_arguments
     std::vector<int32_t> input_ids, labels;  // tokens
+    Choices choices;                         // pair: the options where it is a question of such
+    bool may_be_cut = false;                 // text: pieces of one that is too long are of use
 
     int64_t index = 0;  // of its row in the file, from 0; several sequences of tokens may share one
     int64_t bytes = 0;  // of the row, about

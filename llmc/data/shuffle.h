@@ -14,7 +14,7 @@ namespace llmc {
 
 // What is drawn from a run's one seed. Dropout puts layer numbers in the same place of Philox's counter; these lie
 // beyond any layer's.
-enum class RandomStream : uint32_t { subset = 0xFFFFFFFF, epoch = 0xFFFFFFFE };
+enum class RandomStream : uint32_t { subset = 0xFFFFFFFF, epoch = 0xFFFFFFFE, options = 0xFFFFFFFD };
 
 // The random numbers of one purpose: of epoch 7, say, of a run with this seed.
 class RandomSequence {

@@ -4,10 +4,12 @@
 
 #include "llmc/core/error.h"
 #include "llmc/data/column_names.h"
+#include "llmc/data/formats/format.h"
 #include "llmc/io/text_input.h"
 #include "quaff/files/chat_settings.h"
 #include "quaff/files/outliers.h"
 #include "quaff/run/chat.h"
+#include "quaff/run/metrics/metric_list.h"
 
 namespace quaff::cli {
 
@@ -22,6 +24,13 @@ void check_data(const CommandLine& line) {
                           (line.verb == Verb::calibrate && !o.outliers.data.empty());
     if (needs_of(line).examples && !has_data && o.model.folder != ModelOptions().folder)
         throw UsageError("--model needs --data FILE as well: the demo's examples are for the demo's model");
+}
+
+void check_format(const std::string& name) {
+    std::vector<std::string> names = {kFormatOfColumns, kNoFormat};
+    for (const DataFormat& format : data_formats()) names.emplace_back(format.name);
+    if (std::ranges::find(names, name) == names.end())
+        throw UsageError(concat("--data-format must be ", join(names, ", ", " or "), ", not '", name, "'"));
 }
 
 // A second reading of standard input would find nothing.
@@ -51,6 +60,11 @@ void check_contradictions(const CommandLine& line) {
     const Options& o = line.options;
     if (!o.training.resume.empty() && line.plan)
         refuse("--resume and --plan contradict each other: --plan starts no run");
+    check_format(o.data.format);
+    if (o.data.metrics != kMetricsOfFormat && o.data.metrics != kNoMetrics) parse_metrics(o.data.metrics);
+    if (o.data.window > 0 && o.data.stride > o.data.window)
+        refuse("--stride ", o.data.stride, " is more than --window ", o.data.window,
+               ": tokens between two windows would not be read");
     if (line.verb == Verb::train && o.training.max_steps == 0)
         refuse("--max-steps must be at least 1, or -1 to let --epochs count");
     if (line.verb != Verb::calibrate && !o.outliers.file.empty() && !o.outliers.data.empty())

@@ -7,6 +7,8 @@
 
 #include "llmc/chat/named_layouts.h"
 #include "llmc/core/error.h"
+#include "llmc/data/formats/format.h"
+#include "llmc/metrics/metric.h"
 #include "llmc/training/schedule.h"
 
 namespace quaff::cli {
@@ -67,6 +69,18 @@ const char* template_help() {
     return kHelp.c_str();
 }
 
+std::vector<std::string> format_names() {
+    std::vector<std::string> names;
+    for (const DataFormat& format : data_formats()) names.emplace_back(format.name);
+    return names;
+}
+
+std::vector<std::string> metric_names() {
+    std::vector<std::string> names;
+    for (const Named<Metric>& metric : kMetricNames) names.emplace_back(metric.name);
+    return names;
+}
+
 constexpr Named<bool> kOnOff[] = {{"on", true}, {"off", false}};
 
 }  // namespace
@@ -96,6 +110,9 @@ std::vector<Row> option_table(CommandLine& line) {
                   "examples: .jsonl, .json, .csv or .tsv, also as .gz; -: standard input; may be given several times")},
               {"eval-data", Texts{&o.data.eval_files, "FILE"}, kFits | kEval, free,
                "held-out examples; may be given several times"},
+              {"data-format", Text{&o.data.format, "NAME"}, kReads, fixed,
+               concat("data set that the rows are of: ", join(format_names(), ", ", " or "),
+                      "; auto: recognised by columns that mean nothing else; none: plain columns")},
               {"eval-split", Real{&o.data.eval_split, from_below(0, 1)}, kFits, fixed,
                "share of --data held out when there is no --eval-data"},
               {"out", Text{&o.out, "DIR"}, kFits | kMerge, free,
@@ -185,6 +202,17 @@ std::vector<Row> option_table(CommandLine& line) {
           {
               {"exact-match", choice(o.data.exact_match, kToggleNames), kTrain | kEval, free,
                "count the answers that greedy decoding gives word for word; auto: when they are short"},
+              {"metrics", Text{&o.data.metrics, "NAMES"}, kFits | kEval, free,
+               "before and after training: " + join(metric_names(), ", ", ", ") +
+                   "; auto: those of the data's format; none: none"},
+              {"predictions", Text{&o.data.predictions, "FILE"}, kTrain | kEval, free,
+               "write prompt, prediction, target and metrics of each example as a JSON line (train: after training)"},
+              {"max-answer-tokens", Whole{&o.data.max_answer_tokens, count_from(0)}, kFits | kEval, free,
+               "longest answer that is compared; 0: 32 tokens more than the longest true one"},
+              {"window", Whole{&o.data.window, count_from(0)}, kFits | kEval, free,
+               "tokens that word_perplexity reads at once; 0: 2048, or all positions of the model if these are fewer"},
+              {"stride", Whole{&o.data.stride, count_from(0)}, kFits | kEval, free,
+               "tokens that each window is further on than the one before; 0: the window's length"},
               {"eval-steps", Whole{&o.training.eval_steps, count_from(0)}, kFits, free,
                "evaluate every N steps; 0: only before and after training"},
               {"save-steps", Whole{&o.training.save_steps, count_from(0)}, kFits, free,

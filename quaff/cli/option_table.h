@@ -89,7 +89,7 @@ struct Row {
     Value value;
     Verbs used_by;
     Kept kept;
-    const char* help;
+    std::string help;
     const char* group = "";  // the heading it stands under in --help
 };
 

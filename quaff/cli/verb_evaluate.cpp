@@ -4,37 +4,31 @@
 #include "quaff/cli/exit_status.h"
 #include "quaff/cli/verb_functions.h"
 #include "quaff/model/devices.h"
-#include "quaff/run/evaluate.h"
 #include "quaff/run/memory_room.h"
+#include "quaff/run/metrics/measure.h"
 #include "quaff/run/open_model.h"
 
 namespace quaff::cli {
-namespace {
-
-// Tokens of a batch: more at once are not faster and take more memory.
-constexpr int64_t kEvaluationTokens = 4096;
-
-}  // namespace
-
 template <class Device>
 int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) {
     const Options& options = line.options;
+    if (device.comm->is_first()) check_predictions_file(options.data.predictions);
     const ModelFiles files = open_model_to_run(options, terminal);
     const ExampleReader reader(options, files.config(), terminal);
     const Dataset data = reader.read(options.data.files);
-    const bool exact_match = wants_exact_match(options.data.exact_match, data, options.data.train_on_source);
+    const Task task = plan_task(options, data, reader, files.config(), terminal);
     const auto batches = sequential_batches(data.examples, options.data.batch_size, kEvaluationTokens);
     const Progress progress = show_progress(terminal);
     StartingPoint start = starting_point(options, files, options.model.adapter, terminal);
     if (start.calibration == Calibration::on_examples)
         terminal.warn("no --outliers and no --cal-data: the outlier channels are found on --data itself");
     find_outlier_channels(start, options, files, device, reader, data.examples, terminal, progress);
-    const auto model = build_model(files, device, start,
-                                   build_options(options, start, batch_limits(data.examples, batches),
-                                                 /*training=*/false, device.available_memory()));
+    BatchLimits limits = batch_limits(data.examples, batches);
+    allow_for_task(limits, task, data, reader, files.config());
+    const auto model = build_model(
+        files, device, start, build_options(options, start, limits, /*training=*/false, device.available_memory()));
     terminal.phase("evaluating " + counted(data.size(), "example"));
-    const Evaluation evaluation = quaff::evaluate(
-        *model, data, batches, exact_match, [&](int64_t done, int64_t total) { progress("evaluating", done, total); });
+    const Evaluation evaluation = evaluate_task(*model, data, batches, task, reader, progress);
     terminal.result(concat(in_words(evaluation), " (", name_of(start.method), ", ",
                            counted(evaluation.labelled, "token"), " of ", counted(evaluation.examples, "example"),
                            ")"));

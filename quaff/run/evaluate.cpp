@@ -1,6 +1,7 @@
 #include "quaff/run/evaluate.h"
 
 #include <cmath>
+#include <numeric>
 #include <span>
 
 #include "llmc/core/error.h"
@@ -9,17 +10,17 @@
 namespace quaff {
 namespace {
 
-// Sequences of the batch whose labelled rows are all right. Rows are ascending, so each sequence's lie together.
-int64_t count_exact(const Batch& batch, std::span<const uint8_t> correct_rows) {
-    int64_t exact = 0;
+// is_exact[positions[s]] = 1 for the sequences s of the batch whose labelled rows are all right. Rows are ascending, so
+// each sequence's lie together.
+void mark_exact(std::vector<int64_t>& is_exact, std::span<const int64_t> positions, const Batch& batch,
+                std::span<const uint8_t> correct_rows) {
     size_t row = 0;
     for (size_t s = 0; s + 1 < batch.cu_seqlens.size(); ++s) {
         bool all = true;
         for (; row < batch.label_rows.size() && batch.label_rows[row] < batch.cu_seqlens[s + 1]; ++row)
             all = all && correct_rows[row];
-        exact += all;
+        is_exact[static_cast<size_t>(positions[s])] = all;
     }
-    return exact;
 }
 
 // Throws Error naming the first example of the batch whose own loss is not finite, and the first such value.
@@ -44,7 +45,7 @@ template <class Device>
 Evaluation evaluate(Model<Device>& model, const Dataset& data, const std::vector<std::vector<int64_t>>& batches,
                     bool exact_match, const std::function<void(int64_t, int64_t)>& progress) {
     Evaluation evaluation;
-    int64_t exact = 0;
+    if (exact_match) evaluation.is_exact.assign(data.examples.size(), 0);
     for (size_t i = 0; i < batches.size(); ++i) {
         if (!is_mine(model.comm(), static_cast<int64_t>(i))) continue;
         progress(static_cast<int64_t>(i), static_cast<int64_t>(batches.size()));
@@ -55,15 +56,16 @@ Evaluation evaluate(Model<Device>& model, const Dataset& data, const std::vector
         evaluation.labelled += sums.labelled;
         evaluation.correct += sums.correct;
         evaluation.examples += batch.n_sequences();
-        if (exact_match) exact += count_exact(batch, sums.correct_rows);
+        if (exact_match) mark_exact(evaluation.is_exact, batches[i], batch, sums.correct_rows);
     }
     model.comm().sum(std::span(&evaluation.loss_sum, 1));
-    int64_t counts[] = {evaluation.labelled, evaluation.correct, evaluation.examples, exact};
+    int64_t counts[] = {evaluation.labelled, evaluation.correct, evaluation.examples};
     model.comm().sum(counts);
     evaluation.labelled = counts[0];
     evaluation.correct = counts[1];
     evaluation.examples = counts[2];
-    if (exact_match) evaluation.exact = counts[3];
+    model.comm().sum(evaluation.is_exact);
+    if (exact_match) evaluation.exact = std::reduce(evaluation.is_exact.begin(), evaluation.is_exact.end());
     return evaluation;
 }
 

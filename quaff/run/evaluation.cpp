@@ -43,6 +43,7 @@ nlohmann::ordered_json to_json(const Evaluation& evaluation) {
                                      {"labelled_tokens", evaluation.labelled},
                                      {"examples", evaluation.examples}};
     if (evaluation.exact) object["exact_match"] = nine_digits(evaluation.exact_match());
+    for (const MetricValue& value : evaluation.task) object[value.name()] = nine_digits(value.value());
     return object;
 }
 
@@ -55,6 +56,7 @@ std::string in_words(const Evaluation& evaluation) {
     std::string words = format("loss %.4f, perplexity %.4g, token accuracy %.1f%%", evaluation.loss(),
                                evaluation.perplexity(), 100 * evaluation.token_accuracy());
     if (evaluation.exact) words += format(", exact match %.1f%%", 100 * evaluation.exact_match());
+    for (const MetricValue& value : evaluation.task) words += ", " + value.in_words();
     return words;
 }
 

@@ -4,6 +4,7 @@
 //   perplexity      exp(loss)
 //   token_accuracy  share of labelled tokens that are the likeliest one
 //   exact_match     share of answers that greedy decoding gives token for token
+//   task            the other metrics of llmc/metrics/metric.h, where they were asked for
 //
 // Greedy decoding gives the true answer exactly when the likeliest token after each part of that answer is its next
 // one. One pass over the data tells; nothing has to be generated.
@@ -13,8 +14,10 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "llmc/data/examples.h"
+#include "quaff/run/metrics/metric_value.h"
 #include "quaff/run/options.h"
 
 namespace quaff {
@@ -23,7 +26,9 @@ struct Evaluation {
     double loss_sum = 0;
     int64_t labelled = 0, correct = 0;
     int64_t examples = 0;
-    std::optional<int64_t> exact;  // answers that are right as a whole, if they were counted
+    std::optional<int64_t> exact;   // answers that are right as a whole, if they were counted
+    std::vector<int64_t> is_exact;  // 1 for each of these, by position in the data set; else 0
+    std::vector<MetricValue> task;
 
     double loss() const;
     double perplexity() const;
@@ -31,7 +36,8 @@ struct Evaluation {
     double exact_match() const;
 };
 
-// {"loss", "perplexity", "token_accuracy", "labelled_tokens", "examples"} and, when known, "exact_match".
+// {"loss", "perplexity", "token_accuracy", "labelled_tokens", "examples"} and, when known, "exact_match" and the metrics
+// of the task under their names.
 nlohmann::ordered_json to_json(const Evaluation& evaluation);
 // How much larger the loss is than in `before`, an earlier to_json(); 0 if that has none.
 double loss_increase(const nlohmann::ordered_json& before, const Evaluation& after);

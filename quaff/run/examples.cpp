@@ -76,7 +76,16 @@ std::vector<int32_t> ExampleReader::encode_prompt(const std::string& text) const
 
 Dataset ExampleReader::read(const std::vector<std::string>& paths, bool keep_texts) const {
     Dataset data = read_file(paths.front(), keep_texts);
-    for (size_t i = 1; i < paths.size(); ++i) data.append(read_file(paths[i], keep_texts));
+    const DataFormat* first = data.format;
+    bool alike = true;
+    for (size_t i = 1; i < paths.size(); ++i) {
+        Dataset more = read_file(paths[i], keep_texts);
+        alike = alike && more.format == first;
+        data.append(std::move(more));
+    }
+    if (!alike)
+        terminal_.line(
+            "the files have different data formats, which take no metrics together unless --metrics names them");
     if (paths.size() > 1)
         terminal_.line(concat(paths.size(), " files together: ", counted(data.size(), "example"), ", ",
                               counted(data.n_tokens(), "token"), ", ", format_count(data.n_labelled()),
@@ -92,6 +101,7 @@ Dataset ExampleReader::read_file(const std::string& path, bool keep_texts) const
     limits.vocab_size = config_.vocab_size;
     limits.max_positions = config_.max_position_embeddings;
     limits.strict = options_.data.strict;
+    limits.format = {options_.data.format, static_cast<uint64_t>(options_.compute.seed)};
     limits.keep_texts = keep_texts;
     limits.columns = parse_column_names(options_.data.columns);
     limits.no_template = chat_->why_none();
@@ -107,6 +117,9 @@ Dataset ExampleReader::read_file(const std::string& path, bool keep_texts) const
 void ExampleReader::report(const std::string& path, const Dataset& data) const {
     terminal_.line(concat(path, ": ", counted(data.size(), "example"), ", ", counted(data.n_tokens(), "token"), ", ",
                           format_count(data.n_labelled()), " of them in the loss"));
+    if (data.format && options_.data.format == kFormatOfColumns)
+        terminal_.line(concat(path, ": read as ", data.format->name,
+                              ", whose columns it has; --data-format none takes its columns as they are"));
     for (const std::string& sentence : data.notes.sentences()) terminal_.warn(concat(path, ": ", sentence));
     if (data.dropped.total() > 0) terminal_.warn(concat(path, ": dropped ", data.dropped.describe()));
     if (data.skipped.count == 0) return;

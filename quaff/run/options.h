@@ -46,6 +46,7 @@ struct ModelOptions {
 struct DataOptions {
     std::vector<std::string> files, eval_files;  // of any kinds; "-": standard input
     std::string columns;                         // names of the files' columns (llmc/data/column_names.h); may be empty
+    std::string format = "auto";                 // of the rows, a name of llmc::data_formats() or one beside them
     double eval_split = 0.1;                     // held out of `files` where there are no eval_files
     std::optional<std::string> chat_template;    // auto: none, auto, a name of named_layouts(), or a file of Jinja
     std::string tools;                           // a JSON file: the tools of examples without their own; may be empty
@@ -55,6 +56,10 @@ struct DataOptions {
     bool train_on_source = false;
     bool strict = true;                      // stop at a line that cannot be used
     Toggle exact_match = Toggle::automatic;  // automatic: where answers are short
+    std::string metrics = "auto";            // names, kMetricsOfFormat or kNoMetrics (metrics/metric_list.h)
+    std::string predictions;                 // file for the answers to the evaluation examples; may be empty
+    int64_t max_answer_tokens = 0;           // 0: somewhat more than the longest true answer
+    int64_t window = 0, stride = 0;          // tokens, of word_perplexity; 0: metrics/task.h decides
     int64_t batch_size = 16;                 // sequences of a micro-batch
 };
 

@@ -18,7 +18,7 @@ template <class Device>
 ordered_json plan(const Options& options, Terminal& terminal, const Device& device) {
     const ModelFiles files = open_model_to_run(options, terminal);
     const ExampleReader reader(options, files.config(), terminal);
-    const TrainingData data = read_training_data(options, reader, terminal);
+    const TrainingData data = read_training_data(options, files.config(), reader, terminal);
     const int64_t window = options.training.gradient_accumulation_steps * device.comm->size();
     const StepPlan steps = plan_steps(options, data, reader, files.config(), window);
     StartingPoint start = starting_point(options, files, options.model.adapter, terminal);

@@ -14,7 +14,8 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr double kSpike = 6;  // standard deviations above the trailing window that are flagged
+constexpr double kVisible = 5e-5;  // a smaller increase of the loss does not show in the summary
+constexpr double kSpike = 6;       // standard deviations above the trailing window that are flagged
 
 std::string one_line(std::string text, size_t width) {
     std::replace(text.begin(), text.end(), '\n', ' ');
@@ -52,6 +53,15 @@ std::string step_line(int64_t step, int64_t total_steps, const StepFigures& figu
     if (fits(without_memory)) return without_memory;
     return concat(count, " loss ", loss, " grad ", grad_norm, " lr ", learning_rate, " ", short_rate, " tok/s ", sol,
                   " ", left);
+}
+
+std::string rise_warning(double increase, const Evaluation& after, int64_t steps, double epoch) {
+    if (increase <= kVisible) return "";
+    // Before the first epoch is over, no example has been seen twice: none is learnt by heart.
+    return concat(
+        format("the loss on the evaluation examples rose from %.4f to %.4f in ", after.loss() - increase, after.loss()),
+        counted(steps, "step"), ". Lower --learning-rate, or train ",
+        epoch <= 1 ? "longer" : "for fewer steps if the loss on the training examples fell");
 }
 
 void RunReport::open_log(const JsonLog::Keep& keep) {
@@ -124,6 +134,7 @@ void RunReport::evaluation(int64_t step, const std::string& when, const Evaluati
                          {"eval_token_accuracy", evaluation.token_accuracy()},
                          {"eval_labelled_tokens", evaluation.labelled}};
     if (evaluation.exact) line["eval_exact_match"] = evaluation.exact_match();
+    for (const MetricValue& value : evaluation.task) line[concat("eval_", value.name())] = value.value();
     if (!warning.empty()) {
         line["warning"] = warning;
         warnings_.push_back(warning);
@@ -141,18 +152,21 @@ void RunReport::summary(const ordered_json& result, const std::vector<Answer>& a
         terminal_.result("  after   " + one_line(answer.after, 100));
     }
     const ordered_json &before = result["eval_before"], &after = result["eval_after"];
-    const auto row = [&](const char* name, const char* key, double factor, const char* unit) {
+    const auto row = [&](const std::string& name, const char* key, double factor, const char* unit) {
         if (!before.is_object() || !after.is_object() || !before.contains(key) || !after.contains(key)) return;
         // JSON has no infinity: the perplexity of a model that knows nothing may be null.
         const auto figure = [&](const ordered_json& of) {
             return of[key].is_number() ? format("%10.4f%s", factor * of[key].get<double>(), unit) : "         -";
         };
-        terminal_.result(format("%-15s", name) + figure(before) + "  -> " + figure(after));
+        terminal_.result(format("%-15s", name.c_str()) + figure(before) + "  -> " + figure(after));
     };
     row("loss", "loss", 1, "");
     row("perplexity", "perplexity", 1, "");
     row("token accuracy", "token_accuracy", 100, "%");
-    row("exact match", "exact_match", 100, "%");
+    for (const Named<Metric>& metric : kMetricNames) {
+        const bool share = MetricValue{metric.value}.is_share();
+        row(title_of(metric.value), metric.name, share ? 100 : 1, share ? "%" : "");
+    }
     const std::string adapter = result["adapter"],
                       with = concat("--model ", options_.model.folder, " --adapter ", adapter);
     const auto steps = result["steps"].get<int64_t>();

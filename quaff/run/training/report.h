@@ -50,6 +50,10 @@ struct Answer {
 // share of the speed of light; then the peak of memory so far and an estimate of the time left.
 std::string step_line(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left, int columns);
 
+// What to say of a loss on the evaluation examples that is `increase` larger after training than before; "" if that
+// does not show in the summary.
+std::string rise_warning(double increase, const Evaluation& after, int64_t steps, double epoch);
+
 class RunReport {
   public:
     RunReport(const Options& options, Terminal& terminal) : options_(options), terminal_(terminal) {}

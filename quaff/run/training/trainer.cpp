@@ -10,6 +10,7 @@
 #include "quaff/files/checkpoint_folder.h"
 #include "quaff/model/devices.h"
 #include "quaff/run/memory_room.h"
+#include "quaff/run/metrics/measure.h"
 #include "quaff/run/open_model.h"
 #include "quaff/run/ranks.h"
 #include "quaff/run/training/answers.h"
@@ -21,7 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
-constexpr double kVisible = 5e-5;  // a smaller increase of the loss does not show in the summary
 
 }  // namespace
 
@@ -42,13 +42,14 @@ Trainer<Device>::Trainer(const Options& options, RunRecord record, Terminal& ter
 template <class Device>
 void Trainer<Device>::prepare() {
     comm_.set_time_limit(kPatience);
+    if (comm_.is_first()) check_predictions_file(options_.data.predictions);
     // A resumed run lays its texts out as it did before.
     const bool resumes = !options_.training.resume.empty();
     if (resumes) {
         find_checkpoint();
         reader_.follow(resumed_from_);
     }
-    data_ = read_training_data(options_, reader_, terminal_);
+    data_ = read_training_data(options_, files_.config(), reader_, terminal_);
     if (!resumes) find_checkpoint();
     prepare_state();
     // The first computation: threads and libraries take their memory before the model's is planned.
@@ -203,7 +204,8 @@ void Trainer<Device>::train() {
         if (vanished_.is_proven()) fail(vanished_.verdict(good_checkpoint()));
         const bool last = step == steps_->total_steps;
         if (!last && training.eval_steps > 0 && step % training.eval_steps == 0 && data_.eval.size() > 0)
-            report_.evaluation(step, concat("at step ", step), evaluate_now(concat("at step ", step)));
+            report_.evaluation(step, concat("at step ", step),
+                               evaluate_now(concat("at step ", step), data_.task.exact_matches_alone()));
         if (training.save_steps > 0 && (last || step % training.save_steps == 0) && !vanished_.is_zero()) {
             checkpoints_->save(state_);
             expect_steps();
@@ -280,26 +282,23 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
 // ---- evaluation ----------------------------------------------------------------------------------------------------
 
 template <class Device>
-Evaluation Trainer<Device>::evaluate_now(const std::string& when) {
+Evaluation Trainer<Device>::evaluate_now(const std::string& when, const Task& task) {
     stop_if_asked();  // all ranks or none; progress() asks only those that have something to evaluate
     comm_.set_time_limit(kPatience);
-    const Progress show = progress();
     terminal_.phase("evaluating " + counted(data_.eval.size(), "example"));
-    Evaluation evaluation;
     try {
-        evaluation = evaluate(*model_, data_.eval, steps_->eval_batches, data_.exact_match,
-                              [&](int64_t done, int64_t total) { show("evaluating " + when, done, total); });
+        Evaluation evaluation = evaluate_task(*model_, data_.eval, steps_->eval_batches, task, reader_, progress());
+        expect_steps();
+        return evaluation;
     } catch (const std::exception& error) {
         checkpoints_->fail_with_advice("the evaluation " + when, error);
     }
-    expect_steps();
-    return evaluation;
 }
 
 template <class Device>
 void Trainer<Device>::evaluate_before() {
     if (data_.eval.size() == 0 || !state_.eval_before.is_null()) return;
-    const Evaluation evaluation = evaluate_now("before training");
+    const Evaluation evaluation = evaluate_now("before training", data_.task.without_predictions());
     report_.evaluation(state_.step, "before training", evaluation);
     state_.eval_before = to_json(evaluation);
     state_.answers_before = comm_.is_first() ? answers(*model_, data_, reader_) : ordered_json::array();
@@ -308,17 +307,11 @@ void Trainer<Device>::evaluate_before() {
 template <class Device>
 ordered_json Trainer<Device>::evaluate_after() {
     if (data_.eval.size() == 0) return {};
-    const Evaluation evaluation = evaluate_now("after training");
+    const Evaluation evaluation = evaluate_now("after training", data_.task);
     const double increase = loss_increase(state_.eval_before, evaluation);
     is_better_ = increase < 0;
-    std::string warning;
-    if (increase > kVisible)
-        // Before the first epoch is over, no example has been seen twice: none is learnt by heart.
-        warning = concat(format("the loss on the evaluation examples rose from %.4f to %.4f in ",
-                                evaluation.loss() - increase, evaluation.loss()),
-                         counted(state_.step, "step"), ". Lower --learning-rate, or train ",
-                         state_.epoch <= 1 ? "longer" : "for fewer steps if the loss on the training examples fell");
-    report_.evaluation(state_.step, "after training", evaluation, warning);
+    report_.evaluation(state_.step, "after training", evaluation,
+                       rise_warning(increase, evaluation, state_.step, state_.epoch));
     return to_json(evaluation);
 }
 

@@ -17,7 +17,6 @@
 #include <string>
 
 #include "llmc/system/signals.h"
-#include "quaff/run/evaluate.h"
 #include "quaff/run/examples.h"
 #include "quaff/run/options.h"
 #include "quaff/run/starting_point.h"
@@ -55,7 +54,7 @@ class Trainer {
     void train();
     void rehearse();
     StepFigures take_step(int64_t step);
-    Evaluation evaluate_now(const std::string& when);
+    Evaluation evaluate_now(const std::string& when, const Task& task);
     void evaluate_before();
     nlohmann::ordered_json evaluate_after();
     nlohmann::ordered_json finish(const nlohmann::ordered_json& eval_after);

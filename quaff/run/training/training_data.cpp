@@ -6,7 +6,6 @@
 #include <tuple>
 
 #include "llmc/core/error.h"
-#include "quaff/run/evaluation.h"
 #include "quaff/run/training/answers.h"
 
 namespace quaff {
@@ -24,7 +23,8 @@ void warn_of_files_in_both(const DataOptions& data, Terminal& terminal) {
 
 }  // namespace
 
-TrainingData read_training_data(const Options& options, const ExampleReader& reader, Terminal& terminal) {
+TrainingData read_training_data(const Options& options, const ModelConfig& config, const ExampleReader& reader,
+                                Terminal& terminal) {
     TrainingData data;
     const bool splits = options.data.eval_files.empty() && options.data.eval_split > 0;
     data.train = reader.read(options.data.files, /*keep_texts=*/splits);
@@ -38,8 +38,7 @@ TrainingData read_training_data(const Options& options, const ExampleReader& rea
                              " held out for evaluation"));
     }
     data.train.texts = {};
-    data.exact_match =
-        data.eval.size() > 0 && wants_exact_match(options.data.exact_match, data.eval, options.data.train_on_source);
+    data.task = plan_task(options, data.eval, reader, config, terminal);
     return data;
 }
 
@@ -54,6 +53,7 @@ StepPlan plan_steps(const Options& options, const TrainingData& data, const Exam
     // Evaluation fits the memory that training needs, unless a single one of its examples is longer.
     auto eval_batches = sequential_batches(data.eval.examples, options.data.batch_size, limits.max_tokens);
     limits.include(batch_limits(data.eval.examples, eval_batches));
+    allow_for_task(limits, data.task, data.eval, reader, config);
     allow_for_answers(limits, data, reader, config);
     return {.sampler = std::move(sampler),
             .schedule = {training.lr_scheduler, training.learning_rate, total_steps, training.warmup_ratio},

@@ -10,17 +10,19 @@
 #include "llmc/system/terminal.h"
 #include "llmc/training/schedule.h"
 #include "quaff/run/examples.h"
+#include "quaff/run/metrics/task.h"
 #include "quaff/run/options.h"
 
 namespace quaff {
 
 struct TrainingData {
     Dataset train, eval;
-    bool exact_match = false;
+    Task task;  // what is measured on `eval` before and after training
 };
 
 // Reads --data and --eval-data, or holds the split out of --data.
-TrainingData read_training_data(const Options& options, const ExampleReader& reader, Terminal& terminal);
+TrainingData read_training_data(const Options& options, const ModelConfig& config, const ExampleReader& reader,
+                                Terminal& terminal);
 
 struct StepPlan {
     Sampler sampler;
@@ -28,7 +30,7 @@ struct StepPlan {
     int64_t total_steps;
     int64_t window;                                  // micro-batches of a step, of all ranks
     std::vector<std::vector<int64_t>> eval_batches;  // positions in data.eval
-    BatchLimits limits;                              // of training, evaluation and answers
+    BatchLimits limits;                              // of training, evaluation, its task and answers
 };
 
 // `window`: micro-batches of a step, of all ranks. The limits leave room for the answers to the evaluation examples
