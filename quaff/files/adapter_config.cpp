@@ -22,7 +22,7 @@ namespace {
 constexpr int64_t kMaxRank = 65536;
 constexpr double kMaxAlpha = 1e6;
 constexpr size_t kMaxPatterns = 10'000;  // more than any model's linears
-constexpr int kMaxExpressions = 100;     // that may take long to match, as those with repetitions or choices
+constexpr size_t kMaxExpressions = 100;  // that may take long to match, as those with repetitions or choices
 constexpr const char* kAllLinear = "all-linear";
 
 // What read_lora_config() takes, and what changes nothing about what an adapter computes: records, and the settings of
@@ -110,14 +110,13 @@ std::vector<std::string> strings_or_one(const JsonObject& config, const std::str
 }
 
 // Each name is compared with each linear of the model.
-void require_few(size_t count, const JsonObject& config, const std::string& key) {
-    require(count <= kMaxPatterns, config.field(key), " has ", count, " entries; up to ", kMaxPatterns,
-            " are supported");
+void require_few(size_t count, const JsonObject& config, const std::string& key, size_t most = kMaxPatterns) {
+    require(count <= most, config.field(key), " has ", count, " entries; up to ", most, " are supported");
 }
 
 // Each expression that may take long is tried on each linear, too.
 void require_few_expressions(const LoraConfig& lora, const std::string& file) {
-    int count = 0;
+    size_t count = 0;
     const auto add = [&](const ModulePattern& pattern) {
         count += pattern.text().find_first_of("*+?{(|[") != std::string::npos;
     };
@@ -172,7 +171,7 @@ void read_layers(const JsonObject& config, LoraConfig& lora) {
         require_few(lora.layers_to_transform.size(), config, layers);
     }
     const std::vector<std::string> patterns = strings_or_one(config, pattern);
-    require_few(patterns.size(), config, pattern);
+    require_few(patterns.size(), config, pattern, kMaxExpressions);
     for (const std::string& text : patterns)
         lora.layers_pattern.push_back(ModulePattern::layers(text, config.field(pattern)));
     // As PEFT does.
@@ -204,6 +203,7 @@ std::vector<PatternValue<Value>> read_patterns(const JsonObject& config, const s
     if (!config.has(key)) return patterns;
     const JsonObject values = config.object(key);
     require_few(in_order.size(), config, key);
+    patterns.reserve(in_order.size());
     for (const std::string& text : in_order)
         patterns.push_back({ModulePattern::end(text, config.field(key)), read(values, text)});
     return patterns;

@@ -122,15 +122,11 @@ class Block {
     int64_t query_width() const { return int64_t{shape.n_heads} * shape.head_dim; }
     int64_t key_width() const { return int64_t{shape.n_kv_heads} * shape.head_dim; }
     int64_t qkv_width() const { return query_width() + 2 * key_width(); }
-    bool has_adapters() const {
-        return std::ranges::any_of(linears, [](const auto& linear) { return linear.rank() > 0; });
-    }
     // Of each linear: the sum of its adapters' ranks.
     std::array<int64_t, kLayersPerBlock> ranks() const {
-        std::array<int64_t, kLayersPerBlock> ranks;
-        for (int k = 0; k < kLayersPerBlock; k++) ranks[k] = linears[k].rank();
-        return ranks;
+        return {linears[kQkv].rank(), linears[kAttentionOutput].rank(), linears[kGateUp].rank(), linears[kDown].rank()};
     }
+    bool has_adapters() const { return ranks() != std::array<int64_t, kLayersPerBlock>{}; }
 
     // Sets the names and shapes of block `index`. Both lists are in the order of Layer: `channels`, all empty for
     // --method fp, and `stored`, which stored_types() returns.
@@ -299,16 +295,6 @@ class LinearsOf {
 template <class Blocks>
 auto linears_of(Blocks& blocks) {
     return LinearsOf(std::span(blocks));
-}
-
-// The largest ranks() of any block.
-template <class Device>
-std::array<int64_t, kLayersPerBlock> widest_ranks(const std::vector<Block<Device>>& blocks) {
-    std::array<int64_t, kLayersPerBlock> widest{};
-    for (const Block<Device>& block : blocks) {
-        for (int k = 0; k < kLayersPerBlock; k++) widest[k] = std::max(widest[k], block.linears[k].rank());
-    }
-    return widest;
 }
 
 template <class Device>

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 
 #include "quaff/model/find_nonfinite.h"
 #include "quaff/model/model.h"
@@ -99,6 +100,16 @@ void Model<Device>::layout(Arena<Device>& arena) {
     layout_activations(arena);
     batch_.layout(arena);
     head_.layout(arena, embedding_);
+}
+
+// The largest ranks() of any block.
+template <class Device>
+std::array<int64_t, kLayersPerBlock> widest_ranks(const std::vector<Block<Device>>& blocks) {
+    std::array<int64_t, kLayersPerBlock> widest{};
+    for (const Block<Device>& block : blocks) {
+        for (int k = 0; k < kLayersPerBlock; k++) widest[k] = std::max(widest[k], block.linears[k].rank());
+    }
+    return widest;
 }
 
 template <class Device>
