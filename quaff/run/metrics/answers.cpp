@@ -12,7 +12,7 @@ struct Tokens {
     size_t begin, end;
 };
 
-// The last run of labelled tokens; the whole example if there is none.
+// The last run of labelled tokens.
 Tokens last_answer(const Example& example) {
     const auto is_labelled = [](int32_t label) { return label != kIgnoreLabel; };
     const auto end = std::find_if(example.labels.rbegin(), example.labels.rend(), is_labelled);
