@@ -69,6 +69,9 @@ class ExampleMaker {
                 break;
         }
         if (made.fate != Fate::kept) return made;
+        // Most of the memory of a large data set.
+        made.example.input_ids.shrink_to_fit();
+        made.example.labels.shrink_to_fit();
         const int64_t length = static_cast<int64_t>(made.example.input_ids.size());
         require(options_.max_positions == 0 || length <= options_.max_positions, "the example has ", length,
                 " tokens, but the model has ", options_.max_positions, " positions; lower ", program().source_max_len,
