@@ -16,6 +16,7 @@ struct Example {
     std::vector<int32_t> input_ids;
     std::vector<int32_t> labels;  // same length as input_ids
     int64_t index = 0;            // of its record in the file, from 0, counting the records left out
+    int32_t file = 0;             // of those that the data come from
 };
 
 // Several sequences laid end to end. N tokens, S sequences, L labelled rows.

@@ -75,7 +75,7 @@ class ExampleMaker {
                 " or ", program().target_max_len, " to drop examples of this length");
         if (count_labelled(made.example) == 0) made.fate = Fate::nothing_labelled;
         made.layout.only_special = holds_only_special(made.example);
-        made.text = {std::move(record.source), std::move(record.target)};
+        if (options_.keep_texts) made.text = {std::move(record.source), std::move(record.target)};
         return made;
     }
 
@@ -166,7 +166,8 @@ class ExampleMaker {
 };
 
 // Encodes a chunk in parallel and appends it in order.
-void append_examples(std::vector<Record>& records, const ExampleMaker& maker, bool strict, Dataset& data) {
+void append_examples(std::vector<Record>& records, const ExampleMaker& maker, const ExampleOptions& options,
+                     Dataset& data) {
     std::vector<Made> made(records.size());
     std::exception_ptr failure;  // must not leave the parallel region
 #pragma omp parallel for schedule(dynamic, 16)
@@ -187,10 +188,10 @@ void append_examples(std::vector<Record>& records, const ExampleMaker& maker, bo
             case Fate::kept:
                 data.layout.add(made[i].layout);
                 data.examples.push_back(std::move(made[i].example));
-                data.texts.push_back(std::move(made[i].text));
+                if (options.keep_texts) data.texts.push_back(std::move(made[i].text));
                 break;
             case Fate::bad:
-                require(!strict, records[i].where, ": ", made[i].problem);
+                require(!options.strict, records[i].where, ": ", made[i].problem);
                 data.skipped.add(records[i].where + ": " + made[i].problem);
                 break;
             case Fate::source_too_long:
@@ -262,18 +263,19 @@ int64_t Dataset::n_labelled() const {
 Dataset read_examples(const std::string& path, const TextEncoding& encoding, const ExampleOptions& options,
                       const ConversationEncoder& encode_conversation) {
     Dataset data;
+    data.files = {path};
     const ExampleMaker maker(encoding, options, encode_conversation);
     std::vector<Record> chunk;
     int64_t chunk_bytes = 0;
-    const ReaderOptions reader = {options.strict, {.vocab_size = options.vocab_size, .columns = {}}};
+    const ReaderOptions reader = {options.strict, {.vocab_size = options.vocab_size, .columns = options.columns}};
     Reading reading = read_records(path, reader, [&](Record&& record) {
         chunk_bytes += record.bytes;
         chunk.push_back(std::move(record));
         if (chunk_bytes < kChunkBytes && chunk.size() < kChunkRecords) return;
-        append_examples(chunk, maker, options.strict, data);
+        append_examples(chunk, maker, options, data);
         chunk_bytes = 0;
     });
-    append_examples(chunk, maker, options.strict, data);
+    append_examples(chunk, maker, options, data);
     for (std::string& reason : reading.skipped.reasons) data.skipped.add(std::move(reason));
     data.skipped.count += reading.skipped.count - std::ssize(reading.skipped.reasons);
     data.notes = std::move(reading.notes);
@@ -322,11 +324,12 @@ std::pair<Dataset, Dataset> split(Dataset all, double fraction, uint64_t seed) {
     const auto move_to = [&](Dataset& part, const std::vector<int64_t>& indices) {
         for (int64_t i : indices) {
             part.examples.push_back(std::move(all.examples[i]));
-            part.texts.push_back(std::move(all.texts[i]));
+            if (!all.texts.empty()) part.texts.push_back(std::move(all.texts[i]));
         }
     };
     move_to(train, parts.train);
     move_to(eval, parts.eval);
+    train.files = eval.files = all.files;
     train.dropped = all.dropped;
     train.skipped = std::move(all.skipped);
     return {std::move(train), std::move(eval)};

@@ -44,10 +44,12 @@ struct ExampleOptions {
     int64_t source_max_len = 512;  // tokens of a pair before its answer; longer examples are dropped
     int64_t target_max_len = 512;  // tokens of the answer and its end. The sum of both bounds all other examples
     bool train_on_source = false;
-    int64_t vocab_size = 0;     // every id must be below; 0: unknown
-    int64_t max_positions = 0;  // no example may be longer; 0: unknown
-    bool strict = true;         // as in ReaderOptions
-    std::string no_template;    // why conversations cannot be encoded, and what to do about it
+    int64_t vocab_size = 0;           // every id must be below; 0: unknown
+    int64_t max_positions = 0;        // no example may be longer; 0: unknown
+    bool strict = true;               // as in ReaderOptions
+    bool keep_texts = true;           // Dataset::texts
+    std::vector<ColumnName> columns;  // as in RecordOptions
+    std::string no_template;          // why conversations cannot be encoded, and what to do about it
 };
 
 // Valid examples that are not used, by reason.
@@ -78,7 +80,8 @@ struct SourceTarget {
 
 struct Dataset {
     std::vector<Example> examples;    // in the order of the file
-    std::vector<SourceTarget> texts;  // of each example
+    std::vector<SourceTarget> texts;  // of each example; none if they are not kept
+    std::vector<std::string> files;   // that the examples come from
     Dropped dropped;
     SkippedRecords skipped;
     ReadingNotes notes;
@@ -87,6 +90,11 @@ struct Dataset {
     int64_t size() const { return static_cast<int64_t>(examples.size()); }
     int64_t n_tokens() const;
     int64_t n_labelled() const;
+
+    // Where the example at this position comes from: "train.jsonl: example 12".
+    std::string place(int64_t position) const;
+    // Adds the examples of other files behind these, and what was counted. The notes are each file's own.
+    void append(Dataset&& other);
 };
 
 // Throws Error if no example is left. Without an encoder of conversations there are none, and pairs are plain texts.

@@ -126,21 +126,6 @@ std::string plain_source(const Record& pair) {
     return lines(pair.system, pair.source);
 }
 
-std::vector<std::string> known_columns() {
-    std::vector<std::string> names = {"input_ids",       "labels",          "attention_mask",
-                                      "completion_mask", "assistant_masks", "loss_mask",
-                                      "position_ids",    "seq_lengths",     "text",
-                                      "system",          "system_prompt",   "history",
-                                      "context",         "tools",           "chat_template_kwargs",
-                                      "weights"};
-    names.insert(names.end(), kConversations.begin(), kConversations.end());
-    for (const auto& [source, target] : kColumnPairs) names.insert(names.end(), {source, target});
-    std::ranges::sort(names);
-    const auto [begin, end] = std::ranges::unique(names);
-    names.erase(begin, end);
-    return names;
-}
-
 void ReadingNotes::add(Names& names, const std::string& name) {
     if (std::ranges::find(names.first, name) != names.first.end()) return;
     if (names.first.size() < kMostNames)

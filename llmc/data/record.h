@@ -32,6 +32,7 @@
 #include <vector>
 
 #include "llmc/chat/conversation.h"
+#include "llmc/data/column_names.h"
 #include "llmc/data/field.h"
 
 namespace llmc {
@@ -63,14 +64,6 @@ Conversation to_conversation(const Record& pair);
 // without naming the place, if the pair has what only a template can lay out: earlier turns or tools.
 std::string plain_source(const Record& pair);
 
-// Names that files have for our columns.
-struct ColumnName {
-    std::string ours, theirs;
-};
-
-// The names of all columns that are read.
-std::vector<std::string> known_columns();
-
 // What a person is to be told about a file, once for all of its rows.
 class ReadingNotes {
   public:
@@ -97,7 +90,7 @@ class ReadingNotes {
 
 struct RecordOptions {
     int64_t vocab_size = 0;           // ids must be below; 0: unknown, any id that fits 32 bits
-    std::vector<ColumnName> columns;  // a column `theirs` is read as `ours`, whose own one is not read
+    std::vector<ColumnName> columns;  // what the file calls them
 };
 
 // One record; of a row of tokens that packs several sequences, one for each. `index`, `bytes` and `where` are left to

@@ -1,6 +1,8 @@
 #include "llmc/data/sampler.h"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 
 #include "llmc/core/error.h"
 #include "llmc/core/integers.h"
@@ -117,7 +119,24 @@ std::vector<int64_t> Sampler::share(const Window& window, int64_t rank, int64_t 
     return mine;
 }
 
+// The longest sequences together, and those with the most labels.
+BatchLimits Sampler::worst_micro_batch() const {
+    const int64_t n = std::min(batch_size_, n_examples());
+    const auto sum_of_largest = [&](int64_t Totals::*size) {
+        std::vector<int64_t> sizes(sizes_.size());
+        std::ranges::transform(sizes_, sizes.begin(), size);
+        std::ranges::nth_element(sizes, sizes.begin() + (n - 1), std::greater<>());
+        return std::accumulate(sizes.begin(), sizes.begin() + n, int64_t{0});
+    };
+    return {.max_tokens = sum_of_largest(&Totals::tokens),
+            .max_sequence_length = std::ranges::max(sizes_, {}, &Totals::tokens).tokens,
+            .max_labelled = sum_of_largest(&Totals::labelled),
+            .max_sequences = n};
+}
+
 BatchLimits Sampler::limits(int64_t first_step, int64_t end_step, int64_t accumulation) const {
+    const int64_t most_epochs = std::max<int64_t>(kExact / n_examples(), 4);
+    if (end_step - first_step > most_epochs * steps_per_epoch(accumulation)) return worst_micro_batch();
     BatchLimits limits;
     for (int64_t step = first_step; step < end_step; ++step) {
         const Window window = this->window(step, accumulation);

@@ -69,11 +69,14 @@ class Sampler {
     // largest first, back and forth. In the last round some ranks may get none.
     std::vector<int64_t> share(const Window& window, int64_t rank, int64_t ranks) const;
 
-    // Exact over the micro-batches of steps first_step .. end_step - 1. Linear in their sequences.
+    // At least the sizes of the micro-batches of steps first_step .. end_step - 1. Exact if these take up to kExact
+    // sequences or four epochs; else those of the worst micro-batch there could be, so that no run is too long to plan.
     BatchLimits limits(int64_t first_step, int64_t end_step, int64_t accumulation) const;
+    static constexpr int64_t kExact = int64_t{1} << 22;
 
   private:
     Totals size_of(int64_t epoch, int64_t index) const;
+    BatchLimits worst_micro_batch() const;
 
     // The examples of an epoch, micro-batch after micro-batch.
     const std::vector<int64_t>& order(int64_t epoch) const;

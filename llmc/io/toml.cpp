@@ -44,9 +44,9 @@ class Line {
         return true;
     }
 
-    std::string value() {
+    std::vector<std::string> values() {
         if (accept('[')) return array();
-        return scalar();
+        return {scalar()};
     }
 
   private:
@@ -54,17 +54,15 @@ class Line {
         while (at_ < text_.size() && is_blank(text_[at_])) ++at_;
     }
 
-    std::string array() {
-        std::string joined;
-        bool first = true;
+    std::vector<std::string> array() {
+        std::vector<std::string> values;
         while (!accept(']')) {
-            require(first || accept(','), where_, ": an array is written on one line, [\"a\", \"b\"]");
+            require(values.empty() || accept(','), where_, ": an array is written on one line, [\"a\", \"b\"]");
             if (accept(']')) break;
             require(!at_end(), where_, ": an array is written on one line, [\"a\", \"b\"]");
-            joined += (first ? "" : ",") + scalar();
-            first = false;
+            values.push_back(scalar());
         }
-        return joined;
+        return values;
     }
 
     std::string scalar() {
@@ -129,7 +127,7 @@ std::vector<TomlEntry> read_toml(const std::string& path) {
         TomlEntry entry;
         entry.name = line.name();
         require(line.accept('='), where, ": there is no = after ", entry.name);
-        entry.value = line.value();
+        entry.values = line.values();
         entry.line = static_cast<int>(lines.number());
         require(line.at_end(), where, ": something follows the value of ", entry.name, "; put text in \"quotes\"");
         for (const TomlEntry& earlier : entries)

@@ -1,5 +1,5 @@
 // The part of TOML that a file of options needs: `name = value` lines with strings, numbers, booleans, one-line arrays
-// and comments. Every value is handed on as text, arrays joined by commas; the option it is for checks it.
+// and comments. Every value is handed on as text; the option it is for checks it.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@ namespace llmc {
 
 struct TomlEntry {
     std::string name;
-    std::string value;
+    std::vector<std::string> values;  // one, or those of an array
     int line = 0;
 };
 

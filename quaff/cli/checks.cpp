@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "llmc/core/error.h"
+#include "llmc/data/column_names.h"
+#include "llmc/io/text_input.h"
 #include "quaff/files/chat_settings.h"
 #include "quaff/files/outliers.h"
 #include "quaff/run/chat.h"
@@ -16,10 +18,26 @@ namespace {
 // The demo's examples stand in for --data where the demo's model is used, and nowhere else.
 void check_data(const CommandLine& line) {
     const Options& o = line.options;
-    const bool has_data = !o.data.file.empty() || (line.verb == Verb::eval && !o.data.eval_file.empty()) ||
+    const bool has_data = !o.data.files.empty() || (line.verb == Verb::eval && !o.data.eval_files.empty()) ||
                           (line.verb == Verb::calibrate && !o.outliers.data.empty());
     if (needs_of(line).examples && !has_data && o.model.folder != ModelOptions().folder)
         throw UsageError("--model needs --data FILE as well: the demo's examples are for the demo's model");
+}
+
+// A second reading of standard input would find nothing.
+void check_standard_input(const CommandLine& line) {
+    const DataOptions& data = line.options.data;
+    int64_t times = std::ranges::count(data.files, kStandardInput) + (line.options.outliers.data == kStandardInput);
+    if (line.verb != Verb::eval || data.files.empty()) times += std::ranges::count(data.eval_files, kStandardInput);
+    if (times > 1) throw UsageError("standard input (-) can be read once only, but it is named several times");
+}
+
+void check_columns(const CommandLine& line) {
+    try {
+        parse_column_names(line.options.data.columns);
+    } catch (const Error& error) {
+        throw UsageError(concat("--columns: ", error.what()));
+    }
 }
 
 // What --method fp does not use.
@@ -59,6 +77,8 @@ void check_contradictions(const CommandLine& line) {
         refuse("--template must be ", template_choices(), ", not '", *name, "'");
     if (!o.data.date.empty() && !parse_date(o.data.date))
         refuse("--date must be a day such as 2026-01-31, not '", o.data.date, "'");
+    check_standard_input(line);
+    check_columns(line);
     MaxRatio checked(o.outliers.max_ratio);  // throws UsageError
     check_data(line);
 }

@@ -91,9 +91,11 @@ std::vector<Row> option_table(CommandLine& line) {
     group("model and data",
           {
               {"model", Text{&o.model.folder, "DIR"}, kAll, free, "Hugging Face model directory"},
-              {"data", Text{&o.data.file, "FILE"}, kData | kTokenize, free,
-               to(Verb::tokenize, "text, of which each line is tokenised", "examples: .jsonl, .json, .csv or .tsv")},
-              {"eval-data", Text{&o.data.eval_file, "FILE"}, kFits | kEval, free, "held-out examples"},
+              {"data", Texts{&o.data.files, "FILE"}, kData | kTokenize, free,
+               to(Verb::tokenize, "text, of which each line is tokenised; -: standard input",
+                  "examples: .jsonl, .json, .csv or .tsv, also as .gz; -: standard input; may be given several times")},
+              {"eval-data", Texts{&o.data.eval_files, "FILE"}, kFits | kEval, free,
+               "held-out examples; may be given several times"},
               {"eval-split", Real{&o.data.eval_split, from_below(0, 1)}, kFits, fixed,
                "share of --data held out when there is no --eval-data"},
               {"out", Text{&o.out, "DIR"}, kFits | kMerge, free,
@@ -114,6 +116,8 @@ std::vector<Row> option_table(CommandLine& line) {
              "today, for templates that write the date [the adapter's, else the clock's]"},
             {"loss-on", choice(o.data.loss_on, kLossOnNames, "all"), kReads, fixed,
              "answers of a conversation that are trained on: all, or the last alone"},
+            {"columns", Text{&o.data.columns, "OURS=THEIRS,.."}, kReads, fixed,
+             "names of the files' columns: input=question,output=reply"},
             {"source-max-len", Whole{&o.data.source_max_len, count_from(1)}, kReads, fixed,
              "drop and count examples whose prompt has more tokens"},
             {"target-max-len", Whole{&o.data.target_max_len, count_from(1)}, kReads, fixed, "the same for the answer"},
@@ -279,7 +283,8 @@ std::string join(const std::vector<std::string>& words, const std::string& separ
     return joined;
 }
 
-void assign(const Row& row, const std::string& text, const std::string& where) {
+void assign(const Row& row, const std::vector<std::string>& values, const std::string& where) {
+    const std::string text = join(values, ",", ",");
     const std::string name = (where.empty() ? "" : where + ": ") + "--" + row.name;
     const auto wrong = [&](const std::string& expected) {
         throw UsageError(concat(name, " must be ", expected, ", not '", text, "'"));
@@ -295,10 +300,8 @@ void assign(const Row& row, const std::string& text, const std::string& where) {
         if (!parse_number(text, number) || !contains(range, number)) wrong("a number " + range_text(range));
         return number;
     };
-    const auto any_text = [&](const char* type, bool may_be_empty) {
-        if (!may_be_empty && (text.empty() || text.rfind("--", 0) == 0))
-            throw UsageError(concat(name, " needs a value (", type, ")"));
-        return text;
+    const auto check_text = [&](const std::string& text, const char* type) {
+        if (text.empty() || text.starts_with("--")) throw UsageError(concat(name, " needs a value (", type, ")"));
     };
     if (const auto* flag = std::get_if<Switch>(&row.value)) {
         if (text != "true" && text != "false") wrong("true or false");
@@ -316,9 +319,14 @@ void assign(const Row& row, const std::string& text, const std::string& where) {
             wrong(join(choice->words, ", ", " or "));
         choice->set(text);
     } else if (const auto* any = std::get_if<Text>(&row.value)) {
-        *any->value = any_text(any->type, any->may_be_empty);
+        if (!any->may_be_empty) check_text(text, any->type);
+        *any->value = text;
+    } else if (const auto* list = std::get_if<Texts>(&row.value)) {
+        for (const std::string& value : values) check_text(value, list->type);
+        *list->value = values;
     } else if (const auto* any = std::get_if<OptionalText>(&row.value)) {
-        *any->value = any_text(any->type, false);
+        check_text(text, any->type);
+        *any->value = text;
     }
 }
 
@@ -334,6 +342,7 @@ std::string value_text(const Row& row) {
             return number_text(real.value->value_or(real.otherwise));
         }
         std::string operator()(const Text& text) const { return *text.value; }
+        std::string operator()(const Texts& texts) const { return join(*texts.value, ", ", ", "); }
         std::string operator()(const OptionalText& text) const { return text.value->value_or(text.otherwise); }
         std::string operator()(const Choice& choice) const { return choice.get(); }
     } as_text;
@@ -348,6 +357,7 @@ std::string type_text(const Row& row) {
         std::string operator()(const Real&) const { return " X"; }
         std::string operator()(const OptionalReal&) const { return " X"; }
         std::string operator()(const Text& text) const { return std::string(" ") + text.type; }
+        std::string operator()(const Texts& texts) const { return std::string(" ") + texts.type; }
         std::string operator()(const OptionalText& text) const { return std::string(" ") + text.type; }
         std::string operator()(const Choice& choice) const { return " " + join(choice.words, "|", "|"); }
     } as_text;

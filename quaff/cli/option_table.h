@@ -60,6 +60,11 @@ struct Text {
     const char* type;  // DIR, FILE, TEXT
     bool may_be_empty = false;
 };
+// Given several times, or an array in a file.
+struct Texts {
+    std::vector<std::string>* value;
+    const char* type;
+};
 struct OptionalText {
     std::optional<std::string>* value;
     const char* otherwise;
@@ -70,7 +75,7 @@ struct Choice {
     std::function<std::string()> get;  // "" while nothing is chosen
     std::function<void(const std::string& word)> set;
 };
-using Value = std::variant<Switch, Whole, OptionalWhole, Real, OptionalReal, Text, OptionalText, Choice>;
+using Value = std::variant<Switch, Whole, OptionalWhole, Real, OptionalReal, Text, Texts, OptionalText, Choice>;
 
 // What happens to an option when a run is resumed and when its options are written down.
 enum class Kept {
@@ -91,9 +96,9 @@ struct Row {
 // The rows read and write the members of `line`, which must outlive them.
 std::vector<Row> option_table(CommandLine& line);
 
-// Sets one option from text. `where` is the file and line that it stands in, empty on the command line. Throws
-// UsageError when the option cannot have this value.
-void assign(const Row& row, const std::string& text, const std::string& where);
+// Sets one option from its values as text; an option that takes one value gets them joined by commas. `where` is the
+// file and line that it stands in, empty on the command line. Throws UsageError when the option cannot have this value.
+void assign(const Row& row, const std::vector<std::string>& values, const std::string& where);
 std::string value_text(const Row& row);
 // How the value is written in --help: "N", "DIR", "8|16"; empty for a switch.
 std::string type_text(const Row& row);

@@ -63,6 +63,15 @@ std::vector<std::string> with_empty_texts(const std::vector<std::string>& argume
     return words;
 }
 
+// One of two values would be dropped without a word.
+void refuse_repetition(const Row& row, const CLI::Option& parsed) {
+    if (parsed.count() <= 1 || std::holds_alternative<Texts>(row.value)) return;
+    throw UsageError(
+        concat("--", row.name, " is given ", parsed.count(), " times",
+               std::holds_alternative<Switch>(row.value) ? "" : ": " + join(parsed.results(), ", ", " and "),
+               "; keep one of them"));
+}
+
 void parse_command_line(CommandLine& line, const std::vector<Row>& table, const VerbInfo& verb,
                         const std::vector<std::string>& arguments) {
     CLI::App app;
@@ -73,7 +82,8 @@ void parse_command_line(CommandLine& line, const std::vector<Row>& table, const 
     app.add_flag("--version", version);
     if (verb.verb == Verb::info) app.add_option("path", line.path);
     // CLI11 only splits the line. Every value arrives as text and is checked by assign().
-    std::vector<std::string> texts(table.size());
+    std::vector<std::vector<std::string>> texts(table.size());
+    std::vector<std::string> switches(table.size());
     std::vector<CLI::Option*> parsed;
     for (size_t i = 0; i < table.size(); ++i) {
         const std::string name = table[i].name;
@@ -81,12 +91,11 @@ void parse_command_line(CommandLine& line, const std::vector<Row>& table, const 
         std::replace(underscored.begin(), underscored.end(), '-', '_');
         if (underscored != name) names += ",--" + underscored;
         if (std::holds_alternative<Switch>(table[i].value)) {
-            parsed.push_back(app.add_flag(names, texts[i]));
+            parsed.push_back(app.add_flag(names, switches[i]));
         } else {
-            parsed.push_back(app.add_option(names, texts[i]));
+            parsed.push_back(app.add_option(names, texts[i])->allow_extra_args(false));
             if (name == "resume") parsed.back()->expected(0, 1)->default_str(kNewestCheckpoint);
         }
-        parsed.back()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     }
     try {
         std::vector<std::string> words = with_empty_texts(arguments, table);
@@ -115,6 +124,8 @@ void parse_command_line(CommandLine& line, const std::vector<Row>& table, const 
     }
     for (size_t i = 0; i < table.size(); ++i) {
         if (parsed[i]->count() == 0) continue;
+        if (std::holds_alternative<Switch>(table[i].value)) texts[i] = {switches[i]};
+        refuse_repetition(table[i], *parsed[i]);
         assign(table[i], texts[i], "");
         if (table[i].used_by & takes(verb.verb))
             line.given.insert(table[i].name);
@@ -139,7 +150,7 @@ void parse_file(CommandLine& line, const std::vector<Row>& table, const std::str
     };
     const std::set<std::string> given_before = line.given;
     const bool has_eval_data = line.was_given("eval-data") || std::ranges::any_of(entries, [&](const TomlEntry& entry) {
-                                   return name_of_entry(entry) == "eval-data" && !entry.value.empty();
+                                   return name_of_entry(entry) == "eval-data" && !join(entry.values, "", "").empty();
                                });
     for (const TomlEntry& entry : entries) {
         const std::string name = name_of_entry(entry);
@@ -153,7 +164,7 @@ void parse_file(CommandLine& line, const std::vector<Row>& table, const std::str
         if (given_before.contains(name)) continue;
         // eval evaluates on a training run's --eval-data, not on its --data.
         if (line.verb == Verb::eval && name == "data" && has_eval_data) continue;
-        assign(*row, entry.value, where);
+        assign(*row, entry.values, where);
         line.given.insert(name);
     }
 }
@@ -208,10 +219,11 @@ void resolve_defaults(CommandLine& line) {
     Options& o = line.options;
     o.model.is_demo = !line.was_given("model");
     if (line.verb == Verb::eval) {
-        if (o.data.file.empty()) o.data.file = o.data.eval_file.empty() ? demo + "eval.jsonl" : o.data.eval_file;
-    } else if (line.verb != Verb::tokenize && o.data.file.empty()) {
-        o.data.file = demo + "train.jsonl";
-        if (o.data.eval_file.empty()) o.data.eval_file = demo + "eval.jsonl";
+        if (o.data.files.empty()) o.data.files = o.data.eval_files;
+        if (o.data.files.empty()) o.data.files = {demo + "eval.jsonl"};
+    } else if (line.verb != Verb::tokenize && o.data.files.empty()) {
+        o.data.files = {demo + "train.jsonl"};
+        if (o.data.eval_files.empty()) o.data.eval_files = {demo + "eval.jsonl"};
     }
     if (!o.compute.method && !info_of(line.verb).adapter_decides_method) o.compute.method = Method::quaff;
     resolve_out(line);
@@ -269,6 +281,19 @@ CommandLine parse(const std::vector<std::string>& arguments) {
     return line;
 }
 
+namespace {
+
+// The value as a file of options has it.
+std::string toml_text(const Row& row) {
+    const auto* texts = std::get_if<Texts>(&row.value);
+    if (texts == nullptr) return is_text(row) ? toml_quote(value_text(row)) : value_text(row);
+    std::vector<std::string> quoted;
+    std::ranges::transform(*texts->value, std::back_inserter(quoted), toml_quote);
+    return quoted.size() == 1 ? quoted.front() : concat("[", join(quoted, ", ", ", "), "]");
+}
+
+}  // namespace
+
 RunRecord record_of(const CommandLine& line, const Options& options) {
     CommandLine copy = line;
     copy.options = options;
@@ -280,7 +305,7 @@ RunRecord record_of(const CommandLine& line, const Options& options) {
         if (row.kept == Kept::fixed && trains) record.fixed.emplace_back(row.name, value);
         if (row.kept == Kept::transient || value.empty()) continue;
         if (row.used_by & takes(line.verb)) record.shown.emplace_back(row.name, value);
-        if (trains) record.config += concat(row.name, " = ", is_text(row) ? toml_quote(value) : value, "\n");
+        if (trains) record.config += concat(row.name, " = ", toml_text(row), "\n");
     }
     return record;
 }

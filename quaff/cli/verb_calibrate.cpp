@@ -15,7 +15,7 @@ namespace {
 Options options_of_calibration(Options options) {
     options.compute.method = Method::quaff;
     options.outliers.file.clear();
-    if (!options.outliers.data.empty()) options.data.file = std::move(options.outliers.data);
+    if (!options.outliers.data.empty()) options.data.files = {options.outliers.data};
     options.outliers.data.clear();
     return options;
 }
@@ -29,7 +29,7 @@ int calibrate(const CommandLine& line, Terminal& terminal, const Device& device)
     const Options options = options_of_calibration(line.options);
     const ModelFiles files = open_model(options, terminal);
     const ExampleReader reader(options, files.config(), terminal);
-    const Dataset examples = reader.read(options.data.file);
+    const Dataset examples = reader.read(options.data.files);
     StartingPoint start;
     start.calibration = Calibration::on_examples;
     find_outlier_channels(start, options, files, device, reader, examples.examples, terminal, show_progress(terminal));

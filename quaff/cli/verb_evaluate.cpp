@@ -21,7 +21,7 @@ int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) 
     const Options& options = line.options;
     const ModelFiles files = open_model_to_run(options, terminal);
     const ExampleReader reader(options, files.config(), terminal);
-    const Dataset data = reader.read(options.data.file);
+    const Dataset data = reader.read(options.data.files);
     const bool exact_match = wants_exact_match(options.data.exact_match, data, options.data.train_on_source);
     const auto batches = sequential_batches(data.examples, options.data.batch_size, kEvaluationTokens);
     const Progress progress = show_progress(terminal);
@@ -33,9 +33,8 @@ int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) 
                                    build_options(options, start, batch_limits(data.examples, batches),
                                                  /*training=*/false, device.available_memory()));
     terminal.phase("evaluating " + counted(data.size(), "example"));
-    const Evaluation evaluation =
-        quaff::evaluate(*model, options.data.file, data, batches, exact_match,
-                        [&](int64_t done, int64_t total) { progress("evaluating", done, total); });
+    const Evaluation evaluation = quaff::evaluate(
+        *model, data, batches, exact_match, [&](int64_t done, int64_t total) { progress("evaluating", done, total); });
     terminal.result(concat(in_words(evaluation), " (", name_of(start.method), ", ",
                            counted(evaluation.labelled, "token"), " of ", counted(evaluation.examples, "example"),
                            ")"));

@@ -36,11 +36,15 @@ int merge(const CommandLine& line, Terminal& terminal) {
 
 int tokenize(const CommandLine& line) {
     const auto tokenizer = Tokenizer::load(line.options.model.folder);
-    const std::vector<std::string> texts =
-        line.was_given("text") ? std::vector{line.text} : read_lines(line.options.data.file);
-    for (const std::string& text : texts) {
-        if (std::ferror(stdout)) break;  // the reader has gone, or the disk is full
+    const auto print_ids = [&](const std::string& text) {
         print(stdout, nlohmann::json(tokenizer->encode(text)).dump() + "\n");
+    };
+    if (line.was_given("text")) print_ids(line.text);
+    for (const std::string& file : line.options.data.files) {
+        TextInput input(file);
+        TextLines lines(input.stream(), input.name());
+        // Until the reader has gone, or the disk is full.
+        for (std::string text; !std::ferror(stdout) && lines.next(text);) print_ids(text);
     }
     return kDone;
 }
@@ -62,8 +66,8 @@ int show_tokens(const CommandLine& line, Terminal& terminal) {
     const ModelFiles files = open_model(options, terminal);
     const ExampleReader reader(options, files.config(), terminal);
     const bool calibrates = line.verb == Verb::calibrate && !options.outliers.data.empty();
-    const std::string& data = calibrates ? options.outliers.data : options.data.file;
-    const int64_t shown = reader.show(reader.read(data), line.show_tokens);
+    const auto files_of_data = calibrates ? std::vector{options.outliers.data} : options.data.files;
+    const int64_t shown = reader.show(reader.read(files_of_data), line.show_tokens);
     if (line.json) print_json({{"shown", shown}});
     return kDone;
 }

@@ -183,7 +183,8 @@ MaxRatio::MaxRatio(const std::string& text) : text_(text) {
     bool has_rest = false;
     for (size_t begin = 0; begin <= text.size();) {
         const size_t comma = std::min(text.find(',', begin), text.size());
-        const std::string part = text.substr(begin, comma - begin);
+        std::string part = text.substr(begin, comma - begin);
+        std::erase(part, ' ');
         begin = comma + 1;
         const size_t equals = part.find('=');
         if (equals == part.npos) {

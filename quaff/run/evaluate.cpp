@@ -24,28 +24,25 @@ int64_t count_exact(const Batch& batch, std::span<const uint8_t> correct_rows) {
 
 // Throws Error naming the first example of the batch whose own loss is not finite, and the first such value.
 template <class Device>
-[[noreturn]] void fail_nonfinite(Model<Device>& model, const std::string& file, const Dataset& data,
-                                 std::span<const int64_t> positions) {
+[[noreturn]] void fail_nonfinite(Model<Device>& model, const Dataset& data, std::span<const int64_t> positions) {
     for (const int64_t position : positions) {
         const Batch alone = pack(data.examples, std::span(&position, 1));
         const double loss = model.evaluate(alone).loss;
         if (std::isfinite(loss)) continue;
         const std::string where = model.find_nonfinite(alone);
-        fail(file, ": example ", alone.examples[0] + 1, ": the loss is ", loss,
+        fail(data.place(position), ": the loss is ", loss,
              where.empty() ? "" : "; the first value that is not finite is in " + where,
              ". The weights of the model or of its adapter are too large or damaged; try another checkpoint");
     }
-    fail(file, ": the loss of examples ", data.examples[static_cast<size_t>(positions.front())].index + 1, " to ",
-         data.examples[static_cast<size_t>(positions.back())].index + 1,
+    fail("the loss of the examples from ", data.place(positions.front()), " to ", data.place(positions.back()),
          " together is not finite, though each has a finite loss of its own; try a smaller --batch-size");
 }
 
 }  // namespace
 
 template <class Device>
-Evaluation evaluate(Model<Device>& model, const std::string& file, const Dataset& data,
-                    const std::vector<std::vector<int64_t>>& batches, bool exact_match,
-                    const std::function<void(int64_t, int64_t)>& progress) {
+Evaluation evaluate(Model<Device>& model, const Dataset& data, const std::vector<std::vector<int64_t>>& batches,
+                    bool exact_match, const std::function<void(int64_t, int64_t)>& progress) {
     Evaluation evaluation;
     int64_t exact = 0;
     for (size_t i = 0; i < batches.size(); ++i) {
@@ -53,7 +50,7 @@ Evaluation evaluate(Model<Device>& model, const std::string& file, const Dataset
         progress(static_cast<int64_t>(i), static_cast<int64_t>(batches.size()));
         const Batch batch = pack(data.examples, batches[i]);
         const LossSums sums = model.evaluate(batch);
-        if (!std::isfinite(sums.loss)) fail_nonfinite(model, file, data, batches[i]);
+        if (!std::isfinite(sums.loss)) fail_nonfinite(model, data, batches[i]);
         evaluation.loss_sum += sums.loss;
         evaluation.labelled += sums.labelled;
         evaluation.correct += sums.correct;
@@ -70,9 +67,8 @@ Evaluation evaluate(Model<Device>& model, const std::string& file, const Dataset
     return evaluation;
 }
 
-#define INSTANTIATE(Device)                                                          \
-    template Evaluation evaluate(Model<Device>&, const std::string&, const Dataset&, \
-                                 const std::vector<std::vector<int64_t>>&, bool,     \
+#define INSTANTIATE(Device)                                                                                      \
+    template Evaluation evaluate(Model<Device>&, const Dataset&, const std::vector<std::vector<int64_t>>&, bool, \
                                  const std::function<void(int64_t, int64_t)>&);
 QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
 

@@ -12,12 +12,11 @@
 
 namespace quaff {
 
-// `batches`: positions in data.examples, each example once; the model's ranks share them. `file`: where the examples
-// come from. `progress` is called before every batch and may throw. Throws Error when the loss of a batch is not
-// finite; the message names the first such example in `file` and the first value in the model that is not finite.
+// `batches`: positions in data.examples, each example once; the model's ranks share them. `progress` is called before
+// every batch and may throw. Throws Error when the loss of a batch is not finite; the message names the first such
+// example and the first value in the model that is not finite.
 template <class Device>
-Evaluation evaluate(Model<Device>& model, const std::string& file, const Dataset& data,
-                    const std::vector<std::vector<int64_t>>& batches, bool exact_match,
-                    const std::function<void(int64_t done, int64_t total)>& progress);
+Evaluation evaluate(Model<Device>& model, const Dataset& data, const std::vector<std::vector<int64_t>>& batches,
+                    bool exact_match, const std::function<void(int64_t done, int64_t total)>& progress);
 
 }  // namespace quaff

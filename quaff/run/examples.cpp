@@ -74,7 +74,17 @@ std::vector<int32_t> ExampleReader::encode_prompt(const std::string& text) const
     return chat ? chat->encode_prompt(asking(text)) : llmc::encode_prompt(encoding(), text);
 }
 
-Dataset ExampleReader::read(const std::string& path) const {
+Dataset ExampleReader::read(const std::vector<std::string>& paths, bool keep_texts) const {
+    Dataset data = read_file(paths.front(), keep_texts);
+    for (size_t i = 1; i < paths.size(); ++i) data.append(read_file(paths[i], keep_texts));
+    if (paths.size() > 1)
+        terminal_.line(concat(paths.size(), " files together: ", counted(data.size(), "example"), ", ",
+                              counted(data.n_tokens(), "token"), ", ", format_count(data.n_labelled()),
+                              " of them in the loss"));
+    return data;
+}
+
+Dataset ExampleReader::read_file(const std::string& path, bool keep_texts) const {
     ExampleOptions limits;
     limits.source_max_len = options_.data.source_max_len;
     limits.target_max_len = options_.data.target_max_len;
@@ -82,6 +92,8 @@ Dataset ExampleReader::read(const std::string& path) const {
     limits.vocab_size = config_.vocab_size;
     limits.max_positions = config_.max_position_embeddings;
     limits.strict = options_.data.strict;
+    limits.keep_texts = keep_texts;
+    limits.columns = parse_column_names(options_.data.columns);
     limits.no_template = chat_->why_none();
     ConversationEncoder encode_conversation;
     if (const ChatEncoder* chat = chat_->encoder())

@@ -32,12 +32,13 @@ class ExampleReader {
     // What the model continues when it is asked this.
     std::vector<int32_t> encode_prompt(const std::string& text) const;
 
-    // Reads a data file under the options' limits and reports what it left out.
-    Dataset read(const std::string& path) const;
+    // Reads data files under the options' limits and reports of each what it left out. `keep_texts`: Dataset::texts.
+    Dataset read(const std::vector<std::string>& paths, bool keep_texts = true) const;
     // Prints the first `count` examples token by token. Returns how many it printed.
     int64_t show(const Dataset& data, int64_t count) const;
 
   private:
+    Dataset read_file(const std::string& path, bool keep_texts) const;
     void report(const std::string& path, const Dataset& data) const;
     void report_layout(const std::string& path, const Dataset& data) const;
 

@@ -7,6 +7,7 @@
 
 #include "llmc/core/error.h"
 #include "llmc/data/sampler.h"
+#include "llmc/io/text_input.h"
 #include "quaff/files/quaff_json.h"
 #include "quaff/model/calibrate.h"
 #include "quaff/model/devices.h"
@@ -45,6 +46,17 @@ LoraConfig lora_of(const Adapter& adapter, double dropout) {
             lora.target_modules.push_back(name);
     }
     return lora;
+}
+
+// "train", or "train+more" for several files.
+std::string stems(const std::vector<std::string>& files) {
+    std::string all;
+    for (const std::string& file : files) {
+        fs::path name = fs::path(file).filename();
+        if (name.extension() == ".gz") name = name.stem();
+        all += (all.empty() ? "" : "+") + (file == kStandardInput ? "stdin" : name.stem().string());
+    }
+    return all;
 }
 
 // For new adapters.
@@ -173,10 +185,10 @@ void find_outlier_channels(StartingPoint& start, const Options& options, const M
                            const Progress& progress) {
     if (start.calibration == Calibration::none) return;
     Dataset cal_data;
-    std::string file = options.data.file;
+    std::vector<std::string> names = options.data.files;
     if (start.calibration == Calibration::on_cal_data) {
-        file = options.outliers.data;
-        cal_data = reader.read(file);
+        names = {options.outliers.data};
+        cal_data = reader.read(names);
         examples = cal_data.examples;
     }
     if (examples.empty())
@@ -196,7 +208,7 @@ void find_outlier_channels(StartingPoint& start, const Options& options, const M
     calibration.strategy = options.outliers.strategy;
     calibration.threshold = options.outliers.threshold;
     calibration.max_ratio = MaxRatio(options.outliers.max_ratio);
-    calibration.dataset = fs::path(file).stem().string();
+    calibration.dataset = stems(names);
     const int64_t layers = files.config().num_hidden_layers;
     calibration.progress = [&](double fraction) {
         progress("calibrating", std::llround(fraction * static_cast<double>(layers)), layers);

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "llmc/core/bytes.h"
 #include "llmc/core/error.h"
 #include "llmc/data/rows/row_reader.h"
 #include "llmc/io/text_input.h"
@@ -137,7 +138,7 @@ class RowBuilder {
     void count(int64_t bytes) {
         bytes_ += bytes;
         if (bytes_ > kMostRowBytes)
-            hopeless(concat("takes more than ", kMostRowBytes >> 20, " MiB; an example is far shorter"));
+            hopeless(concat("takes more than ", format_bytes(kMostRowBytes), " of memory; an example is far shorter"));
     }
 
     const int depth_of_rows_;

@@ -287,7 +287,7 @@ Evaluation Trainer<Device>::evaluate_now(const std::string& when) {
     terminal_.phase("evaluating " + counted(data_.eval.size(), "example"));
     Evaluation evaluation;
     try {
-        evaluation = evaluate(*model_, data_.eval_file, data_.eval, steps_->eval_batches, data_.exact_match,
+        evaluation = evaluate(*model_, data_.eval, steps_->eval_batches, data_.exact_match,
                               [&](int64_t done, int64_t total) { show("evaluating " + when, done, total); });
     } catch (const std::exception& error) {
         checkpoints_->fail_with_advice("the evaluation " + when, error);

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <system_error>
 #include <tuple>
 
 #include "llmc/core/error.h"
@@ -10,21 +11,33 @@
 
 namespace quaff {
 
+namespace {
+
+void warn_of_files_in_both(const DataOptions& data, Terminal& terminal) {
+    for (const std::string& file : data.files)
+        for (const std::string& eval_file : data.eval_files)
+            if (std::error_code ignored; file == eval_file || std::filesystem::equivalent(file, eval_file, ignored))
+                terminal.warn(concat(file,
+                                     " is trained on and evaluated on: the evaluation says nothing about examples "
+                                     "that the model has not seen"));
+}
+
+}  // namespace
+
 TrainingData read_training_data(const Options& options, const ExampleReader& reader, Terminal& terminal) {
     TrainingData data;
-    data.train = reader.read(options.data.file);
-    data.eval_file = options.data.eval_file.empty() ? options.data.file : options.data.eval_file;
-    if (!options.data.eval_file.empty()) {
-        data.eval = reader.read(options.data.eval_file);
-        std::error_code ignored;
-        if (std::filesystem::equivalent(options.data.file, options.data.eval_file, ignored))
-            terminal.warn("--data and --eval-data are the same file: the evaluation says nothing of new examples");
-    } else if (options.data.eval_split > 0) {
+    const bool splits = options.data.eval_files.empty() && options.data.eval_split > 0;
+    data.train = reader.read(options.data.files, /*keep_texts=*/splits);
+    if (!options.data.eval_files.empty()) {
+        warn_of_files_in_both(options.data, terminal);
+        data.eval = reader.read(options.data.eval_files);
+    } else if (splits) {
         std::tie(data.train, data.eval) =
             split(std::move(data.train), options.data.eval_split, static_cast<uint64_t>(options.compute.seed));
         terminal.line(concat(format_count(data.eval.size()), " of the examples ", data.eval.size() == 1 ? "is" : "are",
                              " held out for evaluation"));
     }
+    data.train.texts = {};
     data.exact_match =
         data.eval.size() > 0 && wants_exact_match(options.data.exact_match, data.eval, options.data.train_on_source);
     return data;

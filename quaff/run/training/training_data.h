@@ -16,7 +16,6 @@ namespace quaff {
 
 struct TrainingData {
     Dataset train, eval;
-    std::string eval_file;  // where the examples of `eval` come from
     bool exact_match = false;
 };
 

@@ -6,6 +6,7 @@
 #include "llmc/tokenizer/utf8.h"
 #include "test/catch.h"
 #include "test/llmc/data/reading.h"
+#include "test/llmc/io/gzip.h"
 
 using namespace llmc;
 using test::check_pair;
@@ -35,6 +36,35 @@ TEST_CASE("a .json file is an array of objects, or JSON lines", "[data][reader]"
     const std::vector<Record> lines = records_of("a.JSON", "{\"text\": \"one\"}\n{\"text\": \"two\"}\n");
     REQUIRE(lines.size() == 2);
     CHECK(lines[1].target == "two");
+}
+
+TEST_CASE("the name tells the format, also in front of .gz", "[data][reader]") {
+    const std::string lines = "{\"text\": \"one\"}\n{\"text\": \"two\"}\n";
+    for (const char* name : {"a.jsonl", "a.ndjson", "a.json", "a.NDJSON"}) {
+        CHECK(records_of(name, lines).size() == 2);
+        const std::string packed = std::string(name) + ".gz";
+        CHECK(records_of(packed, test::gzip(lines)).size() == 2);
+        CHECK(records_of(packed, lines).size() == 2);  // unpacked by whoever copied it
+    }
+    CHECK(records_of("a.json.GZ", test::gzip("\n[{\"text\": \"one\"}]"))[0].target == "one");
+    check_pair(records_of("a.csv.gz", test::gzip("question,answer\nq,a\n"))[0], "q", "a");
+    check_pair(records_of("a.tsv.gz", test::gzip("question\tanswer\r\nq\ta\r\n"))[0], "q", "a");
+    expect_within(error_of("a.gz", test::gzip(lines)),
+                  "a.gz: the name must end in .jsonl, .ndjson, .json, .csv or .tsv");
+    expect_start(error_of("a.jsonl.gz", test::gzip(lines + "nonsense\n")), "a.jsonl.gz:3: column 2 is not JSON");
+    expect_start(error_of("a.jsonl.gz", test::gzip(lines).substr(0, 20)),
+                 "a.jsonl.gz: the file ends in the middle of its packed data");
+    expect_start(error_of("a.json", "\n\n[{\"text\": \"a\"},\n {\"text\" \"b\"}]"),
+                 "a.json:4: record 2, column 12 is not JSON");
+    expect_start(error_of("a.json", "\n\n{\"txt\": \"a\"}"), "a.json:3: no known set of columns");
+}
+
+TEST_CASE("files of other programs are refused with what converts them", "[data][reader]") {
+    CHECK(error_of("train.parquet", "PAR1") ==
+          "train.parquet: Parquet is not read; convert it with: python3 -c \"import pandas; "
+          "pandas.read_parquet('train.parquet').to_json('train.jsonl', orient='records', lines=True)\"");
+    expect_within(error_of("a.arrow", "ARROW1"), "datasets.Dataset.from_file('a.arrow').to_json('a.jsonl'");
+    CHECK(error_of("a.gguf", "GGUF") == "a.gguf: a GGUF file holds a model and no examples");
 }
 
 TEST_CASE("CSV follows RFC 4180", "[data][reader]") {
@@ -151,6 +181,31 @@ TEST_CASE("nesting 200,000 deep is an error and not a stack overflow", "[data][r
     expect_start(error_of("a.jsonl", objects), "a.jsonl:1: nested more than 100 deep");
     // An ignored column may hold a tree.
     CHECK(error_of("a.jsonl", "{\"text\": \"a\", \"x\": " + std::string(90, '[') + std::string(90, ']') + "}") == "");
+}
+
+TEST_CASE("a row that fills the memory is an error", "[data][reader]") {
+    // 5 MB of text that would be 80 MB of values.
+    std::string list = "[0";
+    for (int i = 0; i < 2500000; ++i) list += ",0";
+    const std::string row = "{\"text\": \"a\", \"x\": " + list + "," + list.substr(1) + "]}";
+    expect_start(error_of("a.jsonl", row), "a.jsonl:1: takes more than 64.00 MiB of memory; an example is far shorter");
+    expect_start(error_of("a.json", "[" + row + "]"), "a.json: record 1: takes more than 64.00 MiB of memory");
+}
+
+TEST_CASE("a quote that nobody closes does not read the whole file into memory", "[data][reader]") {
+    const std::string rows(size_t{65} << 20, 'x');
+    CHECK(error_of("a.csv", "text\na\n\"" + rows) ==
+          "a.csv:3: the row is longer than 64.00 MiB; is a quote missing that closes a cell?");
+    expect_start(error_of("a.csv", "text\n" + std::string(3 << 20, ',')), "a.csv:2: the row is longer");
+}
+
+TEST_CASE("an object with many fields is read in linear time", "[data][reader]") {
+    std::string fields = "{\"f\": 1";
+    for (int i = 0; i < 200000; ++i) fields += ", \"f" + std::to_string(i) + "\": 1";
+    CHECK(error_of("a.jsonl", "{\"text\": \"a\", \"x\": " + fields + "}}") == "");
+    CHECK(error_of("a.jsonl", "{\"text\": \"a\", \"x\": " + fields + ", \"f7\": 2}}") ==
+          "a.jsonl:1: the field \"f7\" appears twice in an object of \"x\"; keep one of them");
+    CHECK(error_of("a.jsonl", fields + ", \"text\": \"a\"}") == "");
 }
 
 TEST_CASE("a long line or name does not make a long message", "[data][reader]") {

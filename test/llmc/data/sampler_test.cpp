@@ -200,6 +200,20 @@ TEST_CASE("limits are those of the micro-batches of these very steps", "[data][s
     CHECK(sampler.limits(0, 1, accumulation) != sampler.limits(0, 40, accumulation));
 }
 
+TEST_CASE("a run of any length is planned at once, for the worst that it could draw", "[data][sampler]") {
+    const std::vector<Example> examples = make_examples(1003);
+    const Sampler sampler(examples, 8, 5);
+    const int64_t steps = sampler.steps_per_epoch(4);
+    const BatchLimits worst = sampler.limits(0, 1000000000, 4);
+    BatchLimits both = worst;
+    both.include(sampler.limits(0, 200 * steps, 4));
+    CHECK(both == worst);
+    // The eight longest of all: 101 has eleven examples or ten, each with 51 labels.
+    CHECK(worst == BatchLimits{8 * 101, 101, 8 * 51, 8});
+    // Fewer examples than a micro-batch takes.
+    CHECK(Sampler(std::span(examples).first(3), 8, 5).limits(0, 1000000000, 4).max_sequences == 3);
+}
+
 TEST_CASE("sequential batches hold every example once, in order, within their bounds", "[data][sampler]") {
     const std::vector<Example> examples = make_examples(57);
     for (int64_t max_tokens : {0, 50, 150, 100000}) {

@@ -17,6 +17,8 @@ std::string config_of(const CommandLine& line) {
 
 }  // namespace
 
+using Files = std::vector<std::string>;
+
 TEST_CASE("no verb trains, and the defaults are the documented ones", "[options]") {
     const CommandLine o = parse({"--model", "m", "--data", "d.jsonl"});
     CHECK(o.verb == Verb::train);
@@ -37,7 +39,7 @@ TEST_CASE("no verb trains, and the defaults are the documented ones", "[options]
     CHECK(o.options.training.save_total_limit == 2);
     CHECK(o.options.data.eval_split == 0.1);
     CHECK(o.options.training.max_steps == -1);
-    CHECK(o.options.data.eval_file.empty());
+    CHECK(o.options.data.eval_files.empty());
 }
 
 TEST_CASE("options are written --name value, --name=value and with _ for -", "[options]") {
@@ -155,7 +157,7 @@ TEST_CASE("the command line overrides --config, which overrides the defaults", "
                                         "target-modules = [\"q_proj\", 'v_proj']\n");
     const CommandLine o = parse({"--config", path, "--batch-size", "5"});
     CHECK(o.options.model.folder == "a # b, c");
-    CHECK(o.options.data.file == "d\\e.jsonl");
+    CHECK(o.options.data.files == Files{"d\\e.jsonl"});
     CHECK(o.options.data.batch_size == 5);
     CHECK(o.options.training.learning_rate == 1e-3);
     CHECK(o.quiet);
@@ -240,22 +242,64 @@ TEST_CASE("info PATH --plan and --show-tokens are about PATH", "[options]") {
     CHECK(complaint({"info", "/nonexistent"}).empty());
 }
 
+TEST_CASE("--data and --eval-data take several files, in their order", "[options]") {
+    const CommandLine line =
+        parse({"--model", "m", "--data", "a.jsonl", "--data=b, c.csv", "--eval-data", "e", "--data", "-"});
+    CHECK(line.options.data.files == Files{"a.jsonl", "b, c.csv", "-"});
+    CHECK(line.options.data.eval_files == Files{"e"});
+    // They come back from a run's config.toml.
+    const std::string config = record_of(line, line.options).config;
+    CHECK(mentions(config, "data = [\"a.jsonl\", \"b, c.csv\", \"-\"]\neval-data = \"e\"\n"));
+    const std::string file = write_file("several.toml", config);
+    CHECK(parse({"--config", file}).options.data.files == line.options.data.files);
+    CHECK(parse({"--config", file, "--data", "x"}).options.data.files == Files{"x"});
+    CHECK(mentions(complaint({"--model", "m", "--data", "a", "b"}), "unexpected argument 'b'"));
+    CHECK(complaint({"--model", "m", "--data", "a", "--data"}) == "--data needs a value");
+    CHECK(complaint({"--model", "m", "--data", "a", "--data", ""}) == "--data needs a value (FILE)");
+    CHECK(complaint({"--model", "m", "--data", "-", "--eval-data", "-"}) ==
+          "standard input (-) can be read once only, but it is named several times");
+}
+
+TEST_CASE("an option that takes one value is not given two", "[options]") {
+    CHECK(complaint({"--seed", "1", "--seed", "2"}) == "--seed is given 2 times: 1 and 2; keep one of them");
+    CHECK(complaint({"--seed", "1", "--seed=1", "--seed", "3"}) ==
+          "--seed is given 3 times: 1, 1 and 3; keep one of them");
+    CHECK(complaint({"--lora-r", "8", "--lora_r", "8"}) == "--lora-r is given 2 times: 8 and 8; keep one of them");
+    CHECK(complaint({"--quiet", "--quiet"}) == "--quiet is given 2 times; keep one of them");
+    CHECK(complaint({"--template", "none", "--template", "auto"}) ==
+          "--template is given 2 times: none and auto; keep one of them");
+}
+
+TEST_CASE("--columns names columns, and says what is wrong with it", "[options]") {
+    CHECK(parse({"--model", "m", "--data", "d", "--columns", "input=q, output=r"}).options.data.columns ==
+          "input=q, output=r");
+    CHECK(complaint({"--model", "m", "--data", "d", "--columns", "q"}) ==
+          "--columns: \"q\" is no pair of names; write input=question,output=reply");
+    CHECK(mentions(complaint({"--model", "m", "--data", "d", "--columns", "source=q"}),
+                   "--columns: there is no column source to be read; there are answer, "));
+}
+
+TEST_CASE("lists may have blanks behind their commas", "[options]") {
+    CHECK(complaint({"--outlier-max-ratio", "down_proj=0.05, o_proj=0.02, 0.003"}) == "");
+    CHECK(parse({"--target-modules", "q_proj, v_proj"}).options.lora.target_modules == "q_proj, v_proj");
+}
+
 TEST_CASE("eval evaluates one file and warns of another", "[options]") {
     const CommandLine both = parse({"eval", "--model", "m", "--data", "a", "--eval-data", "b"});
-    CHECK(both.options.data.file == "a");
+    CHECK(both.options.data.files == Files{"a"});
     CHECK(both.unused == std::vector<std::string>{"eval-data beside --data"});
     const auto quietly = [](const std::vector<std::string>& arguments) {
         const CommandLine o = parse(arguments);
         CHECK(o.unused.empty());
-        return o.options.data.file;
+        return o.options.data.files;
     };
-    CHECK(quietly({"eval", "--model", "m", "--data", "a"}) == "a");
-    CHECK(quietly({"eval", "--model", "m", "--eval-data", "b"}) == "b");
+    CHECK(quietly({"eval", "--model", "m", "--data", "a"}) == Files{"a"});
+    CHECK(quietly({"eval", "--model", "m", "--eval-data", "b"}) == Files{"b"});
     // A training run's file: its evaluation data, unless the command line names what to evaluate on.
     const std::string run = write_file("n.toml", "model = \"m\"\ndata = \"t\"\neval-data = \"e\"\n"),
                       split = write_file("o.toml", "model = \"m\"\ndata = \"t\"\n");
-    CHECK(quietly({"eval", "--config", run}) == "e");
-    CHECK(quietly({"eval", "--config", run, "--data", "a"}) == "a");
-    CHECK(quietly({"eval", "--config", run, "--eval-data", "b"}) == "b");
-    CHECK(quietly({"eval", "--config", split, "--eval-data", "b"}) == "b");
+    CHECK(quietly({"eval", "--config", run}) == Files{"e"});
+    CHECK(quietly({"eval", "--config", run, "--data", "a"}) == Files{"a"});
+    CHECK(quietly({"eval", "--config", run, "--eval-data", "b"}) == Files{"b"});
+    CHECK(quietly({"eval", "--config", split, "--eval-data", "b"}) == Files{"b"});
 }

@@ -275,14 +275,14 @@ TEST_CASE("exact match by one pass is greedy decoding compared token for token",
         example.labels.insert(example.labels.end(), answer.begin(), answer.end());
         data.examples.push_back(example);
     }
-    const auto run = [&] { return evaluate(*model, "data", data, {{0, 1}, {2}}, true, [](int64_t, int64_t) {}); };
+    const auto run = [&] { return evaluate(*model, data, {{0, 1}, {2}}, true, [](int64_t, int64_t) {}); };
     CHECK(run().exact == 3);
     CHECK(run().correct == 18);
     data.examples[1].labels.back() = (data.examples[1].labels.back() + 1) % small::kVocabulary;
     CHECK(run().exact == 2);
     CHECK(run().correct == 17);
     // Sum over all tokens / their number, however they are batched.
-    const Evaluation apart = evaluate(*model, "data", data, {{0}, {1}, {2}}, false, [](int64_t, int64_t) {});
+    const Evaluation apart = evaluate(*model, data, {{0}, {1}, {2}}, false, [](int64_t, int64_t) {});
     CHECK(apart.loss() == Approx(run().loss()).epsilon(1e-6));
     CHECK(apart.examples == 3);
     CHECK_FALSE(apart.exact.has_value());
@@ -301,7 +301,7 @@ TEST_CASE("an adapter is evaluated as it was trained, from its folder alone", "[
         Terminal terminal(sink, true);
         const ModelFiles files = open_model(options, terminal);
         const ExampleReader reader(options, files.config(), terminal);
-        const Dataset data = reader.read(options.data.file);
+        const Dataset data = reader.read(options.data.files);
         const auto batches = sequential_batches(data.examples, 2);
         cpu::Device device;
         const StartingPoint start = starting_point(options, files, options.model.adapter, terminal);
@@ -310,7 +310,7 @@ TEST_CASE("an adapter is evaluated as it was trained, from its folder alone", "[
         const auto model = build_model(
             files, device, start,
             build_options(options, start, batch_limits(data.examples, batches), false, device.available_memory()));
-        const Evaluation evaluation = evaluate(*model, "data", data, batches, false, [](int64_t, int64_t) {});
+        const Evaluation evaluation = evaluate(*model, data, batches, false, [](int64_t, int64_t) {});
         std::fclose(sink);
         // The same numbers in other micro-batches: fp32 sums in another order.
         CHECK(evaluation.loss() == Approx(result["eval_after"]["loss"].get<double>()).epsilon(1e-5));
