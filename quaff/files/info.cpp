@@ -124,6 +124,7 @@ ordered_json inspect_adapter(const fs::path& path) {
     const json tree = read_json(path / kQuaffJson);
     const JsonObject state(tree, (path / kQuaffJson).string());
     info["method"] = state.string("method");
+    if (state.has("chat")) info["template"] = state.object("chat").string("template");
     if (state.has("outliers")) {
         int64_t channels = 0;
         for (const auto& [module, list] : state.object("outliers").object("channels").tree().items()) {
@@ -174,6 +175,7 @@ ordered_json inspect_outliers(const fs::path& path) {
 Kind kind_of(const fs::path& path) {
     require(path_exists(path), path.string(), ": does not exist");
     if (!path_is_directory(path)) {
+        refuse_gguf(path);
         const json tree = read_json(path);
         require(JsonObject(tree, path.string()).has("channels"), path.string(),
                 ": is not an outlier file; it has no \"channels\"");

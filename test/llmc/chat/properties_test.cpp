@@ -43,29 +43,42 @@ constexpr const char* kText =
     "{%- macro text(m) -%}{%- if m.content is string -%}{{ m.content }}{%- else -%}{{ m.content[0].text }}{%- endif -%}"
     "{%- endmacro -%}";
 
-// Templates that write around, trim, and leave out.
+// Templates that write around, trim, and leave out. [B] and [E] stand for two special tokens of the tokenizer.
 const std::string kTemplates[] = {
-    "{% for m in messages %}<|im_start|>{{ m.role | upper }}\n{{ text(m) }}<|im_end|>\n{% endfor %}",
-    "{% for m in messages %}<|im_start|>{{ m.role | upper ~ ' ' ~ text(m) | trim }}<|im_end|>{% endfor %}",
+    "{% for m in messages %}[B]{{ m.role | upper }}\n{{ text(m) }}[E]\n{% endfor %}",
+    "{% for m in messages %}[B]{{ m.role | upper ~ ' ' ~ text(m) | trim }}[E]{% endfor %}",
     "{% for m in messages %}{{ m.role | upper ~ ': ' ~ text(m) ~ '\n\n' }}{% endfor %}",
-    "{% for m in messages %}<|im_start|>{{ m.role | upper }}{% if m.reasoning_content and loop.last %}[THINK]"
+    "{% for m in messages %}[B]{{ m.role | upper }}{% if m.reasoning_content and loop.last %}[THINK]"
     "{{ m.reasoning_content | trim }}[DONE]{% endif %}{{ text(m) }}{% endfor %}",
-    "{% for m in messages %}{{ m.role | upper }}{% if m.role == 'assistant' %}{% generation %}{{ text(m) }}<|im_end|>"
-    "{% endgeneration %}{% else %}{{ text(m) }}<|im_end|>{% endif %}{% endfor %}",
+    "{% for m in messages %}{{ m.role | upper }}{% if m.role == 'assistant' %}{% generation %}{{ text(m) }}[E]"
+    "{% endgeneration %}{% else %}{{ text(m) }}[E]{% endif %}{% endfor %}",
 };
+
+struct Marks {
+    const char *tokenizer, *begin, *end;
+};
+constexpr Marks kMarks[] = {{"smollm2", "<|im_start|>", "<|im_end|>"},
+                            {"llama2", "<s>", "</s>"},
+                            {"llama3", "<|start_header_id|>", "<|eot_id|>"}};
+
+std::string with_marks(std::string jinja, const Marks& marks) {
+    for (const auto& [sign, mark] : {std::pair("[B]", marks.begin), std::pair("[E]", marks.end)})
+        for (size_t at; (at = jinja.find(sign)) != jinja.npos;) jinja.replace(at, 3, mark);
+    return jinja;
+}
 
 }  // namespace
 
 TEST_CASE("the loss is on what the assistant says and nowhere else", "[chat]") {
     std::mt19937 random(20);
-    for (const char* name : {"smollm2", "llama2", "llama3"}) {
-        const auto tokenizer = Tokenizer::load(std::filesystem::path("test/data/tokenizer") / name);
+    for (const Marks& marks : kMarks) {
+        const auto tokenizer = Tokenizer::load(std::filesystem::path("test/data/tokenizer") / marks.tokenizer);
         for (const std::string& jinja : kTemplates) {
-            const ChatTemplate chat_template = test::jinja_template(kText + jinja);
+            const ChatTemplate chat_template = test::jinja_template(kText + with_marks(jinja, marks));
             const ChatEncoder encoder(chat_template, *tokenizer, tokenizer->eos_id().value(), LossOn::all);
             for (int i = 0; i < 30; ++i) {
                 const Conversation said = random_conversation(random);
-                CAPTURE(name, jinja, said.messages.dump());
+                CAPTURE(marks.tokenizer, jinja, said.messages.dump());
                 const std::string text = chat_template.render(chat_template.variables(said, false)).text;
                 const EncodedConversation encoded = encoder.encode(said), again = encoder.encode(said);
                 CHECK(encoded.ids == again.ids);

@@ -200,7 +200,7 @@ TEST_CASE("odd examples are told once, with their number", "[program][chat]") {
     const Ending shown = desk.run_on("info", data, {"--show-tokens", "1"});
     CHECK(shown.status == 0);
     CHECK(mentions(shown.err, data + ": 2 answers are empty\n"));
-    const std::string nothing = desk.folder.write("nothing.jsonl", R"({"input": "", "output": ""})"
+    const std::string nothing = desk.folder.write("nothing.jsonl", R"({"input": "<|endoftext|>", "output": ""})"
                                                                    "\n" +
                                                                        kPair);
     CHECK(mentions(desk.run_on("info", nothing, {"--template", "none", "--show-tokens", "1"}).err,
