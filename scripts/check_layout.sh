@@ -11,20 +11,22 @@ quaff/quaff.h:  quaff/run quaff/model quaff/files llmc/*
 quaff/cli:      quaff/run quaff/model quaff/files llmc/*
 quaff/run:      quaff/model quaff/files llmc/*
 quaff/model:    quaff/files llmc/core llmc/io llmc/system llmc/comm llmc/data llmc/cpu llmc/cuda
-quaff/files:    llmc/core llmc/io llmc/system llmc/tokenizer
+quaff/files:    llmc/core llmc/io llmc/system llmc/tokenizer llmc/jinja llmc/chat
 llmc/core:
 llmc/io:        llmc/core
 llmc/system:    llmc/core
 llmc/comm:      llmc/core llmc/system
 llmc/training:  llmc/core llmc/io
 llmc/tokenizer: llmc/core llmc/io
+llmc/jinja:     llmc/core
+llmc/chat:      llmc/core llmc/io llmc/tokenizer llmc/jinja
 llmc/metrics:   llmc/core llmc/tokenizer
-llmc/data:      llmc/core llmc/io llmc/system llmc/tokenizer llmc/metrics
+llmc/data:      llmc/core llmc/io llmc/system llmc/tokenizer llmc/chat llmc/metrics
 llmc/cpu:       llmc/core llmc/system llmc/comm
 llmc/cuda:      llmc/core llmc/system llmc/comm llmc/cpu
 dev:            quaff/quaff.h quaff/cli quaff/run quaff/model quaff/files llmc/*
 '
-# A library's headers: the one room of llmc/ and quaff/ that may include them.
+# A library's headers: the rooms of llmc/ and quaff/ that may include them.
 libraries='
 CLI/:            quaff/cli
 mpi.h:           llmc/comm
@@ -34,7 +36,7 @@ cuda:            llmc/cuda
 cublas:          llmc/cuda
 nccl:            llmc/cuda
 pcre2:           llmc/tokenizer
-utf8proc:        llmc/tokenizer
+utf8proc:        llmc/jinja llmc/tokenizer
 sentencepiece:   llmc/tokenizer
 '
 # Options of other programs (srun, sbatch, docker, nvidia-smi, nvcc), which llmc/ may name.
@@ -60,7 +62,7 @@ grep -rnE '^[[:space:]]*#[[:space:]]*include' llmc quaff dev train_quaff.cu \
             }
             lines = split(libraries, line, "\n")
             for (i = 1; i <= lines; i++) if (split(line[i], half, ":")) {
-                gsub(/ /, "", half[2])
+                gsub(/^ +| +$/, "", half[2])
                 owner[half[1]] = half[2]
             }
         }
@@ -72,7 +74,7 @@ grep -rnE '^[[:space:]]*#[[:space:]]*include' llmc quaff dev train_quaff.cu \
             if (substr($0, RSTART, 1) == "<") {
                 if (from != "dev")
                     for (prefix in owner)
-                        if (index(header, prefix) == 1 && from != owner[prefix])
+                        if (index(header, prefix) == 1 && !index(" " owner[prefix] " ", " " from " "))
                             offends("<" header "> belongs to " owner[prefix] "; call what " owner[prefix] " offers instead")
                 next
             }

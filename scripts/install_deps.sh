@@ -9,7 +9,7 @@ packages=(
     "nlohmann-json3-dev|config.json, JSONL data, logs"
     "libcli11-dev|the command line and --config files"
     "libpcre2-dev|the regular expressions of tokenizer.json"
-    "libutf8proc-dev|Unicode normal forms, lower case and accents, for tokenizer.json"
+    "libutf8proc-dev|Unicode: normal forms, case, kinds of characters, for tokenizer.json and chat templates"
     "libsentencepiece-dev|tokenizer.model"
     "zlib1g-dev|data files that gzip packed"
     "libopenmpi-dev|several processes that train together, on one machine or many (optional)"

@@ -22,8 +22,8 @@ echo "cppcheck: nothing found"
 flags=(-x c++ -std=c++20 -I.)
 cuda_files=()
 if [ "${1:-all}" = core ]; then
-    files=(llmc/io/{json,safetensors,mapped_file,file_io,path,toml}.cpp
-        llmc/data/{json_rows,delimited_rows,reader,record}.cpp
+    files=(llmc/io/{json,ordered_json,text_input,gunzip,safetensors,mapped_file,file_io,path,toml}.cpp
+        llmc/data/{reader,record,column_names}.cpp llmc/data/{rows,records}/*.cpp
         llmc/tokenizer/{bpe,regex,sentencepiece_proto,sentencepiece_model,utf8}.cpp
         quaff/files/{model_config,model_files}.cpp quaff/cli/parsing.cpp)
 else

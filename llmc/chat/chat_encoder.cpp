@@ -61,7 +61,7 @@ class Marker {
     size_t mark_turn(const AnswerSpan& span) {
         const size_t behind = mark(span.begin, span.end);
         // Where a call ends in another token than a text does, what differs ends within that token.
-        if (behind > 0 && is_special(behind - 1) && range(behind - 1).begin < span.end &&
+        if (behind > 0 && is_special(behind - 1) && range(behind - 1).begin >= span.begin &&
             range(behind - 1).end > span.end)
             return range(behind - 1).end;
         size_t t = behind;
@@ -121,7 +121,7 @@ bool mark_answers(std::vector<AnswerSpan> spans, size_t n_messages, const std::s
     if (!has_last) return false;
     // What the template writes behind the last answer may end the others, too.
     const AnswerSpan& last = spans.back();
-    const std::string closing = text.substr(last.end, std::min(end, text.size()) - last.end);
+    const std::string closing = text.substr(last.end, std::clamp(end, last.end, text.size()) - last.end);
     if (is_blank(closing)) return end == std::string::npos;
     marker.begin_anew();
     for (const AnswerSpan& span : endless)

@@ -32,10 +32,10 @@ namespace llmc {
 // without it only records of tokens can be read.
 struct TextEncoding {
     std::function<std::vector<int32_t>(std::string_view)> encode;
-    std::function<bool(int32_t id)> is_special;  // none: nothing is
-    int32_t bos_id = -1;                         // -1: there is none
+    int32_t bos_id = -1;  // -1: there is none
     int32_t eos_id = -1;
     bool adds_bos = false;
+    std::function<bool(int32_t id)> is_special = nullptr;  // null: nothing is
 };
 
 // What a conversation becomes, or a pair as one. Throws Error for one that cannot be laid out. Called from several

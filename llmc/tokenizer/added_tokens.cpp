@@ -19,13 +19,9 @@ bool is_word_character(std::string_view character) {
 }  // namespace
 
 void AddedTokenMatcher::add(const AddedToken& token) {
-    uint32_t node = 0;
     first_bytes_[static_cast<uint8_t>(token.pattern.front())] = true;
-    for (const char c : token.pattern) {
-        const auto [edge, is_new] = edges_.try_emplace(uint64_t{node} << 8 | static_cast<uint8_t>(c), ends_.size());
-        if (is_new) ends_.push_back(nullptr);
-        node = edge->second;
-    }
+    const int32_t node = trie_.add(token.pattern);
+    ends_.resize(trie_.size(), nullptr);
     require(!ends_[node], "The added tokens ", describe(ends_[node] ? ends_[node]->content : ""), " and ",
             describe(token.content), " cannot be told apart in a text.");
     ends_[node] = &token;
@@ -34,11 +30,10 @@ void AddedTokenMatcher::add(const AddedToken& token) {
 const AddedToken* AddedTokenMatcher::longest_at(std::string_view text, size_t offset) const {
     if (!first_bytes_[static_cast<uint8_t>(text[offset])]) return nullptr;
     const AddedToken* longest = nullptr;
-    uint32_t node = 0;
+    int32_t node = ByteTrie::kRoot;
     for (size_t i = offset; i < text.size(); ++i) {
-        const auto edge = edges_.find(uint64_t{node} << 8 | static_cast<uint8_t>(text[i]));
-        if (edge == edges_.end()) break;
-        node = edge->second;
+        node = trie_.next(node, text[i]);
+        if (node < 0) break;
         if (ends_[node]) longest = ends_[node];
     }
     return longest;
@@ -56,6 +51,7 @@ std::vector<TokenSpan> AddedTokenMatcher::cut(std::string_view text) const {
         size_t begin = search;
         size_t end = begin + token->pattern.size();
         search = end;  // also past a token that does not count
+        if (disregards_special_ && token->special) continue;
         if (token->single_word && ((begin > 0 && is_word_character(character_before(text, begin))) ||
                                    (end < text.size() && is_word_character(character_at(text, end))))) {
             continue;

@@ -9,9 +9,9 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
+#include "llmc/tokenizer/byte_trie.h"
 #include "llmc/tokenizer/regex.h"
 
 namespace llmc {
@@ -32,16 +32,19 @@ struct TokenSpan {
 // Finds the patterns of some of the added tokens in a text.
 class AddedTokenMatcher {
   public:
-    void add(const AddedToken& token);  // `token` must outlive the matcher
+    // `token` must outlive the matcher.
+    void add(const AddedToken& token);
+    // Special tokens are found, but do not count: their text is text like any other.
+    void disregard_special() { disregards_special_ = true; }
     std::vector<TokenSpan> cut(std::string_view text) const;
 
   private:
     const AddedToken* longest_at(std::string_view text, size_t offset) const;
 
-    // A trie: edges by node << 8 | byte, nodes numbered from the root, 0.
-    std::unordered_map<uint64_t, uint32_t> edges_;
+    ByteTrie trie_;
     std::vector<const AddedToken*> ends_{nullptr};  // by node: the token that ends there
-    bool first_bytes_[256] = {};                    // bytes that a token can begin with: most cannot
+    bool disregards_special_ = false;
+    bool first_bytes_[256] = {};  // bytes that a token can begin with: most cannot
 };
 
 }  // namespace llmc

@@ -54,7 +54,7 @@ void Bpe::read_vocabulary(const JsonObject& model) {
 void Bpe::read_merges(const JsonObject& model) {
     const nlohmann::json& merges = model.value("merges");
     if (!merges.is_array()) model.fail_field("merges", "a list");
-    merges_ = MergeTable(merges.size());
+    merges_.reserve(merges.size());
     int32_t rank = 0;
     std::string merged;
     for (size_t i = 0; i < merges.size(); ++i) {
@@ -150,19 +150,19 @@ std::vector<PieceToken> Bpe::split_into_symbols(std::string_view word) const {
 
 // Looks at all pairs for each merge: O(n^2), and quick for a word.
 void Bpe::merge_few(std::vector<PieceToken>& symbols) const {
-    constexpr MergeTable::Merge kNone = {INT32_MAX, -1};
-    std::vector<MergeTable::Merge> pairs(symbols.size(), kNone);  // by left symbol; the last stays kNone
+    constexpr Merge kNone = {INT32_MAX, -1};
+    std::vector<Merge> pairs(symbols.size(), kNone);  // by left symbol; the last stays kNone
     const auto look_up = [&](size_t left) {
         if (left + 1 >= symbols.size()) {
             pairs[left] = kNone;
             return;
         }
-        const MergeTable::Merge* merge = merges_.find(symbols[left].id, symbols[left + 1].id);
+        const Merge* merge = merges_.find(symbols[left].id, symbols[left + 1].id);
         pairs[left] = merge ? *merge : kNone;
     };
     for (size_t i = 0; i < symbols.size(); ++i) look_up(i);
     while (!symbols.empty()) {
-        const auto best = std::ranges::min_element(pairs, {}, &MergeTable::Merge::rank);
+        const auto best = std::ranges::min_element(pairs, {}, &Merge::rank);
         if (best->id < 0) return;
         const size_t left = best - pairs.begin();
         symbols[left] = {best->id, symbols[left].begin, symbols[left + 1].end};

@@ -7,7 +7,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "llmc/tokenizer/merge_table.h"
+#include "llmc/tokenizer/pair_table.h"
 #include "llmc/tokenizer/vocabulary.h"
 #include "llmc/tokenizer/word_model.h"
 
@@ -29,6 +29,11 @@ class Bpe : public WordModel {
     void encode_word(std::string_view word, std::vector<PieceToken>& tokens) const override;
 
   private:
+    struct Merge {
+        int32_t rank = -1;  // position in the list of merges
+        int32_t id = -1;    // of the merged token
+    };
+
     void read_vocabulary(const JsonObject& model);
     void read_merges(const JsonObject& model);
 
@@ -37,7 +42,7 @@ class Bpe : public WordModel {
     void merge_many(std::vector<PieceToken>& symbols) const;
 
     Vocabulary vocabulary_;
-    MergeTable merges_;
+    PairTable<Merge> merges_;
     int32_t byte_ids_[256];  // of "<0x00>" .. "<0xFF>", -1 where missing
     std::optional<int32_t> unknown_;
     bool fuse_unknown_ = false;

@@ -28,12 +28,13 @@ class Prepend : public NormalizerStep {
     std::string prefix_;
 };
 
-// What replaces a match stands for the last character of the match.
+// What replaces a match stands for the last character of the match. An empty text has no match, also not an empty one.
 class Replace : public NormalizerStep {
   public:
     Replace(Pattern pattern, std::string content) : pattern_(std::move(pattern)), content_(std::move(content)) {}
 
     void apply(AlignedText& text) const override {
+        if (text.text().empty()) return;
         std::vector<Span> spans;
         pattern_.cut(text.text(), spans);
         Rewriter to(text);

@@ -47,6 +47,33 @@ class Transcript {
     std::vector<TextRange>* ranges_;
 };
 
+// How many characters at the beginning of a token are blanks, or at its end if `backwards`. U+0120 is the blank of
+// byte-level tokens.
+size_t blanks_of(std::string_view token, bool backwards) {
+    size_t count = 0;
+    while (!token.empty()) {
+        const std::string_view character = backwards ? character_before(token, token.size()) : character_at(token, 0);
+        if (character != "\xC4\xA0" && !is_white_space(utf8_code_point(character))) break;
+        backwards ? token.remove_suffix(character.size()) : token.remove_prefix(character.size());
+        ++count;
+    }
+    return count;
+}
+
+// Takes the blanks that `token` has at its ends off the range, as a ByteLevel post-processor does: as many characters
+// of the text, whatever they are.
+TextRange trim(TextRange range, std::string_view token, std::string_view text, bool keep_single) {
+    const size_t leading = blanks_of(token, false);
+    for (size_t i = keep_single && leading == 1 ? 1 : 0; i < leading && range.begin < range.end; ++i) {
+        range.begin += character_at(text, range.begin).size();
+    }
+    const size_t trailing = blanks_of(token, true);
+    for (size_t i = 0; i < trailing && range.end > range.begin; ++i) {
+        range.end -= character_before(text, range.end).size();
+    }
+    return range;
+}
+
 // Encodes what lies between two added tokens that are matched as written.
 void encode_between(const TokenizerParts& parts, AlignedText text, Transcript& transcript) {
     parts.normalizer.apply(text);
@@ -90,6 +117,16 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
 Encoding Tokenizer::encode_with_ranges(std::string_view text) const {
     Encoding encoding;
     encode(text, encoding.ids, &encoding.ranges);
+    if (!parts_->trim_ranges) return encoding;
+    for (size_t i = 0; i < encoding.ids.size(); ++i) {
+        TextRange& range = encoding.ranges[i];
+        const bool is_first = i == 0 || range.begin == 0;
+        // An added token is what stands in the text, with the blanks that it absorbed.
+        const std::string token = parts_->added.contains(encoding.ids[i])
+                                      ? std::string(text.substr(range.begin, range.end - range.begin))
+                                      : token_text(encoding.ids[i]);
+        range = trim(range, token, text, is_first && parts_->trim_ranges->add_prefix_space);
+    }
     return encoding;
 }
 

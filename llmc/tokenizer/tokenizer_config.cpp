@@ -90,6 +90,8 @@ void apply_tokenizer_config(TokenizerParts& parts, const std::filesystem::path& 
     const JsonObject config(config_tree, (directory / "tokenizer_config.json").string());
     const JsonObject map(map_tree, (directory / "special_tokens_map.json").string());
 
+    parts.splits_special = config.boolean("split_special_tokens", false);
+
     // {"32000": {"content": "<|end|>", ..}}: tokens that are new, or that differ from the tokenizer's own file.
     if (config.has("added_tokens_decoder")) {
         const JsonObject decoder = config.object("added_tokens_decoder");

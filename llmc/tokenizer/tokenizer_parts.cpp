@@ -6,7 +6,7 @@
 #include "llmc/core/error.h"
 #include "llmc/io/json.h"
 #include "llmc/tokenizer/bpe.h"
-#include "llmc/tokenizer/sentencepiece_model.h"
+#include "llmc/tokenizer/unigram.h"
 
 namespace llmc {
 
@@ -37,6 +37,10 @@ void TokenizerParts::add(AddedToken token, const std::string& where) {
 }
 
 void TokenizerParts::finish() {
+    if (splits_special) {
+        as_written.disregard_special();
+        as_normalized.disregard_special();
+    }
     for (auto& [id, token] : added) {
         token.pattern = token.normalized ? normalizer.apply(token.content) : token.content;
         if (!token.pattern.empty()) (token.normalized ? as_normalized : as_written).add(token);
@@ -56,9 +60,10 @@ AddedToken read_added_token(const JsonObject& token) {
 
 namespace {
 
-// The tokens that a post-processor adds before and after a text.
+// The tokens that a post-processor adds before and after a text, and what it does to ranges.
 struct Template {
     std::vector<int32_t> before, behind;
+    std::optional<TokenizerParts::TrimRanges> trim_ranges;
 };
 
 void read_post_processor(const JsonObject& processor, Template& tokens) {
@@ -90,9 +95,21 @@ void read_post_processor(const JsonObject& processor, Template& tokens) {
         // A later template wraps what an earlier one made.
         tokens.before.insert(tokens.before.begin(), found.before.begin(), found.before.end());
         tokens.behind.insert(tokens.behind.end(), found.behind.begin(), found.behind.end());
-    } else if (type != "ByteLevel") {  // which only moves offsets
+    } else if (type == "ByteLevel") {
+        if (!processor.boolean("trim_offsets", true)) return;
+        if (tokens.trim_ranges) processor.fail_field("trim_offsets", "false in all but one of the post-processors");
+        tokens.trim_ranges = {processor.boolean("add_prefix_space", true)};
+    } else {
         processor.fail_field("type", "a supported post-processor (Sequence, TemplateProcessing or ByteLevel)");
     }
+}
+
+std::unique_ptr<TokenModel> read_model(const JsonObject& model) {
+    // Files before tokenizers 0.14 may lack the type; only BPE has merges.
+    const std::string type = model.string("type", model.has("merges") ? "BPE" : "unknown");
+    if (type == "BPE") return std::make_unique<Bpe>(model);
+    if (type == "Unigram") return std::make_unique<Unigram>(model);
+    model.fail_field("type", "\"BPE\" or \"Unigram\" (other models are not supported)");
 }
 
 }  // namespace
@@ -104,11 +121,7 @@ TokenizerParts read_tokenizer_json(const std::filesystem::path& path) {
 
     TokenizerParts parts;
     const JsonObject model = file.object("model");
-    // Files before tokenizers 0.14 may lack the type; only BPE has merges.
-    if (model.string("type", model.has("merges") ? "BPE" : "unknown") != "BPE") {
-        model.fail_field("type", "\"BPE\" (other models are not supported)");
-    }
-    parts.model = std::make_unique<Bpe>(model);
+    parts.model = read_model(model);
     if (file.has("normalizer")) parts.normalizer = Normalizer(file.object("normalizer"));
     if (file.has("pre_tokenizer")) parts.pre_tokenizer = PreTokenizer(file.object("pre_tokenizer"));
     if (file.has("decoder")) parts.decoder = Decoder(file.object("decoder"));
@@ -131,6 +144,7 @@ TokenizerParts read_tokenizer_json(const std::filesystem::path& path) {
             file.fail_field("post_processor",
                             "a post-processor that adds at most one token before a text and one after it");
         }
+        parts.trim_ranges = tokens.trim_ranges;
         parts.adds_bos = !tokens.before.empty();
         parts.adds_eos = !tokens.behind.empty();
         if (parts.adds_bos) parts.bos = parts.template_bos = tokens.before[0];

@@ -25,6 +25,13 @@ struct TokenizerParts {
     std::map<int32_t, AddedToken> added;                 // by id
     std::unordered_map<std::string, int32_t> added_ids;  // by content
     AddedTokenMatcher as_written, as_normalized;
+    bool splits_special = false;  // the text of a special token is text like any other
+    // Blanks that a token begins or ends with are not part of its range: what a ByteLevel post-processor does. The first
+    // token's only one in front stays if it may have been put there (`add_prefix_space`).
+    struct TrimRanges {
+        bool add_prefix_space;
+    };
+    std::optional<TrimRanges> trim_ranges;
     std::optional<int32_t> bos, eos;
     bool adds_bos = false, adds_eos = false;
     std::optional<int32_t> template_bos, template_eos;  // what the post-processor of tokenizer.json adds

@@ -24,7 +24,8 @@ void Vocabulary::reserve(size_t tokens) {
 size_t Vocabulary::slot_of(std::string_view text, uint32_t hash) const {
     const size_t mask = slots_.size() - 1;
     size_t i = hash & mask;
-    while (slots_[i].token >= 0 && (slots_[i].hash != hash || tokens_[slots_[i].token].text != text)) i = (i + 1) & mask;
+    while (slots_[i].token >= 0 && (slots_[i].hash != hash || tokens_[slots_[i].token].text != text))
+        i = (i + 1) & mask;
     return i;
 }
 

@@ -107,6 +107,7 @@ ordered_json inspect_adapter(const fs::path& path) {
     const json tree = read_json(path / kQuaffJson);
     const JsonObject state(tree, (path / kQuaffJson).string());
     info["method"] = state.string("method");
+    if (state.has("chat")) info["template"] = state.object("chat").string("template");
     if (state.has("outliers")) {
         int64_t channels = 0;
         for (const auto& [module, list] : state.object("outliers").object("channels").tree().items()) {

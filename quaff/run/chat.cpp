@@ -87,9 +87,7 @@ void Chat::choose_template(const Options& options, const ChatOfAdapter& adapter,
         settings_.layout = trained->layout;
         settings_.templates = trained->templates;
         name_ = concat("the template that ", adapter.folder, " was trained with");
-        if (settings_.layout == kOwnTemplate && read_model_templates(options.model.folder) != settings_.templates)
-            terminal.warn(concat(options.model.folder, ": its chat template is not the one that ", adapter.folder,
-                                 " was trained with, which is used"));
+        tell_change(options.model.folder, adapter, terminal);
     } else {
         settings_.layout = wanted.value_or(kOwnTemplate);
         if (settings_.layout == kOwnTemplate) take_own_template(options);
@@ -104,6 +102,16 @@ void Chat::choose_template(const Options& options, const ChatOfAdapter& adapter,
         why_none_ =
             concat("--template none leaves texts as they are. Set --template to auto or one of ", layout_names(), ".");
     }
+}
+
+// The template may have changed since the adapter was trained with it.
+void Chat::tell_change(const std::string& model, const ChatOfAdapter& adapter, Terminal& terminal) const {
+    const bool is_own = settings_.layout == kOwnTemplate;
+    if (!is_own && !(is_file(settings_.layout) && fs::exists(settings_.layout))) return;
+    const std::vector<TemplateText> now = is_own ? read_model_templates(model) : read_template_file(settings_.layout);
+    if (now == settings_.templates) return;
+    terminal.warn(concat(is_own ? model + ": its chat template" : settings_.layout + ": this template",
+                         " is not the one that ", adapter.folder, " was trained with, which is used"));
 }
 
 // The model's own template; none where the model has none and nobody asked for it.
@@ -139,6 +147,8 @@ void Chat::choose_rest(const Options& options, const ChatOfAdapter& adapter, Ter
 }
 
 void Chat::build(const Options& options, const Tokenizer* tokenizer, int32_t eos_id, Terminal& terminal) {
+    if (!settings_.lays_out() && !options.data.tools.empty())
+        terminal.warn("--tools has no effect: no chat template lays the texts out");
     if (!settings_.lays_out() || !tokenizer) return;
     TemplateContext context;
     context.special_tokens = read_special_tokens(options.model.folder);
@@ -155,6 +165,8 @@ void Chat::build(const Options& options, const Tokenizer* tokenizer, int32_t eos
         terminal.line(concat("the chat template writes today's date, ", to_text(*settings_.date),
                              "; --date YYYY-MM-DD fixes another"));
     }
+    if (!template_->uses_date() && !options.data.date.empty())
+        terminal.warn("--date has no effect: the chat template does not ask for the day");
     if (layout) {
         std::string unknown;
         for (const std::string_view marker : layout->markers)

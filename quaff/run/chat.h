@@ -47,6 +47,7 @@ class Chat {
   private:
     void choose_template(const Options& options, const ChatOfAdapter& adapter, Terminal& terminal);
     void take_own_template(const Options& options);
+    void tell_change(const std::string& model, const ChatOfAdapter& adapter, Terminal& terminal) const;
     void choose_rest(const Options& options, const ChatOfAdapter& adapter, Terminal& terminal);
     void build(const Options& options, const Tokenizer* tokenizer, int32_t eos_id, Terminal& terminal);
 

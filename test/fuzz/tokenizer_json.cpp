@@ -1,6 +1,6 @@
 // tokenizer.json or, beside a good one, tokenizer_config.json (first byte 't' or 'c'); then texts are encoded and
-// decoded, and the chat template is read.
-#include "llmc/tokenizer/chat_template.h"
+// decoded, and the chat template is looked for.
+#include "llmc/chat/template_texts.h"
 #include "test/fuzz/fuzz.h"
 #include "test/fuzz/tokenizer.h"
 
@@ -21,9 +21,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return fuzz::check(size, [&] {
         if (data[0] == 'c') {
             try {
-                llmc::ChatTemplate::of_model(folder.path()).apply("question", "answer");
+                llmc::read_model_templates(folder.path());
+                llmc::read_special_tokens(folder.path());
             } catch (const llmc::Error&) {
-                // The tokenizer may be good without a known template.
+                // The tokenizer may be good without a template.
             }
         }
         fuzz::use_tokenizer(folder.path());

@@ -1,6 +1,7 @@
 // A folder for whole training runs: a small model, data, and the options that all runs there share.
 #pragma once
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -41,8 +42,10 @@ struct Workshop {
     }
 
     cli::CommandLine line(const std::string& out, const std::vector<std::string>& more) const {
-        std::vector<std::string> arguments = common;
-        arguments.insert(arguments.end(), more.begin(), more.end());
+        std::vector<std::string> arguments = more;
+        for (size_t i = 0; i < common.size(); i += 2)  // a name and its value
+            if (std::find(more.begin(), more.end(), common[i]) == more.end())
+                arguments.insert(arguments.end(), {common[i], common[i + 1]});
         arguments.insert(arguments.end(), {"--out", (folder / out).string()});
         return cli::parse(arguments);
     }

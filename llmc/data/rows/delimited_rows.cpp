@@ -1,6 +1,7 @@
 // Rows of comma- or tab-separated files, a character at a time: the only state is whether a quote is open.
 #include <streambuf>
 
+#include "llmc/core/bytes.h"
 #include "llmc/core/error.h"
 #include "llmc/data/rows/row_reader.h"
 #include "llmc/tokenizer/utf8.h"
@@ -20,6 +21,7 @@ class CellReader {
             cells.assign(1, "");
             problem_.clear();
             row_line_ = line_;
+            bytes_ = 0;
             if (!read_row(cells)) return false;
             if (!blank_) return true;
         }
@@ -43,6 +45,7 @@ class CellReader {
                 return true;
             }
             blank_ = false;
+            count(c == delimiter_ ? sizeof(std::string) : 1);
             if (c == delimiter_) {
                 cells.emplace_back();
                 after_quotes = false;
@@ -68,16 +71,25 @@ class CellReader {
                 in_.sbumpc();
             }
             if (c == '\n') ++line_;
+            count(1);
             cell.push_back(Traits::to_char_type(c));
         }
         fail(file_, ":", opened,
              ": a cell starts with a quote that is never closed; a quote inside a quoted cell is written twice");
     }
 
+    void count(size_t bytes) {
+        bytes_ += static_cast<int64_t>(bytes);
+        if (bytes_ > kMostRowBytes)
+            fail(file_, ":", row_line_, ": the row is longer than ", format_bytes(kMostRowBytes),
+                 "; is a quote missing that closes a cell?");
+    }
+
     std::streambuf& in_;
     const char delimiter_;
     const std::string& file_;
     int64_t line_ = 1, row_line_ = 1;
+    int64_t bytes_ = 0;  // that the row takes
     bool blank_ = true;
     std::string problem_;
 };

@@ -1,9 +1,12 @@
-// JSON rows, one at a time: the event parser does not recurse, and only the row that is being read is kept, so that
-// neither the length of an array nor its depth costs memory or stack.
+// JSON rows: the event parser does not recurse, and only the row that is being read is kept, or a batch of lines, so
+// that neither the length of a file nor its depth costs memory or stack.
 #include <algorithm>
+#include <exception>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <utility>
 
+#include "llmc/core/bytes.h"
 #include "llmc/core/error.h"
 #include "llmc/data/rows/row_reader.h"
 #include "llmc/io/text_input.h"
@@ -137,7 +140,7 @@ class RowBuilder {
     void count(int64_t bytes) {
         bytes_ += bytes;
         if (bytes_ > kMostRowBytes)
-            hopeless(concat("takes more than ", kMostRowBytes >> 20, " MiB; an example is far shorter"));
+            hopeless(concat("takes more than ", format_bytes(kMostRowBytes), " of memory; an example is far shorter"));
     }
 
     const int depth_of_rows_;
@@ -149,30 +152,67 @@ class RowBuilder {
     int64_t bytes_ = 0;
 };
 
+// Lines are parsed in batches of this many bytes, by all threads.
+constexpr int64_t kBatchBytes = int64_t{1} << 20;
+
+struct Line {
+    std::string text;
+    Row row;
+    std::string problem;  // "" if it is a row
+};
+
+// The next lines that are not blank; none at the end.
+std::vector<Line> next_lines(TextLines& lines) {
+    std::vector<Line> batch;
+    int64_t bytes = 0;
+    for (std::string text; bytes < kBatchBytes && lines.next(text);) {
+        if (text.find_first_not_of(" \t\r") == text.npos) continue;
+        bytes += std::ssize(text);
+        batch.push_back({std::exchange(text, ""), {.where = lines.where(), .fields = {}}, ""});
+    }
+    return batch;
+}
+
+void parse(Line& line) {
+    RowBuilder builder(0);
+    builder.row = [&](std::vector<Field>&& fields, int64_t bytes) {
+        line.row.fields = std::move(fields);
+        line.row.bytes = bytes;
+    };
+    builder.bad_row = builder.hopeless = [](const std::string& problem) { fail(problem); };
+    builder.syntax_error = [](const std::string& message) {
+        fail(SyntaxError(message).problem, "; every line must be one object");
+    };
+    try {
+        nlohmann::json::sax_parse(line.text, &builder);
+    } catch (const Error& error) {
+        line.problem = error.what();
+    }
+    line.text = {};
+}
+
+void parse_all(std::vector<Line>& lines) {
+    std::exception_ptr failure;  // must not leave the parallel region
+#pragma omp parallel for schedule(dynamic, 4)
+    for (size_t i = 0; i < lines.size(); ++i) {
+        try {
+            parse(lines[i]);
+        } catch (...) {
+#pragma omp critical(llmc_data_json_rows)
+            failure = std::current_exception();
+        }
+    }
+    if (failure) std::rethrow_exception(failure);
+}
+
 }  // namespace
 
 void read_json_lines(std::istream& in, const RowSink& sink, int64_t first_line) {
-    TextLines lines(in, sink.file, first_line, kMostRowBytes);
-    for (std::string line; lines.next(line);) {
-        if (line.find_first_not_of(" \t\r") == line.npos) continue;
-        Row row{.where = lines.where(), .fields = {}};
-        // Every line gets its own builder: a syntax error leaves one in the middle of something.
-        RowBuilder builder(0);
-        builder.row = [&](std::vector<Field>&& fields, int64_t bytes) {
-            row.fields = std::move(fields);
-            row.bytes = bytes;
-        };
-        builder.bad_row = builder.hopeless = [](const std::string& problem) { fail(problem); };
-        builder.syntax_error = [](const std::string& message) {
-            fail(SyntaxError(message).problem, "; every line must be one object");
-        };
-        try {
-            nlohmann::json::sax_parse(line, &builder);
-        } catch (const Error& error) {
-            sink.bad(row.where, error.what());
-            continue;
-        }
-        sink.row(std::move(row));
+    TextLines text(in, sink.file, first_line, kMostRowBytes);
+    for (std::vector<Line> lines = next_lines(text); !lines.empty(); lines = next_lines(text)) {
+        parse_all(lines);
+        for (Line& line : lines)
+            line.problem.empty() ? sink.row(std::move(line.row)) : sink.bad(line.row.where, line.problem);
     }
 }
 

@@ -207,7 +207,7 @@ TEST_CASE("spans that a template marks itself are its loss", "[chat]") {
 }
 
 TEST_CASE("the loss of marked spans is that of transformers' assistant mask", "[chat]") {
-    CHECK(check_masks("test/data/chat") == 16);
+    CHECK(check_masks("test/data/chat") == 12);
 }
 
 TEST_CASE("the same of the shared cases", "[chat][cases]") {

@@ -38,9 +38,9 @@ const TextEncoding kLlama = {encode_bytes, kBos, kEos, true};
 const TextEncoding kPlain = {encode_bytes, kBos, kEos, false};
 
 Dataset read(const std::string& content, const TextEncoding& encoding = kLlama, const ExampleOptions& options = {},
-             const PromptTemplate& prompt_template = nullptr, const std::string& name = "a.jsonl") {
+             const std::string& name = "a.jsonl") {
     const TempFile file(name, content);
-    return read_examples(file.path(), encoding, options, prompt_template);
+    return read_examples(file.path(), encoding, options);
 }
 
 Example only(const Dataset& data) {
@@ -129,22 +129,12 @@ TEST_CASE("token rows are taken as they are, without a tokenizer", "[data][examp
 }
 
 TEST_CASE("the raw texts are kept beside the examples", "[data][examples]") {
-    const auto brackets = [](const std::string& source, const std::string& target) {
-        return std::pair("[" + source + "]", target + "!");
-    };
-    const Dataset data =
-        read("{\"input\": \"a\", \"output\": \"b\"}\n{\"text\": \"t\"}\n{\"input_ids\": [7, 8]}", kLlama, {}, brackets);
-    REQUIRE(data.size() == 3);
-    CHECK(data.examples[0].input_ids == Ints{kBos, '[', 'a', ']', 'b', '!', kEos});
-    CHECK(data.examples[0].labels == Ints{-100, -100, -100, -100, 'b', '!', kEos});
-    CHECK(data.examples[1].input_ids == Ints{kBos, 't', kEos});  // no template for text
+    const Dataset data = read("{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"text\": \"t\"}\n{\"input_ids\": [1, 2]}");
     REQUIRE(data.texts.size() == 3);
     CHECK(data.texts[0].source == "a");
     CHECK(data.texts[0].target == "b");
     CHECK(data.texts[1].target == "t");
     CHECK(data.texts[2].target == "");
-    CHECK(data.n_tokens() == 7 + 3 + 2);
-    CHECK(data.n_labelled() == 3 + 2 + 1);
 }
 
 TEST_CASE("lengths: source with BOS, target with EOS, tokens and text by the sum", "[data][examples]") {
@@ -171,16 +161,25 @@ TEST_CASE("lengths: source with BOS, target with EOS, tokens and text by the sum
 
 namespace {
 
-// <user>answer</s>, after [system] if there is one.
-std::vector<Turn> in_brackets(std::span<const Message> messages) {
-    std::vector<Turn> turns;
-    std::string before;
-    for (const Message& message : messages) {
-        if (message.role == "system") before = "[" + message.content + "]";
-        if (message.role == "user") before += "<" + message.content + ">";
-        if (message.role == "assistant") turns.push_back({std::exchange(before, ""), message.content + "</s>"});
+// [system]<user>answer</s>.., answers and their ends in the loss; an answer "?" is refused.
+EncodedConversation in_brackets(const Conversation& conversation) {
+    EncodedConversation encoded;
+    const auto add = [&](const std::string& text, bool in_loss) {
+        for (const int32_t id : encode_bytes(text)) {
+            encoded.ids.push_back(id);
+            encoded.in_loss.push_back(in_loss);
+        }
+    };
+    for (const Json& message : conversation.messages) {
+        const std::string role = message["role"], content = message["content"];
+        require(content != "?", "no answer");
+        if (role == "system") add("[" + content + "]", false);
+        if (role == "user") add("<" + content + ">", false);
+        if (role == "assistant") add(content + "</s>", true);
+        encoded.empty_answers += role == "assistant" && content.empty();
     }
-    return turns;
+    if (!conversation.tools.is_null()) encoded.unheard.emplace_back("tools");
+    return encoded;
 }
 
 const std::string kChat =
@@ -190,16 +189,16 @@ const std::string kChat =
 Dataset read_chat(const std::string& content, const ExampleOptions& options = {},
                   const TextEncoding& encoding = kLlama) {
     const TempFile file("a.jsonl", content);
-    return read_examples(file.path(), encoding, options, nullptr, in_brackets);
+    return read_examples(file.path(), encoding, options, in_brackets);
 }
 
 }  // namespace
 
-TEST_CASE("every answer of a conversation is in the loss, with what ends it", "[data][examples]") {
-    const Ints ids = {kBos, '[', 's', ']', '<', 'u', '>', 'a', kEos, '<', 'v', '>', 'b', kEos};
+TEST_CASE("the loss of a conversation is its encoder's, or all of it", "[data][examples]") {
+    const Ints ids = {'[', 's', ']', '<', 'u', '>', 'a', kEos, '<', 'v', '>', 'b', kEos};
     const Example example = only(read_chat(kChat));
     CHECK(example.input_ids == ids);
-    CHECK(example.labels == Ints{-100, -100, -100, -100, -100, -100, -100, 'a', kEos, -100, -100, -100, 'b', kEos});
+    CHECK(example.labels == Ints{-100, -100, -100, -100, -100, -100, 'a', kEos, -100, -100, -100, 'b', kEos});
     ExampleOptions options;
     options.train_on_source = true;
     const Example all = only(read_chat(kChat, options));
@@ -208,45 +207,69 @@ TEST_CASE("every answer of a conversation is in the loss, with what ends it", "[
     CHECK(all.labels[0] == -100);
 }
 
-TEST_CASE("a source behind an answer is encoded as it reads there", "[data][examples]") {
-    // Like Phi-3's: a special token absorbs the brackets that follow it.
-    const TextEncoding greedy = {[](std::string_view text) {
-                                     Ints ids;
-                                     for (const int32_t id : encode_bytes(text))
-                                         if (id != '<' || ids.empty() || ids.back() != kEos) ids.push_back(id);
-                                     return ids;
-                                 },
-                                 kBos, kEos, true};
-    CHECK(only(read_chat(kChat, {}, greedy)).input_ids ==
-          Ints{kBos, '[', 's', ']', '<', 'u', '>', 'a', kEos, 'v', '>', 'b', kEos});
-    // If answer and source would merge, the cut is kept: here each call ends in the length of its text.
-    const TextEncoding counting = {[](std::string_view text) {
-                                       Ints ids = encode_bytes(text);
-                                       ids.push_back(static_cast<int32_t>(text.size()));
-                                       return ids;
-                                   },
-                                   kBos, kEos, true};
-    CHECK(only(read_chat(kChat, {}, counting)).input_ids ==
-          Ints{kBos, '[', 's', ']', '<', 'u', '>', 6, 'a', kEos, 5, '<', 'v', '>', 3, 'b', kEos, 5, kEos});
+TEST_CASE("with a template, a pair is a conversation of a user and an assistant", "[data][examples]") {
+    const std::string row = R"({"system": "s", "input": "u", "output": "ab"})";
+    const Dataset data = read_chat(row + "\n" + R"({"text": "t"})");
+    REQUIRE(data.size() == 2);
+    CHECK(data.examples[0].input_ids == Ints{'[', 's', ']', '<', 'u', '>', 'a', 'b', kEos});
+    CHECK(data.examples[0].labels == Ints{-100, -100, -100, -100, -100, -100, 'a', 'b', kEos});
+    CHECK(data.examples[1].input_ids == Ints{kBos, 't', kEos});
+    CHECK(data.texts[0].source == "u");
+    CHECK(data.texts[0].target == "ab");
+    CHECK(data.layout.pairs == 1);
+    CHECK(data.layout.plain == 0);
+    CHECK(read(row).layout.plain == 1);
+
+    const auto dropped = [&](int64_t source_max_len, int64_t target_max_len) {
+        ExampleOptions options;
+        options.source_max_len = source_max_len;
+        options.target_max_len = target_max_len;
+        return read_chat(row + "\n" + R"({"text": "t"})", options).dropped.describe();
+    };
+    CHECK(dropped(6, 3) == "none");
+    CHECK(dropped(5, 3) == "1 with a source over --source-max-len");
+    CHECK(dropped(6, 2) == "1 with a target over --target-max-len");
 }
 
 TEST_CASE("conversations: lengths, texts, and where there is no template", "[data][examples]") {
     ExampleOptions options;
     options.source_max_len = 8;
-    options.target_max_len = 6;  // 14 tokens together
+    options.target_max_len = 5;  // 13 tokens together
     CHECK(read_chat(kChat, options).size() == 1);
-    options.target_max_len = 5;
+    options.target_max_len = 4;
     const std::string short_one =
         R"({"conversations": [{"from": "human", "value": "u"}, {"from": "gpt", "value": "a"}]})";
     const Dataset data = read_chat(kChat + "\n" + short_one, options);
     CHECK(data.dropped.too_long == 1);
-    CHECK(data.has_conversations);
+    CHECK(data.layout.conversations == 1);
     REQUIRE(data.texts.size() == 1);
     CHECK(data.texts[0].source == "u");
     CHECK(data.texts[0].target == "a");
     CHECK(read_chat(kChat).texts[0].source.empty());
-    CHECK_FALSE(read(R"({"text": "a"})").has_conversations);
-    CHECK(error_of(kChat) == "a.jsonl:1: it holds a conversation, and there is no template for its text");
+    options.no_template = "There is none.";
+    CHECK(error_of(kChat, kLlama, options) == "a.jsonl:1: a conversation needs a chat template. There is none.");
+    CHECK(error_of(kChat, {}).find("the model's folder has no tokenizer") != std::string::npos);
+}
+
+TEST_CASE("what is odd about examples is counted", "[data][examples]") {
+    const auto row = [](const char* answer, const char* more = "") {
+        return std::string(R"({"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": ")") +
+               answer + "\"}]" + more + "}\n";
+    };
+    const std::string tools = R"(, "tools": [{"name": "f"}])";
+    const Dataset data = read_chat(row("") + row("a") + row("b", tools.c_str()) + row("", tools.c_str()));
+    CHECK(data.layout.empty_answers == 2);
+    CHECK(data.layout.unheard == std::map<std::string, int64_t>{{"tools", 2}});
+    CHECK(data.layout.only_special == 0);
+    CHECK(read(R"({"input": "i", "output": ""})").layout.empty_answers == 1);
+    TextEncoding marks = kLlama;
+    marks.is_special = [](int32_t id) { return id == kBos || id == kEos; };
+    CHECK(read("{\"input\": \"\", \"output\": \"\"}\n{\"text\": \"\"}\n{\"text\": \"a\"}", marks).layout.only_special ==
+          2);
+
+    const TempFile file("a.jsonl", row("a") + row("?"));
+    CHECK(test::error_of(file.directory(), [&] { read_examples(file.path(), kLlama, {}, in_brackets); }) ==
+          "a.jsonl:2: no answer");
 }
 
 TEST_CASE("examples with nothing to learn are dropped and counted", "[data][examples]") {

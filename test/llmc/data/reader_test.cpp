@@ -188,8 +188,15 @@ TEST_CASE("a row that fills the memory is an error", "[data][reader]") {
     std::string list = "[0";
     for (int i = 0; i < 2500000; ++i) list += ",0";
     const std::string row = "{\"text\": \"a\", \"x\": " + list + "," + list.substr(1) + "]}";
-    expect_start(error_of("a.jsonl", row), "a.jsonl:1: takes more than 64 MiB; an example is far shorter");
-    expect_start(error_of("a.json", "[" + row + "]"), "a.json: record 1: takes more than 64 MiB");
+    expect_start(error_of("a.jsonl", row), "a.jsonl:1: takes more than 64.00 MiB of memory; an example is far shorter");
+    expect_start(error_of("a.json", "[" + row + "]"), "a.json: record 1: takes more than 64.00 MiB of memory");
+}
+
+TEST_CASE("a quote that nobody closes does not read the whole file into memory", "[data][reader]") {
+    const std::string rows(size_t{65} << 20, 'x');
+    CHECK(error_of("a.csv", "text\na\n\"" + rows) ==
+          "a.csv:3: the row is longer than 64.00 MiB; is a quote missing that closes a cell?");
+    expect_start(error_of("a.csv", "text\n" + std::string(3 << 20, ',')), "a.csv:2: the row is longer");
 }
 
 TEST_CASE("an object with many fields is read in linear time", "[data][reader]") {

@@ -1,10 +1,8 @@
-// Ids, texts and prompts that Hugging Face's libraries computed (dev/reference/make_tokenizer_golden.py).
+// Ids and texts that Hugging Face's libraries computed (dev/reference/make_tokenizer_golden.py).
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "llmc/data/examples.h"
 #include "llmc/io/json.h"
-#include "llmc/tokenizer/chat_template.h"
 #include "llmc/tokenizer/tokenizer.h"
 #include "llmc/tokenizer/utf8.h"
 #include "test/catch.h"
@@ -136,111 +134,5 @@ TEST_CASE("the real LLaMA 2 tokenizer.model gives real texts Hugging Face's ids"
         INFO(name);
         CHECK(n_tokens == expected["tokens"].get<int64_t>());
         CHECK(checksum.hex() == expected["fnv1a"].get<std::string>());
-    }
-}
-
-TEST_CASE("prompts equal what transformers renders with the models' own templates", "[tokenizer][chat_template]") {
-    const json golden = read_json(kData / "chat_templates.json");
-    CHECK(golden.size() == 13);
-    for (const json& expected : golden) {
-        const json& config = expected["config"];
-        INFO(expected["name"]);
-        const std::string jinja = config["chat_template"];
-        const ChatTemplate recognised =
-            ChatTemplate::recognise(jinja, "tokenizer_config.json", config.value("bos_token", ""), config["eos_token"]);
-        CHECK(recognised.name() == expected["family"].get<std::string>());
-        const std::string prompt = recognised.prompt(expected["user"].get<std::string>());
-        CHECK(prompt == expected["prompt"].get<std::string>());
-        if (!expected["prompt_with_system"].is_null()) {
-            CHECK(recognised.prompt(expected["user"].get<std::string>(), expected["system"].get<std::string>()) ==
-                  expected["prompt_with_system"].get<std::string>());
-        }
-        // The whole conversation, but for the space some templates put in front of the answer: the tokenizers of these
-        // models put one in front of every text that is encoded by itself.
-        std::string conversation = expected["conversation"];
-        REQUIRE(conversation.starts_with(prompt));
-        conversation.erase(0, prompt.size() + (conversation[prompt.size()] == ' '));
-        CHECK(conversation.starts_with("ANSWER" + recognised.end_of_turn()));
-        const auto [source, target] = recognised.apply(expected["user"].get<std::string>(), "ANSWER");
-        CHECK(source == prompt);
-        CHECK(target == "ANSWER" + recognised.end_of_turn());
-    }
-}
-
-TEST_CASE("conversations of several turns are laid out as transformers renders them", "[tokenizer][chat_template]") {
-    for (const json& expected : read_json(kData / "chat_templates.json")) {
-        const json& config = expected["config"];
-        INFO(expected["name"]);
-        const ChatTemplate recognised =
-            ChatTemplate::recognise(config["chat_template"].get<std::string>(), "tokenizer_config.json",
-                                    config.value("bos_token", ""), config["eos_token"]);
-        const std::vector<Message> spoken = {{"user", expected["user"]},
-                                             {"assistant", "ANSWER"},
-                                             {"user", expected["follow_up"]},
-                                             {"assistant", expected["last"]}};
-        for (const bool with_system : {false, true}) {
-            const json& rendered = expected[with_system ? "turns_with_system" : "turns"];
-            if (rendered.is_null()) continue;
-            std::vector<Message> messages = spoken;
-            if (with_system) messages.insert(messages.begin(), {"system", expected["system"]});
-            std::string left = rendered;
-            const auto take = [&](const std::string& text) {
-                INFO(left);
-                REQUIRE(left.starts_with(text));
-                left.erase(0, text.size());
-            };
-            const std::vector<Turn> turns = recognised.lay_out(messages);
-            REQUIRE(turns.size() == 2);
-            for (const Turn& turn : turns) {
-                take(turn.source);
-                if (left.starts_with(' ')) left.erase(0, 1);  // as above
-                take(turn.target);
-            }
-            // Behind the last answer stand a newline, a space or what ends the text, in whose place EOS is appended.
-            const std::string eos = config["eos_token"];
-            CHECK((left.empty() || left == "\n" || left == " " || left == "\n" + eos));
-        }
-    }
-}
-
-TEST_CASE("conversations have the ids and the loss of transformers' assistant mask", "[tokenizer][chat_template]") {
-    const json golden = read_json(kData / "conversations.json");
-    CHECK(golden.size() == 4);
-    for (const json& expected : golden) {
-        const std::string name = expected["name"], eos = expected["eos_token"];
-        INFO(name);
-        const auto tokenizer = Tokenizer::load(kData / name);
-        TextEncoding encoding;
-        encoding.encode = [&](std::string_view text) { return tokenizer->encode(text); };
-        encoding.bos_id = tokenizer->bos_id().value_or(-1);
-        encoding.eos_id = tokenizer->token_id(eos).value();
-        encoding.adds_bos = tokenizer->adds_bos();
-        const json config = read_json(kData / name / "tokenizer_config.json");
-        const json& bos = config["bos_token"];
-        const ChatTemplate recognised = ChatTemplate::recognise(expected["chat_template"].get<std::string>(), "golden",
-                                                                bos.is_object() ? bos["content"] : bos, eos);
-        const auto lay_out = [&](std::span<const Message> messages) { return recognised.lay_out(messages); };
-        for (const json& expected_case : expected["cases"]) {
-            const test::TempDir folder;
-            const auto path = folder.write("chat.jsonl", json{{"messages", expected_case["messages"]}}.dump());
-            const auto read = [&](bool train_on_source) {
-                ExampleOptions options;
-                options.train_on_source = train_on_source;
-                return read_examples(path, encoding, options, nullptr, lay_out).examples.at(0);
-            };
-            std::vector<int32_t> ids = expected_case["ids"], labels;
-            const std::vector<int> mask = expected_case["mask"];
-            for (size_t i = 0; i < ids.size(); ++i) labels.push_back(mask[i] ? ids[i] : kIgnoreLabel);
-            if (ids.back() != encoding.eos_id) {  // Phi-3's turns end in a different token than its texts
-                ids.push_back(encoding.eos_id);
-                labels.push_back(encoding.eos_id);
-            }
-            const Example example = read(false);
-            CHECK(example.input_ids == ids);
-            CHECK(example.labels == labels);
-            labels = ids;
-            labels.front() = kIgnoreLabel;
-            CHECK(read(true).labels == labels);
-        }
     }
 }

@@ -298,10 +298,10 @@ TEST_CASE("a tokenizer.json cannot ask for more than its size", "[tokenizer]") {
     const std::string twice = R"({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"})";
     const std::string fuse = R"({"type": "Fuse"})";
     const std::string bytes = R"({"type": "ByteLevel", "add_prefix_space": false})";
-    CHECK(refusal("normalizer", "normalizers", twice, 6).empty());
-    CHECK_THAT(refusal("normalizer", "normalizers", twice, 7), ContainsSubstring("128 times as long"));
-    CHECK_THAT(refusal("decoder", "decoders", twice, 40), ContainsSubstring("128 times as long"));
-    CHECK_THAT(refusal("pre_tokenizer", "pretokenizers", bytes, 40), ContainsSubstring("128 times as long"));
+    CHECK(refusal("normalizer", "normalizers", twice, 8).empty());
+    CHECK_THAT(refusal("normalizer", "normalizers", twice, 9), ContainsSubstring("512 times as long"));
+    CHECK_THAT(refusal("decoder", "decoders", twice, 40), ContainsSubstring("512 times as long"));
+    CHECK_THAT(refusal("pre_tokenizer", "pretokenizers", bytes, 40), ContainsSubstring("512 times as long"));
     CHECK(refusal("decoder", "decoders", fuse, 64).empty());
     CHECK_THAT(refusal("decoder", "decoders", fuse, 65), ContainsSubstring("the step after 64 others"));
 

@@ -216,7 +216,7 @@ TEST_CASE("a model that has nothing to say is noticed", "[program]") {
     fs::copy("dev/demo/model", mute);
     fs::remove(mute / "generation_config.json");  // its end of sequence would go before config.json's
     json config = llmc::read_json(mute / "config.json");
-    const char* hint = "the model ended its answer at once; does it want a chat template (--chat)?";
+    const char* hint = "the model ended its answer at once; does it want a chat template (--template)?";
     for (const std::string name : {"none", "chatml"}) {
         const Ending speaks = answer("dev/demo/model", name);
         CHECK_FALSE(mentions(speaks.err, hint));
@@ -238,31 +238,6 @@ TEST_CASE("eval with a training run's config.toml evaluates its evaluation data"
     INFO(ending.err);
     REQUIRE(ending.status == 0);
     CHECK(ending.object()["examples"] == 3);
-}
-
-TEST_CASE("a chat template that does more than its family is noted once, where it is used", "[program]") {
-    const Desk desk;
-    const fs::path model = desk.folder / "thinks";
-    fs::copy("dev/demo/model", model, fs::copy_options::recursive);
-    desk.folder.write("thinks/chat_template.jinja", "{{ '<|im_start|><think>' }}");
-    const std::string row =
-        R"({"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}]})";
-    const auto shown = [&](const std::string& data, const std::vector<std::string>& more) {
-        std::vector<std::string> arguments = {"info", model,    "--show-tokens",
-                                              "1",    "--data", desk.folder.write("chat.jsonl", data)};
-        arguments.insert(arguments.end(), more.begin(), more.end());
-        const Ending ending = desk.run(arguments);
-        CHECK(ending.status == 0);
-        return ending.err;
-    };
-    const std::string note = "the model's chat template uses the model's reasoning (<think>)";
-    const std::string told = shown(row + "\n" + row, {});
-    CHECK(mentions(told, note));
-    CHECK(told.find(note) == told.rfind(note));
-    CHECK_FALSE(mentions(shown(row, {"--template", "chatml"}), note));
-    const std::string pair = R"({"input": "i", "output": "o"})";
-    CHECK_FALSE(mentions(shown(pair, {}), note));
-    CHECK(mentions(shown(pair, {"--template", "auto"}), note));
 }
 
 TEST_CASE("what cannot be written to stdout makes the run a failed one", "[program]") {

@@ -103,8 +103,8 @@ TEST_CASE("the end of a training run names the next commands, and with --quiet o
     const Ending told = desk.run(arguments);
     INFO(told.err);
     REQUIRE(told.status == 0);
-    CHECK(mentions(told.out, "generate " + with + " --template chatml --prompt"));
-    CHECK(mentions(told.out, "eval " + with + " --template chatml --data FILE"));
+    CHECK(mentions(told.out, "generate " + with + " --prompt"));
+    CHECK(mentions(told.out, "eval " + with + " --data FILE"));
     CHECK(mentions(told.out, "merge " + with + " --out DIR"));
     CHECK(mentions(told.out, "\n1 step, "));
     arguments.push_back("--quiet");
@@ -173,16 +173,22 @@ TEST_CASE("a conversation takes the model's own template; without one it is an e
     CHECK(without.status == 1);
     CHECK(mentions(without.err, data + ":1: a conversation needs a chat template. "));
     CHECK(mentions(without.err, "Set --template to one of"));
-    const std::string named = run({"--template", "chatml", "--show-tokens", "1"}).out;
-    CHECK(mentions(named, "example 0: "));
+    const auto shown = [&](const std::vector<std::string>& more) {
+        const std::string out = run(more).out;
+        REQUIRE(mentions(out, "example 0: "));
+        return out.substr(out.find("example 0: "));
+    };
+    const std::string named = shown({"--template", "chatml", "--show-tokens", "1"});
     json config = llmc::read_json(model / "tokenizer_config.json");
-    config["chat_template"] = "<|im_start|>";
+    config["chat_template"] =
+        "{% for m in messages %}{{ '' if loop.first else '\n' }}<|im_start|>{{ m.role + '\n' + m.content "
+        "}}<|im_end|>{% endfor %}";
     desk.folder.write("model/tokenizer_config.json", config.dump());
-    CHECK(run({"--show-tokens", "1"}).out == named);
+    CHECK(shown({"--show-tokens", "1"}) == named);
     const Ending trained = run({});
     INFO(trained.err);
     CHECK(trained.status == 0);
-    CHECK(mentions(trained.out, "/adapter --template auto --prompt"));
+    CHECK(mentions(trained.out, "/adapter --prompt"));
 }
 
 TEST_CASE("the answers that are shown do not depend on how long the training examples are", "[program][demo]") {

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "llmc/tokenizer/chat_template.h"
+#include "llmc/chat/chat_encoder.h"
 #include "llmc/tokenizer/tokenizer.h"
 #include "quaff/run/generate.h"
 #include "test/catch.h"
@@ -53,8 +53,12 @@ TEST_CASE("SmolLM2 knows the capital of France", "[generate][smollm2]") {
         return;
     }
     const auto tokenizer = Tokenizer::load(folder);
-    const std::string text = ChatTemplate::of_model(folder).prompt("What is the capital of France?");
-    const std::vector<int32_t> prompt = tokenizer->encode(text);
+    const ChatTemplate chat_template(read_model_templates(folder),
+                                     {read_special_tokens(folder), nullptr, std::nullopt});
+    Conversation question;
+    question.messages = Json::array({{{"role", "user"}, {"content", "What is the capital of France?"}}});
+    const std::vector<int32_t> prompt =
+        ChatEncoder(chat_template, *tokenizer, tokenizer->eos_id().value(), LossOn::all).encode_prompt(question);
     constexpr int64_t kNewTokens = 16;
     BuildOptions options;
     options.method = Method::fp;

@@ -1,0 +1,67 @@
+// The parameters of a built-in function, filled from what it is called with, by Python's rules.
+#pragma once
+
+#include <array>
+#include <initializer_list>
+#include <string_view>
+
+#include "llmc/jinja/values/print.h"
+#include "llmc/jinja/values/runtime.h"
+
+namespace llmc::jinja {
+
+// Integer and text of an argument; an error names the function and the parameter.
+class Parameters {
+  public:
+    static constexpr size_t kMost = 6;
+
+    // `names` in order; the first `required` of them must be passed. A name that begins with '/' can only be passed by
+    // position. Raises an error for too many, missing, double or unknown arguments.
+    Parameters(Runtime& runtime, std::string_view function, const Arguments& arguments,
+               std::initializer_list<std::string_view> names, size_t required = 0);
+
+    bool has(size_t i) const { return !values_[i].is(Kind::missing); }
+    // Passed, and not None.
+    bool given(size_t i) const { return has(i) && !values_[i].is(Kind::none); }
+    const Value& operator[](size_t i) const { return values_[i]; }
+    Value get(size_t i, const Value& otherwise) const { return has(i) ? values_[i] : otherwise; }
+
+    Integer integer(size_t i, Integer otherwise) const { return has(i) ? integer(i) : otherwise; }
+    Integer integer(size_t i) const;
+    bool truth(size_t i) const { return has(i) && is_true(values_[i]); }
+    // A str.
+    std::string_view text(size_t i) const;
+    std::string_view text(size_t i, std::string_view otherwise) const { return has(i) ? text(i) : otherwise; }
+
+  private:
+    void by_name(const Keyword& keyword, std::initializer_list<std::string_view> names);
+
+    Runtime& runtime_;
+    std::string_view function_;
+    std::array<std::string_view, kMost> names_{};
+    std::array<Value, kMost> values_{};
+};
+
+// The entry of a table that is sorted by name, or nullptr.
+template <class Table>
+const typename Table::value_type* find_by_name(const Table& table, std::string_view name) {
+    size_t first = 0, last = table.size();
+    while (first < last) {
+        const size_t middle = (first + last) / 2;
+        if (table[middle].name < name)
+            first = middle + 1;
+        else
+            last = middle;
+    }
+    return first < table.size() && table[first].name == name ? &table[first] : nullptr;
+}
+
+// For a static_assert beside such a table.
+template <class Table>
+constexpr bool is_sorted_by_name(const Table& table) {
+    for (size_t i = 1; i < table.size(); ++i)
+        if (!(table[i - 1].name < table[i].name)) return false;
+    return true;
+}
+
+}  // namespace llmc::jinja

@@ -1,0 +1,275 @@
+// Filters that return an iterator: nothing of it is computed, and nothing of it can fail, before somebody walks over
+// it.
+#include <array>
+
+#include "llmc/jinja/library/arguments.h"
+#include "llmc/jinja/library/attributes.h"
+#include "llmc/jinja/library/filters.h"
+#include "llmc/jinja/library/tests.h"
+#include "llmc/jinja/values/dict.h"
+#include "llmc/jinja/values/iterate.h"
+#include "llmc/jinja/values/operators.h"
+
+namespace llmc::jinja {
+namespace {
+
+Arguments keep(Runtime& runtime, const Arguments& arguments) {
+    const auto& keywords = arguments.keywords;
+    auto* copies = runtime.array<Keyword>(keywords.size());
+    std::uninitialized_copy(keywords.begin(), keywords.end(), copies);
+    return {runtime.keep(arguments.positional), {copies, keywords.size()}};
+}
+
+// What a generator walks over, from its first step on.
+class Source {
+  public:
+    explicit Source(const Value& value) : value_(value) {}
+    const Value& value() const { return value_; }
+    bool next(Runtime& runtime, Value& item) {
+        runtime.step();
+        if (!items_) items_ = &iterate(runtime, value_);
+        return items_->next(runtime, item);
+    }
+
+  private:
+    Value value_;
+    Iterator* items_ = nullptr;
+};
+
+template <class Generator, class... Parts>
+Value generate(Runtime& runtime, const Parts&... parts) {
+    return Value::iterator(runtime.make<Generator>(parts...));
+}
+
+// map('filter', ..) or map(attribute='a.b', default=..)
+class Mapped final : public Iterator {
+  public:
+    Mapped(const Value& value, const Arguments& arguments) : source_(value), arguments_(arguments) {}
+
+    bool next(Runtime& runtime, Value& item) override {
+        if (!prepared_) {
+            if (!is_true(source_.value())) return false;
+            prepare(runtime);
+        }
+        if (!source_.next(runtime, item)) return false;
+        item = filter_ ? filter_->apply(runtime, item, rest_) : path_->of(runtime, item);
+        return true;
+    }
+
+  private:
+    void prepare(Runtime& runtime) {
+        prepared_ = true;
+        const Value* attribute = nullptr;
+        Value fallback;
+        for (const Keyword& keyword : arguments_.keywords) {
+            if (keyword.name == "attribute") attribute = &keyword.value;
+            if (keyword.name == "default") fallback = keyword.value;
+        }
+        if (arguments_.positional.empty() && attribute) {
+            for (const Keyword& keyword : arguments_.keywords)
+                if (keyword.name != "attribute" && keyword.name != "default")
+                    runtime.raise("map takes no argument named ", keyword.name);
+            path_ = runtime.make<AttributePath>(runtime, *attribute, fallback);
+            return;
+        }
+        if (arguments_.positional.empty()) runtime.raise("map needs the name of a filter, or an attribute");
+        const Value& name = arguments_.positional[0];
+        filter_ = name.is_string() ? find_filter(name.as_text()) : nullptr;
+        if (!filter_) runtime.raise("there is no filter '", to_string(runtime, name), "'");
+        rest_ = {arguments_.positional.subspan(1), arguments_.keywords};
+    }
+
+    Source source_;
+    Arguments arguments_, rest_;
+    bool prepared_ = false;
+    const Filter* filter_ = nullptr;
+    const AttributePath* path_ = nullptr;
+};
+
+// select, reject, selectattr, rejectattr: the items, or those with an attribute, that pass a test or fail it.
+class Selected final : public Iterator {
+  public:
+    Selected(const Value& value, const Arguments& arguments, bool by_attribute, bool wanted)
+        : source_(value), arguments_(arguments), by_attribute_(by_attribute), wanted_(wanted) {}
+
+    bool next(Runtime& runtime, Value& item) override {
+        if (!prepared_) {
+            if (!is_true(source_.value())) return false;
+            prepare(runtime);
+        }
+        while (source_.next(runtime, item)) {
+            const Value tested = path_ ? path_->of(runtime, item) : item;
+            if ((test_ ? test_->holds(runtime, tested, rest_) : is_true(tested)) == wanted_) return true;
+        }
+        return false;
+    }
+
+  private:
+    void prepare(Runtime& runtime) {
+        prepared_ = true;
+        auto positional = arguments_.positional;
+        if (by_attribute_) {
+            if (positional.empty()) runtime.raise("the filter needs the name of an attribute");
+            path_ = runtime.make<AttributePath>(runtime, positional[0]);
+            positional = positional.subspan(1);
+        }
+        if (positional.empty()) return;
+        test_ = positional[0].is_string() ? find_test(positional[0].as_text()) : nullptr;
+        if (!test_) runtime.raise("there is no test '", to_string(runtime, positional[0]), "'");
+        rest_ = {positional.subspan(1), arguments_.keywords};
+    }
+
+    Source source_;
+    Arguments arguments_, rest_;
+    bool by_attribute_, wanted_, prepared_ = false;
+    const AttributePath* path_ = nullptr;
+    const Test* test_ = nullptr;
+};
+
+class Unique final : public Iterator {
+  public:
+    Unique(const Value& value, SortKey* key, Dict* seen) : source_(value), key_(key), seen_(seen) {}
+    bool next(Runtime& runtime, Value& item) override {
+        while (source_.next(runtime, item)) {
+            const Value key = key_->of(runtime, item);
+            if (seen_->find(runtime, key)) continue;
+            seen_->set(runtime, key, Value::none());
+            return true;
+        }
+        return false;
+    }
+
+  private:
+    Source source_;
+    const SortKey* key_;
+    Dict* seen_;
+};
+
+// Lists of `size` items each; the last one is filled up with `fill` unless that is none.
+class Batches final : public Iterator {
+  public:
+    Batches(const Value& value, Integer size, const Value& fill) : source_(value), size_(size), fill_(fill) {}
+    bool next(Runtime& runtime, Value& item) override {
+        std::vector<Value> batch;
+        if (!first_.is(Kind::missing)) batch.push_back(std::exchange(first_, {}));
+        for (Value one; source_.next(runtime, one);) {
+            if (static_cast<Integer>(batch.size()) == size_) {
+                first_ = one;
+                item = runtime.list(batch);
+                return true;
+            }
+            batch.push_back(one);
+        }
+        if (batch.empty()) return false;
+        if (!fill_.is(Kind::none) && static_cast<Integer>(batch.size()) < size_) {
+            runtime.check_size(size_ > INT32_MAX ? SIZE_MAX : static_cast<size_t>(size_) * sizeof(Value));
+            batch.resize(static_cast<size_t>(size_), fill_);
+        }
+        item = runtime.list(batch);
+        return true;
+    }
+
+  private:
+    Source source_;
+    Integer size_;
+    Value fill_;
+    Value first_;  // of the next batch
+};
+
+// `count` lists of nearly the same size; the shorter ones get one `fill` more unless that is none.
+class Columns final : public Iterator {
+  public:
+    Columns(const Value& value, Integer count, const Value& fill) : value_(value), count_(count), fill_(fill) {}
+    bool next(Runtime& runtime, Value& item) override {
+        if (at_ < 0) {
+            items_ = runtime.keep(items_of(runtime, value_));
+            if (count_ == 0) runtime.raise("slice needs a number of slices that is not zero");
+            at_ = 0;
+        }
+        if (at_ >= count_) return false;
+        const auto size = static_cast<Integer>(items_.size());
+        const Integer longer = size % count_, each = size / count_;
+        const Integer begin = at_ * each + std::min(at_, longer), end = begin + each + (at_ < longer ? 1 : 0);
+        const auto part = items_.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+        std::vector<Value> column(part.begin(), part.end());
+        if (!fill_.is(Kind::none) && at_ >= longer) column.push_back(fill_);
+        ++at_;
+        runtime.step();
+        item = runtime.list(column);
+        return true;
+    }
+
+  private:
+    Value value_;
+    Integer count_;
+    Value fill_;
+    std::span<const Value> items_;
+    Integer at_ = -1;
+};
+
+class Items final : public Iterator {
+  public:
+    explicit Items(const Value& value) : value_(value) {}
+    bool next(Runtime& runtime, Value& item) override {
+        if (value_.is(Kind::undefined)) return false;
+        if (!value_.is(Kind::dict)) runtime.raise("items needs a dict, not a ", type_name(value_));
+        if (at_ == value_.as_dict().size()) return false;
+        item = item_of(runtime, View{View::What::items, &value_.as_dict()}, at_++);
+        return true;
+    }
+
+  private:
+    Value value_;
+    size_t at_ = 0;
+};
+
+Value map(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    return generate<Mapped>(runtime, value, keep(runtime, arguments));
+}
+
+template <bool by_attribute, bool wanted>
+Value select(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    return generate<Selected>(runtime, value, keep(runtime, arguments), by_attribute, wanted);
+}
+
+Value items(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    const Parameters none(runtime, "items", arguments, {});
+    return generate<Items>(runtime, value);
+}
+
+Value batch(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    const Parameters parameters(runtime, "batch", arguments, {"linecount", "fill_with"}, 1);
+    return generate<Batches>(runtime, value, parameters.integer(0), parameters.get(1, Value::none()));
+}
+
+Value slice(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    const Parameters parameters(runtime, "slice", arguments, {"slices", "fill_with"}, 1);
+    return generate<Columns>(runtime, value, parameters.integer(0), parameters.get(1, Value::none()));
+}
+
+Value unique(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    const Parameters parameters(runtime, "unique", arguments, {"case_sensitive", "attribute"});
+    auto* key = runtime.make<SortKey>(runtime, parameters.get(1, Value::none()), parameters.truth(0), false);
+    return generate<Unique>(runtime, value, key, runtime.make<Dict>());
+}
+
+constexpr std::array<Filter, 9> kFilters{{
+    {"batch", batch},
+    {"items", items},
+    {"map", map},
+    {"reject", select<false, false>},
+    {"rejectattr", select<true, false>},
+    {"select", select<false, true>},
+    {"selectattr", select<true, true>},
+    {"slice", slice},
+    {"unique", unique},
+}};
+static_assert(is_sorted_by_name(kFilters));
+
+}  // namespace
+
+const Filter* find_generator_filter(std::string_view name) {
+    return find_by_name(kFilters, name);
+}
+
+}  // namespace llmc::jinja

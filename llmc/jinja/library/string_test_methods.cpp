@@ -1,0 +1,98 @@
+// The methods of str that say what kinds of characters it consists of.
+#include <array>
+
+#include "llmc/jinja/library/arguments.h"
+#include "llmc/jinja/library/methods.h"
+#include "llmc/jinja/values/letters.h"
+#include "llmc/jinja/values/text.h"
+
+namespace llmc::jinja {
+namespace {
+
+// Calls `test(character)` until it says no; whether it never did.
+template <class Test>
+bool for_all(std::string_view text, Test test) {
+    while (!text.empty()) {
+        const text::Character c = text::first_character(text);
+        if (!test(c.code_point)) return false;
+        text.remove_prefix(c.bytes);
+    }
+    return true;
+}
+
+bool is_alphanumeric(char32_t c) {
+    return text::is_alphabetic(c) || text::is_decimal(c) || text::is_digit(c) || text::is_numeric(c);
+}
+bool is_ascii_character(char32_t c) {
+    return c < 0x80;
+}
+
+void prepare(Runtime& runtime, const Value& self, const Arguments& arguments) {
+    const Parameters none(runtime, "the method of str", arguments, {});
+    runtime.work(8 * self.as_text().size());
+}
+
+// Every character passes; `of_nothing`: what holds of an empty str.
+template <bool (*test)(char32_t), bool of_nothing>
+Value all(Runtime& runtime, const Value& self, const Arguments& arguments) {
+    prepare(runtime, self, arguments);
+    return Value::boolean(self.as_text().empty() ? of_nothing : for_all(self.as_text(), test));
+}
+
+// Has a letter of that case, and none of another.
+template <bool (*test)(char32_t), bool (*other)(char32_t)>
+Value in_case(Runtime& runtime, const Value& self, const Arguments& arguments) {
+    prepare(runtime, self, arguments);
+    bool found = false;
+    return Value::boolean(for_all(self.as_text(),
+                                  [&](char32_t c) {
+                                      found = found || test(c);
+                                      return !other(c) && !text::is_title(c);
+                                  }) &&
+                          found);
+}
+
+// A capital begins each run of letters, and nothing but small ones follow.
+Value is_title(Runtime& runtime, const Value& self, const Arguments& arguments) {
+    prepare(runtime, self, arguments);
+    bool inside = false, found = false;
+    const bool fits = for_all(self.as_text(), [&](char32_t c) {
+        const bool capital = text::is_upper(c) || text::is_title(c), small = text::is_lower(c);
+        const bool right = capital ? !inside : !small || inside;
+        inside = capital || small;
+        found = found || inside;
+        return right;
+    });
+    return Value::boolean(fits && found);
+}
+
+Value is_identifier(Runtime& runtime, const Value& self, const Arguments& arguments) {
+    prepare(runtime, self, arguments);
+    const std::string_view text = self.as_text();
+    return Value::boolean(!text.empty() && text::begins_identifier(text::first_character(text).code_point) &&
+                          for_all(text, text::continues_identifier));
+}
+
+constexpr std::array<Method, 12> kMethods{{
+    {"isalnum", all<is_alphanumeric, false>},
+    {"isalpha", all<text::is_alphabetic, false>},
+    {"isascii", all<is_ascii_character, true>},
+    {"isdecimal", all<text::is_decimal, false>},
+    {"isdigit", all<text::is_digit, false>},
+    {"isidentifier", is_identifier},
+    {"islower", in_case<text::is_lower, text::is_upper>},
+    {"isnumeric", all<text::is_numeric, false>},
+    {"isprintable", all<text::is_printable, true>},
+    {"isspace", all<text::is_space, false>},
+    {"istitle", is_title},
+    {"isupper", in_case<text::is_upper, text::is_lower>},
+}};
+static_assert(is_sorted_by_name(kMethods));
+
+}  // namespace
+
+const Method* find_string_test_method(std::string_view name) {
+    return find_by_name(kMethods, name);
+}
+
+}  // namespace llmc::jinja

@@ -1,0 +1,191 @@
+// Filters of strings. What is no str is printed first, as jinja2 does.
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "llmc/jinja/library/arguments.h"
+#include "llmc/jinja/library/filters.h"
+#include "llmc/jinja/library/format.h"
+#include "llmc/jinja/library/methods.h"
+#include "llmc/jinja/values/dict.h"
+#include "llmc/jinja/values/letters.h"
+#include "llmc/jinja/values/operators.h"
+#include "llmc/jinja/values/text.h"
+
+namespace llmc::jinja {
+namespace {
+
+// The value as a str; Markup stays Markup.
+Value soft_string(Runtime& runtime, const Value& value) {
+    return value.is_string() ? value : Value::string(string_of(runtime, value));
+}
+
+// The filter that is a method of str with the same arguments.
+template <size_t size>
+Value by_method(Runtime& runtime, const Value& value, std::string_view method,
+                const std::array<Value, size>& arguments) {
+    const Value string = soft_string(runtime, value);
+    return find_method(string, method)->call(runtime, string, {arguments, {}});
+}
+
+Value upper(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    const Parameters none(runtime, "upper", arguments, {});
+    return by_method(runtime, value, "upper", std::array<Value, 0>{});
+}
+
+Value lower(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    const Parameters none(runtime, "lower", arguments, {});
+    return by_method(runtime, value, "lower", std::array<Value, 0>{});
+}
+
+Value capitalize(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    const Parameters none(runtime, "capitalize", arguments, {});
+    return by_method(runtime, value, "capitalize", std::array<Value, 0>{});
+}
+
+Value trim(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    const Parameters parameters(runtime, "trim", arguments, {"chars"});
+    return by_method(runtime, value, "strip", std::array{parameters.get(0, Value::none())});
+}
+
+Value center(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    const Parameters parameters(runtime, "center", arguments, {"width"});
+    return by_method(runtime, value, "center", std::array{parameters.get(0, Value::integer(80))});
+}
+
+Value to_text(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    const Parameters none(runtime, "string", arguments, {});
+    return soft_string(runtime, value);
+}
+
+// Words begin behind blanks, dashes and opening brackets.
+Value title(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    const Parameters none(runtime, "title", arguments, {});
+    const std::string_view whole = string_of(runtime, value);
+    runtime.work(8 * whole.size());
+    const auto separates = [](char32_t c) {
+        return text::is_space(c) || c == U'-' || c == U'(' || c == U'{' || c == U'[' || c == U'<';
+    };
+    std::string result;
+    for (std::string_view rest = whole; !rest.empty();) {
+        const text::Character first = text::first_character(rest);
+        size_t end = first.bytes;
+        const bool separator = separates(first.code_point);
+        while (end < rest.size() && separates(text::first_character(rest.substr(end)).code_point) == separator)
+            end += text::first_character(rest.substr(end)).bytes;
+        result += text::upper(rest.substr(0, first.bytes));
+        result += text::lower(rest.substr(first.bytes, end - first.bytes));
+        rest.remove_prefix(end);
+    }
+    return runtime.string(result);
+}
+
+Value replace(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    const Parameters parameters(runtime, "replace", arguments, {"old", "new", "count"}, 2);
+    const Integer count = parameters.given(2) ? parameters.integer(2) : -1;
+    const Value plain = Value::string(string_of(runtime, value));
+    return replace_text(runtime, plain, string_of(runtime, parameters[0]), string_of(runtime, parameters[1]), count);
+}
+
+Value format(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    if (!arguments.positional.empty() && !arguments.keywords.empty())
+        runtime.raise("format takes positional arguments or named ones, not both");
+    const Value string = soft_string(runtime, value);
+    if (arguments.keywords.empty()) return format_percent(runtime, string, runtime.tuple(arguments.positional));
+    auto* dict = runtime.make<Dict>();
+    for (const Keyword& keyword : arguments.keywords) dict->set(runtime, Value::string(keyword.name), keyword.value);
+    return format_percent(runtime, string, Value::dict(dict));
+}
+
+// Lines are indented but for the first one and empty ones, unless it is asked for.
+Value indent(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    const Parameters parameters(runtime, "indent", arguments, {"width", "first", "blank"});
+    if (value.is(Kind::undefined)) raise_undefined(runtime, value);
+    if (!value.is_string()) runtime.raise("indent needs a str, not a ", type_name(value));
+    std::string indentation;
+    if (parameters.has(0) && parameters[0].is_string()) {
+        indentation = parameters[0].as_text();
+    } else {
+        const Integer width = std::max<Integer>(parameters.integer(0, 4), 0);
+        if (width > static_cast<Integer>(runtime.options().max_value_bytes)) runtime.check_size(SIZE_MAX);
+        indentation.assign(static_cast<size_t>(width), ' ');
+    }
+    const bool first = parameters.truth(1), blank = parameters.truth(2);
+    if (value.is_safe()) indentation = text::escape_html(indentation);
+    // A newline at the end keeps a last line that is empty.
+    std::string ended(value.as_text());
+    ended += '\n';
+    const auto lines = text::split_lines(ended, false);
+    std::string result = first ? indentation : "";
+    runtime.work(ended.size());
+    for (size_t i = 0; i < lines.size(); ++i) {
+        if (i > 0) result += '\n';
+        if (i > 0 && (blank || !lines[i].empty())) result += indentation;
+        result += lines[i];
+        runtime.check_size(result.size());
+    }
+    return runtime.string(result, value.is_safe());
+}
+
+Value truncate(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    const Parameters parameters(runtime, "truncate", arguments, {"length", "killwords", "end", "leeway"});
+    if (value.is(Kind::undefined)) raise_undefined(runtime, value);
+    if (!value.is_string()) runtime.raise("truncate needs a str, not a ", type_name(value));
+    const std::string_view end = parameters.text(2, "...");
+    const Integer most = parameters.integer(0, 255), leeway = parameters.given(3) ? parameters.integer(3) : 5;
+    const auto end_length = static_cast<Integer>(text::length(end));
+    if (most < end_length) runtime.raise("truncate needs a length that its end fits in");
+    if (leeway < 0) runtime.raise("truncate needs a leeway that is not negative");
+    const std::string_view whole = value.as_text();
+    runtime.work(whole.size());
+    if (static_cast<Integer>(text::length(whole)) <= most + leeway) return value;
+    std::string_view kept = text::cut(whole, 0, static_cast<size_t>(most - end_length));
+    if (!parameters.truth(1)) kept = kept.substr(0, std::min(kept.rfind(' '), kept.size()));
+    return runtime.string(std::string(kept).append(value.is_safe() ? text::escape_html(end) : end), value.is_safe());
+}
+
+Value word_count(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    const Parameters none(runtime, "wordcount", arguments, {});
+    Integer count = 0;
+    bool inside = false;
+    std::string_view rest = string_of(runtime, value);
+    for (runtime.work(8 * rest.size()); !rest.empty();) {
+        const text::Character c = text::first_character(rest);
+        const bool word = text::is_word(c.code_point);
+        count += word && !inside;
+        inside = word;
+        rest.remove_prefix(c.bytes);
+    }
+    return Value::integer(count);
+}
+
+Value refused(Runtime& runtime, const Value&, const Arguments&) {
+    runtime.raise("the filters pprint, urlize and wordwrap are not known here");
+}
+
+constexpr std::array<Filter, 15> kFilters{{
+    {"capitalize", capitalize},
+    {"center", center},
+    {"format", format},
+    {"indent", indent},
+    {"lower", lower},
+    {"pprint", refused},
+    {"replace", replace},
+    {"string", to_text},
+    {"title", title},
+    {"trim", trim},
+    {"truncate", truncate},
+    {"upper", upper},
+    {"urlize", refused},
+    {"wordcount", word_count},
+    {"wordwrap", refused},
+}};
+static_assert(is_sorted_by_name(kFilters));
+
+}  // namespace
+
+const Filter* find_text_filter(std::string_view name) {
+    return find_by_name(kFilters, name);
+}
+
+}  // namespace llmc::jinja

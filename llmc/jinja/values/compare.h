@@ -1,0 +1,19 @@
+// Python's ==, <, `in` and `is`.
+#pragma once
+
+#include "llmc/jinja/values/runtime.h"
+
+namespace llmc::jinja {
+
+bool equal(Runtime& runtime, const Value& left, const Value& right);
+
+// left < right. Raises an error when their types have no order, or one of them is undefined.
+bool less(Runtime& runtime, const Value& left, const Value& right);
+
+// item in container. Walks an iterator until the item is found.
+bool contains(Runtime& runtime, const Value& container, const Value& item);
+
+// left is right: the same object. Strings and numbers: equal ones of one type, as Python mostly keeps them.
+bool same(const Value& left, const Value& right);
+
+}  // namespace llmc::jinja

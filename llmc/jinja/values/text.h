@@ -1,0 +1,46 @@
+// Strings as Python's str has them: sequences of code points, kept in UTF-8. Positions and lengths count code points.
+// Bytes that are not UTF-8 count one each and are left as they are.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace llmc::jinja::text {
+
+struct Character {
+    char32_t code_point;
+    size_t bytes;
+};
+
+// The first character of a text that is not empty.
+Character first_character(std::string_view text);
+// The bytes of the last one.
+size_t last_character_bytes(std::string_view text);
+void append(std::string& text, char32_t code_point);
+
+bool is_ascii(std::string_view text);
+size_t length(std::string_view text);
+// The byte at which character `index` begins; the size when there are fewer.
+size_t byte_of(std::string_view text, size_t index);
+// Characters [begin, end).
+std::string_view cut(std::string_view text, size_t begin, size_t end);
+
+// Python's str.isspace() of one character: what strip() and split() take away.
+bool is_space(char32_t code_point);
+std::string_view strip_left(std::string_view text);
+std::string_view strip_right(std::string_view text);
+// The same for any of the characters in `set`.
+std::string_view strip_left(std::string_view text, std::string_view set);
+std::string_view strip_right(std::string_view text, std::string_view set);
+
+// Lines without their ends (or with them), at all of Python's line boundaries.
+std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends);
+
+std::string replace(std::string_view text, std::string_view old_text, std::string_view new_text, size_t count);
+
+// Markup's escaping: & < > ' ".
+std::string escape_html(std::string_view text);
+
+}  // namespace llmc::jinja::text
