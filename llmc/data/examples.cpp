@@ -70,10 +70,10 @@ class ExampleMaker {
                 break;
         }
         if (made.fate != Fate::kept) return made;
+        made.text = {std::move(record.source), std::move(record.target), std::move(record.choices)};
         // Most of the memory of a large data set.
         made.example.input_ids.shrink_to_fit();
         made.example.labels.shrink_to_fit();
-        made.text = {std::move(record.source), std::move(record.target), std::move(record.choices)};
         if (record.may_be_cut) return made;
         const int64_t length = static_cast<int64_t>(made.example.input_ids.size());
         require(options_.max_positions == 0 || length <= options_.max_positions, "the example has ", length,

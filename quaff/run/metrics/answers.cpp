@@ -1,6 +1,7 @@
 #include "quaff/run/metrics/answers.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "quaff/model/devices.h"
 #include "quaff/run/generate.h"
@@ -8,31 +9,28 @@
 namespace quaff {
 namespace {
 
-struct Tokens {
-    size_t begin, end;
-};
-
-// The last run of labelled tokens.
-Tokens last_answer(const Example& example) {
-    const auto is_labelled = [](int32_t label) { return label != kIgnoreLabel; };
-    const auto end = std::find_if(example.labels.rbegin(), example.labels.rend(), is_labelled);
-    const auto begin = std::find_if_not(end, example.labels.rend(), is_labelled);
-    return {static_cast<size_t>(example.labels.rend() - begin), static_cast<size_t>(example.labels.rend() - end)};
+bool is_labelled(int32_t label) {
+    return label != kIgnoreLabel;
 }
 
 }  // namespace
 
-std::span<const int32_t> prompt_of(const Example& example) {
-    return std::span(example.input_ids).first(last_answer(example).begin);
+Question question_of(const Example& example, const SourceTarget& text) {
+    const std::vector<int32_t>& labels = example.labels;
+    auto begin = std::ranges::find_if(labels, is_labelled);
+    auto end = std::find_if_not(begin, labels.end(), is_labelled);
+    if (!text.target.empty()) {
+        end = std::find_if(labels.rbegin(), labels.rend(), is_labelled).base();
+        begin = std::find_if_not(std::reverse_iterator(end), labels.rend(), is_labelled).base();
+    }
+    const std::span<const int32_t> ids = example.input_ids;
+    const auto from = static_cast<size_t>(begin - labels.begin()), length = static_cast<size_t>(end - begin);
+    return {ids.first(from), ids.subspan(from, length)};
 }
 
 bool has_prompt(const Example& example, const SourceTarget& text) {
-    return text.source.empty() ? text.target.empty() && prompt_of(example).size() > 1 : !prompt_of(example).empty();
-}
-
-std::span<const int32_t> last_answer_of(const Example& example) {
-    const auto [begin, end] = last_answer(example);
-    return std::span(example.input_ids).subspan(begin, end - begin);
+    const size_t length = question_of(example, text).prompt.size();
+    return text.source.empty() ? text.target.empty() && length > 1 : length > 0;
 }
 
 template <class Device>

@@ -15,15 +15,18 @@ namespace quaff {
 // Tokens that an answer may be longer than the longest true one.
 inline constexpr int64_t kAnswerRoom = 32;
 
-// What comes before the last answer. Of a conversation, the answers of earlier turns are labelled, too.
-std::span<const int32_t> prompt_of(const Example& example);
+// The tokens that the model is given, and those of the true answer, its end included.
+struct Question {
+    std::span<const int32_t> prompt, answer;
+};
+
+// The prompt is what comes before the first labelled token, and the answer goes on to the next one that is not. A pair
+// may have earlier turns with labelled answers of their own: then its target, which is known, is the last of them.
+Question question_of(const Example& example, const SourceTarget& text);
 
 // Whether there is anything to answer. A text that is target from its beginning has no prompt, and neither have ids
 // that carry a loss from the second on; the first never carries one.
 bool has_prompt(const Example& example, const SourceTarget& text);
-
-// The last labelled tokens in a row: the true answer, its end included.
-std::span<const int32_t> last_answer_of(const Example& example);
 
 // What greedy decoding makes of the prompt, as text without special tokens, up to `max_new_tokens`.
 template <class Device>

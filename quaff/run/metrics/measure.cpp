@@ -43,7 +43,7 @@ class ExampleMeter {
     Measured measure(size_t position) {
         const Example& example = data_.examples[position];
         const SourceTarget& text = data_.texts[position];
-        const std::span<const int32_t> prompt = prompt_of(example);
+        const std::span<const int32_t> prompt = question_of(example, text).prompt;
         const bool is_asked = has_prompt(example, text);
         std::optional<std::string> prediction;
         if (is_asked && task_.answers()) {
@@ -70,7 +70,7 @@ class ExampleMeter {
 
     std::string target_of(const Example& example, const SourceTarget& text) const {
         if (!text.target.empty() || !reader_.tokenizer()) return text.target;
-        return reader_.tokenizer()->decode(last_answer_of(example), /*skip_special=*/true);
+        return reader_.tokenizer()->decode(question_of(example, text).answer, /*skip_special=*/true);
     }
 
     MetricValue value_of(Metric metric, size_t position, const std::string& prediction, const std::string& target) {
@@ -101,8 +101,9 @@ class ExampleMeter {
 
     size_t likeliest_option(size_t position) {
         before_pass_();
+        const SourceTarget& text = data_.texts[position];
         const std::vector<double> likelihoods = option_likelihoods(
-            model_, prompt_of(data_.examples[position]), data_.texts[position].choices, encoding_, task_.batch_size);
+            model_, question_of(data_.examples[position], text).prompt, text.choices, encoding_, task_.batch_size);
         return static_cast<size_t>(std::ranges::max_element(likelihoods) - likelihoods.begin());
     }
 

@@ -1,6 +1,6 @@
 // Measures the metrics of a task over a data set (llmc/metrics/metric.h), example by example.
 //
-// An example's prompt is its ids before its last answer. The model answers it once, by greedy decoding, and every
+// An example's prompt is its ids before its first label. The model answers it once, by greedy decoding, and every
 // metric that compares answers has the same one. The ranks share the examples.
 #pragma once
 

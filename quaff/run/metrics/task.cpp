@@ -25,15 +25,21 @@ TextWindow window_of(const DataOptions& options, const ModelConfig& config) {
 
 int64_t longest_answer(const Dataset& data) {
     int64_t longest = 0;
-    for (const Example& example : data.examples) longest = std::max(longest, std::ssize(last_answer_of(example)));
+    for (size_t i = 0; i < data.examples.size(); ++i)
+        longest = std::max(longest, std::ssize(question_of(data.examples[i], data.texts[i]).answer));
     return longest;
+}
+
+OptionExamples options_of(const Dataset& data, size_t position, const ExampleReader& reader, int64_t batch_size) {
+    const SourceTarget& text = data.texts[position];
+    return option_examples(question_of(data.examples[position], text).prompt, text.choices, reader.encoding(),
+                           batch_size);
 }
 
 void check_options_fit(const Dataset& data, const ExampleReader& reader, const ModelConfig& config) {
     const int64_t positions = config.max_position_embeddings;
     for (size_t i = 0; i < data.examples.size() && positions > 0; ++i) {
-        const OptionExamples options =
-            option_examples(prompt_of(data.examples[i]), data.texts[i].choices, reader.encoding(), 1);
+        const OptionExamples options = options_of(data, i, reader, 1);
         for (const Example& example : options.examples)
             require(std::ssize(example.input_ids) <= positions, data.place(static_cast<int64_t>(i)),
                     ": the prompt and one of its options have ", std::ssize(example.input_ids),
@@ -96,12 +102,12 @@ Task plan_task(const Options& options, const Dataset& data, const ExampleReader&
 void allow_for_task(BatchLimits& limits, const Task& task, const Dataset& data, const ExampleReader& reader,
                     const ModelConfig& config) {
     if (task.answers())
-        for (const Example& example : data.examples)
-            allow_for_text(limits, config, std::ssize(prompt_of(example)) + task.max_answer_tokens);
+        for (size_t i = 0; i < data.examples.size(); ++i)
+            allow_for_text(limits, config,
+                           std::ssize(question_of(data.examples[i], data.texts[i]).prompt) + task.max_answer_tokens);
     if (task.has(Metric::choice_likelihood_accuracy))
         for (size_t i = 0; i < data.examples.size(); ++i) {
-            const OptionExamples options =
-                option_examples(prompt_of(data.examples[i]), data.texts[i].choices, reader.encoding(), task.batch_size);
+            const OptionExamples options = options_of(data, i, reader, task.batch_size);
             limits.include(batch_limits(options.examples, options.batches));
         }
     if (task.has(Metric::word_perplexity))

@@ -28,8 +28,11 @@ void allow_for_answers(BatchLimits& limits, const TrainingData& data, const Exam
 template <class Device>
 nlohmann::ordered_json answers(Model<Device>& model, const TrainingData& data, const ExampleReader& reader) {
     nlohmann::ordered_json texts = nlohmann::ordered_json::array();
-    for (const Example& example : answered_examples(data, reader))
-        texts.push_back(answer(model, prompt_of(example), count_labelled(example) + kAnswerRoom, reader));
+    const auto count = answered_examples(data, reader).size();
+    for (size_t i = 0; i < count; ++i) {
+        const Question question = question_of(data.eval.examples[i], data.eval.texts[i]);
+        texts.push_back(answer(model, question.prompt, std::ssize(question.answer) + kAnswerRoom, reader));
+    }
     return texts;
 }
 
