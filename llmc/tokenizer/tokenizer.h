@@ -1,8 +1,8 @@
 // Text to token ids and back: the same ids as Hugging Face's tokenizers, without Python.
 //
 // Reads a model directory's tokenizer.json if it is there: models BPE and Unigram with the parts that normalizer.h,
-// pre_tokenizer.h, decoder.h and added_tokens.h name; anything else is refused by name. Else tokenizer.model through the
-// SentencePiece library: as Hugging Face's LLaMA tokenizer treats it if there is a tokenizer_config.json, by
+// pre_tokenizer.h, decoder.h and added_tokens.h name; anything else is refused by name. Else tokenizer.model through
+// the SentencePiece library: as Hugging Face's LLaMA tokenizer treats it if there is a tokenizer_config.json, by
 // SentencePiece's own rules if not. tokenizer_config.json, special_tokens_map.json and added_tokens.json add what they
 // say about special tokens; split_special_tokens makes these text like any other.
 //
