@@ -1,16 +1,18 @@
 """Writes test/data/tokenizer/parts.json: every part of a tokenizer.json that is read, alone and with others, and what
 Hugging Face makes of texts with it: ids, and where in the text each token lies.
 
-    python3 dev/reference/make_tokenizer_parts_golden.py          # needs tokenizers
+    python3 dev/reference/make_tokenizer_parts_golden.py          # needs tokenizers, sentencepiece
 
 The file holds texts, a few small models, and cases. A case is a model, the fields of tokenizer.json that it `change`s,
 and for each text the ids and mostly the ranges: begin and end of each token, in bytes of the UTF-8 text, one after the
-other.
+other. `sentencepiece` holds the ids that the library itself gives with test/data/tokenizer/sentencepiece/tokenizer.model
+and `more` bytes behind it, which switch its rules for spaces.
 """
 
 import json
 import pathlib
 
+import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers as norm, pre_tokenizers as pre, processors, trainers
 
 OUT = pathlib.Path(__file__).resolve().parents[2] / "test" / "data" / "tokenizer" / "parts.json"
@@ -152,6 +154,18 @@ def cases():
             setattr(t, "post_processor", processors.ByteLevel(add_prefix_space=prefix, trim_offsets=True)))
 
 
+def of_sentencepiece():
+    model = (OUT.parent / "sentencepiece" / "tokenizer.model").read_bytes()
+    # The library finds no special token in a text; what stands around them is another matter.
+    texts = [text for text in TEXTS if "<s>" not in text]
+    result = []
+    for more in ([], [0x18, 0], [0x20, 1], [0x18, 0, 0x20, 1]):  # normalizer_spec (3): add_dummy_prefix (3), .. (4)
+        more = [0x1A, len(more), *more] if more else []
+        processor = sentencepiece.SentencePieceProcessor(model_proto=model + bytes(more))
+        result.append({"more": more, "texts": texts, "ids": [processor.encode(text) for text in texts]})
+    return result
+
+
 def byte_ranges(text, offsets):
     place = [0]
     for character in text:
@@ -162,7 +176,7 @@ def byte_ranges(text, offsets):
 def main():
     makers = {"letters": letters(), "words": words(), "unigram": unigram()}
     base = {name: json.loads(tokenizer.to_str()) for name, tokenizer in makers.items()}
-    result = {"texts": TEXTS, "models": base, "cases": []}
+    result = {"texts": TEXTS, "models": base, "cases": [], "sentencepiece": of_sentencepiece()}
     for name, model, change in cases():
         state = json.loads(json.dumps(base[model]))
         if isinstance(change, dict):

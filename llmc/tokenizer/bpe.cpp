@@ -30,6 +30,27 @@ Bpe::Bpe(const JsonObject& model) {
     }
 }
 
+Bpe::Bpe(std::vector<ScoredToken> tokens, const std::vector<int32_t>& byte_ids, int32_t unknown)
+    : unknown_(unknown), fuse_unknown_(true), byte_fallback_(!byte_ids.empty()) {
+    std::ranges::fill(byte_ids_, -1);
+    std::ranges::copy(byte_ids, byte_ids_);
+    vocabulary_.reserve(tokens.size());
+    std::ranges::sort(tokens, {}, &ScoredToken::id);
+    for (const ScoredToken& token : tokens) add_token(token.text, token.id);
+
+    std::ranges::stable_sort(tokens, std::ranges::greater(), &ScoredToken::score);
+    int32_t rank = 0;  // equal scores have equal ranks: the leftmost is first
+    for (size_t i = 0; i < tokens.size(); ++i) {
+        const auto& [text, id, score] = tokens[i];
+        if (i > 0 && score < tokens[i - 1].score) ++rank;
+        for (size_t at = character_at(text, 0).size(); at < text.size(); at += character_at(text, at).size()) {
+            const std::string_view left = text.substr(0, at);
+            const std::string_view right = text.substr(at);
+            if (vocabulary_.id(left) && vocabulary_.id(right)) add_merge(left, right, {rank, id});
+        }
+    }
+}
+
 void Bpe::read_vocabulary(const JsonObject& model) {
     const JsonObject vocabulary = model.object("vocab");
     require(!vocabulary.tree().empty(), model.field("vocab"), " is empty.");
@@ -45,10 +66,20 @@ void Bpe::read_vocabulary(const JsonObject& model) {
             fail(model.field("vocab"), " gives the id ", id, " to two tokens, ", describe(*vocabulary_.token(id)),
                  " and ", describe(std::string(token)), ".");
         }
-        vocabulary_.add(token, id);
-        if (token.empty() || utf8_sequence(token).length != static_cast<int>(token.size())) continue;
-        add_character(utf8_code_point(token), id);
+        add_token(token, id);
     }
+}
+
+void Bpe::add_token(std::string_view text, int32_t id) {
+    vocabulary_.add(text, id);
+    if (text.empty() || utf8_sequence(text).length != static_cast<int>(text.size())) return;
+    add_character(utf8_code_point(text), id);
+}
+
+// Both are tokens of the vocabulary.
+void Bpe::add_merge(std::string_view left, std::string_view right, Merge merge) {
+    merges_.add(*id(left), *id(right), merge);
+    add_junction(utf8_code_point(character_before(left, left.size())), utf8_code_point(character_at(right, 0)));
 }
 
 void Bpe::read_merges(const JsonObject& model) {
@@ -85,11 +116,10 @@ void Bpe::read_merges(const JsonObject& model) {
             }
             return *found;
         };
-        const int32_t left_id = id_of(left);
-        const int32_t right_id = id_of(right);
+        id_of(left);
+        id_of(right);
         merged.assign(left).append(right);
-        merges_.add(left_id, right_id, {rank++, id_of(merged)});
-        add_junction(utf8_code_point(character_before(left, left.size())), utf8_code_point(character_at(right, 0)));
+        add_merge(left, right, {rank++, id_of(merged)});
     }
 }
 

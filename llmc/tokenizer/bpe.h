@@ -17,7 +17,18 @@ class JsonObject;
 
 class Bpe : public WordModel {
   public:
+    // A token whose merges are not listed: any two tokens that spell it merge, the higher its score the earlier.
+    struct ScoredToken {
+        std::string_view text;
+        int32_t id;
+        float score;
+    };
+
     explicit Bpe(const JsonObject& model);  // field "model" of tokenizer.json
+
+    // A model of SentencePiece. `byte_ids`: of the 256 bytes, which stand for what no token spells, or nothing: then
+    // runs of such characters become the unknown token.
+    Bpe(std::vector<ScoredToken> tokens, const std::vector<int32_t>& byte_ids, int32_t unknown);
 
     void encode(std::string_view piece, std::vector<PieceToken>& tokens) const override;
     std::optional<int32_t> id(std::string_view token) const override { return vocabulary_.id(token); }
@@ -37,6 +48,8 @@ class Bpe : public WordModel {
     void read_vocabulary(const JsonObject& model);
     void read_merges(const JsonObject& model);
 
+    void add_token(std::string_view text, int32_t id);
+    void add_merge(std::string_view left, std::string_view right, Merge merge);
     std::vector<PieceToken> split_into_symbols(std::string_view word) const;
     void merge_few(std::vector<PieceToken>& symbols) const;
     void merge_many(std::vector<PieceToken>& symbols) const;

@@ -2,6 +2,9 @@
 
 #include <sentencepiece_processor.h>
 
+#include <algorithm>
+#include <unordered_set>
+
 #include "llmc/core/error.h"
 #include "llmc/io/file_io.h"
 #include "llmc/tokenizer/utf8.h"
@@ -20,17 +23,52 @@ SentencePieceModel::SentencePieceModel(const std::filesystem::path& path)
     : path_(path.string()), processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()) {
     std::string bytes = read_file(path);
     refuse_lfs_pointer(path, bytes);
-    spaces_ = check_sentencepiece_proto(bytes, path_);
+    traits_ = check_sentencepiece_proto(bytes, path_);
     // Concatenated protocol buffers merge. This is a ModelProto with nothing but normalizer_spec (field 3) {
     // add_dummy_prefix (3): false, remove_extra_whitespaces (4): false }.
     bytes += std::string_view("\x1A\x04\x18\x00\x20\x00", 6);
     const auto status = processor_->LoadFromSerializedProto(bytes);
     require(status.ok(), path_, ": is not a SentencePiece model (", status.ToString(),
             "). The file may be incomplete, or a Git LFS pointer; download it again.");
-    note_pieces();
+    bpe_ = make_bpe();
+    if (!bpe_) note_pieces();
 }
 
 SentencePieceModel::~SentencePieceModel() = default;
+
+std::unique_ptr<Bpe> SentencePieceModel::make_bpe() const {
+    constexpr size_t kLongestPiece = 1024;  // bytes; all ways to cut one are tried, and known ones have up to 48
+    if (traits_.has_special_pieces) return nullptr;
+    std::vector<Bpe::ScoredToken> tokens;
+    std::unordered_set<char32_t> characters, used;
+    for (int32_t id = 0; id < n_tokens(); ++id) {
+        if (is_control(id) || processor_->IsByte(id)) continue;
+        const std::string_view piece = *token(id);
+        if (piece.size() > kLongestPiece) return nullptr;
+        tokens.push_back({piece, id, processor_->GetScore(id)});
+        for (size_t at = 0; at < piece.size(); at += character_at(piece, at).size()) {
+            const char32_t character = utf8_code_point(character_at(piece, at));
+            (character_at(piece, at).size() == piece.size() ? characters : used).insert(character);
+        }
+    }
+    // The library may merge characters that are no pieces themselves.
+    if (!std::ranges::all_of(used, [&](char32_t character) { return characters.contains(character); })) return nullptr;
+    std::vector<int32_t> byte_ids;
+    for (int byte = 0; traits_.byte_fallback && byte < 256; ++byte) {
+        const std::optional<int32_t> byte_id = id(Vocabulary::byte_token(static_cast<char>(byte)));
+        if (!byte_id) return nullptr;
+        byte_ids.push_back(*byte_id);
+    }
+    return std::make_unique<Bpe>(std::move(tokens), byte_ids, processor_->unk_id());
+}
+
+void SentencePieceModel::encode(std::string_view piece, std::vector<PieceToken>& tokens) const {
+    if (bpe_) {
+        bpe_->encode(piece, tokens);
+    } else {
+        WordModel::encode(piece, tokens);
+    }
+}
 
 // What the library joins is a piece of the vocabulary.
 void SentencePieceModel::note_pieces() {

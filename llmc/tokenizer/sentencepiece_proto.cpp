@@ -77,10 +77,13 @@ class Message {
     std::string_view bytes_;
 };
 
-void check_piece(std::string_view bytes, std::unordered_set<std::string_view>& pieces, const std::string& where) {
+// Returns the type of the piece.
+uint64_t check_piece(std::string_view bytes, std::unordered_set<std::string_view>& pieces, const std::string& where) {
     std::string_view piece;
+    uint64_t type = 1;
     for (Message fields(bytes, where); fields.next();) {
         if (fields.field() == 1) piece = fields.bytes();
+        if (fields.field() == 3) type = fields.number();
     }
     const std::string place = concat(where, ": piece ", pieces.size());
     require(!piece.empty(), place, " is empty; the file is damaged, download it again.");
@@ -88,12 +91,13 @@ void check_piece(std::string_view bytes, std::unordered_set<std::string_view>& p
             " is not text; the file is damaged, download it again.");
     require(pieces.insert(piece).second, place, " is ", piece,
             ", which occurs twice; the file is damaged, download it again.");
+    return type;
 }
 
-void read_normalizer(std::string_view bytes, const std::string& where, SentencePieceSpaces& spaces) {
+void read_normalizer(std::string_view bytes, const std::string& where, SentencePieceTraits& traits) {
     for (Message fields(bytes, where); fields.next();) {
-        if (fields.field() == 3) spaces.puts_one_in_front = fields.number() != 0;
-        if (fields.field() == 4) spaces.drops_extra = fields.number() != 0;
+        if (fields.field() == 3) traits.adds_space = fields.number() != 0;
+        if (fields.field() == 4) traits.drops_spaces = fields.number() != 0;
         require(fields.field() != 2 || fields.bytes().empty(), where,
                 ": its normalizer has a character map, which is not supported; LLaMA, Mistral and Phi-3 have none. "
                 "Convert it to a tokenizer.json with transformers.");
@@ -102,22 +106,25 @@ void read_normalizer(std::string_view bytes, const std::string& where, SentenceP
 
 }  // namespace
 
-SentencePieceSpaces check_sentencepiece_proto(std::string_view bytes, const std::string& where) {
+SentencePieceTraits check_sentencepiece_proto(std::string_view bytes, const std::string& where) {
     std::unordered_set<std::string_view> pieces;
     uint64_t model_type = kUnigram;
-    SentencePieceSpaces spaces, of_output;
+    SentencePieceTraits traits, of_output;
     for (Message model(bytes, where); model.next();) {
         switch (model.field()) {
             case 1:
-                check_piece(model.bytes(), pieces, where);
+                if (const uint64_t type = check_piece(model.bytes(), pieces, where); type == 4 || type == 5) {
+                    traits.has_special_pieces = true;
+                }
                 break;
             case 2:
                 for (Message trainer(model.bytes(), where); trainer.next();) {
                     if (trainer.field() == 3) model_type = trainer.number();
+                    if (trainer.field() == 35) traits.byte_fallback = trainer.number() != 0;
                 }
                 break;
             case 3:
-                read_normalizer(model.bytes(), where, spaces);
+                read_normalizer(model.bytes(), where, traits);
                 break;
             case 5:
                 read_normalizer(model.bytes(), where, of_output);
@@ -129,7 +136,7 @@ SentencePieceSpaces check_sentencepiece_proto(std::string_view bytes, const std:
     require(!pieces.empty(), where, ": is not a SentencePiece model: it holds no piece. Download it again.");
     require(model_type == kBpe, where, ": is a SentencePiece model of type ", model_type,
             "; BPE, type 2, is supported, which LLaMA, Mistral and Phi-3 have.");
-    return spaces;
+    return traits;
 }
 
 }  // namespace llmc

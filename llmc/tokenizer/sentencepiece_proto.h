@@ -2,7 +2,9 @@
 // process, or make the library read past its tables.
 //
 //   ModelProto     1: pieces     { 1: piece, 2: score, 3: type }, repeated
-//                  2: trainer_spec { 3: model_type, 1 unigram when absent, 2 BPE, .. }
+//                                  type: 1 normal, also when absent, 2 unknown, 3 control, 4 user-defined, 5 unused, 6
+//                                  byte
+//                  2: trainer_spec { 3: model_type, 1 unigram when absent, 2 BPE, ..; 35: byte_fallback }
 //                  3: normalizer_spec { 2: precompiled_charsmap, 3: add_dummy_prefix, 4: remove_extra_whitespaces }
 //                  5: denormalizer_spec { 2: precompiled_charsmap }
 //
@@ -15,14 +17,19 @@
 
 namespace llmc {
 
-// What a model does about the spaces of a text before it looks for pieces.
-struct SentencePieceSpaces {
-    bool puts_one_in_front = true;
-    bool drops_extra = true;  // at the ends, and all but one of a run
+// What a model says about itself.
+struct SentencePieceTraits {
+    // About the spaces of a text, before it looks for pieces: one more in front; those at the ends, and all but one of
+    // a run, dropped.
+    bool adds_space = true, drops_spaces = true;
+    bool byte_fallback = false;  // what has no piece becomes its bytes, not the unknown token
+    // Some pieces are not simply found by merging characters: user-defined ones, which are found first, and unused
+    // ones, which fall apart again.
+    bool has_special_pieces = false;
 };
 
 // Throws Error unless `bytes` is a BPE model, as those of LLaMA, Mistral and Phi-3 are, whose pieces are distinct and
 // text, without a character map. `where` is the file.
-SentencePieceSpaces check_sentencepiece_proto(std::string_view bytes, const std::string& where);
+SentencePieceTraits check_sentencepiece_proto(std::string_view bytes, const std::string& where);
 
 }  // namespace llmc

@@ -1,9 +1,10 @@
 // Text to token ids and back: the same ids as Hugging Face's tokenizers, without Python.
 //
-// Reads a model directory's tokenizer.json if it is there (byte-pair encoding with the normalizers, pre-tokenizers,
-// decoders and post-processors of LLaMA 2 and 3, Phi-3, Mistral and SmolLM2; anything else is refused by name), else
-// tokenizer.model through the SentencePiece library. tokenizer_config.json, special_tokens_map.json and
-// added_tokens.json add what they say about special tokens.
+// Reads a model directory's tokenizer.json if it is there: models BPE and Unigram with the parts that normalizer.h,
+// pre_tokenizer.h, decoder.h and added_tokens.h name; anything else is refused by name. Else tokenizer.model through
+// the SentencePiece library: as Hugging Face's LLaMA tokenizer treats it if there is a tokenizer_config.json, by
+// SentencePiece's own rules if not. tokenizer_config.json, special_tokens_map.json and added_tokens.json add what they
+// say about special tokens; split_special_tokens makes these text like any other.
 //
 // Use never changes a Tokenizer: threads may share it.
 #pragma once

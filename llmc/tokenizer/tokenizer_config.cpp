@@ -52,9 +52,9 @@ TokenizerParts read_sentencepiece(const std::filesystem::path& directory) {
         parts.pre_tokenizer = PreTokenizer::metaspace(scheme);
         parts.decoder = Decoder::sentencepiece(add_prefix_space);
     } else {  // nothing but the model: its own rules
-        const SentencePieceSpaces& spaces = model->spaces();
-        parts.normalizer = Normalizer::sentencepiece(spaces.puts_one_in_front, spaces.drops_extra);
-        parts.decoder = Decoder::sentencepiece(spaces.puts_one_in_front);
+        const SentencePieceTraits& traits = model->traits();
+        parts.normalizer = Normalizer::sentencepiece(traits.adds_space, traits.drops_spaces);
+        parts.decoder = Decoder::sentencepiece(traits.adds_space);
     }
 
     std::vector<AddedToken> control;

@@ -57,10 +57,9 @@ const std::string* Vocabulary::token(int32_t id) const {
     return found == tokens_.end() || found->id != id ? nullptr : &found->text;
 }
 
-std::optional<int32_t> Vocabulary::byte_id(char byte) const {
+std::string Vocabulary::byte_token(char byte) {
     constexpr std::string_view kHex = "0123456789ABCDEF";
-    const char token[] = {'<', '0', 'x', kHex[static_cast<uint8_t>(byte) >> 4], kHex[byte & 15], '>'};
-    return id(std::string_view(token, sizeof token));
+    return {'<', '0', 'x', kHex[static_cast<uint8_t>(byte) >> 4], kHex[byte & 15], '>'};
 }
 
 }  // namespace llmc

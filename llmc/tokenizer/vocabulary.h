@@ -21,8 +21,10 @@ class Vocabulary {
 
     std::optional<int32_t> id(std::string_view text) const;
     const std::string* token(int32_t id) const;  // null: no such id
-    // The ids of "<0x00>" .. "<0xFF>", by which a text can be spelled that the vocabulary lacks words for.
-    std::optional<int32_t> byte_id(char byte) const;
+
+    // "<0x00>" .. "<0xFF>", by which a text can be spelled that the vocabulary lacks words for.
+    static std::string byte_token(char byte);
+    std::optional<int32_t> byte_id(char byte) const { return id(byte_token(byte)); }
 
     int32_t size() const { return static_cast<int32_t>(tokens_.size()); }
     int32_t max_id() const { return tokens_.empty() ? -1 : tokens_.back().id; }  // -1: no token at all

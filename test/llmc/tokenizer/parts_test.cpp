@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "llmc/io/file_io.h"
 #include "llmc/io/json.h"
 #include "llmc/tokenizer/tokenizer.h"
 #include "test/catch.h"
@@ -49,6 +50,30 @@ TEST_CASE("ids and ranges of every part of a tokenizer equal Hugging Face's", "[
             CHECK(flat(encoding.ranges) == expected["ranges"][i].get<std::vector<size_t>>());
         }
     }
+}
+
+TEST_CASE("a tokenizer.model alone gives SentencePiece's own ids", "[tokenizer]") {
+    const std::string model = read_file("test/data/tokenizer/sentencepiece/tokenizer.model");
+    for (const json& expected : read_json("test/data/tokenizer/parts.json")["sentencepiece"]) {
+        const auto more = expected["more"].get<std::vector<uint8_t>>();
+        INFO(expected["more"].dump());
+        const ModelDirectory directory;
+        directory.write_bytes("tokenizer.model", model + std::string(more.begin(), more.end()));
+        const auto tokenizer = Tokenizer::load(directory.path());
+        for (size_t i = 0; i < expected["texts"].size(); ++i) {
+            const std::string text = expected["texts"][i];
+            INFO(json(text).dump());
+            const Encoding encoding = tokenizer->encode_with_ranges(text);
+            CHECK(encoding.ids == expected["ids"][i].get<std::vector<int32_t>>());
+            CHECK(encoding.ids == tokenizer->encode(text));
+        }
+    }
+    // LLaMA's file and transformers' tokenizer agree that a blank in front is one more.
+    const ModelDirectory directory;
+    directory.write_bytes("tokenizer.model", model);
+    const auto tokenizer = Tokenizer::load(directory.path());
+    CHECK(flat(tokenizer->encode_with_ranges(" the").ranges) == std::vector<size_t>{0, 1, 0, 4});
+    CHECK(tokenizer->encode("").empty());
 }
 
 TEST_CASE("ids of the shared tokenizer cases are those expected", "[tokenizer]") {
