@@ -82,6 +82,7 @@ class Interpreter {
     void generation(const syntax::Generation& node);
     void block(const syntax::Block& node);
     void print(const Value& value);
+    void write(const Value& value);
     // Runs a body with its output captured.
     Flow capture(const syntax::Body& body, std::string_view& text);
     void leave(const syntax::Scope& scope);
@@ -132,7 +133,12 @@ class Interpreter {
     const Dict& variables_;
     Dict exports_;  // what the template has assigned at its top, for its blocks
     Output output_;
-    std::vector<Span> generation_;
+    // A generation block, as transformers counts it: from the end of what was written for good, so many characters. That is
+    // where it stands, unless it stands in a macro or another block that captures.
+    struct Generated {
+        size_t begin, characters;
+    };
+    std::vector<Generated> generation_;
     Activation* activation_ = nullptr;
 };
 

@@ -5,6 +5,7 @@
 #include "llmc/jinja/library/globals.h"
 #include "llmc/jinja/values/iterate.h"
 #include "llmc/jinja/values/print.h"
+#include "llmc/jinja/values/text.h"
 
 namespace llmc::jinja {
 
@@ -26,11 +27,11 @@ Rendering Interpreter::run() {
     activation_ = activate(program_.function, nullptr);
     enter(program_.scope, *activation_);
     execute(program_.body);
-    Rendering rendering{output_.take(), std::move(generation_)};
-    // A block whose text was captured and thrown away lies outside of the text.
-    for (Span& span : rendering.generation) {
-        span.begin = std::min(span.begin, rendering.text.size());
-        span.end = std::min(span.end, rendering.text.size());
+    Rendering rendering{output_.take(), {}};
+    const std::string_view text = rendering.text;
+    for (const Generated& part : generation_) {
+        const size_t begin = std::min(part.begin, text.size());
+        rendering.generation.push_back({begin, begin + text::byte_of(text.substr(begin), part.characters)});
     }
     return rendering;
 }
@@ -136,6 +137,12 @@ void Interpreter::print(const Value& value) {
     if (!value.is(Kind::undefined)) output_.write(to_string(runtime_, value));
 }
 
+// What a block of a filter or call writes is not printed first: it has to be a str.
+void Interpreter::write(const Value& value) {
+    if (!value.is_string()) runtime_.raise("the block should become a str, not a ", type_name(value));
+    output_.write(value.as_text());
+}
+
 Interpreter::Flow Interpreter::branch(const syntax::Branch& node) {
     for (const auto& one : node.cases)
         if (is_true(evaluate(*one.condition))) return execute(one.body);
@@ -238,21 +245,20 @@ Interpreter::Flow Interpreter::filter_block(const syntax::FilterBlock& node) {
     const Flow flow = capture(node.body, text);
     if (flow != Flow::next) return flow;
     const Value value = Value::string(text);
-    print(filter(static_cast<const syntax::FilterUse&>(*node.filter), &value));
+    write(filter(static_cast<const syntax::FilterUse&>(*node.filter), &value));
     leave(node.scope);
     return Flow::next;
 }
 
 void Interpreter::call_block(const syntax::CallBlock& node) {
     const Value caller = macro(node.code);
-    print(call(*node.call, &caller));
+    write(call(*node.call, &caller));
 }
 
-// As transformers counts: from what the template has written for good so far.
 void Interpreter::generation(const syntax::Generation& node) {
-    const Value text = call_macro(node.code, activation_, {});
-    generation_.push_back({output_.finished(), output_.finished() + text.as_text().size()});
-    output_.write(text.as_text());
+    const std::string_view text = call_macro(node.code, activation_, {}).as_text();
+    generation_.push_back({output_.finished(), text::length(text)});
+    output_.write(text);
 }
 
 void Interpreter::block(const syntax::Block& node) {

@@ -36,6 +36,12 @@ class Source {
     Iterator* items_ = nullptr;
 };
 
+// A number that a generator was given: looked at when it is walked over.
+Integer number_of(Runtime& runtime, std::string_view filter, const Value& value) {
+    if (!value.is_integral()) runtime.raise(filter, " needs an int, not a ", type_name(value));
+    return value.as_integer();
+}
+
 template <class Generator, class... Parts>
 Value generate(Runtime& runtime, const Parts&... parts) {
     return Value::iterator(runtime.make<Generator>(parts...));
@@ -148,12 +154,13 @@ class Unique final : public Iterator {
 // Lists of `size` items each; the last one is filled up with `fill` unless that is none.
 class Batches final : public Iterator {
   public:
-    Batches(const Value& value, Integer size, const Value& fill) : source_(value), size_(size), fill_(fill) {}
+    Batches(const Value& value, const Value& size, const Value& fill) : source_(value), size_(size), fill_(fill) {}
     bool next(Runtime& runtime, Value& item) override {
         std::vector<Value> batch;
+        const Integer size = number_of(runtime, "batch", size_);
         if (!first_.is(Kind::missing)) batch.push_back(std::exchange(first_, {}));
         for (Value one; source_.next(runtime, one);) {
-            if (static_cast<Integer>(batch.size()) == size_) {
+            if (static_cast<Integer>(batch.size()) == size) {
                 first_ = one;
                 item = runtime.list(batch);
                 return true;
@@ -161,9 +168,9 @@ class Batches final : public Iterator {
             batch.push_back(one);
         }
         if (batch.empty()) return false;
-        if (!fill_.is(Kind::none) && static_cast<Integer>(batch.size()) < size_) {
-            runtime.check_size(size_ > INT32_MAX ? SIZE_MAX : static_cast<size_t>(size_) * sizeof(Value));
-            batch.resize(static_cast<size_t>(size_), fill_);
+        if (!fill_.is(Kind::none) && static_cast<Integer>(batch.size()) < size) {
+            runtime.check_size(size > INT32_MAX ? SIZE_MAX : static_cast<size_t>(size) * sizeof(Value));
+            batch.resize(static_cast<size_t>(size), fill_);
         }
         item = runtime.list(batch);
         return true;
@@ -171,18 +178,18 @@ class Batches final : public Iterator {
 
   private:
     Source source_;
-    Integer size_;
-    Value fill_;
+    Value size_, fill_;
     Value first_;  // of the next batch
 };
 
 // `count` lists of nearly the same size; the shorter ones get one `fill` more unless that is none.
 class Columns final : public Iterator {
   public:
-    Columns(const Value& value, Integer count, const Value& fill) : value_(value), count_(count), fill_(fill) {}
+    Columns(const Value& value, const Value& count, const Value& fill) : value_(value), number_(count), fill_(fill) {}
     bool next(Runtime& runtime, Value& item) override {
         if (at_ < 0) {
             items_ = runtime.keep(items_of(runtime, value_));
+            count_ = number_of(runtime, "slice", number_);
             if (count_ == 0) runtime.raise("slice needs a number of slices that is not zero");
             at_ = 0;
         }
@@ -200,11 +207,9 @@ class Columns final : public Iterator {
     }
 
   private:
-    Value value_;
-    Integer count_;
-    Value fill_;
+    Value value_, number_, fill_;
     std::span<const Value> items_;
-    Integer at_ = -1;
+    Integer count_ = 0, at_ = -1;
 };
 
 class Items final : public Iterator {
@@ -239,12 +244,12 @@ Value items(Runtime& runtime, const Value& value, const Arguments& arguments) {
 
 Value batch(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Parameters parameters(runtime, "batch", arguments, {"linecount", "fill_with"}, 1);
-    return generate<Batches>(runtime, value, parameters.integer(0), parameters.get(1, Value::none()));
+    return generate<Batches>(runtime, value, parameters[0], parameters.get(1, Value::none()));
 }
 
 Value slice(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Parameters parameters(runtime, "slice", arguments, {"slices", "fill_with"}, 1);
-    return generate<Columns>(runtime, value, parameters.integer(0), parameters.get(1, Value::none()));
+    return generate<Columns>(runtime, value, parameters[0], parameters.get(1, Value::none()));
 }
 
 Value unique(Runtime& runtime, const Value& value, const Arguments& arguments) {

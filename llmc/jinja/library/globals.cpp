@@ -50,6 +50,7 @@ Dict* make_dict(Runtime& runtime, std::string_view function, const Arguments& ar
         runtime.raise(function, " takes one mapping, not ", arguments.positional.size());
     if (!arguments.positional.empty()) {
         const Value& from = arguments.positional[0];
+        if (from.is(Kind::undefined)) raise_undefined(runtime, from);
         if (from.is(Kind::dict)) {
             for (const Dict::Entry& entry : from.as_dict().entries()) dict->set(runtime, entry.key, entry.value);
         } else {

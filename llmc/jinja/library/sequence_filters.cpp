@@ -72,7 +72,7 @@ Value sort(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Parameters parameters(runtime, "sort", arguments, {"reverse", "case_sensitive", "attribute"});
     std::vector<Value> items = items_of(runtime, value);
     const SortKey key(runtime, parameters.get(2, Value::none()), parameters.truth(1), true);
-    sort_by(runtime, items, key, parameters.truth(0));
+    sort_by(runtime, items, key, parameters.integer(0, 0) != 0);
     return runtime.list(items);
 }
 
@@ -86,7 +86,7 @@ Value dict_sort(Runtime& runtime, const Value& value, const Arguments& arguments
     std::vector<Value> items;
     for (size_t i = 0; i < view.dict->size(); ++i) items.push_back(item_of(runtime, view, i));
     const SortKey key(runtime, Value::integer(by == "key" ? 0 : 1), parameters.truth(0), false);
-    sort_by(runtime, items, key, parameters.truth(2));
+    sort_by(runtime, items, key, parameters.integer(2, 0) != 0);
     return runtime.list(items);
 }
 

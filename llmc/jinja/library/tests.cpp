@@ -5,6 +5,7 @@
 #include "llmc/jinja/library/arguments.h"
 #include "llmc/jinja/library/filters.h"
 #include "llmc/jinja/values/compare.h"
+#include "llmc/jinja/values/dict.h"
 #include "llmc/jinja/values/iterate.h"
 #include "llmc/jinja/values/letters.h"
 #include "llmc/jinja/values/operators.h"
@@ -139,14 +140,12 @@ bool greater_or_equal(Runtime& runtime, const Value& left, const Value& right) {
     return ordered(runtime, right, left) || equal(runtime, left, right);
 }
 
-bool is_filter(Runtime& runtime, const Value& value, const Arguments& arguments) {
-    const Parameters none(runtime, "filter", arguments, {});
-    return value.is_string() && find_filter(value.as_text());
-}
-
-bool is_test(Runtime& runtime, const Value& value, const Arguments& arguments) {
-    const Parameters none(runtime, "test", arguments, {});
-    return value.is_string() && find_test(value.as_text());
+// Whether the library has something of that name. Python looks in a dict: what has no hash is an error.
+template <class Found, const Found* (*find)(std::string_view)>
+bool is_known(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    const Parameters none(runtime, "the test", arguments, {});
+    if (!is_hashable(value)) runtime.raise("a ", type_name(value), " cannot be a name");
+    return value.is_string() && find(value.as_text());
 }
 
 constexpr std::array<Test, 39> kTests{{
@@ -165,7 +164,7 @@ constexpr std::array<Test, 39> kTests{{
     {"escaped", plain<is_escaped>},
     {"even", is_even},
     {"false", plain<is_exactly_false>},
-    {"filter", is_filter},
+    {"filter", is_known<Filter, find_filter>},
     {"float", plain<is_float>},
     {"ge", compared<greater_or_equal>},
     {"greaterthan", compared<greater>},
@@ -185,7 +184,7 @@ constexpr std::array<Test, 39> kTests{{
     {"sameas", is_same},
     {"sequence", plain<is_sequence>},
     {"string", plain<is_string>},
-    {"test", is_test},
+    {"test", is_known<Test, find_test>},
     {"true", plain<is_exactly_true>},
     {"undefined", plain<is_undefined>},
     {"upper", in_case<true>},
