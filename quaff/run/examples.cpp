@@ -75,6 +75,7 @@ std::vector<int32_t> ExampleReader::encode_prompt(const std::string& text) const
 }
 
 Dataset ExampleReader::read(const std::vector<std::string>& paths, bool keep_texts) const {
+    std::ranges::for_each(paths, check_readable);
     Dataset data = read_file(paths.front(), keep_texts);
     for (size_t i = 1; i < paths.size(); ++i) data.append(read_file(paths[i], keep_texts));
     if (paths.size() > 1)
