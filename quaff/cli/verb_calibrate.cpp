@@ -29,7 +29,7 @@ int calibrate(const CommandLine& line, Terminal& terminal, const Device& device)
     const Options options = options_of_calibration(line.options);
     const ModelFiles files = open_model(options, terminal);
     const ExampleReader reader(options, files.config(), terminal);
-    const Dataset examples = reader.read(options.data.files);
+    const Dataset examples = reader.read(options.data.files, /*keep_texts=*/false);
     StartingPoint start;
     start.calibration = Calibration::on_examples;
     find_outlier_channels(start, options, files, device, reader, examples.examples, terminal, show_progress(terminal));

@@ -67,7 +67,7 @@ int show_tokens(const CommandLine& line, Terminal& terminal) {
     const ExampleReader reader(options, files.config(), terminal);
     const bool calibrates = line.verb == Verb::calibrate && !options.outliers.data.empty();
     const auto files_of_data = calibrates ? std::vector{options.outliers.data} : options.data.files;
-    const int64_t shown = reader.show(reader.read(files_of_data), line.show_tokens);
+    const int64_t shown = reader.show(reader.read(files_of_data, /*keep_texts=*/false), line.show_tokens);
     if (line.json) print_json({{"shown", shown}});
     return kDone;
 }

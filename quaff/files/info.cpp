@@ -158,6 +158,7 @@ ordered_json inspect_outliers(const fs::path& path) {
 Kind kind_of(const fs::path& path) {
     require(path_exists(path), path.string(), ": does not exist");
     if (!path_is_directory(path)) {
+        refuse_gguf(path);
         const json tree = read_json(path);
         require(JsonObject(tree, path.string()).has("channels"), path.string(),
                 ": is not an outlier file; it has no \"channels\"");

@@ -232,7 +232,17 @@ std::vector<JointLinear> all_joint_linears(const ModelConfig& config) {
     return all;
 }
 
+void refuse_gguf(const std::filesystem::path& file) {
+    const std::string folder = file.has_parent_path() ? file.parent_path().string() : ".";
+    require(file.extension() != ".gguf", file.string(),
+            ": GGUF is not read; convert it with: python3 -c \"import transformers as t; "
+            "[c.from_pretrained('",
+            folder, "', gguf_file='", file.filename().string(), "').save_pretrained('", file.stem().string(),
+            "') for c in (t.AutoTokenizer, t.AutoModelForCausalLM)]\"");
+}
+
 ModelConfig read_model_config(const std::filesystem::path& directory) {
+    refuse_gguf(directory);
     require(path_is_directory(directory), directory.string(),
             ": is not a directory; give a Hugging Face model directory with config.json (to download one: hf download "
             "NAME --local-dir DIR)");

@@ -100,6 +100,9 @@ void for_each_linear(const ModelConfig& config, const Visit& visit) {
 // "llama", "mistral", "phi3"
 const char* name_of(ModelConfig::Architecture architecture);
 
+// Throws Error, with the command that converts it, for the name of a GGUF file.
+void refuse_gguf(const std::filesystem::path& file);
+
 // Reads config.json, and eos_token_id of generation_config.json. Throws Error, naming the field, when a value cannot be
 // true or is not supported. What it ignores instead is in `notes`.
 ModelConfig read_model_config(const std::filesystem::path& directory);

@@ -188,7 +188,7 @@ void find_outlier_channels(StartingPoint& start, const Options& options, const M
     std::vector<std::string> names = options.data.files;
     if (start.calibration == Calibration::on_cal_data) {
         names = {options.outliers.data};
-        cal_data = reader.read(names);
+        cal_data = reader.read(names, /*keep_texts=*/false);
         examples = cal_data.examples;
     }
     if (examples.empty())

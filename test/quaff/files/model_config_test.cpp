@@ -330,6 +330,10 @@ TEST_CASE("a directory that is no model says so", "[model_config]") {
     CHECK(error_of(directory, [&] { read_model_config(directory / "no"); }) ==
           "no: is not a directory; give a Hugging Face model directory with config.json (to download one: hf download "
           "NAME --local-dir DIR)");
+    CHECK(error_of([] { read_model_config("models/m.gguf"); }) ==
+          "models/m.gguf: GGUF is not read; convert it with: python3 -c \"import transformers as t; "
+          "[c.from_pretrained('models', gguf_file='m.gguf').save_pretrained('m') for c in (t.AutoTokenizer, "
+          "t.AutoModelForCausalLM)]\"");
     const std::string message = error_of(directory, [&] { read_model_config(directory.path()); });
     CHECK(message.starts_with("config.json: is missing, so "));
 }
