@@ -136,6 +136,11 @@ void SkippedRecords::add(std::string reason) {
     if (reasons.size() < kMostListed) reasons.push_back(std::move(reason));
 }
 
+void check_readable(const std::string& path) {
+    format_of(path);
+    if (path != kStandardInput) TextInput input(path);
+}
+
 Reading read_records(const std::string& path, const ReaderOptions& options, const std::function<void(Record&&)>& take) {
     const Format format = format_of(path);
     TextInput input(path);

@@ -40,6 +40,9 @@ struct Reading {
     const DataFormat* format = nullptr;  // null: rows are read as record.h says
 };
 
+// Throws Error for a file that cannot be opened or whose name tells no format: before others are read at length.
+void check_readable(const std::string& path);
+
 // Calls `take` with every record in the order of the file. Throws Error if there is none.
 Reading read_records(const std::string& path, const ReaderOptions& options, const std::function<void(Record&&)>& take);
 

@@ -75,6 +75,7 @@ std::vector<int32_t> ExampleReader::encode_prompt(const std::string& text) const
 }
 
 Dataset ExampleReader::read(const std::vector<std::string>& paths, bool keep_texts) const {
+    std::ranges::for_each(paths, check_readable);
     Dataset data = read_file(paths.front(), keep_texts);
     const DataFormat* first = data.format;
     bool alike = true;

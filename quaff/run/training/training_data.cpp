@@ -1,5 +1,6 @@
 #include "quaff/run/training/training_data.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <system_error>
@@ -26,6 +27,7 @@ void warn_of_files_in_both(const DataOptions& data, Terminal& terminal) {
 TrainingData read_training_data(const Options& options, const ModelConfig& config, const ExampleReader& reader,
                                 Terminal& terminal) {
     TrainingData data;
+    std::ranges::for_each(options.data.eval_files, check_readable);
     const bool splits = options.data.eval_files.empty() && options.data.eval_split > 0;
     data.train = reader.read(options.data.files, /*keep_texts=*/splits);
     if (!options.data.eval_files.empty()) {

@@ -68,9 +68,9 @@ TEST_CASE("--help lists what the verb uses and nothing else", "[options]") {
     CHECK(parse({"--help"}).help == help("train"));
     CHECK(mentions(help("train"), "\nadapters:\n  --lora-r N"));
     CHECK_FALSE(mentions(help("merge"), "adapters:"));  // no heading without an option
-    CHECK(mentions(help("tokenize"), "text, of which each line is tokenised\n"));
+    CHECK(mentions(unbroken(help("tokenize")), "text, of which each line is tokenised; -: standard input"));
     CHECK_FALSE(mentions(help("tokenize"), ".jsonl"));
-    CHECK(mentions(help("calibrate"), "examples: .jsonl, .json, .csv or .tsv\n"));
+    CHECK(mentions(unbroken(help("calibrate")), "examples: .jsonl, .json, .csv or .tsv, also as .gz; "));
 }
 
 TEST_CASE("--help shows what an option is when it is not given", "[options]") {
