@@ -5,8 +5,7 @@
 namespace llmc {
 
 void WordModel::add_character(char32_t character, int32_t id) {
-    if (character >= character_ids_.size()) character_ids_.resize(character + 1, -1);
-    character_ids_[character] = id;
+    character_ids_.add(static_cast<int32_t>(character), 0, id);
 }
 
 void WordModel::encode(std::string_view piece, std::vector<PieceToken>& tokens) const {

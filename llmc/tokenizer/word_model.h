@@ -4,6 +4,7 @@
 
 #include <bitset>
 
+#include "llmc/tokenizer/pair_table.h"
 #include "llmc/tokenizer/token_model.h"
 #include "llmc/tokenizer/word_cache.h"
 
@@ -22,7 +23,8 @@ class WordModel : public TokenModel {
     void add_junction(char32_t left, char32_t right) { junctions_.set(junction(left, right)); }
 
     int32_t character_id(char32_t character) const {  // -1: no such token
-        return character < character_ids_.size() ? character_ids_[character] : -1;
+        const int32_t* id = character_ids_.find(static_cast<int32_t>(character), 0);
+        return id ? *id : -1;
     }
 
   private:
@@ -34,7 +36,7 @@ class WordModel : public TokenModel {
     void append_word(std::string_view word, std::vector<PieceToken>& tokens) const;
 
     std::bitset<kJunctions> junctions_;
-    std::vector<int32_t> character_ids_;  // by code point, up to the largest that is a token
+    PairTable<int32_t> character_ids_;  // by code point, and 0
 
     mutable WordCache cache_;
 };
