@@ -35,7 +35,7 @@ struct Date {
 
 // What a rendering may use. A template that goes beyond a limit is refused.
 struct RenderOptions {
-    std::optional<Date> date;            // what strftime_now sees; nothing: the clock's local time
+    std::optional<Date> date = {};       // what strftime_now sees; nothing: the clock's local time
     int64_t max_steps = 50'000'000;      // evaluated nodes; work on long values counts by its size
     int max_depth = 1000;                // nested evaluations: expressions, blocks, macro calls
     size_t max_value_bytes = 512 << 20;  // all values that the rendering makes, freed together at its end

@@ -22,14 +22,14 @@ void Interpreter::assign(const Expression& target, const Value& value) {
 void Interpreter::assign_attribute(const syntax::AttributeOfName& target, const Value& value) {
     const Value& names = slot(target.variable);
     runtime_.at(target.position);
-    if (!names.is(Kind::name_space)) runtime_.raise("only a namespace has attributes to assign to");
+    if (!names.is(Kind::name_space)) refuse(runtime_, "only a namespace has attributes to assign to");
     names.as_name_space().set(runtime_, target.attribute, value);
 }
 
 void Interpreter::unpack(const syntax::Sequence& target, const Value& value) {
     const std::vector<Value> items = items_of(runtime_, value);
     if (items.size() != target.items.size())
-        runtime_.raise("there are ", items.size(), " values for ", target.items.size(), " names");
+        refuse(runtime_, "there are ", items.size(), " values for ", target.items.size(), " names");
     for (size_t i = 0; i < items.size(); ++i) assign(*target.items[i], items[i]);
 }
 
@@ -38,7 +38,7 @@ void Interpreter::check_namespaces(const Expression& target) {
     if (target.kind == Expression::Kind::attribute_of_name) {
         const auto& node = static_cast<const syntax::AttributeOfName&>(target);
         runtime_.at(node.position);
-        if (!slot(node.variable).is(Kind::name_space)) runtime_.raise("only a namespace has attributes to assign to");
+        if (!slot(node.variable).is(Kind::name_space)) refuse(runtime_, "only a namespace has attributes to assign to");
     } else if (target.kind == Expression::Kind::tuple) {
         for (const Expression* item : static_cast<const syntax::Sequence&>(target).items) check_namespaces(*item);
     }
@@ -95,7 +95,7 @@ void Interpreter::bind_parameters(const syntax::MacroCode& code, const Arguments
         else if (code.keywords != code.kNone)
             rest->set(runtime_, Value::string(keyword.name), keyword.value);
         else
-            runtime_.raise("the macro ", code.name, " takes no argument named ", keyword.name);
+            refuse(runtime_, "the macro ", code.name, " takes no argument named ", keyword.name);
     }
     if (code.caller != code.kNone && (slots[code.caller].is(Kind::missing) || slots[code.caller].is(Kind::none)))
         slots[code.caller] = Value::undefined(Undefinedness::hint, "no caller defined");
@@ -104,7 +104,7 @@ void Interpreter::bind_parameters(const syntax::MacroCode& code, const Arguments
     if (code.variadic != code.kNone)
         slots[code.variadic] = runtime_.tuple(variadic);
     else if (!variadic.empty())
-        runtime_.raise("the macro ", code.name, " takes ", count, " arguments, not ", arguments.positional.size());
+        refuse(runtime_, "the macro ", code.name, " takes ", count, " arguments, not ", arguments.positional.size());
 }
 
 }  // namespace llmc::jinja

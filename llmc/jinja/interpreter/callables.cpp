@@ -13,7 +13,7 @@ class LoopMethod final : public Object {
     LoopMethod(LoopValue& loop, bool cycles) : loop_(loop), cycles_(cycles) {}
     std::string_view type_name() const override { return "method"; }
     Value call(Runtime& runtime, const Arguments& arguments) override {
-        if (!arguments.keywords.empty()) runtime.raise("a method of loop takes no named arguments");
+        if (!arguments.keywords.empty()) refuse(runtime, "a method of loop takes no named arguments");
         return cycles_ ? loop_.cycle(arguments) : loop_.changed(arguments);
     }
 
@@ -142,7 +142,7 @@ bool LoopValue::attribute(Runtime& runtime, std::string_view name, Value& found)
 
 Value LoopValue::call(Runtime& runtime, const Arguments& arguments) {
     const Parameters parameters(runtime, "loop", arguments, {"iterable"}, 1);
-    if (!loop_.recursive) runtime.raise("only a loop that is marked recursive can be called");
+    if (!loop_.recursive) refuse(runtime, "only a loop that is marked recursive can be called");
     return interpreter_.recurse(loop_, around_, parameters[0], depth_ + 1);
 }
 
@@ -153,7 +153,7 @@ std::string LoopValue::print(Runtime&) const {
 }
 
 Value LoopValue::cycle(const Arguments& arguments) const {
-    if (arguments.positional.empty()) interpreter_.runtime().raise("loop.cycle needs at least one item");
+    if (arguments.positional.empty()) refuse(interpreter_.runtime(), "loop.cycle needs at least one item");
     return arguments.positional[static_cast<size_t>(index_) % arguments.positional.size()];
 }
 

@@ -197,13 +197,13 @@ Interpreter::Evaluated Interpreter::arguments(const syntax::CallArguments& given
 }
 
 void Interpreter::spread_keywords(const Value& value, std::vector<Keyword>& keywords) {
-    if (!value.is(Kind::dict)) runtime_.raise("** needs a dict, not a ", type_name(value));
+    if (!value.is(Kind::dict)) refuse(runtime_, "** needs a dict, not a ", type_name(value));
     const size_t before = keywords.size();
     for (const Dict::Entry& entry : value.as_dict().entries()) {
-        if (!entry.key.is_string()) runtime_.raise("** needs a dict whose keys are strings");
+        if (!entry.key.is_string()) refuse(runtime_, "** needs a dict whose keys are strings");
         const auto same = [&](const Keyword& keyword) { return keyword.name == entry.key.as_text(); };
         if (std::any_of(keywords.begin(), keywords.begin() + static_cast<std::ptrdiff_t>(before), same))
-            runtime_.raise(entry.key.as_text(), " is passed twice");
+            refuse(runtime_, entry.key.as_text(), " is passed twice");
         keywords.push_back({entry.key.as_text(), entry.value});
     }
 }
@@ -231,7 +231,7 @@ Value Interpreter::call(const syntax::Call& node, const Value* caller) {
 Value Interpreter::call_value(const Value& callee, const Arguments& arguments) {
     if (callee.is(Kind::undefined)) raise_undefined(runtime_, callee);
     if (!callee.is(Kind::object) || !callee.as_object().callable())
-        runtime_.raise("a ", type_name(callee), " cannot be called");
+        refuse(runtime_, "a ", type_name(callee), " cannot be called");
     return callee.as_object().call(runtime_, arguments);
 }
 
@@ -246,7 +246,7 @@ Value Interpreter::filter(const syntax::FilterUse& node, const Value* content) {
         operand = evaluate(*node.operand);
     const Evaluated evaluated = arguments(node.arguments);
     runtime_.at(node.position);
-    if (!node.filter) runtime_.raise("there is no filter '", node.name, "'");
+    if (!node.filter) refuse(runtime_, "there is no filter '", node.name, "'");
     return node.filter->apply(runtime_, operand, evaluated.arguments());
 }
 
@@ -254,7 +254,7 @@ bool Interpreter::test(const syntax::TestUse& node) {
     const Value operand = evaluate(*node.operand);
     const Evaluated evaluated = arguments(node.arguments);
     runtime_.at(node.position);
-    if (!node.test) runtime_.raise("there is no test '", node.name, "'");
+    if (!node.test) refuse(runtime_, "there is no test '", node.name, "'");
     return node.test->holds(runtime_, operand, evaluated.arguments());
 }
 

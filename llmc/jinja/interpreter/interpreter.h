@@ -133,8 +133,8 @@ class Interpreter {
     const Dict& variables_;
     Dict exports_;  // what the template has assigned at its top, for its blocks
     Output output_;
-    // A generation block, as transformers counts it: from the end of what was written for good, so many characters. That is
-    // where it stands, unless it stands in a macro or another block that captures.
+    // A generation block, as transformers counts it: from the end of what was written for good, so many characters.
+    // That is where it stands, unless it stands in a macro or another block that captures.
     struct Generated {
         size_t begin, characters;
     };

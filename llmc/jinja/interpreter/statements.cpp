@@ -19,8 +19,8 @@ std::string_view Output::end_capture(size_t begin) {
 }
 
 void Output::too_long() const {
-    runtime_.raise("the template writes more than ", runtime_.options().max_output_bytes >> 20,
-                   " MiB for this conversation");
+    refuse(runtime_, "the template writes more than ", runtime_.options().max_output_bytes >> 20,
+           " MiB for this conversation");
 }
 
 Rendering Interpreter::run() {
@@ -126,8 +126,8 @@ Interpreter::Flow Interpreter::execute(const Statement& statement) {
             return Flow::continue_loop;
         case Statement::Kind::refused:
             runtime_.at(statement.position);
-            runtime_.raise("'", static_cast<const syntax::Refused&>(statement).tag,
-                           "' asks for another template, and a chat template has none");
+            refuse(runtime_, "'", static_cast<const syntax::Refused&>(statement).tag,
+                   "' asks for another template, and a chat template has none");
     }
     return Flow::next;
 }
@@ -139,7 +139,7 @@ void Interpreter::print(const Value& value) {
 
 // What a block of a filter or call writes is not printed first: it has to be a str.
 void Interpreter::write(const Value& value) {
-    if (!value.is_string()) runtime_.raise("the block should become a str, not a ", type_name(value));
+    if (!value.is_string()) refuse(runtime_, "the block should become a str, not a ", type_name(value));
     output_.write(value.as_text());
 }
 

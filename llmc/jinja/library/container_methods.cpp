@@ -63,7 +63,7 @@ Value index(Runtime& runtime, const Value& self, const Arguments& arguments) {
         runtime.step();
         if (equal(runtime, item_at(runtime, self, static_cast<size_t>(at)), parameters[0])) return Value::integer(at);
     }
-    runtime.raise("index: the value is not in the ", type_name(self));
+    refuse(runtime, "index: the value is not in the ", type_name(self));
 }
 
 Value is_whole(Runtime& runtime, const Value& self, const Arguments& arguments) {

@@ -23,7 +23,7 @@ size_t take_number(Runtime& runtime, std::string_view& rest) {
     for (; !rest.empty() && is_digit(rest[0]); rest.remove_prefix(1)) {
         number = number * 10 + static_cast<size_t>(rest[0] - '0');
         if (number > static_cast<size_t>(std::numeric_limits<int32_t>::max()))
-            runtime.raise("a number in the format is too large");
+            refuse(runtime, "a number in the format is too large");
     }
     return number;
 }
@@ -58,21 +58,21 @@ Specification parse_specification(Runtime& runtime, std::string_view rest) {
     if (next_is(",_")) result.grouping = take();
     if (next_is(".")) {
         take();
-        if (!next_is("0123456789")) runtime.raise("the format has a '.' without a precision");
+        if (!next_is("0123456789")) refuse(runtime, "the format has a '.' without a precision");
         result.precision = static_cast<int>(take_number(runtime, rest));
     }
     if (!rest.empty()) result.type = take();
-    if (!rest.empty()) runtime.raise("the format specification is not one that Python knows");
+    if (!rest.empty()) refuse(runtime, "the format specification is not one that Python knows");
     return result;
 }
 
 std::string format_text(Runtime& runtime, Specification specification, std::string_view text) {
     if (specification.type != 0 && specification.type != 's')
-        runtime.raise("the format '", std::string(1, specification.type), "' does not fit a str");
+        refuse(runtime, "the format '", std::string(1, specification.type), "' does not fit a str");
     if (specification.sign != '-' || specification.alternate || specification.grouping)
-        runtime.raise("a sign, '#' or grouping does not fit a str");
+        refuse(runtime, "a sign, '#' or grouping does not fit a str");
     if (specification.align == '=') {
-        if (specification.fill != "0") runtime.raise("the alignment '=' does not fit a str");
+        if (specification.fill != "0") refuse(runtime, "the alignment '=' does not fit a str");
         specification.align = '<';
     }
     if (specification.precision >= 0) text = text::cut(text, 0, static_cast<size_t>(specification.precision));
@@ -84,9 +84,9 @@ std::string format_number(Runtime& runtime, Specification specification, const V
         number.is(Kind::floating) ||
         std::string_view("eEfFgG%").find(specification.type ? specification.type : ' ') != std::string_view::npos;
     if (as_float) return format_float(runtime, specification, number.number());
-    if (specification.precision >= 0) runtime.raise("a precision does not fit an int");
+    if (specification.precision >= 0) refuse(runtime, "a precision does not fit an int");
     if (specification.type == 'c') {
-        if (number.as_integer() < 0 || number.as_integer() > 0x10FFFF) runtime.raise("no character has that number");
+        if (number.as_integer() < 0 || number.as_integer() > 0x10FFFF) refuse(runtime, "no character has that number");
         std::string text;
         text::append(text, static_cast<char32_t>(number.as_integer()));
         return pad(runtime, specification, text, '<');
@@ -100,7 +100,7 @@ class BraceFormatter {
         : runtime_(runtime), arguments_(arguments), safe_(safe) {}
 
     std::string format(std::string_view rest, int depth) {
-        if (depth == 0) runtime_.raise("a format nests its fields too deeply");
+        if (depth == 0) refuse(runtime_, "a format nests its fields too deeply");
         std::string result;
         while (!rest.empty()) {
             const size_t brace = std::min(rest.find_first_of("{}"), rest.size());
@@ -114,7 +114,7 @@ class BraceFormatter {
                 result += c;
                 rest.remove_prefix(1);
             } else if (c == '}') {
-                runtime_.raise("a format has a single '}'");
+                refuse(runtime_, "a format has a single '}'");
             } else {
                 result += field(take_field(rest), depth);
             }
@@ -134,7 +134,7 @@ class BraceFormatter {
             if (c == '{') ++open;
             if (c == '}' && --open == 0) break;
         }
-        if (end == rest.size()) runtime_.raise("a format has a '{' without its '}'");
+        if (end == rest.size()) refuse(runtime_, "a format has a '{' without its '}'");
         const std::string_view inside = rest.substr(0, end);
         rest.remove_prefix(end + 1);
         return inside;
@@ -152,7 +152,7 @@ class BraceFormatter {
         inside.remove_prefix(end);
         if (inside.starts_with('!')) {
             if (inside.size() < 2 || (inside.size() > 2 && inside[2] != ':'))
-                runtime_.raise("a format has a '!' without a conversion");
+                refuse(runtime_, "a format has a '!' without a conversion");
             value = convert(value, inside[1]);
             inside.remove_prefix(2);
         }
@@ -176,7 +176,7 @@ class BraceFormatter {
                 text = only_ascii(text);
                 break;
             default:
-                runtime_.raise("a format knows the conversions s, r and a, not '", std::string(1, conversion), "'");
+                refuse(runtime_, "a format knows the conversions s, r and a, not '", std::string(1, conversion), "'");
         }
         return runtime_.string(text);
     }
@@ -186,10 +186,10 @@ class BraceFormatter {
         const size_t first = std::min(path.find_first_of(".["), path.size());
         Value value = argument(path.substr(0, first));
         for (path.remove_prefix(first); !path.empty();) {
-            const bool attribute = path[0] == '.';
+            const bool attribute = path.starts_with('.');
             path.remove_prefix(1);
             const size_t end = attribute ? std::min(path.find_first_of(".["), path.size()) : path.find(']');
-            if (end == path.npos || end == 0) runtime_.raise("a field of the format has an empty or open attribute");
+            if (end == path.npos || end == 0) refuse(runtime_, "a field of the format has an empty or open attribute");
             const std::string_view name = path.substr(0, end);
             path.remove_prefix(attribute ? end : end + 1);
             if (attribute)
@@ -197,8 +197,8 @@ class BraceFormatter {
             else
                 value =
                     get_item(runtime_, value, is_number(name) ? Value::integer(number(name)) : runtime_.string(name));
-            if (!attribute && !path.empty() && path[0] != '.' && path[0] != '[')
-                runtime_.raise("only '.' or '[' may follow a ']' in a field of the format");
+            if (!attribute && !path.empty() && !path.starts_with('.') && !path.starts_with('['))
+                refuse(runtime_, "only '.' or '[' may follow a ']' in a field of the format");
         }
         return value;
     }
@@ -210,15 +210,15 @@ class BraceFormatter {
         if (name.empty() || is_number(name)) {
             const bool automatic = name.empty();
             if ((automatic && manual_) || (!automatic && next_ > 0))
-                runtime_.raise("a format cannot mix numbered and unnumbered fields");
+                refuse(runtime_, "a format cannot mix numbered and unnumbered fields");
             manual_ = !automatic;
             const size_t index = automatic ? next_++ : static_cast<size_t>(number(name));
-            if (index >= arguments_.positional.size()) runtime_.raise("there are not enough values for the format");
+            if (index >= arguments_.positional.size()) refuse(runtime_, "there are not enough values for the format");
             return arguments_.positional[index];
         }
         for (const Keyword& keyword : arguments_.keywords)
             if (keyword.name == name) return keyword.value;
-        runtime_.raise("the format was given no '", name, "'");
+        refuse(runtime_, "the format was given no '", name, "'");
     }
 
     Runtime& runtime_;
@@ -233,7 +233,7 @@ class BraceFormatter {
 std::string format_value(Runtime& runtime, const Value& value, std::string_view specification) {
     if (specification.empty()) return to_string(runtime, value);
     if (!value.is_string() && !value.is_number())
-        runtime.raise("a ", type_name(value), " takes no format specification");
+        refuse(runtime, "a ", type_name(value), " takes no format specification");
     const Specification parsed = parse_specification(runtime, specification);
     return value.is_string() ? format_text(runtime, parsed, value.as_text()) : format_number(runtime, parsed, value);
 }

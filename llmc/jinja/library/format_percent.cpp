@@ -25,7 +25,7 @@ class PercentFormatter {
             append_field(result);
             runtime_.check_size(result.size());
         }
-        if (!all_used()) runtime_.raise("not all values were used by the format");
+        if (!all_used()) refuse(runtime_, "not all values were used by the format");
         return result.append(rest_);
     }
 
@@ -42,13 +42,13 @@ class PercentFormatter {
 
     const Value& next_value() {
         const size_t size = values_.is(Kind::tuple) ? values_.as_items().size() : 1;
-        if (used_ >= size || named_) runtime_.raise("there are not enough values for the format");
+        if (used_ >= size || named_) refuse(runtime_, "there are not enough values for the format");
         ++used_;
         return values_.is(Kind::tuple) ? values_.as_items()[used_ - 1] : values_;
     }
 
     char take() {
-        if (rest_.empty()) runtime_.raise("the format ends behind a '%'");
+        if (rest_.empty()) refuse(runtime_, "the format ends behind a '%'");
         const char c = rest_[0];
         rest_.remove_prefix(1);
         return c;
@@ -59,12 +59,12 @@ class PercentFormatter {
         if (!rest_.starts_with('(')) return {};
         size_t depth = 1, end = 1;
         for (; end < rest_.size() && depth > 0; ++end) depth += rest_[end] == '(' ? 1 : rest_[end] == ')' ? -1 : 0;
-        if (depth > 0) runtime_.raise("the format has a '%(' without its ')'");
-        if (!values_.is(Kind::dict)) runtime_.raise("a format with names needs a dict");
+        if (depth > 0) refuse(runtime_, "the format has a '%(' without its ')'");
+        if (!values_.is(Kind::dict)) refuse(runtime_, "a format with names needs a dict");
         const Value name = Value::string(rest_.substr(1, end - 2));
         rest_.remove_prefix(end);
         const Value* found = values_.as_dict().find(runtime_, name);
-        if (!found) runtime_.raise("the dict has no '", name.as_text(), "' for the format");
+        if (!found) refuse(runtime_, "the dict has no '", name.as_text(), "' for the format");
         named_ = true;
         return *found;
     }
@@ -74,13 +74,13 @@ class PercentFormatter {
         if (rest_.starts_with('*')) {
             rest_.remove_prefix(1);
             const Value& value = next_value();
-            if (!value.is_integral()) runtime_.raise("a '*' in a format needs an int");
+            if (!value.is_integral()) refuse(runtime_, "a '*' in a format needs an int");
             return value.as_integer();
         }
         Integer number = 0;
         for (; !rest_.empty() && rest_[0] >= '0' && rest_[0] <= '9'; rest_.remove_prefix(1)) {
             number = number * 10 + (rest_[0] - '0');
-            if (number > std::numeric_limits<int32_t>::max()) runtime_.raise("a width in the format is too large");
+            if (number > std::numeric_limits<int32_t>::max()) refuse(runtime_, "a width in the format is too large");
         }
         return number;
     }
@@ -99,7 +99,7 @@ class PercentFormatter {
         const Integer width = number();
         if (width < 0) left = true;
         if (width > std::numeric_limits<int32_t>::max() || -width > std::numeric_limits<int32_t>::max())
-            runtime_.raise("a width in the format is too large");
+            refuse(runtime_, "a width in the format is too large");
         result.width = static_cast<size_t>(width < 0 ? -width : width);
         if (rest_.starts_with('.')) {
             rest_.remove_prefix(1);
@@ -136,7 +136,7 @@ class PercentFormatter {
             case 'x':
             case 'X':
             case 'o':
-                if (!value.is_integral()) runtime_.raise("the format needs an int, not a ", type_name(value));
+                if (!value.is_integral()) refuse(runtime_, "the format needs an int, not a ", type_name(value));
                 result += format_integer(runtime_, field, value.as_integer());
                 return;
             case 'e':
@@ -145,11 +145,11 @@ class PercentFormatter {
             case 'F':
             case 'g':
             case 'G':
-                if (!value.is_number()) runtime_.raise("the format needs a number, not a ", type_name(value));
+                if (!value.is_number()) refuse(runtime_, "the format needs a number, not a ", type_name(value));
                 result += format_float(runtime_, field, value.number());
                 return;
             default:
-                runtime_.raise("a format has no '%", std::string(1, field.type), "'");
+                refuse(runtime_, "a format has no '%", std::string(1, field.type), "'");
         }
     }
 
@@ -162,8 +162,8 @@ class PercentFormatter {
     Integer whole(const Value& value) const {
         if (value.is_integral()) return value.as_integer();
         if (value.is(Kind::undefined)) raise_undefined(runtime_, value);
-        if (!value.is(Kind::floating)) runtime_.raise("the format needs a number, not a ", type_name(value));
-        if (!(std::abs(value.as_floating()) < 0x1p126)) runtime_.raise("the number is too large for the format");
+        if (!value.is(Kind::floating)) refuse(runtime_, "the format needs a number, not a ", type_name(value));
+        if (!(std::abs(value.as_floating()) < 0x1p126)) refuse(runtime_, "the number is too large for the format");
         return static_cast<Integer>(value.as_floating());
     }
 
@@ -187,7 +187,7 @@ class PercentFormatter {
     std::string character(const Value& value) const {
         if (value.is_string() && text::length(value.as_text()) == 1) return std::string(value.as_text());
         if (!value.is_integral() || value.as_integer() < 0 || value.as_integer() > 0x10FFFF)
-            runtime_.raise("%c needs one character or its number");
+            refuse(runtime_, "%c needs one character or its number");
         std::string text;
         text::append(text, static_cast<char32_t>(value.as_integer()));
         return text;

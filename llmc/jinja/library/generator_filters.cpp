@@ -38,7 +38,7 @@ class Source {
 
 // A number that a generator was given: looked at when it is walked over.
 Integer number_of(Runtime& runtime, std::string_view filter, const Value& value) {
-    if (!value.is_integral()) runtime.raise(filter, " needs an int, not a ", type_name(value));
+    if (!value.is_integral()) refuse(runtime, filter, " needs an int, not a ", type_name(value));
     return value.as_integer();
 }
 
@@ -74,14 +74,14 @@ class Mapped final : public Iterator {
         if (arguments_.positional.empty() && attribute) {
             for (const Keyword& keyword : arguments_.keywords)
                 if (keyword.name != "attribute" && keyword.name != "default")
-                    runtime.raise("map takes no argument named ", keyword.name);
+                    refuse(runtime, "map takes no argument named ", keyword.name);
             path_ = runtime.make<AttributePath>(runtime, *attribute, fallback);
             return;
         }
-        if (arguments_.positional.empty()) runtime.raise("map needs the name of a filter, or an attribute");
+        if (arguments_.positional.empty()) refuse(runtime, "map needs the name of a filter, or an attribute");
         const Value& name = arguments_.positional[0];
         filter_ = name.is_string() ? find_filter(name.as_text()) : nullptr;
-        if (!filter_) runtime.raise("there is no filter '", to_string(runtime, name), "'");
+        if (!filter_) refuse(runtime, "there is no filter '", to_string(runtime, name), "'");
         rest_ = {arguments_.positional.subspan(1), arguments_.keywords};
     }
 
@@ -115,13 +115,13 @@ class Selected final : public Iterator {
         prepared_ = true;
         auto positional = arguments_.positional;
         if (by_attribute_) {
-            if (positional.empty()) runtime.raise("the filter needs the name of an attribute");
+            if (positional.empty()) refuse(runtime, "the filter needs the name of an attribute");
             path_ = runtime.make<AttributePath>(runtime, positional[0]);
             positional = positional.subspan(1);
         }
         if (positional.empty()) return;
         test_ = positional[0].is_string() ? find_test(positional[0].as_text()) : nullptr;
-        if (!test_) runtime.raise("there is no test '", to_string(runtime, positional[0]), "'");
+        if (!test_) refuse(runtime, "there is no test '", to_string(runtime, positional[0]), "'");
         rest_ = {positional.subspan(1), arguments_.keywords};
     }
 
@@ -157,10 +157,9 @@ class Batches final : public Iterator {
     Batches(const Value& value, const Value& size, const Value& fill) : source_(value), size_(size), fill_(fill) {}
     bool next(Runtime& runtime, Value& item) override {
         std::vector<Value> batch;
-        const Integer size = number_of(runtime, "batch", size_);
         if (!first_.is(Kind::missing)) batch.push_back(std::exchange(first_, {}));
         for (Value one; source_.next(runtime, one);) {
-            if (static_cast<Integer>(batch.size()) == size) {
+            if (static_cast<Integer>(batch.size()) == number_of(runtime, "batch", size_)) {
                 first_ = one;
                 item = runtime.list(batch);
                 return true;
@@ -168,6 +167,7 @@ class Batches final : public Iterator {
             batch.push_back(one);
         }
         if (batch.empty()) return false;
+        const Integer size = number_of(runtime, "batch", size_);
         if (!fill_.is(Kind::none) && static_cast<Integer>(batch.size()) < size) {
             runtime.check_size(size > INT32_MAX ? SIZE_MAX : static_cast<size_t>(size) * sizeof(Value));
             batch.resize(static_cast<size_t>(size), fill_);
@@ -190,7 +190,7 @@ class Columns final : public Iterator {
         if (at_ < 0) {
             items_ = runtime.keep(items_of(runtime, value_));
             count_ = number_of(runtime, "slice", number_);
-            if (count_ == 0) runtime.raise("slice needs a number of slices that is not zero");
+            if (count_ == 0) refuse(runtime, "slice needs a number of slices that is not zero");
             at_ = 0;
         }
         if (at_ >= count_) return false;
@@ -217,7 +217,7 @@ class Items final : public Iterator {
     explicit Items(const Value& value) : value_(value) {}
     bool next(Runtime& runtime, Value& item) override {
         if (value_.is(Kind::undefined)) return false;
-        if (!value_.is(Kind::dict)) runtime.raise("items needs a dict, not a ", type_name(value_));
+        if (!value_.is(Kind::dict)) refuse(runtime, "items needs a dict, not a ", type_name(value_));
         if (at_ == value_.as_dict().size()) return false;
         item = item_of(runtime, View{View::What::items, &value_.as_dict()}, at_++);
         return true;

@@ -31,15 +31,15 @@ Value range(Runtime& runtime, const Arguments& arguments) {
     const auto part = [&](size_t i) {
         const Integer value = parameters.integer(i);
         if (value > std::numeric_limits<int64_t>::max() || value < std::numeric_limits<int64_t>::min())
-            runtime.raise("range takes integers of 64 bits");
+            refuse(runtime, "range takes integers of 64 bits");
         return value;
     };
     Range range{0, part(0), 1};
     if (parameters.has(1)) range = {part(0), part(1), parameters.has(2) ? part(2) : 1};
-    if (range.step == 0) runtime.raise("the step of a range is zero");
+    if (range.step == 0) refuse(runtime, "the step of a range is zero");
     if (range.size() > kMostOfRange)
-        runtime.raise("a range may have ", represent_integer(kMostOfRange), " items, not ",
-                      represent_integer(range.size()));
+        refuse(runtime, "a range may have ", represent_integer(kMostOfRange), " items, not ",
+               represent_integer(range.size()));
     return Value::range(runtime.make<Range>(range));
 }
 
@@ -47,7 +47,7 @@ Value range(Runtime& runtime, const Arguments& arguments) {
 Dict* make_dict(Runtime& runtime, std::string_view function, const Arguments& arguments) {
     auto* dict = runtime.make<Dict>();
     if (arguments.positional.size() > 1)
-        runtime.raise(function, " takes one mapping, not ", arguments.positional.size());
+        refuse(runtime, function, " takes one mapping, not ", arguments.positional.size());
     if (!arguments.positional.empty()) {
         const Value& from = arguments.positional[0];
         if (from.is(Kind::undefined)) raise_undefined(runtime, from);
@@ -57,7 +57,7 @@ Dict* make_dict(Runtime& runtime, std::string_view function, const Arguments& ar
             Iterator& pairs = iterate(runtime, from);
             for (Value pair; pairs.next(runtime, pair); runtime.step()) {
                 const std::vector<Value> items = items_of(runtime, pair);
-                if (items.size() != 2) runtime.raise(function, " needs pairs of key and value");
+                if (items.size() != 2) refuse(runtime, function, " needs pairs of key and value");
                 dict->set(runtime, items[0], items[1]);
             }
         }
@@ -83,7 +83,7 @@ Value name_space(Runtime& runtime, const Arguments& arguments) {
     const Dict* given = make_dict(runtime, "namespace", arguments);
     auto* names = runtime.make<Namespace>(runtime.make<Dict>());
     for (const Dict::Entry& entry : given->entries()) {
-        if (!entry.key.is_string()) runtime.raise("the attributes of a namespace have strings as names");
+        if (!entry.key.is_string()) refuse(runtime, "the attributes of a namespace have strings as names");
         names->set(runtime, entry.key.as_text(), entry.value);
     }
     return Value::name_space(names);
@@ -139,7 +139,7 @@ bool Cycler::attribute(Runtime& runtime, std::string_view name, Value& found) {
 }
 
 Value cycler(Runtime& runtime, const Arguments& arguments) {
-    if (arguments.positional.empty() || !arguments.keywords.empty()) runtime.raise("cycler needs at least one item");
+    if (arguments.positional.empty() || !arguments.keywords.empty()) refuse(runtime, "cycler needs at least one item");
     return Value::object(runtime.make<Cycler>(runtime.keep(arguments.positional)));
 }
 
@@ -170,11 +170,11 @@ Value joiner(Runtime& runtime, const Arguments& arguments) {
 
 Value raise_exception(Runtime& runtime, const Arguments& arguments) {
     const Parameters parameters(runtime, "raise_exception", arguments, {"message"}, 1);
-    runtime.raise("the template refuses the conversation: ", to_string(runtime, parameters[0]));
+    refuse(runtime, "the template refuses the conversation: ", to_string(runtime, parameters[0]));
 }
 
 Value lipsum(Runtime& runtime, const Arguments&) {
-    runtime.raise("lipsum writes random text, which no chat template needs");
+    refuse(runtime, "lipsum writes random text, which no chat template needs");
 }
 
 struct Global {

@@ -112,13 +112,13 @@ Value strip_tags(Runtime& runtime, const Value& value, const Arguments& argument
 
 Value xml_attributes(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Parameters parameters(runtime, "xmlattr", arguments, {"autospace"});
-    if (!value.is(Kind::dict)) runtime.raise("xmlattr needs a dict, not a ", type_name(value));
+    if (!value.is(Kind::dict)) refuse(runtime, "xmlattr needs a dict, not a ", type_name(value));
     std::string result;
     for (const Dict::Entry& entry : value.as_dict().entries()) {
         if (entry.value.is(Kind::none) || entry.value.is(Kind::undefined)) continue;
-        if (!entry.key.is_string()) runtime.raise("xmlattr needs strings as keys, not a ", type_name(entry.key));
+        if (!entry.key.is_string()) refuse(runtime, "xmlattr needs strings as keys, not a ", type_name(entry.key));
         if (entry.key.as_text().find_first_of(" \t\n\r\f\v/>=") != std::string_view::npos)
-            runtime.raise("the name of an attribute may not hold blanks, '/', '>' or '='");
+            refuse(runtime, "the name of an attribute may not hold blanks, '/', '>' or '='");
         if (!result.empty()) result += ' ';
         const std::string_view shown = string_of(runtime, entry.value);
         const bool safe = entry.value.is_string() && entry.value.is_safe();
@@ -157,7 +157,7 @@ Value url_encode(Runtime& runtime, const Value& value, const Arguments& argument
     for (Value pair; pairs.next(runtime, pair); runtime.step()) {
         if (is_dict) pair = item_of(runtime, View{View::What::items, &value.as_dict()}, at++);
         const std::vector<Value> items = items_of(runtime, pair);
-        if (items.size() != 2) runtime.raise("urlencode needs pairs of key and value");
+        if (items.size() != 2) refuse(runtime, "urlencode needs pairs of key and value");
         if (!query.empty()) query += '&';
         query += quote(string_of(runtime, items[0]), true) + "=" + quote(string_of(runtime, items[1]), true);
         runtime.check_size(query.size());

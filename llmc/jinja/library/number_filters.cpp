@@ -51,7 +51,7 @@ std::optional<Integer> parse_integer(const Runtime& runtime, std::string_view te
         const int digit = c >= '0' && c <= '9' ? c - '0' : letter;
         if (digit >= base) return std::nullopt;
         if (__builtin_mul_overflow(value, base, &value) || __builtin_add_overflow(value, Integer{digit}, &value))
-            runtime.raise("the number has more than 128 bits");
+            refuse(runtime, "the number has more than 128 bits");
     }
     return negative ? -value : value;
 }
@@ -73,7 +73,7 @@ std::optional<double> parse_float(std::string_view text) {
 }
 
 Value whole(const Runtime& runtime, double number) {
-    if (std::abs(number) >= 0x1p126) runtime.raise("the number has more than 128 bits");
+    if (std::abs(number) >= 0x1p126) refuse(runtime, "the number has more than 128 bits");
     return Value::integer(static_cast<Integer>(number));
 }
 
@@ -84,7 +84,7 @@ Value to_integer(Runtime& runtime, const Value& value, const Arguments& argument
     if (value.is(Kind::undefined)) raise_undefined(runtime, value);
     if (value.is_integral()) return Value::integer(value.as_integer());
     if (value.is(Kind::floating)) {
-        if (std::isinf(value.as_floating())) runtime.raise("infinity is no int");
+        if (std::isinf(value.as_floating())) refuse(runtime, "infinity is no int");
         return std::isnan(value.as_floating()) ? otherwise : whole(runtime, value.as_floating());
     }
     if (!value.is_string()) return otherwise;
@@ -108,12 +108,12 @@ Value absolute(Runtime& runtime, const Value& value, const Arguments& arguments)
     const Parameters none(runtime, "abs", arguments, {});
     if (value.is(Kind::undefined)) raise_undefined(runtime, value);
     if (value.is(Kind::floating)) return Value::floating(std::abs(value.as_floating()));
-    if (!value.is_integral()) runtime.raise("abs needs a number, not a ", type_name(value));
+    if (!value.is_integral()) refuse(runtime, "abs needs a number, not a ", type_name(value));
     return value.as_integer() < 0 ? negate(runtime, value) : Value::integer(value.as_integer());
 }
 
 Integer power_of_ten(const Runtime& runtime, Integer exponent) {
-    if (exponent > 37) runtime.raise("round needs a precision of at most 37 digits");
+    if (exponent > 37) refuse(runtime, "round needs a precision of at most 37 digits");
     Integer power = 1;
     for (; exponent > 0; --exponent) power *= 10;
     return power;
@@ -146,9 +146,9 @@ Value round(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Integer precision = parameters.integer(0, 0);
     const std::string_view method = parameters.text(1, "common");
     if (method != "common" && method != "ceil" && method != "floor")
-        runtime.raise("round knows the methods common, ceil and floor");
+        refuse(runtime, "round knows the methods common, ceil and floor");
     if (value.is(Kind::undefined)) raise_undefined(runtime, value);
-    if (!value.is_number()) runtime.raise("round needs a number, not a ", type_name(value));
+    if (!value.is_number()) refuse(runtime, "round needs a number, not a ", type_name(value));
     if (method == "common") {
         if (value.is(Kind::floating)) return Value::floating(round_float(value.as_floating(), precision));
         if (precision >= 0) return Value::integer(value.as_integer());
@@ -156,7 +156,7 @@ Value round(Runtime& runtime, const Value& value, const Arguments& arguments) {
     }
     const Value power = calculate(runtime, Arithmetic::power, Value::integer(10), Value::integer(precision));
     const Value scaled = calculate(runtime, Arithmetic::multiply, value, power);
-    if (!std::isfinite(scaled.number())) runtime.raise("infinity cannot be rounded");
+    if (!std::isfinite(scaled.number())) refuse(runtime, "infinity cannot be rounded");
     const Value whole_number = scaled.is_integral() ? scaled
                                                     : whole(runtime, method == "ceil" ? std::ceil(scaled.number())
                                                                                       : std::floor(scaled.number()));
@@ -168,11 +168,11 @@ Value file_size(Runtime& runtime, const Value& value, const Arguments& arguments
     std::optional<double> bytes;
     if (value.is_number()) bytes = value.number();
     if (value.is_string()) bytes = parse_float(value.as_text());
-    if (!bytes) runtime.raise("filesizeformat needs a number, not a ", type_name(value));
+    if (!bytes) refuse(runtime, "filesizeformat needs a number, not a ", type_name(value));
     const bool binary = parameters.truth(0);
     const double base = binary ? 1024 : 1000;
     if (*bytes == 1) return Value::string("1 Byte");
-    if (std::isnan(*bytes)) runtime.raise("filesizeformat needs a number, not nan");
+    if (std::isnan(*bytes)) refuse(runtime, "filesizeformat needs a number, not nan");
     if (*bytes < base) return runtime.string(represent_integer(whole(runtime, *bytes).as_integer()) + " Bytes");
     constexpr std::array<char, 8> kPrefixes{'k', 'M', 'G', 'T', 'P', 'E', 'Z', 'Y'};
     double unit = base * base;

@@ -32,7 +32,8 @@ struct Layout {
 };
 
 std::string place(Runtime& runtime, const Specification& specification, const Layout& layout, size_t group_size) {
-    if (specification.width > kMostWidth) runtime.raise("a field of ", specification.width, " characters is too wide");
+    if (specification.width > kMostWidth)
+        refuse(runtime, "a field of ", specification.width, " characters is too wide");
     std::string digits = layout.digits;
     const char separator = specification.grouping;
     const bool inside = specification.align == '=';
@@ -91,7 +92,7 @@ std::string general_float(int precision, double number) {
 
 std::string magnitude(Runtime& runtime, const Specification& specification, double number) {
     const int precision = specification.precision < 0 ? 6 : specification.precision;
-    if (precision > kMostPrecision) runtime.raise("a precision of ", precision, " digits is too large");
+    if (precision > kMostPrecision) refuse(runtime, "a precision of ", precision, " digits is too large");
     const bool capital = specification.type == 'E' || specification.type == 'F' || specification.type == 'G';
     if (!std::isfinite(number)) return std::isnan(number) ? (capital ? "NAN" : "nan") : (capital ? "INF" : "inf");
     switch (specification.type) {
@@ -111,7 +112,7 @@ std::string magnitude(Runtime& runtime, const Specification& specification, doub
         case 0:
             return specification.precision < 0 ? represent_float(number) : general_float(precision, number);
         default:
-            runtime.raise("the format '", std::string(1, specification.type), "' does not fit a float");
+            refuse(runtime, "the format '", std::string(1, specification.type), "' does not fit a float");
     }
 }
 
@@ -154,14 +155,14 @@ std::string format_integer(Runtime& runtime, const Specification& specification,
             layout.digits = digits_of(size, 16, specification.type == 'X');
             break;
         default:
-            runtime.raise("the format '", std::string(1, specification.type), "' does not fit an int");
+            refuse(runtime, "the format '", std::string(1, specification.type), "' does not fit an int");
     }
     if (specification.type == 'b' || specification.type == 'o' || (specification.type | 0x20) == 'x') {
         group_size = 4;
         if (specification.alternate) (layout.sign += '0') += specification.type;
     }
     if (specification.precision > kMostPrecision)
-        runtime.raise("a precision of ", specification.precision, " digits is too large");
+        refuse(runtime, "a precision of ", specification.precision, " digits is too large");
     while (static_cast<int>(layout.digits.size()) < specification.precision) layout.digits.insert(0, 1, '0');
     return place(runtime, specification, layout, group_size);
 }

@@ -17,7 +17,7 @@ namespace {
 Value length(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Parameters none(runtime, "length", arguments, {});
     Integer length = 0;
-    if (!find_length(runtime, value, length)) runtime.raise("a ", type_name(value), " has no length");
+    if (!find_length(runtime, value, length)) refuse(runtime, "a ", type_name(value), " has no length");
     return Value::integer(length);
 }
 
@@ -31,7 +31,7 @@ Value first(Runtime& runtime, const Value& value, const Arguments& arguments) {
 Value last(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Parameters none(runtime, "last", arguments, {});
     Iterator* items = iterate_reversed(runtime, value);
-    if (!items) runtime.raise("a ", type_name(value), " cannot be reversed; put '| list' before");
+    if (!items) refuse(runtime, "a ", type_name(value), " cannot be reversed; put '| list' before");
     Value item;
     if (items->next(runtime, item)) return item;
     return Value::undefined(Undefinedness::hint, "there is no last item: the sequence is empty");
@@ -79,9 +79,9 @@ Value sort(Runtime& runtime, const Value& value, const Arguments& arguments) {
 Value dict_sort(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Parameters parameters(runtime, "dictsort", arguments, {"case_sensitive", "by", "reverse"});
     if (value.is(Kind::undefined)) raise_undefined(runtime, value);
-    if (!value.is(Kind::dict)) runtime.raise("dictsort needs a dict, not a ", type_name(value));
+    if (!value.is(Kind::dict)) refuse(runtime, "dictsort needs a dict, not a ", type_name(value));
     const std::string_view by = parameters.text(1, "key");
-    if (by != "key" && by != "value") runtime.raise("dictsort sorts by key or by value");
+    if (by != "key" && by != "value") refuse(runtime, "dictsort sorts by key or by value");
     const View view{View::What::items, &value.as_dict()};
     std::vector<Value> items;
     for (size_t i = 0; i < view.dict->size(); ++i) items.push_back(item_of(runtime, view, i));
@@ -114,7 +114,7 @@ Value sum(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Parameters parameters(runtime, "sum", arguments, {"attribute", "start"});
     const AttributePath path(runtime, parameters.get(0, Value::none()));
     Value total = parameters.get(1, Value::integer(0));
-    if (total.is_string()) runtime.raise("sum cannot add strings; join them");
+    if (total.is_string()) refuse(runtime, "sum cannot add strings; join them");
     Iterator& items = iterate(runtime, value);
     for (Value item; items.next(runtime, item); runtime.step())
         total = calculate(runtime, Arithmetic::add, total, path.of(runtime, item));
@@ -138,7 +138,7 @@ Value group_by(Runtime& runtime, const Value& value, const Arguments& arguments)
 }
 
 Value random(Runtime& runtime, const Value&, const Arguments&) {
-    runtime.raise("random is not known here: a conversation gives the same text each time");
+    refuse(runtime, "random is not known here: a conversation gives the same text each time");
 }
 
 constexpr std::array<Filter, 14> kFilters{{

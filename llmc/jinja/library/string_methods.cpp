@@ -55,7 +55,7 @@ Value justify(Runtime& runtime, const Value& self, const Arguments& arguments) {
     const Parameters parameters(runtime, "the method of str", arguments, {"/width", "/fillchar"}, 1);
     Specification specification;
     specification.fill = parameters.has(1) ? argument(runtime, self, parameters, 1) : " ";
-    if (text::length(specification.fill) != 1) runtime.raise("the fill character is not one character");
+    if (text::length(specification.fill) != 1) refuse(runtime, "the fill character is not one character");
     const Integer width = parameters.integer(0);
     if (width > std::numeric_limits<int32_t>::max()) runtime.check_size(SIZE_MAX);
     specification.width = width < 0 ? 0 : static_cast<size_t>(width);
@@ -117,7 +117,7 @@ Value join(Runtime& runtime, const Value& self, const Arguments& arguments) {
     for (Value item; iterator.next(runtime, item); runtime.step()) {
         if (!first) joined += self.as_text();
         first = false;
-        if (!item.is_string()) runtime.raise("join needs strings, not a ", type_name(item));
+        if (!item.is_string()) refuse(runtime, "join needs strings, not a ", type_name(item));
         if (self.is_safe() && !item.is_safe())
             joined += text::escape_html(item.as_text());
         else
@@ -160,12 +160,12 @@ void append_translated(Runtime& runtime, std::string& result, const Value& table
     else if (to->is(Kind::integer) && to->as_integer() >= 0 && to->as_integer() <= 0x10FFFF)
         text::append(result, static_cast<char32_t>(to->as_integer()));
     else if (!to->is(Kind::none))
-        runtime.raise("translate needs str, int or none in its table, not a ", type_name(*to));
+        refuse(runtime, "translate needs str, int or none in its table, not a ", type_name(*to));
 }
 
 Value translate(Runtime& runtime, const Value& self, const Arguments& arguments) {
     const Parameters parameters(runtime, "translate", arguments, {"/table"}, 1);
-    if (!parameters[0].is(Kind::dict)) runtime.raise("translate needs a dict, not a ", type_name(parameters[0]));
+    if (!parameters[0].is(Kind::dict)) refuse(runtime, "translate needs a dict, not a ", type_name(parameters[0]));
     std::string result;
     for (std::string_view rest = self.as_text(); !rest.empty(); runtime.step()) {
         const std::string_view character = rest.substr(0, text::first_character(rest).bytes);
@@ -178,7 +178,7 @@ Value translate(Runtime& runtime, const Value& self, const Arguments& arguments)
 
 Value format_map(Runtime& runtime, const Value& self, const Arguments& arguments) {
     const Parameters parameters(runtime, "format_map", arguments, {"/mapping"}, 1);
-    if (!parameters[0].is(Kind::dict)) runtime.raise("format_map needs a dict, not a ", type_name(parameters[0]));
+    if (!parameters[0].is(Kind::dict)) refuse(runtime, "format_map needs a dict, not a ", type_name(parameters[0]));
     std::vector<Keyword> keywords;
     for (const Dict::Entry& entry : parameters[0].as_dict().entries())
         if (entry.key.is_string()) keywords.push_back({entry.key.as_text(), entry.value});
@@ -186,7 +186,7 @@ Value format_map(Runtime& runtime, const Value& self, const Arguments& arguments
 }
 
 Value encode(Runtime& runtime, const Value&, const Arguments&) {
-    runtime.raise("templates have no bytes to encode to");
+    refuse(runtime, "templates have no bytes to encode to");
 }
 
 constexpr std::array<Method, 22> kMethods{{

@@ -50,7 +50,7 @@ Value find(Runtime& runtime, const Value& self, const Arguments& arguments) {
 template <bool forwards>
 Value index(Runtime& runtime, const Value& self, const Arguments& arguments) {
     const Integer found = position<forwards>(runtime, self, arguments);
-    if (found < 0) runtime.raise("index: the substring is not there");
+    if (found < 0) refuse(runtime, "index: the substring is not there");
     return Value::integer(found);
 }
 
@@ -74,7 +74,7 @@ Value has_end(Runtime& runtime, const Value& self, const Arguments& arguments) {
     };
     if (!parameters[0].is(Kind::tuple)) return Value::boolean(fits(parameters.text(0)));
     for (const Value& sought : parameters[0].as_items()) {
-        if (!sought.is_string()) runtime.raise(name, " needs a str or a tuple of str, not of ", type_name(sought));
+        if (!sought.is_string()) refuse(runtime, name, " needs a str or a tuple of str, not of ", type_name(sought));
         if (fits(sought.as_text())) return Value::boolean(true);
     }
     return Value::boolean(false);
@@ -169,7 +169,7 @@ Value split(Runtime& runtime, const Value& self, const Arguments& arguments) {
     const size_t most = most_splits(parameters);
     runtime.work(self.as_text().size());
     if (!parameters.given(0)) return strings(runtime, self, split_words(self.as_text(), most));
-    if (parameters.text(0).empty()) runtime.raise("split needs a separator that is not empty");
+    if (parameters.text(0).empty()) refuse(runtime, "split needs a separator that is not empty");
     return strings(runtime, self, split_at(self.as_text(), parameters.text(0), most));
 }
 
@@ -178,7 +178,7 @@ Value split_last(Runtime& runtime, const Value& self, const Arguments& arguments
     const size_t most = most_splits(parameters);
     runtime.work(self.as_text().size());
     if (!parameters.given(0)) return strings(runtime, self, split_last_words(self.as_text(), most));
-    if (parameters.text(0).empty()) runtime.raise("rsplit needs a separator that is not empty");
+    if (parameters.text(0).empty()) refuse(runtime, "rsplit needs a separator that is not empty");
     return strings(runtime, self, split_last_at(self.as_text(), parameters.text(0), most));
 }
 
@@ -196,7 +196,7 @@ Value partition(Runtime& runtime, const Value& self, const Arguments& arguments)
     const std::string_view separator = self.is_safe() && !parameters[0].is_safe()
                                            ? runtime.keep(text::escape_html(parameters.text(0)))
                                            : parameters.text(0);
-    if (separator.empty()) runtime.raise("partition needs a separator that is not empty");
+    if (separator.empty()) refuse(runtime, "partition needs a separator that is not empty");
     runtime.work(whole.size());
     const size_t found = forwards ? whole.find(separator) : whole.rfind(separator);
     const auto string = [&](std::string_view part) { return Value::string(part, self.is_safe()); };

@@ -144,7 +144,7 @@ bool greater_or_equal(Runtime& runtime, const Value& left, const Value& right) {
 template <class Found, const Found* (*find)(std::string_view)>
 bool is_known(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Parameters none(runtime, "the test", arguments, {});
-    if (!is_hashable(value)) runtime.raise("a ", type_name(value), " cannot be a name");
+    if (!is_hashable(value)) refuse(runtime, "a ", type_name(value), " cannot be a name");
     return value.is_string() && find(value.as_text());
 }
 

@@ -90,7 +90,7 @@ Value replace(Runtime& runtime, const Value& value, const Arguments& arguments) 
 
 Value format(Runtime& runtime, const Value& value, const Arguments& arguments) {
     if (!arguments.positional.empty() && !arguments.keywords.empty())
-        runtime.raise("format takes positional arguments or named ones, not both");
+        refuse(runtime, "format takes positional arguments or named ones, not both");
     const Value string = soft_string(runtime, value);
     if (arguments.keywords.empty()) return format_percent(runtime, string, runtime.tuple(arguments.positional));
     auto* dict = runtime.make<Dict>();
@@ -102,7 +102,7 @@ Value format(Runtime& runtime, const Value& value, const Arguments& arguments) {
 Value indent(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Parameters parameters(runtime, "indent", arguments, {"width", "first", "blank"});
     if (value.is(Kind::undefined)) raise_undefined(runtime, value);
-    if (!value.is_string()) runtime.raise("indent needs a str, not a ", type_name(value));
+    if (!value.is_string()) refuse(runtime, "indent needs a str, not a ", type_name(value));
     std::string indentation;
     if (parameters.has(0) && parameters[0].is_string()) {
         indentation = parameters[0].as_text();
@@ -130,18 +130,19 @@ Value indent(Runtime& runtime, const Value& value, const Arguments& arguments) {
 
 Value truncate(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Parameters parameters(runtime, "truncate", arguments, {"length", "killwords", "end", "leeway"});
-    const std::string_view end = parameters.text(2, "...");
+    const Value end = parameters.get(2, Value::string("..."));
     const Integer most = parameters.integer(0, 255), leeway = parameters.given(3) ? parameters.integer(3) : 5;
-    const auto end_length = static_cast<Integer>(text::length(end));
-    if (most < end_length) runtime.raise("truncate needs a length that its end fits in");
-    if (leeway < 0) runtime.raise("truncate needs a leeway that is not negative");
-    Integer length = 0;
+    Integer length = 0, end_length = 0;
+    if (!find_length(runtime, end, end_length) || most < end_length)
+        refuse(runtime, "truncate needs a length that its end fits in");
+    if (leeway < 0) refuse(runtime, "truncate needs a leeway that is not negative");
     if (find_length(runtime, value, length) && length <= most + leeway) return value;
-    if (!value.is_string()) runtime.raise("truncate needs a str, not a ", type_name(value));
-    const std::string_view whole = value.as_text();
-    std::string_view kept = text::cut(whole, 0, static_cast<size_t>(most - end_length));
+    if (!value.is_string()) refuse(runtime, "truncate needs a str, not a ", type_name(value));
+    const std::string_view ending = parameters.text(2, "...");
+    std::string_view kept = text::cut(value.as_text(), 0, static_cast<size_t>(most - end_length));
     if (!parameters.truth(1)) kept = kept.substr(0, std::min(kept.rfind(' '), kept.size()));
-    return runtime.string(std::string(kept).append(value.is_safe() ? text::escape_html(end) : end), value.is_safe());
+    const std::string shown = value.is_safe() ? text::escape_html(ending) : std::string(ending);
+    return runtime.string(std::string(kept) + shown, value.is_safe());
 }
 
 Value word_count(Runtime& runtime, const Value& value, const Arguments& arguments) {
@@ -160,7 +161,7 @@ Value word_count(Runtime& runtime, const Value& value, const Arguments& argument
 }
 
 Value refused(Runtime& runtime, const Value&, const Arguments&) {
-    runtime.raise("the filters pprint, urlize and wordwrap are not known here");
+    refuse(runtime, "the filters pprint, urlize and wordwrap are not known here");
 }
 
 constexpr std::array<Filter, 15> kFilters{{

@@ -50,7 +50,7 @@ Value to_json(Runtime& runtime, const Value& value, const Arguments& arguments) 
     if (parameters.given(2)) {
         separators = items_of(runtime, parameters[2]);
         if (separators.size() != 2 || !separators[0].is_string() || !separators[1].is_string())
-            runtime.raise("tojson needs two strings as separators");
+            refuse(runtime, "tojson needs two strings as separators");
         style.item_separator = separators[0].as_text();
         style.key_separator = separators[1].as_text();
     }

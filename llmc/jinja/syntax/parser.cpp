@@ -85,7 +85,7 @@ class StatementParser {
                     break;
                 case Token::Kind::variable_begin:
                     stream_.take();
-                    result.push_back(program_.make<Print>(stream_.current().position, expressions_.tuple()));
+                    result.push_back(printed(expressions_.tuple()));
                     stream_.expect(Token::Kind::variable_end, "the end of the tag");
                     break;
                 default:
@@ -161,10 +161,12 @@ class StatementParser {
                      concat("there is no tag '", tag.text, "' where {% ", *(ends.end() - 1), " %} is still to come"));
     }
 
+    Statement* printed(Expression* expression) { return program_.make<Print>(expression->position, expression); }
+
     void print(Body& result) {
         for (bool first = true; stream_.current().kind != Token::Kind::block_end; first = false) {
             if (!first) stream_.expect_symbol(",");
-            result.push_back(program_.make<Print>(stream_.current().position, expressions_.expression()));
+            result.push_back(printed(expressions_.expression()));
         }
     }
 

@@ -30,11 +30,11 @@ std::string_view symbol(Arithmetic operation) {
 }
 
 [[noreturn]] void too_large(const Runtime& runtime) {
-    runtime.raise("the result is an integer of more than 128 bits");
+    refuse(runtime, "the result is an integer of more than 128 bits");
 }
 
 void require_divisor(const Runtime& runtime, bool zero) {
-    if (zero) runtime.raise("division by zero");
+    if (zero) refuse(runtime, "division by zero");
 }
 
 // Python rounds the quotient down, and the rest has the divisor's sign.
@@ -73,7 +73,7 @@ double float_floor_divide(double left, double right) {
 
 Value power(const Runtime& runtime, Integer base, Integer exponent) {
     if (exponent < 0) {
-        if (base == 0) runtime.raise("zero cannot be raised to a negative power");
+        if (base == 0) refuse(runtime, "zero cannot be raised to a negative power");
         return Value::floating(std::pow(static_cast<double>(base), static_cast<double>(exponent)));
     }
     Integer result = 1, square = base;
@@ -133,12 +133,12 @@ Value calculate_floats(const Runtime& runtime, Arithmetic operation, double left
             require_divisor(runtime, right == 0);
             return Value::floating(float_modulo(left, right));
         case Arithmetic::power: {
-            if (left == 0 && right < 0) runtime.raise("zero cannot be raised to a negative power");
+            if (left == 0 && right < 0) refuse(runtime, "zero cannot be raised to a negative power");
             if (left < 0 && std::isfinite(left) && std::isfinite(right) && std::trunc(right) != right)
-                runtime.raise("a negative number to a power that is not whole is a complex number");
+                refuse(runtime, "a negative number to a power that is not whole is a complex number");
             const double result = std::pow(left, right);
             if (std::isinf(result) && std::isfinite(left) && std::isfinite(right))
-                runtime.raise("the power is too large");
+                refuse(runtime, "the power is too large");
             return Value::floating(result);
         }
     }
@@ -206,21 +206,21 @@ Value calculate(Runtime& runtime, Arithmetic operation, const Value& left, const
         if (repeats(left) && right.is_integral()) return repeat(runtime, left, right.as_integer());
         if (left.is_integral() && repeats(right)) return repeat(runtime, right, left.as_integer());
     }
-    runtime.raise("there is no ", type_name(left), " ", symbol(operation), " ", type_name(right));
+    refuse(runtime, "there is no ", type_name(left), " ", symbol(operation), " ", type_name(right));
 }
 
 Value negate(Runtime& runtime, const Value& value) {
     if (value.is_integral()) return calculate_integers(runtime, Arithmetic::subtract, 0, value.as_integer());
     if (value.is(Kind::floating)) return Value::floating(-value.as_floating());
     if (value.is(Kind::undefined)) raise_undefined(runtime, value);
-    runtime.raise("there is no -", type_name(value));
+    refuse(runtime, "there is no -", type_name(value));
 }
 
 Value plus(Runtime& runtime, const Value& value) {
     if (value.is_integral()) return Value::integer(value.as_integer());
     if (value.is(Kind::floating)) return value;
     if (value.is(Kind::undefined)) raise_undefined(runtime, value);
-    runtime.raise("there is no +", type_name(value));
+    refuse(runtime, "there is no +", type_name(value));
 }
 
 }  // namespace llmc::jinja

@@ -121,13 +121,13 @@ bool less(Runtime& runtime, const Value& left, const Value& right) {
     }
     if (left.is_sequence() && left.kind() == right.kind())
         return less_items(runtime, left.as_items(), right.as_items());
-    runtime.raise("a ", type_name(left), " and a ", type_name(right), " have no order");
+    refuse(runtime, "a ", type_name(left), " and a ", type_name(right), " have no order");
 }
 
 bool contains(Runtime& runtime, const Value& container, const Value& item) {
     switch (container.kind()) {
         case Kind::string:
-            if (!item.is_string()) runtime.raise("a ", type_name(item), " cannot be in a str");
+            if (!item.is_string()) refuse(runtime, "a ", type_name(item), " cannot be in a str");
             runtime.work(container.as_text().size());
             return container.as_text().find(item.as_text()) != std::string_view::npos;
         case Kind::list:
@@ -147,7 +147,7 @@ bool contains(Runtime& runtime, const Value& container, const Value& item) {
             return false;
         }
         default:
-            runtime.raise("nothing can be in a ", type_name(container));
+            refuse(runtime, "nothing can be in a ", type_name(container));
     }
 }
 

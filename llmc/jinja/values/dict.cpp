@@ -44,7 +44,7 @@ uint64_t hash_of(Runtime& runtime, const Value& key) {
         case Kind::list:
         case Kind::dict:
         case Kind::view:
-            runtime.raise("a ", type_name(key), " cannot be the key of a dict");
+            refuse(runtime, "a ", type_name(key), " cannot be the key of a dict");
         default:
             return static_cast<uint64_t>(key.kind());  // few, and told apart by equality
     }
@@ -125,7 +125,7 @@ void Dict::index(size_t entry) {
 
 void Namespace::set(Runtime& runtime, std::string_view name, const Value& value) {
     if (name.starts_with('_'))
-        runtime.raise("a namespace takes no attribute that begins with an underscore, but '", name, "' does");
+        refuse(runtime, "a namespace takes no attribute that begins with an underscore, but '", name, "' does");
     attributes_->set(runtime, Value::string(name), value);
 }
 

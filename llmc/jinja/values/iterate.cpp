@@ -73,7 +73,7 @@ Iterator* walk(Runtime& runtime, const Value& value, bool backwards) {
 Iterator& iterate(Runtime& runtime, const Value& value) {
     if (value.is(Kind::iterator)) return value.as_iterator();
     Iterator* iterator = walk(runtime, value, false);
-    if (!iterator) runtime.raise("a ", type_name(value), " cannot be walked over");
+    if (!iterator) refuse(runtime, "a ", type_name(value), " cannot be walked over");
     return *iterator;
 }
 

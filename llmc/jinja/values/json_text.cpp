@@ -106,7 +106,7 @@ class JsonWriter {
             case Kind::floating:
                 return json_float(value.as_floating());
             default:
-                runtime_.raise("tojson cannot write a ", type_name(value), " as JSON");
+                refuse(runtime_, "tojson cannot write a ", type_name(value), " as JSON");
         }
     }
 

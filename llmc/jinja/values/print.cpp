@@ -176,7 +176,7 @@ void append_representation(Runtime& runtime, std::string& text, const Value& val
             append_range(text, value.as_range());
             break;
         case Kind::iterator:
-            runtime.raise("a generator cannot be printed; put '| list' or '| join' behind the filter that made it");
+            refuse(runtime, "a generator cannot be printed; put '| list' or '| join' behind the filter that made it");
         case Kind::name_space:
             text += "<Namespace ";
             append_dict(runtime, text, value.as_name_space().attributes());

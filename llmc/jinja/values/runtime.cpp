@@ -5,7 +5,7 @@
 
 namespace llmc::jinja {
 
-void Runtime::raise_text(const std::string& sentence) const {
+void Runtime::raise(const std::string& sentence) const {
     throw Error(place(name_, source_, position_) + sentence);
 }
 
@@ -45,17 +45,19 @@ void* Runtime::allocate(size_t size, size_t alignment) {
 }
 
 void Runtime::out_of_steps() const {
-    raise("the template takes more than ", options_.max_steps, " steps for this conversation; it may loop without end");
+    refuse(*this, "the template takes more than ", options_.max_steps,
+           " steps for this conversation; it may loop without end");
 }
 
 void Runtime::out_of_memory() const {
-    raise("the template makes values of more than ", options_.max_value_bytes >> 20, " MiB for this conversation");
+    refuse(*this, "the template makes values of more than ", options_.max_value_bytes >> 20,
+           " MiB for this conversation");
 }
 
 void Runtime::too_deep() {
     --depth_;  // the destructor of this level will not run
-    raise("the template nests more than ", options_.max_depth,
-          " evaluations; a macro may call itself without end, or a value may hold itself");
+    refuse(*this, "the template nests more than ", options_.max_depth,
+           " evaluations; a macro may call itself without end, or a value may hold itself");
 }
 
 std::string place(std::string_view name, std::string_view source, Position position) {

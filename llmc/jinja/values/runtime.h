@@ -37,12 +37,8 @@ class Runtime {
     void at(Position position) { position_ = position; }
     Position position() const { return position_; }
 
-    // Throws Error "NAME:LINE:COLUMN: " and the parts as one sentence.
-    template <class... Parts>
-    [[noreturn]] void raise(const Parts&... parts) const {
-        raise_text(concat(parts...));
-    }
-    [[noreturn]] void raise_text(const std::string& sentence) const;
+    // Throws Error "NAME:LINE:COLUMN: " and the sentence. See refuse() below.
+    [[noreturn]] void raise(const std::string& sentence) const;
 
     // Counts steps, and the work of an operation on `bytes` bytes. Throws Error when the limit is passed.
     void step() {
@@ -118,6 +114,12 @@ class Runtime {
     int depth_ = 0;
 };
 
+// Throws Error "NAME:LINE:COLUMN: " and the parts as one sentence: the place is that of the node that runs.
+template <class... Parts>
+[[noreturn]] void refuse(const Runtime& runtime, const Parts&... parts) {
+    runtime.raise(concat(parts...));
+}
+
 // "NAME:LINE:COLUMN: " of a place; both count from 1, columns in characters.
 std::string place(std::string_view name, std::string_view source, Position position);
 
@@ -138,11 +140,11 @@ class Object {
     // Sets `found` to the attribute; false: there is none.
     virtual bool attribute(Runtime&, std::string_view, Value&) { return false; }
     virtual bool callable() const { return true; }
-    virtual Value call(Runtime& runtime, const Arguments&) { runtime.raise("a ", type_name(), " cannot be called"); }
+    virtual Value call(Runtime& runtime, const Arguments&) { refuse(runtime, "a ", type_name(), " cannot be called"); }
     virtual bool length(Runtime&, Integer&) { return false; }
     // What it prints as. By default an error: Python would print an address in memory.
     virtual std::string print(Runtime& runtime) const {
-        runtime.raise("a ", type_name(), " cannot be printed; did you mean to call it?");
+        refuse(runtime, "a ", type_name(), " cannot be printed; did you mean to call it?");
     }
 
   protected:

@@ -102,11 +102,11 @@ Range bounds(Runtime& runtime, const Value& start, const Value& stop, const Valu
     const auto part = [&](const Value& value, Integer otherwise) {
         if (value.is(Kind::none)) return otherwise;
         if (value.is(Kind::undefined)) raise_undefined(runtime, value);
-        if (!value.is_integral()) runtime.raise("a slice needs int or none, not a ", type_name(value));
+        if (!value.is_integral()) refuse(runtime, "a slice needs int or none, not a ", type_name(value));
         return value.as_integer();
     };
     const Integer by = part(step, 1);
-    if (by == 0) runtime.raise("the step of a slice is zero");
+    if (by == 0) refuse(runtime, "the step of a slice is zero");
     const Integer lowest = by < 0 ? -1 : 0, highest = by < 0 ? size - 1 : size;
     const auto place = [&](const Value& value, Integer otherwise) {
         if (value.is(Kind::none)) return otherwise;
@@ -189,12 +189,13 @@ Value get_slice(Runtime& runtime, const Value& object, const Value& start, const
     if (object.is(Kind::undefined)) raise_undefined(runtime, object);
     Integer size = 0;
     if (!(object.is_string() || object.is_sequence() || object.is(Kind::range)) || !find_length(runtime, object, size))
-        runtime.raise("a ", type_name(object), " cannot be sliced");
+        refuse(runtime, "a ", type_name(object), " cannot be sliced");
     const Range range = bounds(runtime, start, stop, step, size);
     if (object.is_string()) return slice_of_string(runtime, object, range);
     if (object.is_sequence()) return slice_of_items(runtime, object, range);
     const Range& whole = object.as_range();
-    return Value::range(runtime.make<Range>(whole.at(range.start), whole.at(range.stop), whole.step * range.step));
+    return Value::range(
+        runtime.make<Range>(Range{whole.at(range.start), whole.at(range.stop), whole.step * range.step}));
 }
 
 std::string describe_undefined(const Value& undefined) {
@@ -216,7 +217,7 @@ std::string describe_undefined(const Value& undefined) {
 }
 
 void raise_undefined(const Runtime& runtime, const Value& undefined) {
-    runtime.raise(describe_undefined(undefined));
+    refuse(runtime, describe_undefined(undefined));
 }
 
 }  // namespace llmc::jinja
