@@ -5,6 +5,7 @@
 
 #include "llmc/core/error.h"
 #include "quaff/files/checkpoint_folder.h"
+#include "quaff/run/evaluate.h"
 #include "quaff/run/generate.h"
 #include "quaff/run/memory_room.h"
 #include "quaff/run/open_model.h"

@@ -27,7 +27,7 @@ Read read(const Workshop& shop, const Arguments& arguments,
     Terminal terminal(sink, false);
     const ModelFiles files = open_model(options, terminal);
     const ExampleReader reader(options, files.config(), terminal);
-    Read read{read_training_data(options, reader, terminal), ""};
+    Read read{read_training_data(options, files.config(), reader, terminal), ""};
     if (plan) plan(options, read.data, reader, files.config());
     std::fclose(sink);
     read.told = small::read_text(path);
