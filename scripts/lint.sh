@@ -24,7 +24,7 @@ cuda_files=()
 if [ "${1:-all}" = core ]; then
     files=(llmc/io/{json,safetensors,mapped_file,file_io,path,toml}.cpp
         llmc/data/{json_rows,delimited_rows,reader,record}.cpp
-        llmc/tokenizer/{bpe,regex,sentencepiece_proto,sentencepiece_model,utf8}.cpp
+        llmc/tokenizer/{aligned_text,bpe,oniguruma,regex,sentencepiece_proto,sentencepiece_model,unicode,unigram,utf8}.cpp
         quaff/files/{model_config,model_files}.cpp quaff/cli/parsing.cpp)
 else
     mapfile -t files < <(printf '%s\n' llmc/*/*.cpp quaff/*/*.cpp quaff/*/*/*.cpp train_quaff.cu |

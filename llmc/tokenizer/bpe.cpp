@@ -25,7 +25,7 @@ Bpe::Bpe(const JsonObject& model) {
         byte_ids_[byte] = vocabulary_.byte_id(static_cast<char>(byte)).value_or(-1);
     }
     if (model.has("unk_token")) {
-        unknown_ = id(model.string("unk_token"));
+        unknown_ = vocabulary_.id(model.string("unk_token"));
         if (!unknown_) model.fail_field("unk_token", "a token of the vocabulary");
     }
 }
@@ -78,7 +78,7 @@ void Bpe::add_token(std::string_view text, int32_t id) {
 
 // Both are tokens of the vocabulary.
 void Bpe::add_merge(std::string_view left, std::string_view right, Merge merge) {
-    merges_.add(*id(left), *id(right), merge);
+    merges_.add(*vocabulary_.id(left), *vocabulary_.id(right), merge);
     add_junction(utf8_code_point(character_before(left, left.size())), utf8_code_point(character_at(right, 0)));
 }
 
@@ -109,7 +109,7 @@ void Bpe::read_merges(const JsonObject& model) {
                  describe(merge), ".");
         }
         const auto id_of = [&](std::string_view token) {
-            const std::optional<int32_t> found = id(token);
+            const std::optional<int32_t> found = vocabulary_.id(token);
             if (!found) {
                 fail(model.field("merges"), ", entry ", i, ": ", describe(merge), " names ",
                      describe(std::string(token)), ", which is not in the vocabulary.");
