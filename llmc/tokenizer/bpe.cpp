@@ -46,7 +46,9 @@ Bpe::Bpe(std::vector<ScoredToken> tokens, const std::vector<int32_t>& byte_ids, 
         for (size_t at = character_at(text, 0).size(); at < text.size(); at += character_at(text, at).size()) {
             const std::string_view left = text.substr(0, at);
             const std::string_view right = text.substr(at);
-            if (vocabulary_.id(left) && vocabulary_.id(right)) add_merge(left, right, {rank, id});
+            const std::optional<int32_t> left_id = vocabulary_.id(left);
+            const std::optional<int32_t> right_id = left_id ? vocabulary_.id(right) : std::nullopt;
+            if (left_id && right_id) add_merge({left, *left_id}, {right, *right_id}, {rank, id});
         }
     }
 }
@@ -76,10 +78,10 @@ void Bpe::add_token(std::string_view text, int32_t id) {
     add_character(utf8_code_point(text), id);
 }
 
-// Both are tokens of the vocabulary.
-void Bpe::add_merge(std::string_view left, std::string_view right, Merge merge) {
-    merges_.add(*vocabulary_.id(left), *vocabulary_.id(right), merge);
-    add_junction(utf8_code_point(character_before(left, left.size())), utf8_code_point(character_at(right, 0)));
+void Bpe::add_merge(const Side& left, const Side& right, Merge merge) {
+    merges_.add(left.id, right.id, merge);
+    add_junction(utf8_code_point(character_before(left.text, left.text.size())),
+                 utf8_code_point(character_at(right.text, 0)));
 }
 
 void Bpe::read_merges(const JsonObject& model) {
@@ -116,10 +118,10 @@ void Bpe::read_merges(const JsonObject& model) {
             }
             return *found;
         };
-        id_of(left);
-        id_of(right);
+        const Side first{left, id_of(left)};
+        const Side second{right, id_of(right)};
         merged.assign(left).append(right);
-        add_merge(left, right, {rank++, id_of(merged)});
+        add_merge(first, second, {rank++, id_of(merged)});
     }
 }
 
