@@ -25,7 +25,7 @@ Bpe::Bpe(const JsonObject& model) {
         byte_ids_[byte] = vocabulary_.byte_id(static_cast<char>(byte)).value_or(-1);
     }
     if (model.has("unk_token")) {
-        unknown_ = id(model.string("unk_token"));
+        unknown_ = vocabulary_.id(model.string("unk_token"));
         if (!unknown_) model.fail_field("unk_token", "a token of the vocabulary");
     }
 }
@@ -46,7 +46,9 @@ Bpe::Bpe(std::vector<ScoredToken> tokens, const std::vector<int32_t>& byte_ids, 
         for (size_t at = character_at(text, 0).size(); at < text.size(); at += character_at(text, at).size()) {
             const std::string_view left = text.substr(0, at);
             const std::string_view right = text.substr(at);
-            if (vocabulary_.id(left) && vocabulary_.id(right)) add_merge(left, right, {rank, id});
+            const std::optional<int32_t> left_id = vocabulary_.id(left);
+            const std::optional<int32_t> right_id = left_id ? vocabulary_.id(right) : std::nullopt;
+            if (left_id && right_id) add_merge({left, *left_id}, {right, *right_id}, {rank, id});
         }
     }
 }
@@ -76,10 +78,10 @@ void Bpe::add_token(std::string_view text, int32_t id) {
     add_character(utf8_code_point(text), id);
 }
 
-// Both are tokens of the vocabulary.
-void Bpe::add_merge(std::string_view left, std::string_view right, Merge merge) {
-    merges_.add(*id(left), *id(right), merge);
-    add_junction(utf8_code_point(character_before(left, left.size())), utf8_code_point(character_at(right, 0)));
+void Bpe::add_merge(const Side& left, const Side& right, Merge merge) {
+    merges_.add(left.id, right.id, merge);
+    add_junction(utf8_code_point(character_before(left.text, left.text.size())),
+                 utf8_code_point(character_at(right.text, 0)));
 }
 
 void Bpe::read_merges(const JsonObject& model) {
@@ -109,17 +111,17 @@ void Bpe::read_merges(const JsonObject& model) {
                  describe(merge), ".");
         }
         const auto id_of = [&](std::string_view token) {
-            const std::optional<int32_t> found = id(token);
+            const std::optional<int32_t> found = vocabulary_.id(token);
             if (!found) {
                 fail(model.field("merges"), ", entry ", i, ": ", describe(merge), " names ",
                      describe(std::string(token)), ", which is not in the vocabulary.");
             }
             return *found;
         };
-        id_of(left);
-        id_of(right);
+        const Side first{left, id_of(left)};
+        const Side second{right, id_of(right)};
         merged.assign(left).append(right);
-        add_merge(left, right, {rank++, id_of(merged)});
+        add_merge(first, second, {rank++, id_of(merged)});
     }
 }
 

@@ -49,7 +49,11 @@ class Bpe : public WordModel {
     void read_merges(const JsonObject& model);
 
     void add_token(std::string_view text, int32_t id);
-    void add_merge(std::string_view left, std::string_view right, Merge merge);
+    struct Side {
+        std::string_view text;
+        int32_t id;
+    };
+    void add_merge(const Side& left, const Side& right, Merge merge);
     std::vector<PieceToken> split_into_symbols(std::string_view word) const;
     void merge_few(std::vector<PieceToken>& symbols) const;
     void merge_many(std::vector<PieceToken>& symbols) const;

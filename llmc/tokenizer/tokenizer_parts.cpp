@@ -107,9 +107,9 @@ void read_post_processor(const JsonObject& processor, Template& tokens) {
 std::unique_ptr<TokenModel> read_model(const JsonObject& model) {
     // Files before tokenizers 0.14 may lack the type; only BPE has merges.
     const std::string type = model.string("type", model.has("merges") ? "BPE" : "unknown");
-    if (type == "BPE") return std::make_unique<Bpe>(model);
     if (type == "Unigram") return std::make_unique<Unigram>(model);
-    model.fail_field("type", "\"BPE\" or \"Unigram\" (other models are not supported)");
+    if (type != "BPE") model.fail_field("type", "\"BPE\" or \"Unigram\" (other models are not supported)");
+    return std::make_unique<Bpe>(model);
 }
 
 }  // namespace

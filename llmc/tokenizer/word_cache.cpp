@@ -40,14 +40,12 @@ void WordCache::add(std::string_view word, const std::vector<PieceToken>& tokens
     for (size_t i = 0; i < kTries; ++i) {
         std::atomic<const Entry*>& slot = page[slot_of(hash, i)];
         const Entry* taken = slot.load(std::memory_order_acquire);
-        if (!taken) {
-            if (!entry) entry.reset(new Entry{std::string(word), tokens});
-            if (slot.compare_exchange_strong(taken, entry.get(), std::memory_order_acq_rel)) {
-                entry.release();
-                return;
-            }
+        if (!taken && !entry) entry.reset(new Entry{std::string(word), tokens});
+        if (!taken && slot.compare_exchange_strong(taken, entry.get(), std::memory_order_acq_rel)) {
+            entry.release();
+            return;
         }
-        if (taken->word == word) return;  // another thread was faster
+        if (taken && taken->word == word) return;  // another thread was faster
     }
 }
 

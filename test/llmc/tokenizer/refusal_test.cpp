@@ -1,5 +1,4 @@
 // What the files may not hold: every refusal names the file and the thing; nothing crashes.
-#include <chrono>
 #include <random>
 #include <thread>
 
@@ -174,40 +173,6 @@ TEST_CASE("a damaged Unigram model is refused by name", "[tokenizer]") {
     CHECK_THAT(refusal({{"type", "Unigram"}, {"vocab", json::array()}}), ContainsSubstring("not empty"));
     CHECK_THAT(refusal({{"type", "Unigram"}, {"vocab", json::parse(R"([["a", "b"]])")}}), ContainsSubstring("entry 0"));
     CHECK_THAT(refusal({{"type", "Unigram"}}), ContainsSubstring("vocab"));
-}
-
-TEST_CASE("special tokens are text like any other if the configuration says so", "[tokenizer]") {
-    ModelDirectory model;
-    json tree = json::parse(kSmallTokenizer);
-    for (const char* letter : {"<", ">", "s"}) tree["model"]["vocab"][letter] = tree["model"]["vocab"].size();
-    for (json& token : tree["added_tokens"]) token["id"] = token["id"].get<int>() + 3;
-    model.write("tokenizer.json", tree);
-    const auto with_them = Tokenizer::load(model.path());
-    CHECK(with_them->encode("a<s>b").size() == 3);
-    model.write("tokenizer_config.json", {{"split_special_tokens", true}});
-    CHECK(Tokenizer::load(model.path())->encode("a<s>b").size() == 5);
-}
-
-TEST_CASE("loading takes time in proportion to the added tokens", "[tokenizer]") {
-    // Looking for each among all others would be 10^9 comparisons: half a minute.
-    constexpr int kTokens = 30'000;
-    json tree = json::parse(kSmallTokenizer);
-    json decoder, names;
-    for (int i = 0; i < kTokens; ++i) {
-        const json token = {{"content", concat("<extra_", i, ">")}, {"special", true}};
-        tree["added_tokens"].push_back(token);
-        tree["added_tokens"].back()["id"] = 7 + i;
-        decoder[std::to_string(7 + i)] = token;
-        names.push_back(token["content"]);
-    }
-    ModelDirectory model;
-    model.write("tokenizer.json", tree);
-    model.write("tokenizer_config.json", {{"added_tokens_decoder", decoder}, {"additional_special_tokens", names}});
-    const auto begin = std::chrono::steady_clock::now();
-    const auto tokenizer = Tokenizer::load(model.path());
-    CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(20));  // 0.3 s on an idle machine
-    CHECK(tokenizer->vocab_size() == 7 + kTokens);
-    CHECK(tokenizer->encode("<extra_0>ab<extra_29999>") == std::vector<int32_t>{7, 3, 7 + kTokens - 1});
 }
 
 TEST_CASE("a regular expression that runs away is an error", "[tokenizer]") {
