@@ -1,7 +1,7 @@
 // Assignments, and how a macro gets its arguments.
 #include "llmc/jinja/interpreter/callables.h"
+#include "llmc/jinja/operators/operators.h"
 #include "llmc/jinja/values/iterate.h"
-#include "llmc/jinja/values/operators.h"
 
 namespace llmc::jinja {
 

@@ -1,7 +1,7 @@
 #include "llmc/jinja/interpreter/callables.h"
 
 #include "llmc/jinja/library/arguments.h"
-#include "llmc/jinja/values/compare.h"
+#include "llmc/jinja/operators/compare.h"
 #include "llmc/jinja/values/iterate.h"
 
 namespace llmc::jinja {

@@ -1,11 +1,11 @@
 #include <algorithm>
 
 #include "llmc/jinja/interpreter/interpreter.h"
-#include "llmc/jinja/library/methods.h"
-#include "llmc/jinja/values/compare.h"
+#include "llmc/jinja/methods/methods.h"
+#include "llmc/jinja/operators/compare.h"
+#include "llmc/jinja/operators/operators.h"
+#include "llmc/jinja/operators/print.h"
 #include "llmc/jinja/values/iterate.h"
-#include "llmc/jinja/values/operators.h"
-#include "llmc/jinja/values/print.h"
 
 namespace llmc::jinja {
 

@@ -3,9 +3,9 @@
 
 #include "llmc/jinja/interpreter/callables.h"
 #include "llmc/jinja/library/globals.h"
+#include "llmc/jinja/operators/print.h"
+#include "llmc/jinja/text/text.h"
 #include "llmc/jinja/values/iterate.h"
-#include "llmc/jinja/values/print.h"
-#include "llmc/jinja/values/text.h"
 
 namespace llmc::jinja {
 

@@ -1,6 +1,6 @@
 #include "llmc/jinja/library/arguments.h"
 
-#include "llmc/jinja/values/operators.h"
+#include "llmc/jinja/operators/operators.h"
 
 namespace llmc::jinja {
 

@@ -5,7 +5,8 @@
 #include <initializer_list>
 #include <string_view>
 
-#include "llmc/jinja/values/print.h"
+#include "llmc/jinja/library/table.h"
+#include "llmc/jinja/operators/print.h"
 #include "llmc/jinja/values/runtime.h"
 
 namespace llmc::jinja {
@@ -41,27 +42,5 @@ class Parameters {
     std::array<std::string_view, kMost> names_{};
     std::array<Value, kMost> values_{};
 };
-
-// The entry of a table that is sorted by name, or nullptr.
-template <class Table>
-const typename Table::value_type* find_by_name(const Table& table, std::string_view name) {
-    size_t first = 0, last = table.size();
-    while (first < last) {
-        const size_t middle = (first + last) / 2;
-        if (table[middle].name < name)
-            first = middle + 1;
-        else
-            last = middle;
-    }
-    return first < table.size() && table[first].name == name ? &table[first] : nullptr;
-}
-
-// For a static_assert beside such a table.
-template <class Table>
-constexpr bool is_sorted_by_name(const Table& table) {
-    for (size_t i = 1; i < table.size(); ++i)
-        if (!(table[i - 1].name < table[i].name)) return false;
-    return true;
-}
 
 }  // namespace llmc::jinja

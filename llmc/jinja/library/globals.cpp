@@ -4,10 +4,10 @@
 #include <limits>
 
 #include "llmc/jinja/library/arguments.h"
-#include "llmc/jinja/library/methods.h"
+#include "llmc/jinja/methods/methods.h"
+#include "llmc/jinja/operators/operators.h"
 #include "llmc/jinja/values/dict.h"
 #include "llmc/jinja/values/iterate.h"
-#include "llmc/jinja/values/operators.h"
 
 namespace llmc::jinja {
 namespace {

@@ -2,14 +2,14 @@
 
 #include <array>
 
+#include "llmc/jinja/filters/filters.h"
 #include "llmc/jinja/library/arguments.h"
-#include "llmc/jinja/library/filters.h"
-#include "llmc/jinja/values/compare.h"
+#include "llmc/jinja/operators/compare.h"
+#include "llmc/jinja/operators/operators.h"
+#include "llmc/jinja/text/letters.h"
+#include "llmc/jinja/text/text.h"
 #include "llmc/jinja/values/dict.h"
 #include "llmc/jinja/values/iterate.h"
-#include "llmc/jinja/values/letters.h"
-#include "llmc/jinja/values/operators.h"
-#include "llmc/jinja/values/text.h"
 
 namespace llmc::jinja {
 namespace {

@@ -4,8 +4,8 @@
 #include <array>
 
 #include "llmc/jinja/syntax/literals.h"
-#include "llmc/jinja/values/letters.h"
-#include "llmc/jinja/values/text.h"
+#include "llmc/jinja/text/letters.h"
+#include "llmc/jinja/text/text.h"
 
 namespace llmc::jinja::syntax {
 namespace {

@@ -4,8 +4,8 @@
 #include <cstdlib>
 
 #include "llmc/core/error.h"
-#include "llmc/jinja/values/print.h"
-#include "llmc/jinja/values/text.h"
+#include "llmc/jinja/operators/print.h"
+#include "llmc/jinja/text/text.h"
 
 namespace llmc::jinja::syntax {
 namespace {

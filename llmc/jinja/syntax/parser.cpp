@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
+
+#include "llmc/jinja/library/table.h"
 
 namespace llmc::jinja::syntax {
 
@@ -121,37 +124,34 @@ class StatementParser {
     }
 
     void statement(Body& result, Ends ends) {
+        struct Tag {
+            std::string_view name;
+            Statement* (StatementParser::*parse)(const Token& tag);
+        };
+        using Self = StatementParser;
+        constexpr std::array<Tag, 16> kTags{{
+            {"autoescape", &Self::autoescape},
+            {"block", &Self::block},
+            {"break", &Self::jump},
+            {"call", &Self::call_block},
+            {"continue", &Self::jump},
+            {"extends", &Self::refused},
+            {"filter", &Self::filter_block},
+            {"for", &Self::loop},
+            {"from", &Self::refused},
+            {"generation", &Self::generation},
+            {"if", &Self::branch},
+            {"import", &Self::refused},
+            {"include", &Self::refused},
+            {"macro", &Self::macro},
+            {"set", &Self::set},
+            {"with", &Self::with},
+        }};
         const Token& tag = stream_.expect_name();
-        const std::string_view name = tag.text;
-        if (name == "print") return print(result);
-        Statement* made = nullptr;
-        if (name == "for")
-            made = loop(tag);
-        else if (name == "if")
-            made = branch(tag);
-        else if (name == "set")
-            made = set(tag);
-        else if (name == "macro")
-            made = macro(tag);
-        else if (name == "call")
-            made = call_block(tag);
-        else if (name == "filter")
-            made = filter_block(tag);
-        else if (name == "with")
-            made = with(tag);
-        else if (name == "generation")
-            made = generation(tag);
-        else if (name == "block")
-            made = block(tag);
-        else if (name == "autoescape")
-            made = autoescape(tag);
-        else if (name == "break" || name == "continue")
-            made = jump(tag);
-        else if (name == "include" || name == "import" || name == "from" || name == "extends")
-            made = refused(tag);
-        else
-            unknown(tag, ends);
-        result.push_back(made);
+        if (tag.text == "print") return print(result);
+        const Tag* known = find_by_name(kTags, tag.text);
+        if (!known) unknown(tag, ends);
+        result.push_back((this->*known->parse)(tag));
     }
 
     [[noreturn]] void unknown(const Token& tag, Ends ends) const {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <functional>
 
-#include "llmc/jinja/values/compare.h"
+#include "llmc/jinja/operators/compare.h"
 
 namespace llmc::jinja {
 namespace {

@@ -1,7 +1,7 @@
 #include "llmc/jinja/values/iterate.h"
 
+#include "llmc/jinja/text/text.h"
 #include "llmc/jinja/values/dict.h"
-#include "llmc/jinja/values/text.h"
 
 namespace llmc::jinja {
 namespace {

@@ -1,14 +1,14 @@
-#include "llmc/jinja/values/print.h"
+#include "llmc/jinja/operators/print.h"
 
 #include <array>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
 
+#include "llmc/jinja/text/letters.h"
+#include "llmc/jinja/text/text.h"
 #include "llmc/jinja/values/dict.h"
 #include "llmc/jinja/values/iterate.h"
-#include "llmc/jinja/values/letters.h"
-#include "llmc/jinja/values/text.h"
 
 namespace llmc::jinja {
 namespace {

@@ -5,9 +5,9 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "llmc/jinja/library/format.h"
-#include "llmc/jinja/values/print.h"
-#include "llmc/jinja/values/text.h"
+#include "llmc/jinja/methods/format.h"
+#include "llmc/jinja/operators/print.h"
+#include "llmc/jinja/text/text.h"
 
 namespace llmc::jinja {
 namespace {

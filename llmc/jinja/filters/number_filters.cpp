@@ -6,10 +6,10 @@
 #include <cstdlib>
 #include <optional>
 
+#include "llmc/jinja/filters/filters.h"
 #include "llmc/jinja/library/arguments.h"
-#include "llmc/jinja/library/filters.h"
-#include "llmc/jinja/values/operators.h"
-#include "llmc/jinja/values/text.h"
+#include "llmc/jinja/operators/operators.h"
+#include "llmc/jinja/text/text.h"
 
 namespace llmc::jinja {
 namespace {

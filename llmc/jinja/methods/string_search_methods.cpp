@@ -3,8 +3,8 @@
 #include <array>
 
 #include "llmc/jinja/library/arguments.h"
-#include "llmc/jinja/library/methods.h"
-#include "llmc/jinja/values/text.h"
+#include "llmc/jinja/methods/methods.h"
+#include "llmc/jinja/text/text.h"
 
 namespace llmc::jinja {
 namespace {

@@ -2,9 +2,9 @@
 #include <array>
 
 #include "llmc/jinja/library/arguments.h"
-#include "llmc/jinja/library/methods.h"
-#include "llmc/jinja/values/letters.h"
-#include "llmc/jinja/values/text.h"
+#include "llmc/jinja/methods/methods.h"
+#include "llmc/jinja/text/letters.h"
+#include "llmc/jinja/text/text.h"
 
 namespace llmc::jinja {
 namespace {

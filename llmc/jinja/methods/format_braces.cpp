@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <limits>
 
-#include "llmc/jinja/library/format.h"
-#include "llmc/jinja/values/operators.h"
-#include "llmc/jinja/values/print.h"
-#include "llmc/jinja/values/text.h"
+#include "llmc/jinja/methods/format.h"
+#include "llmc/jinja/operators/operators.h"
+#include "llmc/jinja/operators/print.h"
+#include "llmc/jinja/text/text.h"
 
 namespace llmc::jinja {
 namespace {

@@ -1,4 +1,4 @@
-#include "llmc/jinja/values/letters.h"
+#include "llmc/jinja/text/letters.h"
 
 #include <utf8proc.h>
 
@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <span>
 
-#include "llmc/jinja/values/text.h"
+#include "llmc/jinja/text/text.h"
 
 namespace llmc::jinja::text {
 namespace {

@@ -1,11 +1,11 @@
-#include "llmc/jinja/library/attributes.h"
+#include "llmc/jinja/filters/attributes.h"
 
 #include <algorithm>
 #include <memory>
 
-#include "llmc/jinja/values/compare.h"
-#include "llmc/jinja/values/letters.h"
-#include "llmc/jinja/values/operators.h"
+#include "llmc/jinja/operators/compare.h"
+#include "llmc/jinja/operators/operators.h"
+#include "llmc/jinja/text/letters.h"
 
 namespace llmc::jinja {
 namespace {

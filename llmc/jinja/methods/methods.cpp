@@ -1,4 +1,4 @@
-#include "llmc/jinja/library/methods.h"
+#include "llmc/jinja/methods/methods.h"
 
 #include <algorithm>
 #include <array>

@@ -1,10 +1,10 @@
 // Filters of any value: default, attr, tojson.
 #include <array>
 
+#include "llmc/jinja/filters/filters.h"
 #include "llmc/jinja/library/arguments.h"
-#include "llmc/jinja/library/filters.h"
+#include "llmc/jinja/operators/operators.h"
 #include "llmc/jinja/values/iterate.h"
-#include "llmc/jinja/values/operators.h"
 
 namespace llmc::jinja {
 namespace {

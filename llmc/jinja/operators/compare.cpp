@@ -1,4 +1,4 @@
-#include "llmc/jinja/values/compare.h"
+#include "llmc/jinja/operators/compare.h"
 
 #include <algorithm>
 #include <cmath>

@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "llmc/jinja/library/arguments.h"
-#include "llmc/jinja/library/methods.h"
-#include "llmc/jinja/values/compare.h"
+#include "llmc/jinja/methods/methods.h"
+#include "llmc/jinja/operators/compare.h"
 #include "llmc/jinja/values/dict.h"
 #include "llmc/jinja/values/iterate.h"
 

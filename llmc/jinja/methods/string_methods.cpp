@@ -4,12 +4,12 @@
 #include <limits>
 
 #include "llmc/jinja/library/arguments.h"
-#include "llmc/jinja/library/format.h"
-#include "llmc/jinja/library/methods.h"
+#include "llmc/jinja/methods/format.h"
+#include "llmc/jinja/methods/methods.h"
+#include "llmc/jinja/text/letters.h"
+#include "llmc/jinja/text/text.h"
 #include "llmc/jinja/values/dict.h"
 #include "llmc/jinja/values/iterate.h"
-#include "llmc/jinja/values/letters.h"
-#include "llmc/jinja/values/text.h"
 
 namespace llmc::jinja {
 namespace {

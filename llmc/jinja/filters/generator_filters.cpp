@@ -2,13 +2,13 @@
 // it.
 #include <array>
 
+#include "llmc/jinja/filters/attributes.h"
+#include "llmc/jinja/filters/filters.h"
 #include "llmc/jinja/library/arguments.h"
-#include "llmc/jinja/library/attributes.h"
-#include "llmc/jinja/library/filters.h"
 #include "llmc/jinja/library/tests.h"
+#include "llmc/jinja/operators/operators.h"
 #include "llmc/jinja/values/dict.h"
 #include "llmc/jinja/values/iterate.h"
-#include "llmc/jinja/values/operators.h"
 
 namespace llmc::jinja {
 namespace {

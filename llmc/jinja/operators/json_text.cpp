@@ -3,10 +3,10 @@
 #include <array>
 #include <cmath>
 
-#include "llmc/jinja/values/compare.h"
+#include "llmc/jinja/operators/compare.h"
+#include "llmc/jinja/operators/print.h"
+#include "llmc/jinja/text/text.h"
 #include "llmc/jinja/values/dict.h"
-#include "llmc/jinja/values/print.h"
-#include "llmc/jinja/values/text.h"
 
 namespace llmc::jinja {
 namespace {

@@ -1,4 +1,4 @@
-#include "llmc/jinja/values/text.h"
+#include "llmc/jinja/text/text.h"
 
 #include <algorithm>
 #include <cstdint>

@@ -3,15 +3,15 @@
 #include <array>
 #include <limits>
 
+#include "llmc/jinja/filters/filters.h"
 #include "llmc/jinja/library/arguments.h"
-#include "llmc/jinja/library/filters.h"
-#include "llmc/jinja/library/format.h"
-#include "llmc/jinja/library/methods.h"
+#include "llmc/jinja/methods/format.h"
+#include "llmc/jinja/methods/methods.h"
+#include "llmc/jinja/operators/operators.h"
+#include "llmc/jinja/text/letters.h"
+#include "llmc/jinja/text/text.h"
 #include "llmc/jinja/values/dict.h"
 #include "llmc/jinja/values/iterate.h"
-#include "llmc/jinja/values/letters.h"
-#include "llmc/jinja/values/operators.h"
-#include "llmc/jinja/values/text.h"
 
 namespace llmc::jinja {
 namespace {

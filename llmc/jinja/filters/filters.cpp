@@ -1,4 +1,4 @@
-#include "llmc/jinja/library/filters.h"
+#include "llmc/jinja/filters/filters.h"
 
 namespace llmc::jinja {
 

@@ -1,12 +1,12 @@
 #include <algorithm>
 #include <array>
 
-#include "llmc/jinja/library/methods.h"
+#include "llmc/jinja/methods/methods.h"
+#include "llmc/jinja/operators/operators.h"
+#include "llmc/jinja/operators/print.h"
+#include "llmc/jinja/text/text.h"
 #include "llmc/jinja/values/dict.h"
 #include "llmc/jinja/values/iterate.h"
-#include "llmc/jinja/values/operators.h"
-#include "llmc/jinja/values/print.h"
-#include "llmc/jinja/values/text.h"
 
 namespace llmc::jinja {
 namespace {
