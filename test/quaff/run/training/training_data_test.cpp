@@ -5,6 +5,7 @@
 
 #include "quaff/run/open_model.h"
 #include "test/catch.h"
+#include "test/quaff/program.h"
 #include "test/quaff/workshop.h"
 
 using namespace quaff;
@@ -22,15 +23,20 @@ Read read(const Workshop& shop, const Arguments& arguments,
           const std::function<void(const Options&, const TrainingData&, const ExampleReader&, const ModelConfig&)>&
               plan = nullptr) {
     const Options options = shop.options("out", arguments);
-    const std::string path = (shop.folder / "told.txt").string();
-    std::FILE* sink = std::fopen(path.c_str(), "w");
-    Terminal terminal(sink, false);
-    const ModelFiles files = open_model(options, terminal);
-    const ExampleReader reader(options, files.config(), terminal);
-    Read read{read_training_data(options, files.config(), reader, terminal), ""};
-    if (plan) plan(options, read.data, reader, files.config());
-    std::fclose(sink);
-    read.told = small::read_text(path);
+    const std::string lines = (shop.folder / "told.txt").string(), notes = (shop.folder / "notes.txt").string();
+    const auto take = [&] {
+        const program::Redirection into_file(stderr, notes);
+        std::FILE* sink = std::fopen(lines.c_str(), "w");
+        Terminal terminal(sink, false);
+        const ModelFiles files = open_model(options, terminal);
+        const ExampleReader reader(options, files.config(), terminal);
+        TrainingData data = read_training_data(options, files.config(), reader, terminal);
+        if (plan) plan(options, data, reader, files.config());
+        std::fclose(sink);
+        return data;
+    };
+    Read read{take(), ""};
+    read.told = small::read_text(lines) + small::read_text(notes);
     return read;
 }
 
