@@ -29,6 +29,20 @@ std::string content_of(const json& token, const JsonObject& owner, const std::st
     return token.get<std::string>();
 }
 
+// Where this model's tokenizer puts a space that the text does not have. Since transformers 5 it stands at the beginning
+// of the text only; `legacy` puts one after every special token, too.
+PrependScheme prepend_scheme(const JsonObject& config) {
+    if (!config.boolean("add_prefix_space", true)) return PrependScheme::never;
+    return config.boolean("legacy", false) ? PrependScheme::always : PrependScheme::first;
+}
+
+// transformers 5 builds this class anew from vocabulary and merges, and takes neither normalizer nor decoder from
+// tokenizer.json.
+bool is_llama_class(const JsonObject& config) {
+    const std::string name = config.string("tokenizer_class", "");
+    return name == "LlamaTokenizer" || name == "LlamaTokenizerFast";
+}
+
 }  // namespace
 
 TokenizerParts read_sentencepiece(const std::filesystem::path& directory) {
@@ -42,15 +56,9 @@ TokenizerParts read_sentencepiece(const std::filesystem::path& directory) {
     parts.adds_bos = parts.bos && config.boolean("add_bos_token", true);
     parts.adds_eos = parts.eos && config.boolean("add_eos_token", false);
 
-    const bool add_prefix_space = config.boolean("add_prefix_space", true);
-    // Since transformers 5 only the beginning of the text gets a space; `legacy` puts one after every special token,
-    // too.
-    const PrependScheme scheme = !add_prefix_space                 ? PrependScheme::never
-                                 : config.boolean("legacy", false) ? PrependScheme::always
-                                                                   : PrependScheme::first;
     if (path_exists(directory / "tokenizer_config.json")) {
-        parts.pre_tokenizer = PreTokenizer::metaspace(scheme);
-        parts.decoder = Decoder::sentencepiece(add_prefix_space);
+        parts.pre_tokenizer = PreTokenizer::metaspace(prepend_scheme(config));
+        parts.decoder = Decoder::sentencepiece(prepend_scheme(config) != PrependScheme::never);
     } else {  // nothing but the model: its own rules
         const SentencePieceTraits& traits = model->traits();
         parts.normalizer = Normalizer::sentencepiece(traits.adds_space, traits.drops_spaces);
@@ -90,6 +98,10 @@ void apply_tokenizer_config(TokenizerParts& parts, const std::filesystem::path& 
     const JsonObject config(config_tree, (directory / "tokenizer_config.json").string());
     const JsonObject map(map_tree, (directory / "special_tokens_map.json").string());
 
+    if (parts.prepends_spaces && is_llama_class(config)) {
+        parts.normalizer = {};
+        parts.pre_tokenizer = PreTokenizer::metaspace(prepend_scheme(config));
+    }
     parts.splits_special = config.boolean("split_special_tokens", false);
 
     // {"32000": {"content": "<|end|>", ..}}: tokens that are new, or that differ from the tokenizer's own file.
