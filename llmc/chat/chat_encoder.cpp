@@ -200,7 +200,8 @@ std::vector<int32_t> ChatEncoder::end_tokens() const {
         ends.clear();  // it lays out other conversations
     }
     std::ranges::sort(ends);
-    ends.erase(std::ranges::unique(ends).begin(), ends.end());
+    const auto [repeated, end] = std::ranges::unique(ends);
+    ends.erase(repeated, end);
     return ends;
 }
 

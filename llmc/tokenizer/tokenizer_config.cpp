@@ -29,8 +29,8 @@ std::string content_of(const json& token, const JsonObject& owner, const std::st
     return token.get<std::string>();
 }
 
-// Where this model's tokenizer puts a space that the text does not have. Since transformers 5 it stands at the beginning
-// of the text only; `legacy` puts one after every special token, too.
+// Where this model's tokenizer puts a space that the text does not have. Since transformers 5 it stands at the
+// beginning of the text only; `legacy` puts one after every special token, too.
 PrependScheme prepend_scheme(const JsonObject& config) {
     if (!config.boolean("add_prefix_space", true)) return PrependScheme::never;
     return config.boolean("legacy", false) ? PrependScheme::always : PrependScheme::first;

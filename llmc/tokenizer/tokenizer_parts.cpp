@@ -131,8 +131,8 @@ TokenizerParts read_tokenizer_json(const std::filesystem::path& path) {
     const JsonObject model = file.object("model");
     parts.model = read_model(model);
     if (file.has("normalizer")) parts.normalizer = Normalizer(file.object("normalizer"));
-    parts.prepends_spaces = !file.has("pre_tokenizer") && file.has("normalizer") &&
-                            file.value("normalizer") == llama2_normalizer();
+    parts.prepends_spaces =
+        !file.has("pre_tokenizer") && file.has("normalizer") && file.value("normalizer") == llama2_normalizer();
     if (file.has("pre_tokenizer")) parts.pre_tokenizer = PreTokenizer(file.object("pre_tokenizer"));
     if (file.has("decoder")) parts.decoder = Decoder(file.object("decoder"));
 

@@ -27,7 +27,7 @@ struct TokenizerParts {
     std::unordered_map<std::string, int32_t> added_ids;  // by content
     AddedTokenMatcher as_written, as_normalized;
     bool prepends_spaces = false;  // by LLaMA 2's normalizer, which puts a space before every stretch of text
-    bool splits_special = false;  // the text of a special token is text like any other
+    bool splits_special = false;   // the text of a special token is text like any other
     std::optional<TrimRanges> trim_ranges;
     std::optional<int32_t> bos, eos;
     bool adds_bos = false, adds_eos = false;

@@ -41,8 +41,8 @@ std::optional<QuaffState> read_quaff_state(const std::filesystem::path& adapter_
     if (object.has("outliers")) state.outliers = outliers_from_json(object.object("outliers"), model);
     // Templates write tools out, so the order of their fields matters.
     if (object.has("chat"))
-        state.chat = chat_settings_from_json(parse_ordered_json(read_file(path), path.string())["chat"],
-                                             object.field("chat"));
+        state.chat =
+            chat_settings_from_json(parse_ordered_json(read_file(path), path.string())["chat"], object.field("chat"));
     if (!object.has("scales")) return state;
 
     const JsonObject scales = object.object("scales");

@@ -36,8 +36,8 @@ struct Evaluation {
     double exact_match() const;
 };
 
-// {"loss", "perplexity", "token_accuracy", "labelled_tokens", "examples"} and, when known, "exact_match" and the metrics
-// of the task under their names.
+// {"loss", "perplexity", "token_accuracy", "labelled_tokens", "examples"} and, when known, "exact_match" and the
+// metrics of the task under their names.
 nlohmann::ordered_json to_json(const Evaluation& evaluation);
 // How much larger the loss is than in `before`, an earlier to_json(); 0 if that has none.
 double loss_increase(const nlohmann::ordered_json& before, const Evaluation& after);

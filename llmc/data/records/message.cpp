@@ -102,7 +102,7 @@ class MessageReader {
         require(!find(message_, "content") || !find(message_, "value"), where_,
                 R"( has two fields for its text ("content" or "value"); keep one of them)");
         const Json* named = role ? role : from;
-        require(named && named->is_string(), where_, R"( has no "role" (or "from") that is a string)");
+        if (!named || !named->is_string()) fail(where_, R"( has no "role" (or "from") that is a string)");
         const auto& name = named->get_ref<const std::string&>();
         if (role) return name == "human" ? "user" : name == "gpt" ? "assistant" : name;
         const auto known = std::ranges::find(kShareGptRoles, name, [](const auto& pair) { return pair.first; });
