@@ -17,8 +17,9 @@ packages=(
     "catch2|the tests"
 )
 
-# `install_deps.sh checks`: what `make fuzz` and `make lint` need in addition.
+# `install_deps.sh checks`: what `make fuzz`, `make lint` and .ci/run need in addition.
 checks=(
+    "ccache|.ci/run: what several builds share is compiled once"
     "clang|make fuzz: libFuzzer and the sanitizers"
     "libclang-rt-dev|their libraries"
     "clang-tidy|make lint"
