@@ -178,6 +178,10 @@ std::vector<AnswerSpan> find_answers(const ChatTemplate& chat_template, Json& va
                                      const std::vector<size_t>& places, const HoldsSpecial& holds_special) {
     std::vector<AnswerSpan> spans;
     if (places.empty()) return spans;
+    // Every answer is found in a text of its own.
+    constexpr size_t kMostBytes = size_t{1} << 32;
+    require(text.size() < kMostBytes / places.size(), "the conversation has ", places.size(), " answers in ",
+            text.size(), " bytes, too many to find each of them in it; cut it into several");
     AnswerFinder finder(chat_template, variables, text, holds_special);
     for (const size_t place : places) {
         try {

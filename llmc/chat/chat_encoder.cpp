@@ -100,8 +100,10 @@ void mark_generation(const ChatTemplate& chat_template, Json& variables, const j
         std::ranges::set_difference(answers.all, answers.wanted, std::back_inserter(unwanted));
         const auto places = find_answers(chat_template, variables, rendering.text, unwanted, holds_special);
         std::erase_if(spans, [&](const jinja::Span& span) {
-            return std::ranges::any_of(
-                places, [&](const AnswerSpan& answer) { return answer.begin < span.end && span.begin < answer.end; });
+            return std::ranges::any_of(places, [&](const AnswerSpan& answer) {
+                if (answer.begin == answer.end) return span.begin <= answer.begin && answer.end <= span.end;
+                return answer.begin < span.end && span.begin < answer.end;
+            });
         });
     }
     for (const jinja::Span& span : spans) marker.mark(span.begin, span.end);

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "llmc/chat/named_layouts.h"
 #include "llmc/core/error.h"
@@ -28,9 +31,14 @@ const Json* reasoning_of(const Json& message) {
 Json with_reasoning(const Json& message) {
     const Json* reasoning = reasoning_of(message);
     if (!reasoning) return message;
-    Json all = {{"thinking", *reasoning}};
-    for (const auto& [name, value] : message.items()) all[name] = value;
-    all["reasoning_content"] = *reasoning;
+    Json all = Json::object();
+    // Each name comes once, so that none has to be looked for.
+    std::vector<std::pair<const std::string, Json>>& fields = all.get_ref<Json::object_t&>();
+    const auto thinking = message.find("thinking");
+    fields.emplace_back("thinking", thinking != message.end() ? *thinking : *reasoning);
+    for (const auto& [name, value] : message.get_ref<const Json::object_t&>())
+        if (name != "thinking") fields.emplace_back(name, value);
+    if (!message.contains("reasoning_content")) fields.emplace_back("reasoning_content", *reasoning);
     return all;
 }
 

@@ -19,6 +19,7 @@ struct Conversation {
 
     // By message: 0 if it must never be in the loss (weight 0, train false, ..). Empty: every message may be.
     std::vector<char> trained;
+    bool is_marked = false;  // a field of the data itself keeps a message out of the loss
 };
 
 }  // namespace llmc

@@ -119,6 +119,10 @@ class ExampleMaker {
     Fate from_conversation(const Record& record, Made& made) const {
         require(encode_conversation_ || encoding_.encode, kNoTokenizer);
         require(encode_conversation_ != nullptr, "a conversation needs a chat template. ", options_.no_template);
+        require(
+            !options_.train_on_source || !record.conversation.is_marked,
+            "a message is marked to carry no loss, but this run trains on all text; train on answers alone, or take "
+            "the marks out of the data");
         lay_out(record.conversation, made);
         made.layout.conversations = 1;
         return whole_too_long(made.example) ? Fate::too_long : Fate::kept;

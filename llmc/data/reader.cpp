@@ -138,7 +138,9 @@ void SkippedRecords::add(std::string reason) {
 
 void check_readable(const std::string& path) {
     format_of(path);
-    if (path != kStandardInput) TextInput input(path);
+    std::error_code ignored;
+    if (path == kStandardInput || std::filesystem::is_fifo(path, ignored)) return;  // what is read is gone
+    TextInput input(path);
 }
 
 Reading read_records(const std::string& path, const ReaderOptions& options, const std::function<void(Record&&)>& take) {

@@ -91,6 +91,8 @@ void check_contradictions(const CommandLine& line) {
         refuse("--template must be ", template_choices(), ", not '", *name, "'");
     if (!o.data.date.empty() && !parse_date(o.data.date))
         refuse("--date must be a day such as 2026-01-31, not '", o.data.date, "'");
+    if (o.data.train_on_source && o.data.loss_on == LossOn::last)
+        refuse("--train-on-source gives all text a loss, and --loss-on last one answer; leave one of them out");
     check_standard_input(line);
     check_columns(line);
     MaxRatio checked(o.outliers.max_ratio);  // throws UsageError

@@ -51,6 +51,8 @@ Json to_json(const ChatSettings& settings) {
     if (settings.date) object["date"] = to_text(*settings.date);
     if (!settings.tools.is_null()) object["tools"] = settings.tools;
     object["loss_on"] = name_in(kLossOnNames, settings.loss_on);
+    object["train_on_source"] = settings.train_on_source;
+    if (!settings.data_format.empty()) object["data_format"] = settings.data_format;
     return object;
 }
 
@@ -75,6 +77,11 @@ ChatSettings chat_settings_from_json(const Json& object, const std::string& wher
         require(tools->is_array(), where, ".tools must be a list");
         settings.tools = *tools;
     }
+    if (const auto field = object.find("train_on_source"); field != object.end()) {
+        require(field->is_boolean(), where, ".train_on_source must be true or false");
+        settings.train_on_source = field->get<bool>();
+    }
+    settings.data_format = text_of(object, "data_format", where);
     if (const std::string loss_on = text_of(object, "loss_on", where); !loss_on.empty()) {
         const auto known = value_in(kLossOnNames, loss_on);
         require(known.has_value(), where, ".loss_on must be all or last");

@@ -2,7 +2,7 @@
 // as it was trained:
 //
 //   {"template": "auto", "templates": [{"name": "default", "jinja": "{% for .."}], "date": "2026-01-31",
-//    "tools": [..], "loss_on": "all"}
+//    "tools": [..], "loss_on": "all", "train_on_source": false, "data_format": "auto"}
 //
 // "template" is none, auto (the model's own), the name of a layout, or somebody's file. The texts of the model's own
 // and of a file are kept, for these files may change.
@@ -28,6 +28,8 @@ struct ChatSettings {
     std::optional<llmc::jinja::Date> date;      // today, for templates that ask
     llmc::Json tools;                           // of conversations without their own; null: none
     llmc::LossOn loss_on = llmc::LossOn::all;
+    bool train_on_source = false;  // the loss counts all text
+    std::string data_format;       // as it was asked for; empty: not known
 
     // Whether anything but plain text is made.
     bool lays_out() const { return layout != kNoTemplate; }

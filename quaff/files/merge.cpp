@@ -148,6 +148,12 @@ MergeReport merge_adapter(const fs::path& model, const fs::path& adapter_directo
     MergeReport report;
     report.notes = checkpoint.config().notes;
     report.notes.insert(report.notes.end(), adapter.notes().begin(), adapter.notes().end());
+    const auto state = read_quaff_state(adapter_directory, checkpoint.config());
+    if (state && state->chat && state->chat->layout != kOwnTemplate &&
+        (state->chat->lays_out() || !read_model_templates(model).empty()))
+        report.notes.push_back(concat(adapter_directory.string(), ": was trained with the template ",
+                                      state->chat->layout,
+                                      ", which is not in the merged model; name it again where the model is used"));
     Squares squares;
     write_new_folder(target, [&](const fs::path& folder) {
         for (const SafetensorsFile& shard : checkpoint.shards()) {

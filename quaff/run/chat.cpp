@@ -83,7 +83,8 @@ void Chat::choose_template(const Options& options, const ChatOfAdapter& adapter,
     std::optional<std::string> wanted = options.data.chat_template;
     if (!wanted && options.generation.chat) wanted = kOwnTemplate;
     const std::optional<ChatSettings>& trained = adapter.settings;
-    if (trained && (!wanted || *wanted == trained->layout)) {
+    const bool resumes = !options.training.resume.empty();  // a run keeps to the layout it began with
+    if (trained && (resumes || !wanted || *wanted == trained->layout)) {
         settings_.layout = trained->layout;
         settings_.templates = trained->templates;
         name_ = concat("the template that ", adapter.folder, " was trained with");
@@ -93,7 +94,8 @@ void Chat::choose_template(const Options& options, const ChatOfAdapter& adapter,
         if (settings_.layout == kOwnTemplate) take_own_template(options);
         if (is_file(settings_.layout)) settings_.templates = read_template_file(settings_.layout);
         if (trained && settings_.layout != trained->layout)
-            tell_difference(concat("--template ", *wanted), in_words(*trained), adapter, terminal);
+            tell_difference(options.data.chat_template ? "--template " + *wanted : "--chat", in_words(*trained),
+                            adapter, terminal);
     }
     if (find_named_layout(settings_.layout)) name_ = "the layout " + settings_.layout;
     if (is_file(settings_.layout)) name_ = settings_.layout;
@@ -132,7 +134,10 @@ void Chat::take_own_template(const Options& options) {
 
 void Chat::choose_rest(const Options& options, const ChatOfAdapter& adapter, Terminal& terminal) {
     const ChatSettings trained = adapter.settings.value_or(ChatSettings());
-    settings_.tools = options.data.tools.empty() ? trained.tools : read_tools(options.data.tools);
+    const bool resumes = adapter.settings && !options.training.resume.empty();
+    settings_.tools = resumes || options.data.tools.empty() ? trained.tools : read_tools(options.data.tools);
+    settings_.train_on_source = options.data.train_on_source;
+    settings_.data_format = options.data.format;
     settings_.date = options.data.date.empty() ? trained.date : parse_date(options.data.date);
     settings_.loss_on = options.data.loss_on.value_or(trained.loss_on);
     if (!adapter.settings) return;
@@ -141,6 +146,13 @@ void Chat::choose_rest(const Options& options, const ChatOfAdapter& adapter, Ter
                         terminal);
     if (trained.date && to_text(*settings_.date) != to_text(*trained.date))
         tell_difference("--date " + options.data.date, "that of " + to_text(*trained.date), adapter, terminal);
+    const bool has_data = !options.data.files.empty() || !options.data.eval_files.empty();
+    if (has_data && settings_.train_on_source != trained.train_on_source)
+        terminal.warn(concat(adapter.folder, " was trained ", trained.train_on_source ? "with" : "without",
+                             " --train-on-source; the loss counts other tokens now"));
+    if (has_data && settings_.data_format != trained.data_format && !trained.data_format.empty())
+        terminal.warn(concat(adapter.folder, " was trained with --data-format ", trained.data_format,
+                             "; other formats may word their prompts in another way"));
     if (settings_.loss_on != trained.loss_on)
         tell_difference(concat("--loss-on ", name_in(kLossOnNames, settings_.loss_on)),
                         name_in(kLossOnNames, trained.loss_on), adapter, terminal);

@@ -162,7 +162,8 @@ void Columns::finish(bool tokens, ReadingNotes& notes) const {
         if (column.taken || !says_something(value)) continue;
         const bool sequences = tokens && has_word(name, kSequenceWords);
         const bool mark = names_a_mark(name) || std::ranges::find(kNeverDropped, name) != kNeverDropped.end();
-        require(!sequences && (!mark || is_neutral_mark(value)), "the field ", in_quotes(name),
+        const bool labels = name == "labels" && value.is_array();  // of tokens, beside texts that have none yet
+        require(!sequences && !labels && (!mark || is_neutral_mark(value)), "the field ", in_quotes(name),
                 " is not supported, and to leave it out could train on something else than the row asks for; remove "
                 "the column, or the row");
         notes.add_unread_column(name);

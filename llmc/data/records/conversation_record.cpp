@@ -24,6 +24,7 @@ class ConversationBuilder {
             ReadMessage read = read_message(list[i], where, notes_);
             require(read.is_answer() || !read.mark.value_or(false), where,
                     " is no answer of the assistant, but a field of it asks for a loss on it; remove that field");
+            is_marked_ |= read.mark == false;
             if (read.is_answer() && !read.mark && !may_train) read.mark = false;
             marks_.push_back(read.mark);
             messages_.push_back(std::move(read.message));
@@ -43,6 +44,7 @@ class ConversationBuilder {
             require(marks_[i].value_or(trained) == trained, where, " has a mark that contradicts ", in_quotes(name),
                     "; keep one of them");
             marks_[i] = trained;
+            is_marked_ |= !trained;
         }
     }
 
@@ -68,6 +70,7 @@ class ConversationBuilder {
         if (std::ranges::find(marks_, std::optional(false)) != marks_.end())
             for (const std::optional<bool>& mark : marks_) conversation.trained.push_back(mark.value_or(true));
         conversation.messages = std::move(messages_);
+        conversation.is_marked = is_marked_;
         return conversation;
     }
 
@@ -76,6 +79,7 @@ class ConversationBuilder {
     ReadingNotes& notes_;
     Json messages_ = Json::array();
     std::vector<std::optional<bool>> marks_;  // of each message
+    bool is_marked_ = false;                  // Conversation::is_marked
 };
 
 bool is_text(const Json& message, std::string_view role) {
@@ -95,6 +99,11 @@ void set_source_and_target(Record& record) {
 Record finish_record(Columns& columns, ConversationBuilder& builder) {
     for (const char* name : {"loss_mask", "weights"})
         if (const Json* list = columns.take(name); list && says_something(*list)) builder.add_marks(*list, name);
+    for (const char* name : {"history", "context"}) {
+        const Json* value = columns.take(name);
+        require(!value || !says_something(*value), "the field ", in_quotes(name),
+                " stands beside a list of messages, which has no place for it; write it into the messages");
+    }
     builder.add_system(take_system(columns));
     Record record;
     record.kind = Record::Kind::conversation;

@@ -162,7 +162,9 @@ std::vector<Range> sequences(Columns& columns, int64_t n_ids) {
     const bool counts_on = by_position && by_position->size() == 1;  // as many write it for a packed row, too
     require(!by_length || !by_position || counts_on || *by_length == *by_position,
             "the fields \"seq_lengths\" and \"position_ids\" tell different sequences");
-    return by_length ? *by_length : by_position ? *by_position : std::vector<Range>{row};
+    std::vector<Range> found = by_length ? *by_length : by_position ? *by_position : std::vector<Range>{};
+    if (found.empty()) found.push_back(row);  // a row without a token is counted, too
+    return found;
 }
 
 // One of the masks that say which tokens carry a loss takes it from the others.

@@ -248,6 +248,16 @@ TEST_CASE("a prompt and a completion that are lists of messages are one conversa
                   "\"completion\" is a list of objects, but must be a string");
 }
 
+TEST_CASE("what stands beside a conversation and changes it is not dropped", "[data][reader]") {
+    const std::string messages = R"({"messages": [)" + kUser + ", " + kAnswer + "]";
+    for (const char* name : {"history", "context"})
+        expect_within(error_of("a.jsonl", messages + ", \"" + name + R"(": ["x"]})"),
+                      "stands beside a list of messages");
+    expect_within(error_of("a.jsonl", messages + R"(, "labels": [-100, 2]})"),
+                  R"(the field "labels" is not supported)");
+    CHECK(records_of("a.jsonl", messages + R"(, "history": [], "label": 3})").size() == 1);
+}
+
 TEST_CASE("a column may hold a conversation's system message", "[data][reader]") {
     for (const char* name : {"system", "system_prompt"}) {
         const auto column = [&](const char* value) { return concat(", \"", name, "\": ", value); };

@@ -207,6 +207,20 @@ TEST_CASE("the loss of a conversation is its encoder's, or all of it", "[data][e
     CHECK(all.labels[0] == -100);
 }
 
+TEST_CASE("a mark that keeps an answer out of the loss does not give way to train_on_source", "[data][examples]") {
+    const std::string row = R"({"messages": [{"role": "user", "content": "u"},
+        {"role": "assistant", "content": "a", "weight": 0}, {"role": "user", "content": "v"},
+        {"role": "assistant", "content": "b"}]})";
+    std::string line = row;
+    std::erase(line, '\n');
+    ExampleOptions options;
+    options.train_on_source = true;
+    const TempFile file("a.jsonl", line);
+    const std::string problem =
+        test::error_of(file.directory(), [&] { read_examples(file.path(), kLlama, options, in_brackets); });
+    CHECK(problem.find("a.jsonl:1: a message is marked to carry no loss") != problem.npos);
+}
+
 TEST_CASE("with a template, a pair is a conversation of a user and an assistant", "[data][examples]") {
     const std::string row = R"({"system": "s", "input": "u", "output": "ab"})";
     const Dataset data = read_chat(row + "\n" + R"({"text": "t"})");

@@ -119,6 +119,11 @@ TEST_CASE("a row that packs sequences becomes a record for each", "[data][reader
     expect_within(error_in(ids + R"("seq_lengths": [1, 2], "attention_mask": [1, 1, 0])"), "leave the padding out");
 }
 
+TEST_CASE("a row without tokens is a record all the same", "[data][reader]") {
+    CHECK(read(R"("input_ids": [5, 6], "attention_mask": [0, 0], "position_ids": [0, 1])").size() == 1);
+    CHECK(read(R"("input_ids": [], "position_ids": [])").size() == 1);
+}
+
 TEST_CASE("columns beside ids that would change the loss or the sequences are not dropped", "[data][reader]") {
     for (const char* name : {"loss_weights", "weights", "my_mask", "segment_ids", "cu_seqlens", "document_ids"}) {
         CAPTURE(name);

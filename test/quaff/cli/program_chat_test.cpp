@@ -59,8 +59,11 @@ TEST_CASE("a model with a chat template is trained in it, and the adapter keeps 
     INFO(trained.err);
     REQUIRE(trained.status == 0);
     CHECK(mentions(trained.out, desk.pairs + ": 1 pair laid out in the model's chat template (chat_template.jinja)\n"));
-    CHECK(desk.kept() ==
-          json{{"template", "auto"}, {"templates", {{{"name", "default"}, {"jinja", kTurns}}}}, {"loss_on", "all"}});
+    CHECK(desk.kept() == json{{"template", "auto"},
+                              {"templates", {{{"name", "default"}, {"jinja", kTurns}}}},
+                              {"loss_on", "all"},
+                              {"train_on_source", false},
+                              {"data_format", "auto"}});
     const std::string own = "<user>Spell AB\n<assistant>A B\n<|endoftext|>\n";
     CHECK(shown_text(desk.run_on("eval", desk.pairs, {"--show-tokens", "1"})) == own);
 
@@ -102,6 +105,7 @@ TEST_CASE("--template none is the way out of a model's template, and is told", "
 
 TEST_CASE("a run that is resumed goes on with its own template", "[program][chat]") {
     const ChatDesk desk("{% for m in messages %}{{ m.role + strftime_now(' %Y-%m-%d ') + m.content }}{% endfor %}");
+    CHECK(desk.train({"--loss-on", "last", "--train-on-source"}).status == 2);
     const Ending begun = desk.train({"--date", "2024-02-29", "--save-steps", "1", "--loss-on", "last"});
     INFO(begun.err);
     REQUIRE(begun.status == 0);
