@@ -42,7 +42,7 @@ const char* name_of(uint8_t format) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     static const fuzz::Folder folder;
-    static const llmc::TextEncoding encoding = {to_ids, nullptr, 1, 2, true};
+    static const llmc::TextEncoding encoding = {to_ids, 1, 2, true};
     const char* name = size < 2 ? nullptr : name_of(data[0]);
     if (name == nullptr) return -1;
     llmc::ExampleOptions options;
