@@ -202,8 +202,7 @@ std::vector<int32_t> ChatEncoder::end_tokens() const {
         ends.clear();  // it lays out other conversations
     }
     std::ranges::sort(ends);
-    const auto [repeated, end] = std::ranges::unique(ends);
-    ends.erase(repeated, end);
+    ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
     return ends;
 }
 
