@@ -38,8 +38,7 @@ std::vector<Metric> parse_metrics(const std::string& list) {
         rest.remove_prefix(comma + 1);
     }
     std::ranges::sort(metrics);
-    const auto repeated = std::ranges::unique(metrics);
-    metrics.erase(repeated.begin(), repeated.end());
+    metrics.erase(std::unique(metrics.begin(), metrics.end()), metrics.end());
     return metrics;
 }
 
