@@ -38,7 +38,8 @@ char32_t simple_lower(char32_t c) {
 struct Folded {
     std::array<utf8proc_int32_t, 4> points;
     size_t size;
-    std::span<const utf8proc_int32_t> all() const { return std::span(points).first(size); }
+    std::span<const utf8proc_int32_t> all() && = delete;  // the span would outlive the points
+    std::span<const utf8proc_int32_t> all() const& { return std::span(points).first(size); }
 };
 Folded fold(char32_t c) {
     Folded folded{};
@@ -191,7 +192,8 @@ std::string title(std::string_view text) {
 
 std::string fold_case(std::string_view text) {
     return map_characters(text, [](std::string& result, size_t, Character c) {
-        for (const auto part : fold(c.code_point).all()) append(result, static_cast<char32_t>(part));
+        const Folded folded = fold(c.code_point);
+        for (const auto part : folded.all()) append(result, static_cast<char32_t>(part));
     });
 }
 
