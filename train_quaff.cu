@@ -21,6 +21,7 @@
 #include "llmc/system/standard_files.h"
 #include "llmc/system/terminal.h"
 #include "llmc/system/thread_waiting.h"
+#include "quaff/cli/checks.h"
 #include "quaff/cli/device_choice.h"
 #include "quaff/cli/exit_status.h"
 #include "quaff/cli/parsing.h"
@@ -36,9 +37,11 @@ int run(const std::vector<std::string>& arguments, llmc::Comm& ranks) {
         llmc::print(stdout, line.help);
         return quaff::cli::kDone;
     }
-    if (ranks.size() > 1)
+    if (ranks.size() > 1) {
+        quaff::cli::check_for_ranks(line);
         quaff::require_same_start(ranks, quaff::cli::info_of(line.verb).name,
                                   quaff::cli::record_of(line, line.options).shown);
+    }
     ranks.start_heartbeat(static_cast<double>(line.options.compute.comm_timeout));
     llmc::Terminal terminal(!ranks.is_first() ? nullptr : line.json ? stderr : stdout, line.quiet);
     if (ranks.size() > 1) terminal.be_plain();

@@ -17,7 +17,7 @@ bool is_blank(std::string_view text) {
 }
 
 bool says_nothing(const Json& message) {
-    for (const char* name : {"content", "reasoning_content", "tool_calls"}) {
+    for (const char* name : {"content", "reasoning_content", "reasoning", "thinking", "tool_calls"}) {
         const auto field = message.find(name);
         if (field != message.end() && !field->empty() && *field != "") return false;
     }

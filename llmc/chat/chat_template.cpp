@@ -8,17 +8,12 @@
 
 #include "llmc/chat/named_layouts.h"
 #include "llmc/core/error.h"
+#include "llmc/core/words.h"
 
 namespace llmc {
 namespace {
 
 constexpr std::array<const char*, 3> kReasoning = {"reasoning_content", "thinking", "reasoning"};
-
-std::string list(const std::vector<std::string>& names) {
-    std::string text;
-    for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-    return text;
-}
 
 // Null if the message has no reasoning.
 const Json* reasoning_of(const Json& message) {
@@ -85,7 +80,7 @@ ChatTemplate ChatTemplate::named(std::string_view name, TemplateContext context)
     if (!layout) {
         std::vector<std::string> names;
         for (const NamedLayout& known : named_layouts()) names.emplace_back(known.name);
-        throw UsageError(concat("there is no layout called \"", name, "\"; choose one of ", list(names)));
+        throw UsageError(concat("there is no layout called \"", name, "\"; choose one of ", join(names)));
     }
     ChatTemplate made({{"default", concat("layout ", name), jinja_of(*layout)}}, std::move(context));
     made.is_layout_ = true;
@@ -95,11 +90,12 @@ ChatTemplate ChatTemplate::named(std::string_view name, TemplateContext context)
 Json ChatTemplate::variables(const Conversation& conversation, bool add_generation_prompt) const {
     Json messages = Json::array();
     for (const Json& message : conversation.messages) messages.push_back(with_reasoning(message));
-    const Json& tools = conversation.tools.is_null() ? context_.tools : conversation.tools;
+    Json tools = conversation.tools.is_null() ? context_.tools : conversation.tools;
+    if (tools.empty()) tools = nullptr;
     if (is_layout_) require_plain(messages, tools);
 
     Json variables = {{"messages", std::move(messages)},
-                      {"tools", tools},
+                      {"tools", std::move(tools)},
                       {"documents", nullptr},
                       {"add_generation_prompt", add_generation_prompt}};
     for (const auto& [name, token] : context_.special_tokens.items()) variables[name] = token;
@@ -120,7 +116,7 @@ const ChatTemplate::Choice& ChatTemplate::choose(const Json& variables) const {
     if (found == choices_.end()) {
         std::vector<std::string> names;
         for (const auto& [name, choice] : choices_) names.push_back(name);
-        fail("none of the model's chat templates (", list(names),
+        fail("none of the model's chat templates (", join(names),
              ") is called \"default\", which is wanted where there are no tools");
     }
     require(found->second.parsed.has_value(), found->second.problem);

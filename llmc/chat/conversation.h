@@ -14,7 +14,7 @@ struct Conversation {
     // the names "role" and "content", and roles have their usual names (human: user, gpt: assistant). Fields that are
     // null are left out.
     Json messages;
-    Json tools;               // a list; null: none
+    Json tools;               // a list, which may be empty; null: it does not say
     Json template_arguments;  // an object of further variables (chat_template_kwargs); null: none
 
     // By message: 0 if it must never be in the loss (weight 0, train false, ..). Empty: every message may be.

@@ -58,7 +58,7 @@ constexpr std::string_view kAlpaca = R"({{- check_turns() -}}
         {%- endif -%}
         {{- '\n\n### Response:\n' -}}
     {%- else -%}
-        {{- text(message) ~ ('' if loop.last else '\n\n') -}}
+        {{- text(message) ~ ('' if loop.last else eos_token ~ '\n\n') -}}
     {%- endif -%}
 {%- endfor -%}
 )";
@@ -113,7 +113,7 @@ std::span<const NamedLayout> named_layouts() {
         {"chatml", kChatml, {"<|im_start|>", "<|im_end|>"}},
         {"llama2", kLlama2, {"<s>", "</s>"}},
         {"llama3", kLlama3, {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"}},
-        {"phi3", kPhi3, {"<|user|>", "<|assistant|>", "<|end|>"}},
+        {"phi3", kPhi3, {"<|system|>", "<|user|>", "<|assistant|>", "<|end|>"}},
         {"zephyr", kZephyr, {"</s>"}},
         {"mistral", kMistral, {"<s>", "</s>"}},
     };

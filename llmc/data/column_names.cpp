@@ -3,25 +3,22 @@
 #include <algorithm>
 
 #include "llmc/core/error.h"
+#include "llmc/core/words.h"
 
 namespace llmc {
 namespace {
 
-std::string trim(const std::string& text) {
-    const size_t begin = text.find_first_not_of(" \t");
-    return begin == text.npos ? "" : text.substr(begin, text.find_last_not_of(" \t") + 1 - begin);
-}
-
 ColumnName parse_one(const std::string& part) {
     const size_t equals = part.find('=');
-    const ColumnName name = {trim(part.substr(0, equals)), equals == part.npos ? "" : trim(part.substr(equals + 1))};
+    const ColumnName name = {std::string(trim(std::string_view(part).substr(0, equals))),
+                             std::string(trim(equals == part.npos ? "" : std::string_view(part).substr(equals + 1)))};
     require(!name.ours.empty() && !name.theirs.empty(), "\"", part,
             "\" is no pair of names; write input=question,output=reply");
     const std::vector<std::string> known = known_columns();
     if (std::ranges::binary_search(known, name.ours)) return name;
-    std::string list;
-    for (const std::string& column : known) list += (list.empty() ? "" : ", ") + column;
-    fail("there is no column ", name.ours, " to be read; there are ", list);
+    require(!std::ranges::binary_search(known, name.theirs), "there is no column ", name.ours,
+            " to be read; the file's own name comes last: ", name.theirs, "=", name.ours);
+    fail("there is no column ", name.ours, " to be read; there are ", join(known));
 }
 
 }  // namespace

@@ -248,7 +248,7 @@ void check_any_left(const std::string& path, const Dataset& data, const ExampleO
     if (dropped.total() == dropped.nothing_labelled)
         fail(path,
              ": nothing is labelled in the whole file; the loss needs a target, or labels other than -100 behind "
-             "the first position");
+             "the first position, and no mark (weight, train, ...) or choice of answers that takes all of it out");
     fail(path, ": no example is left; dropped: ", dropped.describe(), ". Raise ", program().source_max_len, " (",
          options.source_max_len, ") or ", program().target_max_len, " (", options.target_max_len, ")");
 }

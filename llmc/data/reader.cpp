@@ -11,7 +11,7 @@
 namespace llmc {
 namespace {
 
-enum class Format { json_lines, json, comma_separated, tab_separated };
+enum class Format { json, comma_separated, tab_separated };
 
 std::string lower_extension(const std::filesystem::path& path) {
     std::string extension = path.extension().string();
@@ -34,14 +34,13 @@ void refuse_binary_tables(const std::string& path, const std::string& extension)
     require(extension != ".gguf", path, ": a GGUF file holds a model and no examples");
 }
 
-// By the name, which may end in .gz behind it. Standard input holds JSON lines.
+// By the name, which may end in .gz behind it. Standard input holds JSON.
 Format format_of(const std::string& path) {
-    if (path == kStandardInput) return Format::json_lines;
+    if (path == kStandardInput) return Format::json;
     std::string extension = lower_extension(path);
     if (extension == ".gz") extension = lower_extension(std::filesystem::path(path).stem());
     refuse_binary_tables(path, extension);
-    if (extension == ".jsonl" || extension == ".ndjson") return Format::json_lines;
-    if (extension == ".json") return Format::json;
+    if (extension == ".jsonl" || extension == ".ndjson" || extension == ".json") return Format::json;
     if (extension == ".csv") return Format::comma_separated;
     require(
         extension == ".tsv", path,
@@ -65,7 +64,7 @@ void read_rows(std::istream& in, Format format, const RowSink& sink) {
     if (format == Format::comma_separated) return read_delimited(in, ',', sink);
     if (format == Format::tab_separated) return read_delimited(in, '\t', sink);
     const int64_t first_line = 1 + skip_blanks(in);
-    const bool array = format == Format::json && in.peek() == '[';
+    const bool array = in.peek() == '[';
     in.clear();
     array ? read_json_array(in, sink, first_line) : read_json_lines(in, sink, first_line);
 }

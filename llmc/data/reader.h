@@ -1,9 +1,9 @@
 // Data files, record by record: .jsonl or .ndjson, .json (an array of objects), .csv and .tsv (RFC 4180, with a header
-// row); each may be packed by gzip (.gz). "-" is standard input, which holds JSON lines.
+// row); each may be packed by gzip (.gz). "-" is standard input, which holds JSON.
 //
-// Files are streamed one record at a time, so a file may be larger than memory. A .json file whose first character is {
-// is read as JSON lines, which many such files are. Text is UTF-8, with or without a byte order mark; lines end in LF
-// or CRLF; empty lines are skipped.
+// Files are streamed one record at a time, so a file may be larger than memory. JSON whose first character is [ is an
+// array, other JSON comes in lines, whichever of both the name says. Text is UTF-8, with or without a byte order mark;
+// lines end in LF or CRLF; empty lines are skipped.
 #pragma once
 
 #include <cstdint>

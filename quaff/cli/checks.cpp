@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "llmc/core/error.h"
+#include "llmc/core/words.h"
 #include "llmc/data/column_names.h"
 #include "llmc/data/formats/format.h"
 #include "llmc/io/text_input.h"
@@ -60,7 +61,7 @@ void check_contradictions(const CommandLine& line) {
     const Options& o = line.options;
     if (!o.training.resume.empty() && line.plan)
         refuse("--resume and --plan contradict each other: --plan starts no run");
-    check_format(o.data.format);
+    if (o.data.format) check_format(*o.data.format);
     if (o.data.metrics != kMetricsOfFormat && o.data.metrics != kNoMetrics) parse_metrics(o.data.metrics);
     if (o.data.window > 0 && o.data.stride > o.data.window)
         refuse("--stride ", o.data.stride, " is more than --window ", o.data.window,
@@ -91,12 +92,20 @@ void check_contradictions(const CommandLine& line) {
         refuse("--template must be ", template_choices(), ", not '", *name, "'");
     if (!o.data.date.empty() && !parse_date(o.data.date))
         refuse("--date must be a day such as 2026-01-31, not '", o.data.date, "'");
-    if (o.data.train_on_source && o.data.loss_on == LossOn::last)
+    if (o.data.train_on_source.value_or(false) && o.data.loss_on == LossOn::last)
         refuse("--train-on-source gives all text a loss, and --loss-on last one answer; leave one of them out");
     check_standard_input(line);
     check_columns(line);
     MaxRatio checked(o.outliers.max_ratio);  // throws UsageError
     check_data(line);
+}
+
+void check_for_ranks(const CommandLine& line) {
+    const DataOptions& data = line.options.data;
+    std::vector<std::string> files = {line.options.outliers.data, line.options.generation.prompt_file};
+    for (const auto* list : {&data.files, &data.eval_files}) files.insert(files.end(), list->begin(), list->end());
+    if (std::ranges::find(files, kStandardInput) != files.end())
+        throw UsageError("standard input (-) reaches the first rank alone: give several ranks a file to read");
 }
 
 void note_unused(CommandLine& line, const std::set<std::string>& on_command_line) {

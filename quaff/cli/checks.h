@@ -11,6 +11,9 @@ namespace quaff::cli {
 // Throws UsageError if options contradict each other or an option is missing.
 void check_contradictions(const CommandLine& line);
 
+// The same for what several ranks cannot do.
+void check_for_ranks(const CommandLine& line);
+
 // Adds to line.unused the options that have no effect beside the others. `on_command_line`: the options given there; a
 // file may hold more than a verb uses.
 void note_unused(CommandLine& line, const std::set<std::string>& on_command_line);

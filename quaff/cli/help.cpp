@@ -57,7 +57,7 @@ std::string help_text(const VerbInfo& verb) {
         if (heading != row.group) help += concat("\n", row.group, ":\n");
         heading = row.group;
         const std::string value = value_text(row);
-        const bool shown = !value.empty() && !std::holds_alternative<Switch>(row.value);
+        const bool shown = !value.empty() && !is_switch(row);
         help += option_entry(concat("--", row.name, type_text(row)), concat(row.help, shown ? " [" + value + "]" : ""));
     }
     if (takes_path) help += "\n--plan also takes the options of a training run: train_quaff train --help\n";

@@ -7,6 +7,7 @@
 
 #include "llmc/chat/named_layouts.h"
 #include "llmc/core/error.h"
+#include "llmc/core/words.h"
 #include "llmc/data/formats/format.h"
 #include "llmc/metrics/metric.h"
 #include "llmc/training/schedule.h"
@@ -60,11 +61,8 @@ const char* template_help() {
     static const std::string kHelp = [] {
         std::vector<std::string> names;
         for (const NamedLayout& layout : named_layouts()) names.emplace_back(layout.name);
-        return concat(
-            "chat template of pairs, conversations and prompts; auto: the model's own, where it has one; none: texts "
-            "as "
-            "they are; NAME: ",
-            join(names, ", ", " or "));
+        return concat("chat template of pairs, conversations and prompts; auto: the model's own, where it has one; ",
+                      "none: texts as they are; NAME: ", join(names, ", ", " or "));
     }();
     return kHelp.c_str();
 }
@@ -110,7 +108,7 @@ std::vector<Row> option_table(CommandLine& line) {
                   "examples: .jsonl, .json, .csv or .tsv, also as .gz; -: standard input; may be given several times")},
               {"eval-data", Texts{&o.data.eval_files, "FILE"}, kFits | kEval, free,
                "held-out examples; may be given several times"},
-              {"data-format", Text{&o.data.format, "NAME"}, kReads, fixed,
+              {"data-format", OptionalText{&o.data.format, kFormatOfColumns, "NAME"}, kReads, fixed,
                concat("data set that the rows are of: ", join(format_names(), ", ", " or "),
                       "; auto: recognised by columns that mean nothing else; none: plain columns")},
               {"eval-split", Real{&o.data.eval_split, from_below(0, 1)}, kFits, fixed,
@@ -122,28 +120,28 @@ std::vector<Row> option_table(CommandLine& line) {
                "PEFT adapter to start from (train) or to use (eval, generate, merge)"},
               {"text", Text{&line.text, "TEXT", /*may_be_empty=*/true}, kTokenize, transient, "text to tokenise"},
           });
-    group(
-        "examples",
-        {
-            {"template", OptionalText{&o.data.chat_template, "auto", "auto|none|NAME|FILE.jinja"}, kRuns | kInfo, fixed,
-             template_help()},
-            {"tools", Text{&o.data.tools, "FILE"}, kRuns | kInfo, fixed,
-             "JSON list of the tools that the template is given with conversations without their own"},
-            {"date", Text{&o.data.date, "YYYY-MM-DD"}, kRuns | kInfo, fixed,
-             "today, for templates that write the date [the adapter's, else the clock's]"},
-            {"loss-on", choice(o.data.loss_on, kLossOnNames, "all"), kReads, fixed,
-             "answers of a conversation that are trained on: all, or the last alone"},
-            {"columns", Text{&o.data.columns, "OURS=THEIRS,.."}, kReads, fixed,
-             "names of the files' columns: input=question,output=reply"},
-            {"source-max-len", Whole{&o.data.source_max_len, count_from(1)}, kReads, fixed,
-             "drop and count examples whose prompt has more tokens"},
-            {"target-max-len", Whole{&o.data.target_max_len, count_from(1)}, kReads, fixed, "the same for the answer"},
-            {"train-on-source", Switch{&o.data.train_on_source}, kReads, fixed, "train on the prompt's tokens too"},
-            {"strict-data", choice(o.data.strict, kOnOff), kReads, fixed,
-             "on: stop at the first line that cannot be used; off: skip, count and list such lines"},
-            {"show-tokens", Whole{&line.show_tokens, count_from(0)}, kData, transient,
-             "print the first N examples token by token, mark those in the loss, and stop"},
-        });
+    group("examples", {
+                          {"template", OptionalText{&o.data.chat_template, "auto", "auto|none|NAME|FILE.jinja"},
+                           kRuns | kInfo, fixed, template_help()},
+                          {"tools", Text{&o.data.tools, "FILE"}, kRuns | kInfo, fixed,
+                           "JSON list of the tools that the template is given with conversations without their own"},
+                          {"date", Text{&o.data.date, "YYYY-MM-DD"}, kRuns | kInfo, fixed,
+                           "today, for templates that write the date [the adapter's, else the clock's]"},
+                          {"loss-on", choice(o.data.loss_on, kLossOnNames, "all"), kReads, fixed,
+                           "answers of a conversation that are trained on: all, or the last alone"},
+                          {"columns", Text{&o.data.columns, "OURS=THEIRS,.."}, kReads, fixed,
+                           "names of the files' columns: input=question,output=reply"},
+                          {"source-max-len", Whole{&o.data.source_max_len, count_from(1)}, kReads, fixed,
+                           "drop and count examples whose prompt has more tokens"},
+                          {"target-max-len", Whole{&o.data.target_max_len, count_from(1)}, kReads, fixed,
+                           "the same for the answer"},
+                          {"train-on-source", OptionalSwitch{&o.data.train_on_source}, kReads, fixed,
+                           "train on the prompt's tokens too"},
+                          {"strict-data", choice(o.data.strict, kOnOff), kReads, fixed,
+                           "on: stop at the first line that cannot be used; off: skip, count and list such lines"},
+                          {"show-tokens", Whole{&line.show_tokens, count_from(0)}, kData, transient,
+                           "print the first N examples token by token, mark those in the loss, and stop"},
+                      });
     group("outlier channels and int8",
           {
               {"outliers", Text{&o.outliers.file, "FILE"}, kRuns | kInfo, fixed,
@@ -304,13 +302,6 @@ bool parse_number(const std::string& text, T& number) {
 
 }  // namespace
 
-std::string join(const std::vector<std::string>& words, const std::string& separator, const std::string& last) {
-    std::string joined;
-    for (size_t i = 0; i < words.size(); ++i)
-        joined += (i == 0 ? "" : i + 1 == words.size() ? last : separator) + words[i];
-    return joined;
-}
-
 void assign(const Row& row, const std::vector<std::string>& values, const std::string& where) {
     const std::string text = join(values, ",", ",");
     const std::string name = (where.empty() ? "" : where + ": ") + "--" + row.name;
@@ -331,8 +322,10 @@ void assign(const Row& row, const std::vector<std::string>& values, const std::s
     const auto check_text = [&](const std::string& text, const char* type) {
         if (text.empty() || text.starts_with("--")) throw UsageError(concat(name, " needs a value (", type, ")"));
     };
+    if (is_switch(row) && text != "true" && text != "false") wrong("true or false");
     if (const auto* flag = std::get_if<Switch>(&row.value)) {
-        if (text != "true" && text != "false") wrong("true or false");
+        *flag->value = text == "true";
+    } else if (const auto* flag = std::get_if<OptionalSwitch>(&row.value)) {
         *flag->value = text == "true";
     } else if (const auto* whole = std::get_if<Whole>(&row.value)) {
         *whole->value = whole_number(whole->range);
@@ -361,6 +354,9 @@ void assign(const Row& row, const std::vector<std::string>& values, const std::s
 std::string value_text(const Row& row) {
     struct {
         std::string operator()(const Switch& flag) const { return *flag.value ? "true" : "false"; }
+        std::string operator()(const OptionalSwitch& flag) const {
+            return flag.value->value_or(false) ? "true" : "false";
+        }
         std::string operator()(const Whole& whole) const { return std::to_string(*whole.value); }
         std::string operator()(const OptionalWhole& whole) const {
             return std::to_string(whole.value->value_or(whole.otherwise));
@@ -380,6 +376,7 @@ std::string value_text(const Row& row) {
 std::string type_text(const Row& row) {
     struct {
         std::string operator()(const Switch&) const { return ""; }
+        std::string operator()(const OptionalSwitch&) const { return ""; }
         std::string operator()(const Whole&) const { return " N"; }
         std::string operator()(const OptionalWhole&) const { return " N"; }
         std::string operator()(const Real&) const { return " X"; }

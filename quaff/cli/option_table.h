@@ -37,6 +37,9 @@ struct Range {
 struct Switch {
     bool* value;
 };
+struct OptionalSwitch {
+    std::optional<bool>* value;
+};
 struct Whole {
     int64_t* value;
     Range range;
@@ -75,7 +78,8 @@ struct Choice {
     std::function<std::string()> get;  // "" while nothing is chosen
     std::function<void(const std::string& word)> set;
 };
-using Value = std::variant<Switch, Whole, OptionalWhole, Real, OptionalReal, Text, Texts, OptionalText, Choice>;
+using Value =
+    std::variant<Switch, OptionalSwitch, Whole, OptionalWhole, Real, OptionalReal, Text, Texts, OptionalText, Choice>;
 
 // What happens to an option when a run is resumed and when its options are written down.
 enum class Kept {
@@ -93,6 +97,11 @@ struct Row {
     const char* group = "";  // the heading it stands under in --help
 };
 
+// Whether the option needs no value: --quiet.
+inline bool is_switch(const Row& row) {
+    return std::holds_alternative<Switch>(row.value) || std::holds_alternative<OptionalSwitch>(row.value);
+}
+
 // The rows read and write the members of `line`, which must outlive them.
 std::vector<Row> option_table(CommandLine& line);
 
@@ -102,7 +111,5 @@ void assign(const Row& row, const std::vector<std::string>& values, const std::s
 std::string value_text(const Row& row);
 // How the value is written in --help: "N", "DIR", "8|16"; empty for a switch.
 std::string type_text(const Row& row);
-// "a, b or c" with separator ", " and last " or ".
-std::string join(const std::vector<std::string>& words, const std::string& separator, const std::string& last);
 
 }  // namespace quaff::cli

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "llmc/core/error.h"
+#include "llmc/core/words.h"
 #include "llmc/io/path.h"
 #include "llmc/io/toml.h"
 #include "quaff/cli/checks.h"
@@ -66,10 +67,8 @@ std::vector<std::string> with_empty_texts(const std::vector<std::string>& argume
 // One of two values would be dropped without a word.
 void refuse_repetition(const Row& row, const CLI::Option& parsed) {
     if (parsed.count() <= 1 || std::holds_alternative<Texts>(row.value)) return;
-    throw UsageError(
-        concat("--", row.name, " is given ", parsed.count(), " times",
-               std::holds_alternative<Switch>(row.value) ? "" : ": " + join(parsed.results(), ", ", " and "),
-               "; keep one of them"));
+    throw UsageError(concat("--", row.name, " is given ", parsed.count(), " times",
+                            is_switch(row) ? "" : ": " + join(parsed.results(), ", ", " and "), "; keep one of them"));
 }
 
 void parse_command_line(CommandLine& line, const std::vector<Row>& table, const VerbInfo& verb,
@@ -90,7 +89,7 @@ void parse_command_line(CommandLine& line, const std::vector<Row>& table, const 
         std::string names = "--" + name, underscored = name;
         std::replace(underscored.begin(), underscored.end(), '-', '_');
         if (underscored != name) names += ",--" + underscored;
-        if (std::holds_alternative<Switch>(table[i].value)) {
+        if (is_switch(table[i])) {
             parsed.push_back(app.add_flag(names, switches[i]));
         } else {
             parsed.push_back(app.add_option(names, texts[i])->allow_extra_args(false));
@@ -124,7 +123,7 @@ void parse_command_line(CommandLine& line, const std::vector<Row>& table, const 
     }
     for (size_t i = 0; i < table.size(); ++i) {
         if (parsed[i]->count() == 0) continue;
-        if (std::holds_alternative<Switch>(table[i].value)) texts[i] = {switches[i]};
+        if (is_switch(table[i])) texts[i] = {switches[i]};
         refuse_repetition(table[i], *parsed[i]);
         assign(table[i], texts[i], "");
         if (table[i].used_by & takes(verb.verb))

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "llmc/core/error.h"
+#include "llmc/core/words.h"
 #include "llmc/io/file_io.h"
 #include "llmc/io/path.h"
 #include "llmc/io/safetensors.h"
@@ -33,11 +34,9 @@ std::pair<int64_t, std::string> split_module(const std::string& module) {
 // Throws unless every tensor of the file is an A or a B of one of the model's linear layers.
 void check_tensor_names(const SafetensorsFile& file, const ModelConfig& model) {
     std::vector<std::string> linears;
-    std::string known;
     for (const JointLinear& joint : joint_linears(model)) {
         for (const LinearPart& part : joint.parts) {
             linears.push_back(part.name);
-            known += (known.empty() ? "" : ", ") + part.name;
         }
     }
     for (const auto& [name, _] : file.tensors()) {
@@ -53,7 +52,7 @@ void check_tensor_names(const SafetensorsFile& file, const ModelConfig& model) {
                 ", but the model has ", model.num_hidden_layers, " layers; the adapter belongs to another model");
         const bool found = std::find(linears.begin(), linears.end(), rest) != linears.end();
         require(layer >= 0 && found, file.path().string(), ": tensor ", name, " adapts no layer of a ",
-                name_of(model.architecture), " model that LoRA is supported for; those are ", known,
+                name_of(model.architecture), " model that LoRA is supported for; those are ", join(linears),
                 " of model.layers.0 .. ", model.num_hidden_layers - 1);
     }
 }

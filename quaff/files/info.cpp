@@ -124,7 +124,12 @@ ordered_json inspect_adapter(const fs::path& path) {
     const json tree = read_json(path / kQuaffJson);
     const JsonObject state(tree, (path / kQuaffJson).string());
     info["method"] = state.string("method");
-    if (state.has("chat")) info["template"] = state.object("chat").string("template");
+    if (state.has("chat")) {
+        const JsonObject chat = state.object("chat");
+        info["template"] = chat.string("template");
+        for (const char* name : {"date", "loss_on", "train_on_source", "data_format"})
+            if (chat.has(name)) info[name] = chat.value(name);
+    }
     if (state.has("outliers")) {
         int64_t channels = 0;
         for (const auto& [module, list] : state.object("outliers").object("channels").tree().items()) {

@@ -72,7 +72,7 @@ std::vector<Continuation> answer_prompts(const Options& options, const ModelFile
     terminal.clear_status();
     const SamplingOptions sampling{options.generation.temperature, options.generation.top_k, options.generation.top_p,
                                    static_cast<uint64_t>(options.compute.seed)};
-    const std::vector<int32_t> end = reader.end_tokens();
+    const std::vector<int32_t>& end = reader.end_tokens();
     std::vector<Continuation> answers;
     for (size_t i = 0; i < prompts.size(); ++i) {
         TextStream stream(*reader.tokenizer(), /*skip_special=*/true);

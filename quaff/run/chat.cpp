@@ -7,6 +7,7 @@
 
 #include "llmc/chat/named_layouts.h"
 #include "llmc/core/error.h"
+#include "llmc/data/formats/format.h"
 #include "llmc/io/file_io.h"
 
 namespace quaff {
@@ -136,8 +137,9 @@ void Chat::choose_rest(const Options& options, const ChatOfAdapter& adapter, Ter
     const ChatSettings trained = adapter.settings.value_or(ChatSettings());
     const bool resumes = adapter.settings && !options.training.resume.empty();
     settings_.tools = resumes || options.data.tools.empty() ? trained.tools : read_tools(options.data.tools);
-    settings_.train_on_source = options.data.train_on_source;
-    settings_.data_format = options.data.format;
+    settings_.train_on_source = options.data.train_on_source.value_or(trained.train_on_source);
+    settings_.data_format =
+        options.data.format.value_or(trained.data_format.empty() ? kFormatOfColumns : trained.data_format);
     settings_.date = options.data.date.empty() ? trained.date : parse_date(options.data.date);
     settings_.loss_on = options.data.loss_on.value_or(trained.loss_on);
     if (!adapter.settings) return;
@@ -146,13 +148,11 @@ void Chat::choose_rest(const Options& options, const ChatOfAdapter& adapter, Ter
                         terminal);
     if (trained.date && to_text(*settings_.date) != to_text(*trained.date))
         tell_difference("--date " + options.data.date, "that of " + to_text(*trained.date), adapter, terminal);
-    const bool has_data = !options.data.files.empty() || !options.data.eval_files.empty();
-    if (has_data && settings_.train_on_source != trained.train_on_source)
+    if (settings_.train_on_source != trained.train_on_source)
         terminal.warn(concat(adapter.folder, " was trained ", trained.train_on_source ? "with" : "without",
                              " --train-on-source; the loss counts other tokens now"));
-    if (has_data && settings_.data_format != trained.data_format && !trained.data_format.empty())
-        terminal.warn(concat(adapter.folder, " was trained with --data-format ", trained.data_format,
-                             "; other formats may word their prompts in another way"));
+    if (settings_.data_format != trained.data_format && !trained.data_format.empty())
+        tell_difference("--data-format " + settings_.data_format, trained.data_format, adapter, terminal);
     if (settings_.loss_on != trained.loss_on)
         tell_difference(concat("--loss-on ", name_in(kLossOnNames, settings_.loss_on)),
                         name_in(kLossOnNames, trained.loss_on), adapter, terminal);
@@ -162,11 +162,13 @@ void Chat::build(const Options& options, const Tokenizer* tokenizer, int32_t eos
     if (!settings_.lays_out() && !options.data.tools.empty())
         terminal.warn("--tools has no effect: no chat template lays the texts out");
     if (!settings_.lays_out() || !tokenizer) return;
+    const NamedLayout* layout = find_named_layout(settings_.layout);
+    if (layout && settings_.tools.is_array() && !settings_.tools.empty())
+        throw UsageError(concat("--tools: ", name_, " has no place for tools; take a template that has one"));
     TemplateContext context;
     context.special_tokens = read_special_tokens(options.model.folder);
     context.tools = settings_.tools;
     context.date = settings_.date;
-    const NamedLayout* layout = find_named_layout(settings_.layout);
     const auto make = [&] {
         return layout ? ChatTemplate::named(settings_.layout, context) : ChatTemplate(settings_.templates, context);
     };

@@ -3,7 +3,8 @@
 //   template   --template; else that of the adapter; else the model's own where it has one, else none
 //   tools      --tools; else those of the adapter
 //   date       --date; else that of the adapter; else today, where the template asks
-//   loss on    --loss-on; else as the adapter was trained; else all answers
+//   loss on    --loss-on; else as the adapter was trained; else all answers; --train-on-source likewise
+//   rows       --data-format; else as the adapter was trained; else recognised by their columns
 #pragma once
 
 #include <memory>

@@ -49,6 +49,10 @@ ExampleReader::ExampleReader(const Options& options, const ModelConfig& config, 
 void ExampleReader::follow(const fs::path& adapter) {
     chat_ = std::make_unique<Chat>(options_, chat_of_adapter(adapter.string(), config_), tokenizer_.get(),
                                    encoding().eos_id, terminal_);
+    end_tokens_ = config_.eos_token_ids;
+    if (tokenizer_ && tokenizer_->eos_id()) end_tokens_.push_back(*tokenizer_->eos_id());
+    if (const ChatEncoder* chat = chat_->encoder())
+        std::ranges::copy(chat->end_tokens(), std::back_inserter(end_tokens_));
 }
 
 TextEncoding ExampleReader::encoding() const {
@@ -60,13 +64,6 @@ TextEncoding ExampleReader::encoding() const {
     encoding.eos_id = tokenizer_->eos_id().value_or(config_.eos_token_ids.empty() ? -1 : config_.eos_token_ids.front());
     encoding.adds_bos = tokenizer_->adds_bos();
     return encoding;
-}
-
-std::vector<int32_t> ExampleReader::end_tokens() const {
-    std::vector<int32_t> ids = config_.eos_token_ids;
-    if (tokenizer_ && tokenizer_->eos_id()) ids.push_back(*tokenizer_->eos_id());
-    if (const ChatEncoder* chat = chat_->encoder()) std::ranges::copy(chat->end_tokens(), std::back_inserter(ids));
-    return ids;
 }
 
 std::vector<int32_t> ExampleReader::encode_prompt(const std::string& text) const {
@@ -98,11 +95,11 @@ Dataset ExampleReader::read_file(const std::string& path, bool keep_texts) const
     ExampleOptions limits;
     limits.source_max_len = options_.data.source_max_len;
     limits.target_max_len = options_.data.target_max_len;
-    limits.train_on_source = options_.data.train_on_source;
+    limits.train_on_source = chat_->settings().train_on_source;
     limits.vocab_size = config_.vocab_size;
     limits.max_positions = config_.max_position_embeddings;
     limits.strict = options_.data.strict;
-    limits.format = {options_.data.format, static_cast<uint64_t>(options_.compute.seed)};
+    limits.format = {chat_->settings().data_format, static_cast<uint64_t>(options_.compute.seed)};
     limits.keep_texts = keep_texts;
     limits.columns = parse_column_names(options_.data.columns);
     limits.no_template = chat_->why_none();
@@ -118,7 +115,7 @@ Dataset ExampleReader::read_file(const std::string& path, bool keep_texts) const
 void ExampleReader::report(const std::string& path, const Dataset& data) const {
     terminal_.line(concat(path, ": ", counted(data.size(), "example"), ", ", counted(data.n_tokens(), "token"), ", ",
                           format_count(data.n_labelled()), " of them in the loss"));
-    if (data.format && options_.data.format == kFormatOfColumns)
+    if (data.format && chat_->settings().data_format == kFormatOfColumns)
         terminal_.line(concat(path, ": read as ", data.format->name,
                               ", whose columns it has; --data-format none takes its columns as they are"));
     for (const std::string& sentence : data.notes.sentences()) terminal_.warn(concat(path, ": ", sentence));

@@ -28,7 +28,7 @@ class ExampleReader {
     TextEncoding encoding() const;
     const Chat& chat() const { return *chat_; }
     // The tokens that end an answer: the config's, the tokenizer's, and what ends a turn of the template.
-    std::vector<int32_t> end_tokens() const;
+    const std::vector<int32_t>& end_tokens() const { return end_tokens_; }
     // What the model continues when it is asked this.
     std::vector<int32_t> encode_prompt(const std::string& text) const;
 
@@ -47,6 +47,7 @@ class ExampleReader {
     Terminal& terminal_;
     std::unique_ptr<Tokenizer> tokenizer_;
     std::unique_ptr<Chat> chat_;
+    std::vector<int32_t> end_tokens_;
 };
 
 }  // namespace quaff

@@ -46,14 +46,14 @@ struct ModelOptions {
 struct DataOptions {
     std::vector<std::string> files, eval_files;  // of any kinds; "-": standard input
     std::string columns;                         // names of the files' columns (llmc/data/column_names.h); may be empty
-    std::string format = "auto";                 // of the rows, a name of llmc::data_formats() or one beside them
+    std::optional<std::string> format;           // auto: of the rows, a name of llmc::data_formats() or one beside them
     double eval_split = 0.1;                     // held out of `files` where there are no eval_files
     std::optional<std::string> chat_template;    // auto: none, auto, a name of named_layouts(), or a file of Jinja
     std::string tools;                           // a JSON file: the tools of examples without their own; may be empty
     std::string date;                            // what templates take for today; empty: the adapter's, or today
     std::optional<llmc::LossOn> loss_on;         // all
     int64_t source_max_len = 512, target_max_len = 512;
-    bool train_on_source = false;
+    std::optional<bool> train_on_source;     // false
     bool strict = true;                      // stop at a line that cannot be used
     Toggle exact_match = Toggle::automatic;  // automatic: where answers are short
     std::string metrics = "auto";            // names, kMetricsOfFormat or kNoMetrics (metrics/metric_list.h)

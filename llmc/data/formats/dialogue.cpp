@@ -5,16 +5,12 @@
 #include <string>
 
 #include "llmc/core/error.h"
+#include "llmc/core/words.h"
 
 namespace llmc {
 namespace {
 
 constexpr std::string_view kSpace = " \t\r\n";
-
-std::string_view trim(std::string_view text) {
-    const size_t begin = text.find_first_not_of(kSpace);
-    return begin == text.npos ? "" : text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
-}
 
 // Marks of one side may stand one after the other: then the words belong together.
 void add(Json& messages, const char* role, std::string_view words) {

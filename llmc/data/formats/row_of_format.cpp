@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "llmc/core/error.h"
+#include "llmc/core/words.h"
 
 namespace llmc {
 namespace {
@@ -12,13 +13,6 @@ std::string listed(const std::vector<std::string>& names) {
     std::string list;
     for (const std::string& name : names) list += (list.empty() ? "" : ", ") + in_quotes(name);
     return list.empty() ? "none" : list;
-}
-
-std::string trim(std::string text) {
-    constexpr std::string_view kSpace = " \t\r\n";
-    text.erase(0, std::min(text.find_first_not_of(kSpace), text.size()));
-    text.erase(text.find_last_not_of(kSpace) + 1);
-    return text;
 }
 
 // A cell of a .csv file holds a list or a number as text.
@@ -66,7 +60,7 @@ std::string RowOfFormat::text(std::string_view name) {
 }
 
 std::string RowOfFormat::said(std::string_view name) {
-    std::string words = trim(text(name));
+    std::string words(trim(text(name)));
     require(!words.empty(), "the field ", in_quotes(name), " is blank; fill it in, or leave the row out");
     return words;
 }
@@ -78,7 +72,7 @@ std::vector<std::string> RowOfFormat::list(std::string_view name) {
     require(value.is_array() && std::ranges::all_of(value, is_text), "the field ", in_quotes(name), " is ",
             kind_of(value), ", but the format ", format_.name, " has a list of strings there");
     std::vector<std::string> texts;
-    for (Json& entry : value) texts.push_back(trim(std::move(entry.get_ref<std::string&>())));
+    for (Json& entry : value) texts.emplace_back(trim(entry.get_ref<const std::string&>()));
     return texts;
 }
 

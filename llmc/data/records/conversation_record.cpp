@@ -131,7 +131,7 @@ void take_template_columns(Columns& columns, Conversation& conversation) {
     const auto is_object = [](const Json& tool) { return tool.is_object(); };
     require(tools.is_null() || (tools.is_array() && std::ranges::all_of(tools, is_object)), "the field \"tools\" is ",
             kind_of(tools), ", but must be a list of objects, one for each tool");
-    if (says_something(tools)) conversation.tools = std::move(tools);
+    conversation.tools = std::move(tools);
     Json arguments = columns.take_tree("chat_template_kwargs");
     require(arguments.is_null() || arguments.is_object(), "the field \"chat_template_kwargs\" is ", kind_of(arguments),
             ", but must be an object with the template's variables");

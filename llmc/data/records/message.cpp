@@ -89,7 +89,6 @@ class MessageReader {
         read.message["role"] = role;
         if (is_call_) turn_into_call(read.message);
         parse_arguments(read.message);
-        repeat_reasoning(read.message);
         check_content(read.message);
         return read;
     }
@@ -172,18 +171,6 @@ class MessageReader {
             if (parsed.is_null()) continue;
             *arguments = std::move(parsed);
             notes_.count_parsed_arguments();
-        }
-    }
-
-    // The names that other programs have for reasoning_content.
-    static void repeat_reasoning(Json& read) {
-        if (find(read, "reasoning_content")) return;
-        for (const char* name : {"reasoning", "thinking"}) {
-            const Json* reasoning = find(read, name);
-            if (!reasoning) continue;
-            Json copy = *reasoning;
-            read["reasoning_content"] = std::move(copy);
-            return;
         }
     }
 

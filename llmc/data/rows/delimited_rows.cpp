@@ -3,6 +3,7 @@
 
 #include "llmc/core/bytes.h"
 #include "llmc/core/error.h"
+#include "llmc/core/words.h"
 #include "llmc/data/rows/row_reader.h"
 #include "llmc/tokenizer/utf8.h"
 
@@ -93,12 +94,6 @@ class CellReader {
     bool blank_ = true;
     std::string problem_;
 };
-
-std::string_view trim(std::string_view text) {
-    const size_t begin = text.find_first_not_of(' ');
-    if (begin == text.npos) return "";
-    return text.substr(begin, text.find_last_not_of(' ') - begin + 1);
-}
 
 }  // namespace
 

@@ -35,7 +35,8 @@ std::string first_lack(Metric metric, const Dataset& data, bool train_on_source)
 
 }  // namespace
 
-std::vector<Metric> chosen_metrics(const DataOptions& options, const Dataset& data, Terminal& terminal) {
+std::vector<Metric> chosen_metrics(const DataOptions& options, const Dataset& data, bool train_on_source,
+                                   Terminal& terminal) {
     const bool of_format = options.metrics == kMetricsOfFormat, none = options.metrics == kNoMetrics;
     std::vector<Metric> wanted, metrics;
     if (of_format && data.format) wanted = data.format->metrics;
@@ -45,10 +46,10 @@ std::vector<Metric> chosen_metrics(const DataOptions& options, const Dataset& da
     Toggle exact = options.exact_match;
     if (std::erase(wanted, Metric::exact_match) > 0) exact = Toggle::on;
     if (!of_format && exact == Toggle::automatic) exact = Toggle::off;
-    if (wants_exact_match(exact, data, options.train_on_source)) metrics.push_back(Metric::exact_match);
+    if (wants_exact_match(exact, data, train_on_source)) metrics.push_back(Metric::exact_match);
 
     for (const Metric metric : wanted) {
-        const std::string lack = first_lack(metric, data, options.train_on_source);
+        const std::string lack = first_lack(metric, data, train_on_source);
         if (!lack.empty() && !of_format)
             throw UsageError(concat("--metrics ", name_in(kMetricNames, metric), ": ", lack));
         if (lack.empty())

@@ -15,6 +15,7 @@ using namespace llmc;
 
 // In the order of llmc/metrics/metric.h. Throws UsageError when the examples do not have what a metric that was asked
 // for compares; one of the format's is left out with a warning.
-std::vector<Metric> chosen_metrics(const DataOptions& options, const Dataset& data, Terminal& terminal);
+std::vector<Metric> chosen_metrics(const DataOptions& options, const Dataset& data, bool train_on_source,
+                                   Terminal& terminal);
 
 }  // namespace quaff

@@ -73,14 +73,15 @@ Task Task::exact_matches_alone() const {
 Task plan_task(const Options& options, const Dataset& data, const ExampleReader& reader, const ModelConfig& config,
                Terminal& terminal) {
     Task task;
+    const bool train_on_source = reader.chat().settings().train_on_source;
     if (data.size() == 0 && !options.data.predictions.empty())
         throw UsageError(
             "--predictions: there are no evaluation examples; give --eval-data, or an --eval-split above 0");
-    if (options.data.train_on_source && !options.data.predictions.empty())
+    if (train_on_source && !options.data.predictions.empty())
         throw UsageError(
             "--predictions: with --train-on-source examples have no prompt to answer; leave one of them out");
     if (data.size() == 0) return task;
-    task.metrics = chosen_metrics(options.data, data, terminal);
+    task.metrics = chosen_metrics(options.data, data, train_on_source, terminal);
     task.predictions = options.data.predictions;
     task.window = window_of(options.data, config);
     task.batch_size = options.data.batch_size;

@@ -103,15 +103,15 @@ void Trainer<Device>::prepare_state() {
     now.window = window;
     now.model = fingerprint(files_);
     now.data = fingerprint(data_.train.examples);
+    now.eval_data = fingerprint(data_.eval.examples);
     now.options = record_.fixed;
     // Every other schedule depends on the number of steps; with a constant one a run may be prolonged.
     if (options_.training.lr_scheduler != Schedule::constant)
         now.options.emplace_back("max-steps", std::to_string(steps_->total_steps));
-    if (!resumed_from_.empty()) check_resumable(state_, now, resumed_from_);
-    if (!resumed_from_.empty() && state_.ranks != now.ranks)
-        terminal_.warn(concat("the run had ", counted(state_.ranks, "rank"), " and continues with ", now.ranks,
-                              ": a step still takes ", window, window == 1 ? " micro-batch" : " micro-batches",
-                              ", up to ", ceil_div(window, now.ranks), " on each rank"));
+    if (!resumed_from_.empty()) {
+        check_resumable(state_, now, resumed_from_);
+        for (const std::string& sentence : differences(state_, now)) terminal_.warn(sentence);
+    }
     state_ = now;
     // A run may continue on another device than it began on.
     if (!Device::scales_loss) state_.loss_scale.stop();
@@ -120,7 +120,7 @@ void Trainer<Device>::prepare_state() {
     if (comm_.size() == 1) return;
     require_same(comm_, {{"model", state_.model},
                          {"--data", state_.data},
-                         {"--eval-data", fingerprint(data_.eval.examples)},
+                         {"--eval-data", state_.eval_data},
                          {"number of steps", std::to_string(steps_->total_steps)},
                          {"step to continue from", std::to_string(state_.step)}});
     for (const std::string& line : describe_ranks(comm_, device_.describe())) terminal_.line(line);

@@ -3,8 +3,10 @@
 #include <map>
 
 #include "llmc/core/error.h"
+#include "llmc/core/integers.h"
 #include "llmc/io/file_io.h"
 #include "llmc/io/json.h"
+#include "llmc/system/terminal.h"
 
 namespace quaff {
 namespace {
@@ -27,6 +29,7 @@ void write_state(const fs::path& folder, const TrainingState& state) {
                                            {"micro_batches_per_step", state.window},
                                            {"model", {{"fingerprint", state.model}}},
                                            {"data", {{"fingerprint", state.data}, {"next_step", state.step}}},
+                                           {"eval_data", {{"fingerprint", state.eval_data}}},
                                            {"rng", {{"seed", state.seed}, {"micro_batches", state.micro_batches}}},
                                            {"loss_scale",
                                             {{"active", state.loss_scale.active},
@@ -54,6 +57,7 @@ TrainingState read_state(const fs::path& folder) {
     }
     state.model = object.object("model").string("fingerprint");
     state.data = object.object("data").string("fingerprint");
+    if (object.has("eval_data")) state.eval_data = object.object("eval_data").string("fingerprint");
     state.seed = object.object("rng").integer("seed", 0, INT64_MAX);
     state.micro_batches = object.object("rng").integer("micro_batches", 0, INT64_MAX);
     if (object.has("loss_scale")) {
@@ -85,6 +89,20 @@ void check_resumable(const TrainingState& before, const TrainingState& now, cons
     require(before.model == now.model, checkpoint, " belongs to another model than --model names");
     require(before.data == now.data, checkpoint, " was trained on other examples than --data holds now; restore the ",
             "file, or start a new run with another --out");
+}
+
+std::vector<std::string> differences(const TrainingState& before, const TrainingState& now) {
+    std::vector<std::string> sentences;
+    if (before.ranks != now.ranks)
+        sentences.push_back(concat("the run had ", counted(before.ranks, "rank"), " and continues with ", now.ranks,
+                                   ": a step still takes ", now.window,
+                                   now.window == 1 ? " micro-batch" : " micro-batches", ", up to ",
+                                   ceil_div(now.window, now.ranks), " on each rank"));
+    if (!before.eval_data.empty() && before.eval_data != now.eval_data)
+        sentences.emplace_back(
+            "the examples of --eval-data are others than before: figures from before and after this point are not of "
+            "the same questions");
+    return sentences;
 }
 
 }  // namespace quaff

@@ -23,8 +23,9 @@ struct TrainingState {
     int64_t window = 0;  // micro-batches of a step, of all ranks; 0: not known yet
     double loss = 0;     // of the last step
     LossScale loss_scale;
-    std::string model;  // fingerprint of the model's config and files
-    std::string data;   // fingerprint of the training examples
+    std::string model;      // fingerprint of the model's config and files
+    std::string data;       // fingerprint of the training examples
+    std::string eval_data;  // of those it is evaluated on; "": not known
     std::vector<std::pair<std::string, std::string>> options;
     // What the closing summary compares with; null when nothing is evaluated.
     nlohmann::ordered_json eval_before, answers_before;
@@ -36,5 +37,8 @@ TrainingState read_state(const std::filesystem::path& folder);
 // Throws UsageError or Error if the run `before`, of `checkpoint`, cannot be resumed as `now`; the message names what
 // differs.
 void check_resumable(const TrainingState& before, const TrainingState& now, const std::string& checkpoint);
+
+// What else differs, which the run may go on with but its user should know: sentences.
+std::vector<std::string> differences(const TrainingState& before, const TrainingState& now);
 
 }  // namespace quaff

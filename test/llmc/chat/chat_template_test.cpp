@@ -8,6 +8,7 @@
 
 using namespace llmc;
 using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::EndsWith;
 using test::conversation;
 using test::error_of;
 using test::jinja_template;
@@ -66,6 +67,14 @@ TEST_CASE("alpaca has a part for the input of an instruction", "[chat]") {
     CHECK(text_of(ChatTemplate::named("zephyr", {}), said) == "<|user|>\nAdd.\n2, 3</s>\n<|assistant|>\n5</s>");
 }
 
+TEST_CASE("in alpaca's layout every turn of the assistant ends as the last one does", "[chat]") {
+    const Conversation said = conversation({{"user", "a"}, {"assistant", "b"}, {"user", "c"}, {"assistant", "d"}});
+    TemplateContext context;
+    context.special_tokens = {{"eos_token", "</s>"}};
+    CHECK_THAT(text_of(ChatTemplate::named("alpaca", context), said),
+               EndsWith("### Response:\nb</s>\n\n### Instruction:\nc\n\n### Response:\nd"));
+}
+
 TEST_CASE("named layouts refuse what they have no place for", "[chat]") {
     for (const NamedLayout& layout : named_layouts()) {
         INFO(layout.name);
@@ -122,6 +131,16 @@ TEST_CASE("a template is given what transformers gives it", "[chat]") {
         R"({"thinking": "Hm.", "role": "assistant", "content": "a", "reasoning": "Hm.", "reasoning_content": "Hm."})");
     CHECK_FALSE(jinja_template("{{ date }}").uses_date());
     CHECK(jinja_template("{{ strftime_now('%Y') }}").uses_date());
+}
+
+TEST_CASE("an empty list of tools is none, whatever the run's are", "[chat]") {
+    TemplateContext context;
+    context.tools = Json::parse(R"([{"name": "f"}])");
+    Conversation said = conversation({{"user", "u"}});
+    const auto text = [&] { return text_of(jinja_template("{{ tools is none }}", context), said); };
+    CHECK(text() == "False");
+    said.tools = Json::array();
+    CHECK(text() == "True");
 }
 
 TEST_CASE("of several templates, tools choose theirs", "[chat]") {

@@ -40,6 +40,9 @@ TEST_CASE("names of columns are written as pairs", "[data][columns]") {
     CHECK(error("input=") == "\"input=\" is no pair of names; write input=question,output=reply");
     CHECK(error("input=a,,output=b").find("\"\" is no pair of names") == 0);
     CHECK(error("in=a").find("there is no column in to be read; there are answer, ") == 0);
+    CHECK(error("question2=input") ==
+          "there is no column question2 to be read; the file's own name comes last: "
+          "input=question2");
     CHECK(error("input=a,input=b") == "the names input=b and input=a contradict each other");
     CHECK(error("input=a,output=a") == "the names output=a and input=a contradict each other");
     CHECK(std::ranges::is_sorted(known_columns()));

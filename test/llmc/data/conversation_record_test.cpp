@@ -81,21 +81,6 @@ TEST_CASE("a template gets every field of a message but those that are null", "[
     CHECK(read.messages[4].dump() == R"({"role":"assistant","content":"a","reasoning_content":"r","other":{"x":1}})");
 }
 
-TEST_CASE("reasoning under other names is also reasoning_content", "[data][reader]") {
-    for (const char* name : {"reasoning", "thinking"}) {
-        const std::string field = concat("\"", name, "\": \"r\"");
-        const Json read =
-            conversation_of(kUser + R"(, {"role": "assistant", "content": "a", )" + field + "}").messages[1];
-        CHECK(read[name] == "r");
-        CHECK(read["reasoning_content"] == "r");
-        const Json own =
-            conversation_of(kUser + R"(, {"role": "assistant", "content": "a", "reasoning_content": "o", )" + field +
-                            "}")
-                .messages[1];
-        CHECK(own["reasoning_content"] == "o");
-    }
-}
-
 TEST_CASE("content may be a list of parts of text and nothing else", "[data][reader]") {
     const auto with = [](const std::string& content) {
         return R"({"role": "user", "content": )" + content + "}, " + kAnswer;

@@ -303,7 +303,7 @@ TEST_CASE("a file of which nothing is left is an error that says why", "[data][e
     CHECK(
         error_of("{\"input_ids\": [1, 2], \"labels\": [-100, -100]}\n{\"input_ids\": [1], \"labels\": [1]}") ==
         "a.jsonl: nothing is labelled in the whole file; the loss needs a target, or labels other than -100 behind the "
-        "first position");
+        "first position, and no mark (weight, train, ...) or choice of answers that takes all of it out");
     ExampleOptions options;
     options.source_max_len = options.target_max_len = 1;
     CHECK(error_of("{\"text\": \"ab\"}\n{\"input\": \"a\", \"output\": \"\"}", kLlama, options) ==

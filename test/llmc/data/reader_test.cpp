@@ -26,7 +26,7 @@ TEST_CASE("JSON lines may end in CRLF, be blank, and start with a byte order mar
     expect_within(records[1].where, "a.jsonl:4");
 }
 
-TEST_CASE("a .json file is an array of objects, or JSON lines", "[data][reader]") {
+TEST_CASE("JSON is an array of objects or lines of them, whatever the name says", "[data][reader]") {
     const std::vector<Record> array =
         records_of("a.json", "\n [ {\"text\": \"one\", \"x\": [{}]},\n {\"input_ids\": [], \"labels\": []} ]\n");
     REQUIRE(array.size() == 2);
@@ -36,6 +36,7 @@ TEST_CASE("a .json file is an array of objects, or JSON lines", "[data][reader]"
     const std::vector<Record> lines = records_of("a.JSON", "{\"text\": \"one\"}\n{\"text\": \"two\"}\n");
     REQUIRE(lines.size() == 2);
     CHECK(lines[1].target == "two");
+    CHECK(records_of("a.jsonl", "[{\"text\": \"one\"},\n{\"text\": \"two\"}]").size() == 2);
 }
 
 TEST_CASE("the name tells the format, also in front of .gz", "[data][reader]") {

@@ -123,6 +123,27 @@ TEST_CASE("a run that is resumed goes on with its own template", "[program][chat
     CHECK(mentions(desk.kept()["templates"][0]["jinja"], "strftime_now"));
 }
 
+TEST_CASE("an adapter's loss and data format hold until others are asked for", "[program][chat]") {
+    const ChatDesk desk;
+    const std::string marked = desk.folder.write(
+        "marked.jsonl",
+        R"({"messages": [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B", "weight": 0},)"
+        R"( {"role": "user", "content": "C"}, {"role": "assistant", "content": "D"}]})");
+    const auto labelled = [&](const std::vector<std::string>& more) {
+        std::vector<std::string> arguments = {"--adapter", desk.adapter_folder(), "--exact-match", "off"};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        return desk.run_on("eval", desk.pairs, arguments);
+    };
+    REQUIRE(desk.train({"--train-on-source", "--data-format", "none"}).status == 0);
+    const int64_t all = labelled({"--json"}).object()["labelled_tokens"];
+    const Ending off = labelled({"--json", "--train-on-source=false"});
+    CHECK(off.object()["labelled_tokens"] < all);
+    CHECK(mentions(off.err, desk.adapter_folder() + " was trained with --train-on-source; the loss counts other"));
+    CHECK(mentions(labelled({"--data-format", "auto"}).err,
+                   "--data-format auto: the adapter " + desk.adapter_folder() + " was trained with none"));
+    CHECK(mentions(desk.run_on("eval", marked, {"--adapter", desk.adapter_folder()}).err, "a message is marked"));
+}
+
 TEST_CASE("a date that nobody fixed is today's, and told", "[program][chat]") {
     const ChatDesk desk("{{ strftime_now('%Y') }}{% for m in messages %}{{ m.content }}{% endfor %}");
     const Ending trained = desk.train({});
@@ -172,6 +193,10 @@ TEST_CASE("tools of a file are for examples without their own", "[program][chat]
     REQUIRE(desk.train({"--tools", tools}).status == 0);
     CHECK(shown_text(desk.run_on("eval", desk.pairs, {"--adapter", desk.adapter_folder(), "--show-tokens", "1"})) ==
           "[{\"z\": 1, \"a\": 2}]Spell ABA B<|endoftext|>\n");
+    const Ending nowhere =
+        desk.run_on("info", desk.pairs, {"--tools", tools, "--template", "chatml", "--show-tokens", "1"});
+    CHECK(nowhere.status == 2);
+    CHECK(mentions(nowhere.err, "--tools: the layout chatml has no place for tools"));
     const std::string wrong = desk.folder.write("wrong.json", R"({"name": "f"})");
     const Ending refused = desk.run_on("info", desk.pairs, {"--tools", wrong, "--show-tokens", "1"});
     CHECK(refused.status == 1);

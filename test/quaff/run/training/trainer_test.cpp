@@ -10,6 +10,7 @@
 #include "quaff/run/memory_room.h"
 #include "quaff/run/open_model.h"
 #include "quaff/run/training/plan.h"
+#include "quaff/run/training/training_state.h"
 #include "test/catch.h"
 #include "test/quaff/workshop.h"
 
@@ -180,6 +181,19 @@ TEST_CASE("--resume refuses what would make it another run, by name", "[trainer]
     CHECK(complaint({"--resume", "--data", (shop.folder / "other.jsonl").string()}).find("--data") !=
           std::string::npos);
     CHECK(complaint({"--resume", "--save-steps", "7"}).empty());
+}
+
+TEST_CASE("a resumed run that is evaluated on other examples says so", "[trainer]") {
+    TrainingState before, now;
+    before.eval_data = "a";
+    now.eval_data = "b";
+    CHECK_THAT(differences(before, now).at(0), Catch::Matchers::StartsWith("the examples of --eval-data are others"));
+    before.eval_data = "";  // an older checkpoint does not say
+    CHECK(differences(before, now).empty());
+    before.ranks = 2;
+    now.window = 3;
+    CHECK(differences(before, now) == std::vector<std::string>{"the run had 2 ranks and continues with 1: a step still "
+                                                               "takes 3 micro-batches, up to 3 on each rank"});
 }
 
 TEST_CASE("a step over several micro-batches is the step over one large one", "[trainer]") {
