@@ -120,7 +120,7 @@ help:
 	@echo 'make crash-test   kill a run at 200 instants; fail each of its file operations (KILLS=25 STRIDE=7: fewer)'
 	@echo 'make soak         run 20,000 tiny steps: nothing leaks, nothing is logged twice (STEPS=2000: fewer)'
 	@echo 'make memory-test  compare planned with used memory; run under limits (RLIMIT_AS)'
-	@echo 'make quick_start  build build/quick_start: time one training step with fp and with quaff'
+	@echo 'make quick_start  build build/quick_start: time a training step of every method'
 	@echo 'make random_model build build/random_model: writes a model of random weights, to time the shape of a real one'
 	@echo 'make bench_step   build build/dev/cpu/bench_step: time a training step on the CPU, part by part, fp and quaff'
 	@echo 'make all_reduce   build build/all_reduce: measure how fast ranks under mpirun sum their gradients'

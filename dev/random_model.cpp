@@ -1,17 +1,19 @@
 // Makes a model directory of random weights, and data to match, for timing the shapes of real models without them.
 //
-//   build/random_model CONFIG_DIR OUT_DIR [sequences tokens]
+//   build/random_model [--hollow] CONFIG_DIR OUT_DIR [sequences tokens]
 //   ./train_quaff train --model OUT_DIR --data OUT_DIR/data.jsonl --eval-steps 0 --eval-split 0 --max-steps 10
 //
 // dev/configs/ has the configs of some models. Matrices are uniform with a standard deviation of 0.02, norm weights 1,
 // biases 0, all in BF16; data.jsonl has `sequences` lines (64 by default) of `tokens` random ids (512). The same config
-// gives the same bytes.
+// gives the same bytes. With --hollow all weights are zeros that take no room on the disk: enough for --plan, which
+// reads shapes alone.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "llmc/core/dtype.h"
@@ -63,9 +65,13 @@ void fill_uniform(std::vector<float>& values, uint32_t stream) {
     }
 }
 
-void write_weights(const fs::path& path, const quaff::ModelConfig& config) {
+void write_weights(const fs::path& path, const quaff::ModelConfig& config, bool hollow) {
     const std::vector<TensorSpec> specs = tensors_of(config);
     SafetensorsWriter writer(path, specs);
+    if (hollow) {
+        writer.leave_zero();
+        return writer.finish();
+    }
     std::vector<float> values;
     std::vector<std::byte> rounded;
     for (size_t i = 0; i < specs.size(); i++) {
@@ -109,26 +115,29 @@ int64_t count_of(const char* text) {
     return value;
 }
 
-void make(int argc, char** argv) {
-    const fs::path source = argv[1], out = argv[2];
-    const int64_t sequences = argc > 3 ? count_of(argv[3]) : 64, tokens = argc > 4 ? count_of(argv[4]) : 512;
+void make(const std::vector<const char*>& arguments, bool hollow) {
+    const fs::path source = arguments[0], out = arguments[1];
+    const bool counted = arguments.size() == 4;
+    const int64_t sequences = counted ? count_of(arguments[2]) : 64, tokens = counted ? count_of(arguments[3]) : 512;
     require(!fs::exists(out), out.string(), ": is there already; remove it or choose another place");
     const quaff::ModelConfig config = quaff::read_model_config(source);
     fs::create_directories(out);
     write_file_atomically(out / "config.json", read_file(source / "config.json"));
-    write_weights(out / "model.safetensors", config);
+    write_weights(out / "model.safetensors", config, hollow);
     write_file_atomically(out / "data.jsonl", random_data(config, sequences, tokens));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 3 && argc != 5) {
-        std::fprintf(stderr, "usage: %s CONFIG_DIR OUT_DIR [sequences tokens]\n", argv[0]);
+    std::vector<const char*> arguments(argv + 1, argv + argc);
+    const bool hollow = std::erase_if(arguments, [](const char* text) { return std::string_view(text) == "--hollow"; });
+    if (arguments.size() != 2 && arguments.size() != 4) {
+        std::fprintf(stderr, "usage: %s [--hollow] CONFIG_DIR OUT_DIR [sequences tokens]\n", argv[0]);
         return 2;
     }
     try {
-        make(argc, argv);
+        make(arguments, hollow);
         return 0;
     } catch (const std::exception& error) {
         std::fprintf(stderr, "error: %s\n", error.what());

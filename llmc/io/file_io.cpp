@@ -158,6 +158,12 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
     buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
 }
 
+void AtomicFile::write_hole(int64_t count) {
+    flush();
+    const off_t end = ::lseek(fd_, count, SEEK_CUR);
+    if (end < 0 || ::ftruncate(fd_, end) != 0) fail_writing();
+}
+
 void AtomicFile::flush() {
     write_through(buffer_);
     buffer_.clear();

@@ -44,6 +44,8 @@ class AtomicFile {
 
     void write(std::span<const std::byte> bytes);
     void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+    // `count` zero bytes, left as a hole: they take no room on a disk whose file system knows holes.
+    void write_hole(int64_t count);
     void commit();
 
   private:

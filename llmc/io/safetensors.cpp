@@ -208,23 +208,32 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vec
 }
 
 void SafetensorsWriter::write(const std::string& name, std::span<const std::byte> bytes) {
-    const auto complete = [&] {
-        return due_bytes_ == checked_bytes(specs_[due_].shape, item_size(specs_[due_].dtype));
-    };
+    const auto complete = [&] { return due_bytes_ == bytes_of(due_); };
     // Nobody writes a tensor without elements: pass over it.
     while (due_ < specs_.size() && specs_[due_].name != name && complete()) ++due_, due_bytes_ = 0;
     require(due_ < specs_.size() && specs_[due_].name == name, path_.string(), ": tensor ", name,
             " was written out of the header's order");
     due_bytes_ += static_cast<int64_t>(bytes.size());
-    require(due_bytes_ <= checked_bytes(specs_[due_].shape, item_size(specs_[due_].dtype)), path_.string(), ": tensor ",
-            name, " was given more bytes than its shape holds");
+    require(due_bytes_ <= bytes_of(due_), path_.string(), ": tensor ", name,
+            " was given more bytes than its shape holds");
     file_.write(bytes);
+}
+
+void SafetensorsWriter::leave_zero() {
+    int64_t left = -due_bytes_;
+    for (; due_ < specs_.size(); ++due_) left += bytes_of(due_);
+    due_bytes_ = 0;
+    file_.write_hole(left);
+}
+
+int64_t SafetensorsWriter::bytes_of(size_t spec) const {
+    return checked_bytes(specs_[spec].shape, item_size(specs_[spec].dtype));
 }
 
 void SafetensorsWriter::finish() {
     for (; due_ < specs_.size(); ++due_, due_bytes_ = 0) {
-        require(due_bytes_ == checked_bytes(specs_[due_].shape, item_size(specs_[due_].dtype)), path_.string(),
-                ": tensor ", specs_[due_].name, " was not written to its end");
+        require(due_bytes_ == bytes_of(due_), path_.string(), ": tensor ", specs_[due_].name,
+                " was not written to its end");
     }
     file_.commit();
 }

@@ -76,9 +76,13 @@ class SafetensorsWriter {
     // The next bytes of the tensor that is due, which must be `name`; a large tensor may come in pieces.
     void write(const std::string& name, std::span<const std::byte> bytes);
     void write(const std::string& name, std::span<const float> values) { write(name, std::as_bytes(values)); }
+    // Every tensor, or what is left of one, that has not been written becomes zeros: a hole in the file.
+    void leave_zero();
     void finish();
 
   private:
+    int64_t bytes_of(size_t spec) const;
+
     AtomicFile file_;
     std::filesystem::path path_;
     std::vector<TensorSpec> specs_;

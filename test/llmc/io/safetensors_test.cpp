@@ -68,6 +68,27 @@ TEST_CASE("what the writer writes the reader reads", "[safetensors]") {
     CHECK(out[0] == 1);
 }
 
+TEST_CASE("what nobody writes can be left as zeros that take no room", "[safetensors]") {
+    const TempDir directory;
+    constexpr int64_t kSize = int64_t{1} << 28;  // a GiB
+    SafetensorsWriter writer(directory / "a.safetensors",
+                             {{"a", "F32", {3}}, {"b", "F32", {kSize}}, {"c", "F32", {2}}});
+    writer.write("a", std::vector<float>{1, 2});
+    writer.leave_zero();
+    writer.finish();
+
+    const SafetensorsFile file(directory / "a.safetensors");
+    std::vector<float> out(3);
+    file.read("a", out);
+    CHECK(out == std::vector<float>{1, 2, 0});
+    file.read_part("b", kSize - 3, out);
+    CHECK(out == std::vector<float>{0, 0, 0});
+    out = {1, 1};
+    file.read("c", out);
+    CHECK(out == std::vector<float>{0, 0});
+    CHECK(fs::file_size(directory / "a.safetensors") > 4 * kSize);
+}
+
 TEST_CASE("the writer refuses what would be a broken file", "[safetensors]") {
     const TempDir directory;
     const std::vector<float> values = {1, 2, 3};

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Fine-tunes Phi-3-mini on MMLU-Pro with the published code's settings.
+#
+#   scripts/peft/lora/run_quaff_phi3_mmlu_pro.sh MODEL DATA [further options of train]
+#   scripts/peft/lora/run_quaff_phi3_mmlu_pro.sh --dry-run
+set -euo pipefail
+exec "$(dirname "$0")/../../published.sh" train phi3_mini mmlu-pro "$@"
