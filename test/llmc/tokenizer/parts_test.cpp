@@ -54,7 +54,8 @@ TEST_CASE("ids and ranges of every part of a tokenizer equal Hugging Face's", "[
 
 TEST_CASE("a tokenizer.model alone gives SentencePiece's own ids", "[tokenizer]") {
     const std::string model = read_file("test/data/tokenizer/sentencepiece/tokenizer.model");
-    for (const json& expected : read_json("test/data/tokenizer/parts.json")["sentencepiece"]) {
+    const json golden = read_json("test/data/tokenizer/parts.json");
+    for (const json& expected : golden["sentencepiece"]) {
         const auto more = expected["more"].get<std::vector<uint8_t>>();
         INFO(expected["more"].dump());
         const ModelDirectory directory;
