@@ -5,10 +5,10 @@
 #include <optional>
 
 #include "llmc/core/error.h"
+#include "llmc/core/utf8.h"
 #include "llmc/io/json.h"
 #include "llmc/tokenizer/byte_level.h"
 #include "llmc/tokenizer/pre_tokenizer.h"
-#include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 

@@ -3,10 +3,10 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "llmc/core/utf8.h"
 #include "llmc/io/json.h"
 #include "llmc/tokenizer/regex.h"
 #include "llmc/tokenizer/unicode.h"
-#include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 

@@ -4,10 +4,10 @@
 #include <optional>
 
 #include "llmc/core/error.h"
+#include "llmc/core/utf8.h"
 #include "llmc/io/json.h"
 #include "llmc/tokenizer/byte_level.h"
 #include "llmc/tokenizer/split.h"
-#include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 

@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "llmc/core/error.h"
+#include "llmc/core/utf8.h"
 #include "llmc/io/json.h"
 #include "llmc/tokenizer/text_range.h"
-#include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 

@@ -66,6 +66,11 @@ std::string digits_of(unsigned __int128 number, unsigned base, bool capital) {
     return digits;
 }
 
+[[noreturn]] void refuse_grouping(const Runtime& runtime, const Specification& specification) {
+    refuse(runtime, "the grouping '", std::string(1, specification.grouping), "' does not fit the format '",
+           std::string(1, specification.type), "'");
+}
+
 std::string print_float(const char* format, int precision, double number) {
     std::array<char, 400 + kMostPrecision> buffer;
     const int size = std::snprintf(buffer.data(), buffer.size(), format, precision, number);
@@ -133,6 +138,14 @@ std::string pad(Runtime& runtime, const Specification& specification, std::strin
     return padded;
 }
 
+std::string character_of(Runtime& runtime, Integer code_point) {
+    if (code_point < 0 || code_point > 0x10FFFF || (code_point >= 0xD800 && code_point < 0xE000))
+        refuse(runtime, "no character has the number ", represent_integer(code_point));
+    std::string text;
+    text::append(text, static_cast<char32_t>(code_point));
+    return text;
+}
+
 std::string format_integer(Runtime& runtime, const Specification& specification, Integer number) {
     const bool negative = number < 0;
     const auto size = negative ? -static_cast<unsigned __int128>(number) : static_cast<unsigned __int128>(number);
@@ -160,7 +173,9 @@ std::string format_integer(Runtime& runtime, const Specification& specification,
     if (specification.type == 'b' || specification.type == 'o' || (specification.type | 0x20) == 'x') {
         group_size = 4;
         if (specification.alternate) (layout.sign += '0') += specification.type;
+        if (specification.grouping == ',') refuse_grouping(runtime, specification);
     }
+    if (specification.grouping && specification.type == 'n') refuse_grouping(runtime, specification);
     if (specification.precision > kMostPrecision)
         refuse(runtime, "a precision of ", specification.precision, " digits is too large");
     while (static_cast<int>(layout.digits.size()) < specification.precision) layout.digits.insert(0, 1, '0');
@@ -168,6 +183,7 @@ std::string format_integer(Runtime& runtime, const Specification& specification,
 }
 
 std::string format_float(Runtime& runtime, const Specification& specification, double number) {
+    if (specification.grouping && specification.type == 'n') refuse_grouping(runtime, specification);
     const bool percent = specification.type == '%';
     const std::string text = magnitude(runtime, specification, std::abs(percent ? number * 100 : number));
     const size_t point = std::min(text.find_first_not_of("0123456789"), text.size());

@@ -148,6 +148,18 @@ std::string map_characters(std::string_view text, Map map) {
     return result;
 }
 
+// test: of a letter of that case; other: of one of the other case.
+bool in_case(std::string_view text, bool (*test)(char32_t), bool (*other)(char32_t)) {
+    bool found = false;
+    while (!text.empty()) {
+        const Character c = first_character(text);
+        if (is_title(c.code_point) || other(c.code_point)) return false;
+        found = found || test(c.code_point);
+        text.remove_prefix(c.bytes);
+    }
+    return found;
+}
+
 }  // namespace
 
 std::string upper(std::string_view text) {
@@ -157,17 +169,6 @@ std::string upper(std::string_view text) {
 std::string lower(std::string_view text) {
     return map_characters(text,
                           [&](std::string& result, size_t at, Character c) { append_lower(result, text, at, c); });
-}
-
-std::string swap_case(std::string_view text) {
-    return map_characters(text, [&](std::string& result, size_t at, Character c) {
-        if (is_upper(c.code_point))
-            append_lower(result, text, at, c);
-        else if (is_lower(c.code_point))
-            append_upper(result, c.code_point);
-        else
-            append(result, c.code_point);
-    });
 }
 
 std::string capitalize(std::string_view text) {
@@ -187,13 +188,6 @@ std::string title(std::string_view text) {
         else
             append_title(result, c.code_point);
         inside = is_cased(c.code_point);
-    });
-}
-
-std::string fold_case(std::string_view text) {
-    return map_characters(text, [](std::string& result, size_t, Character c) {
-        const Folded folded = fold(c.code_point);
-        for (const auto part : folded.all()) append(result, static_cast<char32_t>(part));
     });
 }
 
@@ -247,6 +241,21 @@ bool is_lower(char32_t c) {
 }
 bool is_title(char32_t c) {
     return category(c) == UTF8PROC_CATEGORY_LT;
+}
+
+bool is_capital(std::string_view text) {
+    return in_case(text, is_upper, is_lower);
+}
+bool is_small(std::string_view text) {
+    return in_case(text, is_lower, is_upper);
+}
+
+// Decimal digits stand in Unicode in whole runs from 0 to 9, some of them one behind the other.
+int digit_value(char32_t c) {
+    if (!is_decimal(c)) return -1;
+    int before = 0;
+    while (is_decimal(c - 1 - static_cast<char32_t>(before))) ++before;
+    return before % 10;
 }
 
 bool is_printable(char32_t c) {
