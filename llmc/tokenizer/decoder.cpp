@@ -193,7 +193,7 @@ Decoder::Decoder(const JsonObject& decoder) {
 Decoder Decoder::sentencepiece(bool strip_first) {
     Decoder decoder;
     decoder.steps_ = {
-        [] { return std::make_unique<ReplaceStep>(Pattern("\xE2\x96\x81"), " "); },
+        [] { return std::make_unique<ReplaceStep>(Pattern(kMetaspace), " "); },
         std::make_unique<ByteFallbackStep>,
         std::make_unique<FuseStep>,
     };

@@ -119,7 +119,6 @@ void Normalizer::add(Step step) {
 }
 
 Normalizer Normalizer::sentencepiece(bool prefix, bool drop_extra) {
-    constexpr const char* kMetaspace = "\xE2\x96\x81";
     Normalizer normalizer;
     // At the end SentencePiece drops U+2581 of the text, too.
     if (drop_extra) normalizer.add(Replace(Pattern(Regex(R"(\A +|[ \x{2581}]+\z|(?<= ) +)", "spaces")), ""));

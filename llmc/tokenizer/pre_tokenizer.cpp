@@ -13,8 +13,6 @@ namespace llmc {
 
 namespace {
 
-constexpr const char* kMetaspace = "\xE2\x96\x81";  // U+2581, LOWER ONE EIGHTH BLOCK
-
 template <class Value>
 using Names = std::pair<const char*, Value>;
 
@@ -188,10 +186,8 @@ void PreTokenizer::read(const JsonObject& pre_tokenizer, StepLimits& limits) {
     } else if (type == "Whitespace") {
         limits.add(pre_tokenizer);
         // Words of \w, as Rust's regular expressions have it, and what else is no white space.
-        constexpr const char* kWords =
-            "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\xE2\x80\x8C\xE2\x80\x8D]+|"
-            "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\xE2\x80\x8C\xE2\x80\x8D\\s]+";
-        add(split_at(kWords, where, SplitBehavior::removed, true));
+        const std::string words = concat("[", kRustWord, "]+|[^", kRustWord, "\\s]+");
+        add(split_at(words.c_str(), where, SplitBehavior::removed, true));
     } else if (type == "WhitespaceSplit") {
         limits.add(pre_tokenizer);
         add(split_at(R"(\s)", where, SplitBehavior::removed));

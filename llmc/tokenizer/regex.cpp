@@ -14,12 +14,6 @@ namespace llmc {
 
 namespace {
 
-std::string pcre2_message(int error) {
-    char message[256];
-    pcre2_get_error_message(error, reinterpret_cast<PCRE2_UCHAR*>(message), sizeof message);
-    return message;
-}
-
 // The results of a match and its stack, one per thread: a Regex itself is shared and never written.
 struct MatchScratch {
     pcre2_match_data* data = pcre2_match_data_create(1, nullptr);
@@ -50,6 +44,12 @@ CompileContext ruby_lines() {
 }
 
 }  // namespace
+
+std::string pcre2_message(int error) {
+    char message[256];
+    pcre2_get_error_message(error, reinterpret_cast<PCRE2_UCHAR*>(message), sizeof message);
+    return message;
+}
 
 Regex::Regex(const std::string& pattern, std::string where) : where_(std::move(where)) {
     const std::string translated = oniguruma_to_pcre2(pattern, where_);

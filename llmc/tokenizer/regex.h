@@ -15,6 +15,14 @@ namespace llmc {
 
 class JsonObject;
 
+inline constexpr const char* kMetaspace = "\xE2\x96\x81";  // U+2581, which SentencePiece writes for a space
+
+// What PCRE2 says of an error.
+std::string pcre2_message(int error);
+
+// The contents of a set for \w, as Rust's regex crate has it, which is what Hugging Face's own rules use.
+inline constexpr const char* kRustWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\xE2\x80\x8C\xE2\x80\x8D";
+
 // A stretch of the text: a match, or what lies between two.
 struct Span {
     size_t begin, end;
