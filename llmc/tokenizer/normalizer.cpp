@@ -35,7 +35,7 @@ class Replace : public NormalizerStep {
 
     void apply(AlignedText& text) const override {
         if (text.text().empty()) return;
-        std::vector<Span> spans;
+        std::vector<PatternSpan> spans;
         pattern_.cut(text.text(), spans);
         Rewriter to(text);
         for (const auto& [begin, end, is_match] : spans) {

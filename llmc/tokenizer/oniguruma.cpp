@@ -277,7 +277,8 @@ class Translator {
 
     void escape() {
         const char c = peek(1);
-        behind_ = std::string_view("sSwWhHdDpP").find(c) == std::string_view::npos ? Behind::character : Behind::several;
+        behind_ =
+            std::string_view("sSwWhHdDpP").find(c) == std::string_view::npos ? Behind::character : Behind::several;
         switch (c) {
             case 's':
                 return replace(2, "\\p{White_Space}");
@@ -369,7 +370,7 @@ class Translator {
     // What a '-' inside a set stands behind: several characters by a name, a set inside it, or anything else.
     enum class Behind : uint8_t { character, several, set };
     Behind behind_ = Behind::character;
-    bool begins_ = false;  // nothing of the set has been read
+    bool begins_ = false;                      // nothing of the set has been read
     std::vector<int> options_to_close_ = {0};  // by open group: how many (?i) are open in it
 };
 

@@ -60,7 +60,7 @@ class Split : public PreTokenizerStep {
     void apply(AlignedText& text, std::vector<Piece>& pieces) const override {
         std::vector<Piece> cut;
         cut.reserve(text.text().size() / 4 + pieces.size());
-        std::vector<Span> spans;
+        std::vector<PatternSpan> spans;
         for (const Piece& piece : pieces) {
             if (piece.id >= 0) {
                 cut.push_back(piece);
@@ -68,7 +68,7 @@ class Split : public PreTokenizerStep {
             }
             pattern_.cut(text.text().substr(piece.begin, piece.end - piece.begin), spans);
             if (invert_) {
-                for (Span& span : spans) span.is_match = !span.is_match;
+                for (PatternSpan& span : spans) span.is_match = !span.is_match;
             }
             join(spans, behavior_);
             for (const auto& [begin, end, is_match] : spans) {

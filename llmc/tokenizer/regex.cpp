@@ -81,7 +81,7 @@ bool Regex::match(std::string_view text, size_t offset, uint32_t options, size_t
     return true;
 }
 
-void Regex::cut(std::string_view text, std::vector<Span>& spans) const {
+void Regex::cut(std::string_view text, std::vector<PatternSpan>& spans) const {
     spans.clear();
     size_t done = 0;    // end of the last span
     size_t search = 0;  // where the next match may begin
@@ -121,7 +121,7 @@ Pattern::Pattern(const JsonObject& owner, const std::string& key) {
     }
 }
 
-void Pattern::cut(std::string_view text, std::vector<Span>& spans) const {
+void Pattern::cut(std::string_view text, std::vector<PatternSpan>& spans) const {
     if (regex_) return regex_->cut(text, spans);
     spans.clear();
     size_t done = 0;
@@ -133,7 +133,7 @@ void Pattern::cut(std::string_view text, std::vector<Span>& spans) const {
 }
 
 std::string Pattern::replace(std::string_view text, std::string_view content) const {
-    std::vector<Span> spans;
+    std::vector<PatternSpan> spans;
     cut(text, spans);
     std::string out;
     for (const auto& [begin, end, is_match] : spans) out += is_match ? content : text.substr(begin, end - begin);

@@ -131,7 +131,8 @@ SentencePieceTraits check_sentencepiece_proto(std::string_view bytes, const std:
             case 3:
                 read_normalizer(model.bytes(), where, traits);
                 require(traits.escapes_spaces, where,
-                        ": it leaves spaces as they are (escape_whitespaces false), which is not supported. ", kConvert);
+                        ": it leaves spaces as they are (escape_whitespaces false), which is not supported. ",
+                        kConvert);
                 break;
             case 5:
                 read_normalizer(model.bytes(), where, of_output);

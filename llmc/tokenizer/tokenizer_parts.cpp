@@ -45,6 +45,9 @@ void TokenizerParts::finish() {
     }
     for (auto& [id, token] : added) {
         token.pattern = token.normalized ? normalizer.apply(token.content) : token.content;
+        require(token.pattern.size() <= ByteTrie::kLongest, "The added token ", describe(token.content), " has ",
+                token.pattern.size(), " bytes once it is normalized, more than the ", ByteTrie::kLongest,
+                " that one may have.");
         if (!token.pattern.empty()) (token.normalized ? as_normalized : as_written).add(token);
     }
 }

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "llmc/core/utf8.h"
 #include "llmc/jinja/methods/format.h"
 #include "llmc/jinja/operators/print.h"
 #include "llmc/jinja/text/text.h"
@@ -31,7 +32,7 @@ struct Layout {
     std::string sign, digits, rest;
 };
 
-std::string place(Runtime& runtime, const Specification& specification, const Layout& layout, size_t group_size) {
+std::string lay_out(Runtime& runtime, const Specification& specification, const Layout& layout, size_t group_size) {
     if (specification.width > kMostWidth)
         refuse(runtime, "a field of ", specification.width, " characters is too wide");
     std::string digits = layout.digits;
@@ -142,7 +143,7 @@ std::string character_of(Runtime& runtime, Integer code_point) {
     if (code_point < 0 || code_point > 0x10FFFF || (code_point >= 0xD800 && code_point < 0xE000))
         refuse(runtime, "no character has the number ", represent_integer(code_point));
     std::string text;
-    text::append(text, static_cast<char32_t>(code_point));
+    append_utf8(text, static_cast<char32_t>(code_point));
     return text;
 }
 
@@ -179,7 +180,7 @@ std::string format_integer(Runtime& runtime, const Specification& specification,
     if (specification.precision > kMostPrecision)
         refuse(runtime, "a precision of ", specification.precision, " digits is too large");
     while (static_cast<int>(layout.digits.size()) < specification.precision) layout.digits.insert(0, 1, '0');
-    return place(runtime, specification, layout, group_size);
+    return lay_out(runtime, specification, layout, group_size);
 }
 
 std::string format_float(Runtime& runtime, const Specification& specification, double number) {
@@ -191,7 +192,7 @@ std::string format_float(Runtime& runtime, const Specification& specification, d
                   text.substr(point) + (percent ? "%" : "")};
     Specification without_digits = specification;
     if (layout.digits.empty()) without_digits.grouping = 0;  // inf, nan
-    return place(runtime, without_digits, layout, 3);
+    return lay_out(runtime, without_digits, layout, 3);
 }
 
 }  // namespace llmc::jinja

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "llmc/core/utf8.h"
 #include "llmc/jinja/text/text.h"
 
 namespace llmc::jinja::text {
@@ -60,22 +61,22 @@ void append_upper(std::string& text, char32_t c) {
     if (c >= 0x80 && category(c) != UTF8PROC_CATEGORY_LU) {
         const Folded folded = fold(c);
         if (folded.size > 1) {
-            for (const auto part : folded.all()) append(text, simple_upper(static_cast<char32_t>(part)));
+            for (const auto part : folded.all()) append_utf8(text, simple_upper(static_cast<char32_t>(part)));
             return;
         }
     }
-    append(text, simple_upper(c));
+    append_utf8(text, simple_upper(c));
 }
 
 void append_title(std::string& text, char32_t c) {
     const auto single = static_cast<char32_t>(utf8proc_totitle(point(c)));
     const Folded folded = fold(c);
     const bool capital = category(c) == UTF8PROC_CATEGORY_LU || category(c) == UTF8PROC_CATEGORY_LT;
-    if (folded.size == 1 || capital || (single != c && c != kSharpS)) return append(text, single);
-    append(text, simple_upper(static_cast<char32_t>(folded.points[0])));
+    if (folded.size == 1 || capital || (single != c && c != kSharpS)) return append_utf8(text, single);
+    append_utf8(text, simple_upper(static_cast<char32_t>(folded.points[0])));
     for (const auto part : folded.all().subspan(1)) {
         const auto rest = static_cast<char32_t>(part);
-        append(text, rest == kSmallIota ? kIotaBelow : rest);
+        append_utf8(text, rest == kSmallIota ? kIotaBelow : rest);
     }
 }
 
@@ -123,12 +124,12 @@ bool letter_precedes(std::string_view text) {
 void append_lower(std::string& lowered, std::string_view text, size_t at, Character c) {
     if (c.code_point == kCapitalSigma) {
         const bool final = letter_precedes(text.substr(0, at)) && !letter_follows(text.substr(at + c.bytes));
-        append(lowered, final ? kFinalSigma : kSmallSigma);
+        append_utf8(lowered, final ? kFinalSigma : kSmallSigma);
     } else if (c.code_point == kDottedCapitalI) {
-        append(lowered, U'i');
-        append(lowered, kDotAbove);
+        append_utf8(lowered, U'i');
+        append_utf8(lowered, kDotAbove);
     } else {
-        append(lowered, simple_lower(c.code_point));
+        append_utf8(lowered, simple_lower(c.code_point));
     }
 }
 

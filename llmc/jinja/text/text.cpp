@@ -71,14 +71,6 @@ size_t last_character_bytes(std::string_view text) {
     return 1;
 }
 
-void append(std::string& text, char32_t c) {
-    const auto byte = [&](char32_t bits) { text += static_cast<char>(bits); };
-    if (c < 0x80) return byte(c);
-    if (c < 0x800) return byte(0xC0 | c >> 6), byte(0x80 | (c & 0x3F));
-    if (c < 0x10000) return byte(0xE0 | c >> 12), byte(0x80 | (c >> 6 & 0x3F)), byte(0x80 | (c & 0x3F));
-    byte(0xF0 | c >> 18), byte(0x80 | (c >> 12 & 0x3F)), byte(0x80 | (c >> 6 & 0x3F)), byte(0x80 | (c & 0x3F));
-}
-
 bool is_ascii(std::string_view text) {
     size_t i = 0;
     for (uint64_t eight; i + 8 <= text.size(); i += 8) {

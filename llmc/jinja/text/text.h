@@ -17,7 +17,6 @@ struct Character {
 Character first_character(std::string_view text);
 // The bytes of the last one.
 size_t last_character_bytes(std::string_view text);
-void append(std::string& text, char32_t code_point);
 
 bool is_ascii(std::string_view text);
 size_t length(std::string_view text);

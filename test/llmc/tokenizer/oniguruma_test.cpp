@@ -20,7 +20,8 @@ TEST_CASE("a '-' in a set stays what it is when the sets inside it lose their br
     CHECK(translated("a-b[a-c]") == "a-b[a-c]");
     // What Oniguruma refuses as well, or reads in a way of its own.
     for (const char* pattern : {"[\\h-x]", "[\\w-x]", "[[:xdigit:]-x]"})
-        CHECK_THAT(test::error_of([&] { translated(pattern); }), ContainsSubstring("a '-' behind a class inside a set"));
+        CHECK_THAT(test::error_of([&] { translated(pattern); }),
+                   ContainsSubstring("a '-' behind a class inside a set"));
     for (const char* pattern : {"[a-[bc]]", "[[ab]-[c]]"})
         CHECK_THAT(test::error_of([&] { translated(pattern); }), ContainsSubstring("a '-' in front of a set"));
 }
