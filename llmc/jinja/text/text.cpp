@@ -123,6 +123,8 @@ std::string_view strip_right(std::string_view text, std::string_view set) {
 }
 
 size_t find(std::string_view text, std::string_view part) {
+    if (part.empty()) return 0;
+    if (part.size() > text.size()) return text.npos;
     const auto* found = static_cast<const char*>(::memmem(text.data(), text.size(), part.data(), part.size()));
     return found ? static_cast<size_t>(found - text.data()) : text.npos;
 }
