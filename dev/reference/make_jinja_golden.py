@@ -10,8 +10,8 @@ dev/reference/jinja/*.txt hold one template a line; U+21B5 stands for a line bre
     generation   where {% generation %} blocks wrote, in bytes, if any did
     error        instead of these: what it raises. raise_exception's words are behind "TemplateError: "
 
-refused.txt holds what jinja2 renders and llmc/jinja refuses on purpose (random texts, addresses in memory, bytes); its
-lines have neither text nor error. What prints an address elsewhere has no text either.
+refused.txt holds what jinja2 renders and llmc/jinja refuses on purpose (random texts, addresses in memory, bytes, what no
+chat template needs); its lines have neither text nor error. What prints an address elsewhere has no text either.
 """
 import datetime
 import json

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "llmc/core/error.h"
-#include "llmc/tokenizer/utf8.h"
+#include "llmc/core/utf8.h"
 
 namespace llmc {
 namespace {

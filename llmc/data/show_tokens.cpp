@@ -5,9 +5,9 @@
 #include <string_view>
 
 #include "llmc/core/error.h"
+#include "llmc/core/utf8.h"
 #include "llmc/data/examples.h"
 #include "llmc/system/terminal.h"
-#include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 namespace {

@@ -255,8 +255,9 @@ std::string JsonObject::string(const std::string& key, const std::string& absent
 
 std::vector<double> JsonObject::numbers(const std::string& key) const {
     const auto it = object_.find(key);
-    const bool fits = it != object_.end() && it->is_array() &&
-                      std::all_of(it->begin(), it->end(), [](const json& x) { return x.is_number(); });
+    const bool fits = it != object_.end() && it->is_array() && std::all_of(it->begin(), it->end(), [](const json& x) {
+                          return x.is_number() && std::isfinite(x.get<double>());
+                      });
     if (!fits) fail_field(key, "a list of numbers");
     return it->get<std::vector<double>>();
 }

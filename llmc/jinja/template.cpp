@@ -1,10 +1,9 @@
 #include "llmc/jinja/template.h"
 
-#include <utf8proc.h>
-
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "llmc/core/utf8.h"
 #include "llmc/jinja/interpreter/interpreter.h"
 #include "llmc/jinja/syntax/lexer.h"
 #include "llmc/jinja/syntax/parser.h"
@@ -14,19 +13,8 @@
 namespace llmc::jinja {
 namespace {
 
-// The longest template that is known has 40 KB.
-constexpr size_t kMostSource = 4 << 20;
-
-void check_utf8(const syntax::Program& program) {
-    const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(program.source.data());
-    const auto size = static_cast<utf8proc_ssize_t>(program.source.size());
-    utf8proc_int32_t code_point = 0;
-    for (utf8proc_ssize_t at = 0; at < size;) {
-        const auto taken = utf8proc_iterate(bytes + at, size - at, &code_point);
-        if (taken <= 0) program.fail_at(static_cast<Position>(at), "the template is not UTF-8");
-        at += taken;
-    }
-}
+// In bytes. The longest template that is known has 40 KB.
+constexpr size_t kMostSource = 1 << 20;
 
 }  // namespace
 
@@ -34,9 +22,11 @@ Template Template::parse(std::string_view source, std::string name) {
     auto program = std::make_shared<syntax::Program>();
     program->name = std::move(name);
     if (source.size() > kMostSource)
-        program->fail_at(0, concat("the template has ", source.size() >> 20, " MiB, more than any template has"));
+        program->fail_at(
+            0, concat("the template has ", source.size(), " bytes, more than the ", kMostSource, " that one may have"));
     program->source = syntax::normalize_source(source);
-    check_utf8(*program);
+    const size_t invalid = find_invalid_utf8(program->source);
+    if (invalid != std::string::npos) program->fail_at(static_cast<Position>(invalid), "the template is not UTF-8");
     syntax::parse(*program);
     syntax::resolve_names(*program);
     return Template(std::move(program));

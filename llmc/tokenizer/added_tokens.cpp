@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "llmc/core/error.h"
+#include "llmc/core/utf8.h"
 #include "llmc/io/json.h"
-#include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 
@@ -12,7 +12,7 @@ namespace {
 
 // \w as Rust's regex crate, whose definition counts here, has it.
 bool is_word_character(std::string_view character) {
-    static const Regex kWord("[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\xE2\x80\x8C\xE2\x80\x8D]", "words");
+    static const Regex kWord(concat("[", kRustWord, "]"), "words");
     return kWord.matches_front(character);
 }
 

@@ -1,7 +1,7 @@
 #include "llmc/tokenizer/aligned_text.h"
 
 #include "llmc/core/error.h"
-#include "llmc/tokenizer/utf8.h"
+#include "llmc/core/utf8.h"
 
 namespace llmc {
 

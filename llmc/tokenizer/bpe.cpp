@@ -5,8 +5,8 @@
 #include <queue>
 
 #include "llmc/core/error.h"
+#include "llmc/core/utf8.h"
 #include "llmc/io/json.h"
-#include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 

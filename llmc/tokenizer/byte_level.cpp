@@ -3,7 +3,7 @@
 #include <array>
 #include <cstdint>
 
-#include "llmc/tokenizer/utf8.h"
+#include "llmc/core/utf8.h"
 
 namespace llmc {
 

@@ -1,6 +1,7 @@
 // The beginnings of a set of texts as a tree: from its root, node 0, the bytes of a text lead to its node.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -11,6 +12,9 @@ namespace llmc {
 class ByteTrie {
   public:
     static constexpr int32_t kRoot = 0;
+    // A search from each byte of a text looks at so many bytes at most. Refused by who adds texts to search for; known
+    // tokens have up to 256 bytes, and SentencePiece has the same bound.
+    static constexpr size_t kLongest = 1024;
 
     // The node of a text, which is added if it is new.
     int32_t add(std::string_view text) {

@@ -5,10 +5,10 @@
 #include <optional>
 
 #include "llmc/core/error.h"
+#include "llmc/core/utf8.h"
 #include "llmc/io/json.h"
 #include "llmc/tokenizer/byte_level.h"
 #include "llmc/tokenizer/pre_tokenizer.h"
-#include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 
@@ -193,7 +193,7 @@ Decoder::Decoder(const JsonObject& decoder) {
 Decoder Decoder::sentencepiece(bool strip_first) {
     Decoder decoder;
     decoder.steps_ = {
-        [] { return std::make_unique<ReplaceStep>(Pattern("\xE2\x96\x81"), " "); },
+        [] { return std::make_unique<ReplaceStep>(Pattern(kMetaspace), " "); },
         std::make_unique<ByteFallbackStep>,
         std::make_unique<FuseStep>,
     };

@@ -3,10 +3,10 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "llmc/core/utf8.h"
 #include "llmc/io/json.h"
 #include "llmc/tokenizer/regex.h"
 #include "llmc/tokenizer/unicode.h"
-#include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 
@@ -35,7 +35,7 @@ class Replace : public NormalizerStep {
 
     void apply(AlignedText& text) const override {
         if (text.text().empty()) return;
-        std::vector<Span> spans;
+        std::vector<PatternSpan> spans;
         pattern_.cut(text.text(), spans);
         Rewriter to(text);
         for (const auto& [begin, end, is_match] : spans) {
@@ -119,7 +119,6 @@ void Normalizer::add(Step step) {
 }
 
 Normalizer Normalizer::sentencepiece(bool prefix, bool drop_extra) {
-    constexpr const char* kMetaspace = "\xE2\x96\x81";
     Normalizer normalizer;
     // At the end SentencePiece drops U+2581 of the text, too.
     if (drop_extra) normalizer.add(Replace(Pattern(Regex(R"(\A +|[ \x{2581}]+\z|(?<= ) +)", "spaces")), ""));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdint>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -228,15 +229,33 @@ class Translator {
             if (peek() == '^') refuse("a negated set inside a set");
         }
         if (peek() == ']') refuse("a set that begins with ]");
+        begins_ = true;
     }
 
     void in_set() {
+        if (peek() == '-') return hyphen();
+        begins_ = false;
         if (peek() == '\\') return escape();
+        behind_ = Behind::character;
         if (next_is("[:")) return posix_class();
         if (peek() == '[') return open_set();
         if (next_is("&&")) refuse("&& inside a set");
-        if (peek() == ']' && --depth_of_set_ > 0) return replace(1, "");
+        if (peek() == ']' && --depth_of_set_ > 0) {
+            behind_ = Behind::set;
+            return replace(1, "");
+        }
         copy(1);
+    }
+
+    // A '-' stands for itself at the ends of its set and behind a set inside it, where it must not become a range once
+    // that has lost its brackets.
+    void hyphen() {
+        const bool itself = begins_ || peek(1) == ']' || behind_ == Behind::set;
+        if (peek(1) == '[' && peek(2) != ':') refuse("a '-' in front of a set inside a set");
+        if (!itself && behind_ == Behind::several) refuse("a '-' behind a class inside a set");
+        begins_ = false;
+        behind_ = Behind::character;
+        return itself ? replace(1, "\\-") : copy(1);
     }
 
     void posix_class() {
@@ -246,6 +265,7 @@ class Translator {
         const auto* found = std::ranges::find(kPosixClasses, name, &Names::first);
         if (found == std::end(kPosixClasses)) refuse(concat("[:", name, ":]"));
         replace(name.size() + 4, found->second);
+        behind_ = Behind::several;
     }
 
     // The characters of `contents`, inside a set or as a set of their own; the others if `negated`.
@@ -257,6 +277,8 @@ class Translator {
 
     void escape() {
         const char c = peek(1);
+        behind_ =
+            std::string_view("sSwWhHdDpP").find(c) == std::string_view::npos ? Behind::character : Behind::several;
         switch (c) {
             case 's':
                 return replace(2, "\\p{White_Space}");
@@ -345,6 +367,10 @@ class Translator {
     std::string out_;
     size_t at_ = 0;
     int depth_of_set_ = 0;
+    // What a '-' inside a set stands behind: several characters by a name, a set inside it, or anything else.
+    enum class Behind : uint8_t { character, several, set };
+    Behind behind_ = Behind::character;
+    bool begins_ = false;                      // nothing of the set has been read
     std::vector<int> options_to_close_ = {0};  // by open group: how many (?i) are open in it
 };
 

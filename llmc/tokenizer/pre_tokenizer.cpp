@@ -4,16 +4,14 @@
 #include <optional>
 
 #include "llmc/core/error.h"
+#include "llmc/core/utf8.h"
 #include "llmc/io/json.h"
 #include "llmc/tokenizer/byte_level.h"
 #include "llmc/tokenizer/split.h"
-#include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 
 namespace {
-
-constexpr const char* kMetaspace = "\xE2\x96\x81";  // U+2581, LOWER ONE EIGHTH BLOCK
 
 template <class Value>
 using Names = std::pair<const char*, Value>;
@@ -62,7 +60,7 @@ class Split : public PreTokenizerStep {
     void apply(AlignedText& text, std::vector<Piece>& pieces) const override {
         std::vector<Piece> cut;
         cut.reserve(text.text().size() / 4 + pieces.size());
-        std::vector<Span> spans;
+        std::vector<PatternSpan> spans;
         for (const Piece& piece : pieces) {
             if (piece.id >= 0) {
                 cut.push_back(piece);
@@ -70,7 +68,7 @@ class Split : public PreTokenizerStep {
             }
             pattern_.cut(text.text().substr(piece.begin, piece.end - piece.begin), spans);
             if (invert_) {
-                for (Span& span : spans) span.is_match = !span.is_match;
+                for (PatternSpan& span : spans) span.is_match = !span.is_match;
             }
             join(spans, behavior_);
             for (const auto& [begin, end, is_match] : spans) {
@@ -188,10 +186,8 @@ void PreTokenizer::read(const JsonObject& pre_tokenizer, StepLimits& limits) {
     } else if (type == "Whitespace") {
         limits.add(pre_tokenizer);
         // Words of \w, as Rust's regular expressions have it, and what else is no white space.
-        constexpr const char* kWords =
-            "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\xE2\x80\x8C\xE2\x80\x8D]+|"
-            "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\xE2\x80\x8C\xE2\x80\x8D\\s]+";
-        add(split_at(kWords, where, SplitBehavior::removed, true));
+        const std::string words = concat("[", kRustWord, "]+|[^", kRustWord, "\\s]+");
+        add(split_at(words.c_str(), where, SplitBehavior::removed, true));
     } else if (type == "WhitespaceSplit") {
         limits.add(pre_tokenizer);
         add(split_at(R"(\s)", where, SplitBehavior::removed));

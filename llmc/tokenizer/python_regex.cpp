@@ -3,6 +3,7 @@
 #include <cctype>
 
 #include "llmc/core/error.h"
+#include "llmc/tokenizer/regex.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -64,12 +65,6 @@ void require_python(std::string_view expression, const std::string& where) {
             refuse(concat("(?", rest.substr(1, 1)));
         }
     }
-}
-
-std::string pcre2_message(int error) {
-    char message[256];
-    pcre2_get_error_message(error, reinterpret_cast<PCRE2_UCHAR*>(message), sizeof message);
-    return message;
 }
 
 // Where a match ended up, for one call.

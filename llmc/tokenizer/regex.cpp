@@ -3,9 +3,9 @@
 #include <nlohmann/json.hpp>
 
 #include "llmc/core/error.h"
+#include "llmc/core/utf8.h"
 #include "llmc/io/json.h"
 #include "llmc/tokenizer/oniguruma.h"
-#include "llmc/tokenizer/utf8.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -13,12 +13,6 @@
 namespace llmc {
 
 namespace {
-
-std::string pcre2_message(int error) {
-    char message[256];
-    pcre2_get_error_message(error, reinterpret_cast<PCRE2_UCHAR*>(message), sizeof message);
-    return message;
-}
 
 // The results of a match and its stack, one per thread: a Regex itself is shared and never written.
 struct MatchScratch {
@@ -51,6 +45,12 @@ CompileContext ruby_lines() {
 
 }  // namespace
 
+std::string pcre2_message(int error) {
+    char message[256];
+    pcre2_get_error_message(error, reinterpret_cast<PCRE2_UCHAR*>(message), sizeof message);
+    return message;
+}
+
 Regex::Regex(const std::string& pattern, std::string where) : where_(std::move(where)) {
     const std::string translated = oniguruma_to_pcre2(pattern, where_);
     int error = 0;
@@ -81,7 +81,7 @@ bool Regex::match(std::string_view text, size_t offset, uint32_t options, size_t
     return true;
 }
 
-void Regex::cut(std::string_view text, std::vector<Span>& spans) const {
+void Regex::cut(std::string_view text, std::vector<PatternSpan>& spans) const {
     spans.clear();
     size_t done = 0;    // end of the last span
     size_t search = 0;  // where the next match may begin
@@ -121,7 +121,7 @@ Pattern::Pattern(const JsonObject& owner, const std::string& key) {
     }
 }
 
-void Pattern::cut(std::string_view text, std::vector<Span>& spans) const {
+void Pattern::cut(std::string_view text, std::vector<PatternSpan>& spans) const {
     if (regex_) return regex_->cut(text, spans);
     spans.clear();
     size_t done = 0;
@@ -133,7 +133,7 @@ void Pattern::cut(std::string_view text, std::vector<Span>& spans) const {
 }
 
 std::string Pattern::replace(std::string_view text, std::string_view content) const {
-    std::vector<Span> spans;
+    std::vector<PatternSpan> spans;
     cut(text, spans);
     std::string out;
     for (const auto& [begin, end, is_match] : spans) out += is_match ? content : text.substr(begin, end - begin);

@@ -15,8 +15,16 @@ namespace llmc {
 
 class JsonObject;
 
+inline constexpr const char* kMetaspace = "\xE2\x96\x81";  // U+2581, which SentencePiece writes for a space
+
+// What PCRE2 says of an error.
+std::string pcre2_message(int error);
+
+// The contents of a set for \w, as Rust's regex crate has it, which is what Hugging Face's own rules use.
+inline constexpr const char* kRustWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\xE2\x80\x8C\xE2\x80\x8D";
+
 // A stretch of the text: a match, or what lies between two.
-struct Span {
+struct PatternSpan {
     size_t begin, end;
     bool is_match;
 };
@@ -28,7 +36,7 @@ class Regex {
 
     // Sets `spans` to the whole of `text` (well-formed UTF-8), cut at every match. An empty match is a cut between two
     // characters.
-    void cut(std::string_view text, std::vector<Span>& spans) const;
+    void cut(std::string_view text, std::vector<PatternSpan>& spans) const;
 
     // Whether `text` begins with a match.
     bool matches_front(std::string_view text) const;
@@ -47,7 +55,7 @@ class Pattern {
     explicit Pattern(Regex regex) : regex_(std::move(regex)) {}
     Pattern(const JsonObject& owner, const std::string& key);
 
-    void cut(std::string_view text, std::vector<Span>& spans) const;  // as Regex does
+    void cut(std::string_view text, std::vector<PatternSpan>& spans) const;  // as Regex does
     std::string replace(std::string_view text, std::string_view content) const;
     // How many times as long as the text the result of replace() may be: an expression may match a single byte, or
     // none.

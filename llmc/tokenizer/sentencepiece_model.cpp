@@ -6,8 +6,8 @@
 #include <unordered_set>
 
 #include "llmc/core/error.h"
+#include "llmc/core/utf8.h"
 #include "llmc/io/file_io.h"
-#include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 

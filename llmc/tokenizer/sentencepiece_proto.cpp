@@ -4,13 +4,14 @@
 #include <unordered_set>
 
 #include "llmc/core/error.h"
-#include "llmc/tokenizer/utf8.h"
+#include "llmc/core/utf8.h"
 
 namespace llmc {
 
 namespace {
 
 constexpr uint64_t kUnigram = 1, kBpe = 2;
+constexpr const char* kConvert = "Convert it to a tokenizer.json with transformers.";
 
 // The fields of a message, one after the other.
 class Message {
@@ -98,9 +99,10 @@ void read_normalizer(std::string_view bytes, const std::string& where, SentenceP
     for (Message fields(bytes, where); fields.next();) {
         if (fields.field() == 3) traits.adds_space = fields.number() != 0;
         if (fields.field() == 4) traits.drops_spaces = fields.number() != 0;
+        if (fields.field() == 5) traits.escapes_spaces = fields.number() != 0;
         require(fields.field() != 2 || fields.bytes().empty(), where,
-                ": its normalizer has a character map, which is not supported; LLaMA, Mistral and Phi-3 have none. "
-                "Convert it to a tokenizer.json with transformers.");
+                ": its normalizer has a character map, which is not supported; LLaMA, Mistral and Phi-3 have none. ",
+                kConvert);
     }
 }
 
@@ -119,12 +121,18 @@ SentencePieceTraits check_sentencepiece_proto(std::string_view bytes, const std:
                 break;
             case 2:
                 for (Message trainer(model.bytes(), where); trainer.next();) {
+                    require(trainer.field() != 24 || trainer.number() == 0, where,
+                            ": it marks a word behind it (treat_whitespace_as_suffix), which is not supported. ",
+                            kConvert);
                     if (trainer.field() == 3) model_type = trainer.number();
                     if (trainer.field() == 35) traits.byte_fallback = trainer.number() != 0;
                 }
                 break;
             case 3:
                 read_normalizer(model.bytes(), where, traits);
+                require(traits.escapes_spaces, where,
+                        ": it leaves spaces as they are (escape_whitespaces false), which is not supported. ",
+                        kConvert);
                 break;
             case 5:
                 read_normalizer(model.bytes(), where, of_output);

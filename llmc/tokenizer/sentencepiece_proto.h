@@ -4,8 +4,10 @@
 //   ModelProto     1: pieces     { 1: piece, 2: score, 3: type }, repeated
 //                                  type: 1 normal, also when absent, 2 unknown, 3 control, 4 user-defined, 5 unused, 6
 //                                  byte
-//                  2: trainer_spec { 3: model_type, 1 unigram when absent, 2 BPE, ..; 35: byte_fallback }
-//                  3: normalizer_spec { 2: precompiled_charsmap, 3: add_dummy_prefix, 4: remove_extra_whitespaces }
+//                  2: trainer_spec { 3: model_type, 1 unigram when absent, 2 BPE, ..; 24: treat_whitespace_as_suffix,
+//                                  35: byte_fallback }
+//                  3: normalizer_spec { 2: precompiled_charsmap, 3: add_dummy_prefix, 4: remove_extra_whitespaces,
+//                                     5: escape_whitespaces }
 //                  5: denormalizer_spec { 2: precompiled_charsmap }
 //
 // in the wire format of protocol buffers: (field number << 3 | wire type) as a varint, then a varint (0), 8 bytes (1),
@@ -22,6 +24,7 @@ struct SentencePieceTraits {
     // About the spaces of a text, before it looks for pieces: one more in front; those at the ends, and all but one of
     // a run, dropped.
     bool adds_space = true, drops_spaces = true;
+    bool escapes_spaces = true;  // a space becomes U+2581; a model without is refused
     bool byte_fallback = false;  // what has no piece becomes its bytes, not the unknown token
     // Some pieces are not simply found by merging characters: user-defined ones, which are found first, and unused
     // ones, which fall apart again.

@@ -4,10 +4,10 @@
 
 namespace llmc {
 
-void join(std::vector<Span>& spans, SplitBehavior behavior) {
+void join(std::vector<PatternSpan>& spans, SplitBehavior behavior) {
     if (behavior == SplitBehavior::isolated) return;
     if (behavior == SplitBehavior::removed) {
-        std::erase_if(spans, [](const Span& span) { return span.is_match; });
+        std::erase_if(spans, [](const PatternSpan& span) { return span.is_match; });
         return;
     }
     // Merging with the next is merging with the previous, seen from the end.
@@ -15,7 +15,7 @@ void join(std::vector<Span>& spans, SplitBehavior behavior) {
     if (backwards) std::ranges::reverse(spans);
     size_t size = 0;  // of what is joined, at the front
     bool previous = false;
-    for (const Span span : spans) {
+    for (const PatternSpan span : spans) {
         const bool merges =
             behavior == SplitBehavior::contiguous ? span.is_match == previous : span.is_match && !previous;
         previous = span.is_match;

@@ -16,6 +16,6 @@ enum class SplitBehavior {
 };
 
 // Joins the spans that `behavior` wants in one piece and drops those it wants gone.
-void join(std::vector<Span>& spans, SplitBehavior behavior);
+void join(std::vector<PatternSpan>& spans, SplitBehavior behavior);
 
 }  // namespace llmc

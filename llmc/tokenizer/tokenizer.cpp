@@ -1,10 +1,10 @@
 #include "llmc/tokenizer/tokenizer.h"
 
 #include "llmc/core/error.h"
+#include "llmc/core/utf8.h"
 #include "llmc/io/path.h"
 #include "llmc/tokenizer/tokenizer_parts.h"
 #include "llmc/tokenizer/transcript.h"
-#include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 

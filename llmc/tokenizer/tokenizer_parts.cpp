@@ -23,6 +23,8 @@ int32_t TokenizerParts::max_id() const {
 
 void TokenizerParts::add(AddedToken token, const std::string& where) {
     if (token.content.empty()) return;
+    require(token.content.size() <= ByteTrie::kLongest, where, ": an added token has ", token.content.size(),
+            " bytes, more than the ", ByteTrie::kLongest, " that one may have; shorten it, or leave it out.");
     const int32_t next = std::max(model->n_tokens(), added.empty() ? 0 : added.rbegin()->first + 1);
     const int32_t id = this->id(token.content).value_or(next);
     require(token.id == -1 || token.id == id, where, ": the added token ", describe(token.content), " has the id ",
@@ -43,6 +45,9 @@ void TokenizerParts::finish() {
     }
     for (auto& [id, token] : added) {
         token.pattern = token.normalized ? normalizer.apply(token.content) : token.content;
+        require(token.pattern.size() <= ByteTrie::kLongest, "The added token ", describe(token.content), " has ",
+                token.pattern.size(), " bytes once it is normalized, more than the ", ByteTrie::kLongest,
+                " that one may have.");
         if (!token.pattern.empty()) (token.normalized ? as_normalized : as_written).add(token);
     }
 }
@@ -87,8 +92,11 @@ void read_post_processor(const JsonObject& processor, Template& tokens) {
             }
             const std::string name = entry.object("SpecialToken").string("id");
             const JsonObject token = processor.object("special_tokens").object(name);
-            for (const double id : token.numbers("ids")) {
-                (sequences ? found.behind : found.before).push_back(static_cast<int32_t>(id));
+            const json& ids = token.value("ids");
+            if (!ids.is_array()) token.fail_field("ids", "a list of token ids");
+            for (const json& id : ids) {
+                const int64_t number = token.integer("ids", id, 0, Vocabulary::kMaxId);
+                (sequences ? found.behind : found.before).push_back(static_cast<int32_t>(number));
             }
         }
         if (sequences != 1) processor.fail_field("single", "a list that holds the sequence A once");
@@ -113,7 +121,7 @@ std::unique_ptr<TokenModel> read_model(const JsonObject& model) {
 }
 
 json llama2_normalizer() {
-    const char* space = "\u2581";
+    const std::string space(kMetaspace);
     return {{"type", "Sequence"},
             {"normalizers",
              {{{"type", "Prepend"}, {"prepend", space}},

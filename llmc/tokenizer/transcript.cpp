@@ -1,6 +1,6 @@
 #include "llmc/tokenizer/transcript.h"
 
-#include "llmc/tokenizer/utf8.h"
+#include "llmc/core/utf8.h"
 
 namespace llmc {
 

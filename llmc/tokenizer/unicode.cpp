@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "llmc/core/error.h"
-#include "llmc/tokenizer/utf8.h"
+#include "llmc/core/utf8.h"
 
 namespace llmc {
 

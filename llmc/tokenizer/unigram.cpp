@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "llmc/core/error.h"
+#include "llmc/core/utf8.h"
 #include "llmc/io/json.h"
 #include "llmc/tokenizer/text_range.h"
-#include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 
@@ -32,6 +32,8 @@ void Unigram::read_vocabulary(const JsonObject& model) {
         vocabulary_.add(token, id);
         scores_.push_back(entry[1].get<double>());
         if (token.empty()) continue;
+        require(token.size() <= ByteTrie::kLongest, where_, ", entry ", id, ": the token has ", token.size(),
+                " bytes, more than the ", ByteTrie::kLongest, " that one may have; the file is damaged.");
         const int32_t node = trie_.add(token);
         ends_.resize(trie_.size(), -1);
         ends_[node] = id;

@@ -1,6 +1,6 @@
 #include "llmc/tokenizer/word_model.h"
 
-#include "llmc/tokenizer/utf8.h"
+#include "llmc/core/utf8.h"
 
 namespace llmc {
 

@@ -3,9 +3,9 @@
 
 #include "llmc/core/bytes.h"
 #include "llmc/core/error.h"
+#include "llmc/core/utf8.h"
 #include "llmc/core/words.h"
 #include "llmc/data/rows/row_reader.h"
-#include "llmc/tokenizer/utf8.h"
 
 namespace llmc {
 namespace {

@@ -52,17 +52,17 @@ class Mapped final : public Iterator {
   public:
     Mapped(const Value& value, const Arguments& arguments) : source_(value), arguments_(arguments) {}
 
-    bool next(Runtime& runtime, Value& item) override {
+  private:
+    bool advance(Runtime& runtime, Value& item) override {
         if (!prepared_) {
             if (!is_true(source_.value())) return false;
             prepare(runtime);
         }
         if (!source_.next(runtime, item)) return false;
-        item = filter_ ? filter_->apply(runtime, item, rest_) : path_->of(runtime, item);
+        item = filter_ ? apply_filter(runtime, *filter_, item, rest_) : path_->of(runtime, item);
         return true;
     }
 
-  private:
     void prepare(Runtime& runtime) {
         prepared_ = true;
         const Value* attribute = nullptr;
@@ -98,19 +98,19 @@ class Selected final : public Iterator {
     Selected(const Value& value, const Arguments& arguments, bool by_attribute, bool wanted)
         : source_(value), arguments_(arguments), by_attribute_(by_attribute), wanted_(wanted) {}
 
-    bool next(Runtime& runtime, Value& item) override {
+  private:
+    bool advance(Runtime& runtime, Value& item) override {
         if (!prepared_) {
             if (!is_true(source_.value())) return false;
             prepare(runtime);
         }
         while (source_.next(runtime, item)) {
             const Value tested = path_ ? path_->of(runtime, item) : item;
-            if ((test_ ? test_->holds(runtime, tested, rest_) : is_true(tested)) == wanted_) return true;
+            if ((test_ ? holds(runtime, *test_, tested, rest_) : is_true(tested)) == wanted_) return true;
         }
         return false;
     }
 
-  private:
     void prepare(Runtime& runtime) {
         prepared_ = true;
         auto positional = arguments_.positional;
@@ -135,7 +135,9 @@ class Selected final : public Iterator {
 class Unique final : public Iterator {
   public:
     Unique(const Value& value, SortKey* key, Dict* seen) : source_(value), key_(key), seen_(seen) {}
-    bool next(Runtime& runtime, Value& item) override {
+
+  private:
+    bool advance(Runtime& runtime, Value& item) override {
         while (source_.next(runtime, item)) {
             const Value key = key_->of(runtime, item);
             if (seen_->find(runtime, key)) continue;
@@ -145,7 +147,6 @@ class Unique final : public Iterator {
         return false;
     }
 
-  private:
     Source source_;
     const SortKey* key_;
     Dict* seen_;
@@ -155,7 +156,9 @@ class Unique final : public Iterator {
 class Batches final : public Iterator {
   public:
     Batches(const Value& value, const Value& size, const Value& fill) : source_(value), size_(size), fill_(fill) {}
-    bool next(Runtime& runtime, Value& item) override {
+
+  private:
+    bool advance(Runtime& runtime, Value& item) override {
         std::vector<Value> batch;
         if (!first_.is(Kind::missing)) batch.push_back(std::exchange(first_, {}));
         for (Value one; source_.next(runtime, one);) {
@@ -176,17 +179,18 @@ class Batches final : public Iterator {
         return true;
     }
 
-  private:
     Source source_;
     Value size_, fill_;
     Value first_;  // of the next batch
 };
 
 // `count` lists of nearly the same size; the shorter ones get one `fill` more unless that is none.
-class Columns final : public Iterator {
+class Slices final : public Iterator {
   public:
-    Columns(const Value& value, const Value& count, const Value& fill) : value_(value), number_(count), fill_(fill) {}
-    bool next(Runtime& runtime, Value& item) override {
+    Slices(const Value& value, const Value& count, const Value& fill) : value_(value), number_(count), fill_(fill) {}
+
+  private:
+    bool advance(Runtime& runtime, Value& item) override {
         if (at_ < 0) {
             items_ = runtime.keep(items_of(runtime, value_));
             count_ = number_of(runtime, "slice", number_);
@@ -206,16 +210,17 @@ class Columns final : public Iterator {
         return true;
     }
 
-  private:
     Value value_, number_, fill_;
     std::span<const Value> items_;
     Integer count_ = 0, at_ = -1;
 };
 
-class Items final : public Iterator {
+class DictItems final : public Iterator {
   public:
-    explicit Items(const Value& value) : value_(value) {}
-    bool next(Runtime& runtime, Value& item) override {
+    explicit DictItems(const Value& value) : value_(value) {}
+
+  private:
+    bool advance(Runtime& runtime, Value& item) override {
         if (value_.is(Kind::undefined)) return false;
         if (!value_.is(Kind::dict)) refuse(runtime, "items needs a dict, not a ", type_name(value_));
         if (at_ == value_.as_dict().size()) return false;
@@ -223,7 +228,6 @@ class Items final : public Iterator {
         return true;
     }
 
-  private:
     Value value_;
     size_t at_ = 0;
 };
@@ -239,7 +243,7 @@ Value select(Runtime& runtime, const Value& value, const Arguments& arguments) {
 
 Value items(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Parameters none(runtime, "items", arguments, {});
-    return generate<Items>(runtime, value);
+    return generate<DictItems>(runtime, value);
 }
 
 Value batch(Runtime& runtime, const Value& value, const Arguments& arguments) {
@@ -249,7 +253,7 @@ Value batch(Runtime& runtime, const Value& value, const Arguments& arguments) {
 
 Value slice(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Parameters parameters(runtime, "slice", arguments, {"slices", "fill_with"}, 1);
-    return generate<Columns>(runtime, value, parameters[0], parameters.get(1, Value::none()));
+    return generate<Slices>(runtime, value, parameters[0], parameters.get(1, Value::none()));
 }
 
 Value unique(Runtime& runtime, const Value& value, const Arguments& arguments) {

@@ -9,28 +9,52 @@
 #include "llmc/jinja/filters/filters.h"
 #include "llmc/jinja/library/arguments.h"
 #include "llmc/jinja/operators/operators.h"
+#include "llmc/jinja/text/letters.h"
 #include "llmc/jinja/text/text.h"
 
 namespace llmc::jinja {
 namespace {
 
-// Digits with single underscores between them, which go; nothing if there are others.
-std::optional<std::string> without_underscores(std::string_view text) {
+// The text without blanks around it and with the decimal digits of all scripts as 0 to 9, as int() and float() read it.
+std::string plain_digits(std::string_view text) {
+    std::string plain;
+    for (text = text::strip_right(text::strip_left(text)); !text.empty();) {
+        const text::Character c = text::first_character(text);
+        const int digit = c.code_point < 0x80 ? -1 : text::digit_value(c.code_point);
+        if (digit >= 0)
+            plain += static_cast<char>('0' + digit);
+        else
+            plain += text.substr(0, c.bytes);
+        text.remove_prefix(c.bytes);
+    }
+    return plain;
+}
+
+// The value of a digit in base 36, or 99.
+int digit_of(char c) {
+    const char letter = static_cast<char>(c | 0x20);
+    return c >= '0' && c <= '9' ? c - '0' : letter >= 'a' && letter <= 'z' ? letter - 'a' + 10 : 99;
+}
+
+// The text without single underscores between digits of `base`; nothing if there are others.
+std::optional<std::string> without_underscores(std::string_view text, Integer base) {
     std::string digits;
     for (size_t i = 0; i < text.size(); ++i) {
         if (text[i] != '_') {
             digits += text[i];
             continue;
         }
-        const auto is_digit = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; };
-        if (i == 0 || i + 1 == text.size() || !is_digit(text[i - 1]) || !is_digit(text[i + 1])) return std::nullopt;
+        const bool between =
+            i > 0 && i + 1 < text.size() && digit_of(text[i - 1]) < base && digit_of(text[i + 1]) < base;
+        if (!between) return std::nullopt;
     }
     return digits;
 }
 
 // Python's int(text, base); nothing: it is none.
-std::optional<Integer> parse_integer(const Runtime& runtime, std::string_view text, Integer base) {
-    text = text::strip_right(text::strip_left(text));
+std::optional<Integer> parse_integer(const Runtime& runtime, std::string_view written, Integer base) {
+    const std::string plain = plain_digits(written);
+    std::string_view text = plain;
     const bool negative = text.starts_with('-');
     if (negative || text.starts_with('+')) text.remove_prefix(1);
     const char mark = text.size() > 1 && text[0] == '0' ? static_cast<char>(text[1] | 0x20) : '\0';
@@ -43,12 +67,11 @@ std::optional<Integer> parse_integer(const Runtime& runtime, std::string_view te
         base = 10;
         if (text.size() > 1 && text[0] == '0' && text.find_first_not_of("0_") != text.npos) return std::nullopt;
     }
-    const auto digits = without_underscores(text);
+    const auto digits = without_underscores(text, base);
     if (!digits || digits->empty()) return std::nullopt;
     Integer value = 0;
     for (const char c : *digits) {
-        const int letter = (c | 0x20) >= 'a' && (c | 0x20) <= 'z' ? (c | 0x20) - 'a' + 10 : 99;
-        const int digit = c >= '0' && c <= '9' ? c - '0' : letter;
+        const int digit = digit_of(c);
         if (digit >= base) return std::nullopt;
         if (__builtin_mul_overflow(value, base, &value) || __builtin_add_overflow(value, Integer{digit}, &value))
             refuse(runtime, "the number has more than 128 bits");
@@ -58,7 +81,7 @@ std::optional<Integer> parse_integer(const Runtime& runtime, std::string_view te
 
 // Python's float(text).
 std::optional<double> parse_float(std::string_view text) {
-    const auto digits = without_underscores(text::strip_right(text::strip_left(text)));
+    const auto digits = without_underscores(plain_digits(text), 10);
     if (!digits || digits->empty()) return std::nullopt;
     std::string lowered = *digits;
     std::ranges::transform(lowered, lowered.begin(),
@@ -112,8 +135,7 @@ Value absolute(Runtime& runtime, const Value& value, const Arguments& arguments)
     return value.as_integer() < 0 ? negate(runtime, value) : Value::integer(value.as_integer());
 }
 
-Integer power_of_ten(const Runtime& runtime, Integer exponent) {
-    if (exponent > 37) refuse(runtime, "round needs a precision of at most 37 digits");
+Integer power_of_ten(Integer exponent) {
     Integer power = 1;
     for (; exponent > 0; --exponent) power *= 10;
     return power;
@@ -121,11 +143,17 @@ Integer power_of_ten(const Runtime& runtime, Integer exponent) {
 
 // To a multiple of 10^digits, a half to the even one.
 Integer round_integer(const Runtime& runtime, Integer number, Integer digits) {
-    if (digits > 37) return 0;
-    const Integer unit = power_of_ten(runtime, digits), rest = (number % unit + unit) % unit;
-    const Integer down = number - rest;
-    const bool up = 2 * rest > unit || (2 * rest == unit && (down / unit) % 2 != 0);
-    return up ? down + unit : down;
+    constexpr Integer kMost = 38;  // 10^39 is more than twice any number
+    if (digits > kMost) return 0;
+    const Integer unit = power_of_ten(digits);
+    const Integer rest = number % unit + (number % unit < 0 ? unit : 0);
+    // In whole units, so that the numbers near the ends do not overflow before they are rounded.
+    const Integer down = number / unit - (number < 0 && rest != 0 ? 1 : 0);
+    const bool up = rest > unit - rest || (rest == unit - rest && down % 2 != 0);
+    Integer rounded = 0;
+    if (__builtin_mul_overflow(up ? down + 1 : down, unit, &rounded))
+        refuse(runtime, "the number has more than 128 bits");
+    return rounded;
 }
 
 // Python rounds the number that the float is, not its digits: through its exact decimals.
@@ -143,7 +171,8 @@ double round_float(double number, Integer precision) {
 
 Value round(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Parameters parameters(runtime, "round", arguments, {"precision", "method"});
-    const Integer precision = parameters.integer(0, 0);
+    constexpr Integer kMost = 1000;  // more digits than any number has, before its point or behind it
+    const Integer precision = std::clamp(parameters.integer(0, 0), -kMost, kMost);
     const std::string_view method = parameters.text(1, "common");
     if (method != "common" && method != "ceil" && method != "floor")
         refuse(runtime, "round knows the methods common, ceil and floor");
@@ -163,31 +192,9 @@ Value round(Runtime& runtime, const Value& value, const Arguments& arguments) {
     return calculate(runtime, Arithmetic::divide, whole_number, power);
 }
 
-Value file_size(Runtime& runtime, const Value& value, const Arguments& arguments) {
-    const Parameters parameters(runtime, "filesizeformat", arguments, {"binary"});
-    std::optional<double> bytes;
-    if (value.is_number()) bytes = value.number();
-    if (value.is_string()) bytes = parse_float(value.as_text());
-    if (!bytes) refuse(runtime, "filesizeformat needs a number, not a ", type_name(value));
-    const bool binary = parameters.truth(0);
-    const double base = binary ? 1024 : 1000;
-    if (*bytes == 1) return Value::string("1 Byte");
-    if (std::isnan(*bytes)) refuse(runtime, "filesizeformat needs a number, not nan");
-    if (*bytes < base) return runtime.string(represent_integer(whole(runtime, *bytes).as_integer()) + " Bytes");
-    constexpr std::array<char, 8> kPrefixes{'k', 'M', 'G', 'T', 'P', 'E', 'Z', 'Y'};
-    double unit = base * base;
-    size_t i = 0;
-    for (; i + 1 < kPrefixes.size() && *bytes >= unit; ++i) unit *= base;
-    std::array<char, 400> number;
-    std::snprintf(number.data(), number.size(), "%.1f ", base * *bytes / unit);
-    std::string text = number.data();
-    text += binary && i == 0 ? 'K' : kPrefixes[i];
-    return runtime.string(text + (binary ? "iB" : "B"));
-}
-
 constexpr std::array<Filter, 5> kFilters{{
     {"abs", absolute},
-    {"filesizeformat", file_size},
+    {"filesizeformat", nullptr},
     {"float", to_float},
     {"int", to_integer},
     {"round", round},

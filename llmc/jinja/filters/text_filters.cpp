@@ -26,7 +26,7 @@ template <size_t size>
 Value by_method(Runtime& runtime, const Value& value, std::string_view method,
                 const std::array<Value, size>& arguments) {
     const Value string = soft_string(runtime, value);
-    return find_method(string, method)->call(runtime, string, {arguments, {}});
+    return call_method(runtime, *find_method(string, method), string, {arguments, {}});
 }
 
 Value upper(Runtime& runtime, const Value& value, const Arguments& arguments) {
@@ -63,7 +63,7 @@ Value to_text(Runtime& runtime, const Value& value, const Arguments& arguments) 
 Value title(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Parameters none(runtime, "title", arguments, {});
     const std::string_view whole = string_of(runtime, value);
-    runtime.work(8 * whole.size());
+    runtime.work(8, whole.size());
     const auto separates = [](char32_t c) {
         return text::is_space(c) || c == U'-' || c == U'(' || c == U'{' || c == U'[' || c == U'<';
     };
@@ -112,17 +112,18 @@ Value indent(Runtime& runtime, const Value& value, const Arguments& arguments) {
         indentation.assign(static_cast<size_t>(width), ' ');
     }
     const bool first = parameters.truth(1), blank = parameters.truth(2);
-    if (value.is_safe()) indentation = text::escape_html(indentation);
+    if (value.is_safe()) indentation = escape_html(runtime, indentation);
     // A newline at the end keeps a last line that is empty.
     std::string ended(value.as_text());
     ended += '\n';
-    const auto lines = text::split_lines(ended, false);
-    std::string result = first ? indentation : "";
-    runtime.work(ended.size());
-    for (size_t i = 0; i < lines.size(); ++i) {
-        if (i > 0) result += '\n';
-        if (i > 0 && (blank || !lines[i].empty())) result += indentation;
-        result += lines[i];
+    std::string result;
+    bool is_first = true;
+    for (std::string_view rest = ended; !rest.empty(); is_first = false) {
+        const std::string_view line = text::take_line(rest, false);
+        if (!is_first) result += '\n';
+        if (is_first ? first : blank || !line.empty()) result += indentation;
+        result += line;
+        runtime.work(indentation.size());
         runtime.check_size(result.size());
     }
     return runtime.string(result, value.is_safe());
@@ -136,13 +137,13 @@ Value truncate(Runtime& runtime, const Value& value, const Arguments& arguments)
     if (!find_length(runtime, end, end_length) || most < end_length)
         refuse(runtime, "truncate needs a length that its end fits in");
     if (leeway < 0) refuse(runtime, "truncate needs a leeway that is not negative");
-    if (find_length(runtime, value, length) && length <= most + leeway) return value;
+    if (find_length(runtime, value, length) && length - most <= leeway) return value;
     if (!value.is_string()) refuse(runtime, "truncate needs a str, not a ", type_name(value));
     const std::string_view ending = parameters.text(2, "...");
     std::string_view kept = text::cut(value.as_text(), 0, static_cast<size_t>(most - end_length));
     if (!parameters.truth(1)) kept = kept.substr(0, std::min(kept.rfind(' '), kept.size()));
-    const std::string shown = value.is_safe() ? text::escape_html(ending) : std::string(ending);
-    return runtime.string(std::string(kept) + shown, value.is_safe());
+    const std::string_view shown = value.is_safe() ? escape_html(runtime, ending) : ending;
+    return Value::string(runtime.join(kept, shown), value.is_safe());
 }
 
 Value word_count(Runtime& runtime, const Value& value, const Arguments& arguments) {
@@ -150,7 +151,7 @@ Value word_count(Runtime& runtime, const Value& value, const Arguments& argument
     Integer count = 0;
     bool inside = false;
     std::string_view rest = string_of(runtime, value);
-    for (runtime.work(8 * rest.size()); !rest.empty();) {
+    for (runtime.work(8, rest.size()); !rest.empty();) {
         const text::Character c = text::first_character(rest);
         const bool word = text::is_word(c.code_point);
         count += word && !inside;
@@ -160,26 +161,22 @@ Value word_count(Runtime& runtime, const Value& value, const Arguments& argument
     return Value::integer(count);
 }
 
-Value refused(Runtime& runtime, const Value&, const Arguments&) {
-    refuse(runtime, "the filters pprint, urlize and wordwrap are not known here");
-}
-
 constexpr std::array<Filter, 15> kFilters{{
     {"capitalize", capitalize},
     {"center", center},
     {"format", format},
     {"indent", indent},
     {"lower", lower},
-    {"pprint", refused},
+    {"pprint", nullptr},
     {"replace", replace},
     {"string", to_text},
     {"title", title},
     {"trim", trim},
     {"truncate", truncate},
     {"upper", upper},
-    {"urlize", refused},
+    {"urlize", nullptr},
     {"wordcount", word_count},
-    {"wordwrap", refused},
+    {"wordwrap", nullptr},
 }};
 static_assert(is_sorted_by_name(kFilters));
 

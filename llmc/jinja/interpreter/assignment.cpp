@@ -44,16 +44,6 @@ void Interpreter::check_namespaces(const Expression& target) {
     }
 }
 
-void Interpreter::export_names(const Expression& target) {
-    if (!program_.has_blocks) return;
-    if (target.kind == Expression::Kind::name) {
-        const auto& node = static_cast<const syntax::Name&>(target);
-        exports_.set(runtime_, Value::string(node.name), slot(node.variable));
-    } else if (target.kind == Expression::Kind::tuple) {
-        for (const Expression* item : static_cast<const syntax::Sequence&>(target).items) export_names(*item);
-    }
-}
-
 Value Interpreter::macro(const syntax::MacroCode& code) {
     return Value::object(runtime_.make<MacroValue>(*this, code, activation_));
 }
@@ -87,6 +77,7 @@ void Interpreter::bind_parameters(const syntax::MacroCode& code, const Arguments
     for (size_t i = 0; i < count; ++i) explicit_caller = explicit_caller || code.parameters[i]->name == "caller";
     for (const Keyword& keyword : arguments.keywords) {
         size_t i = passed;
+        runtime_.steps(count);
         while (i < count && code.parameters[i]->name != keyword.name) ++i;
         if (i < count)
             slots[code.parameter_slots[i]] = keyword.value;

@@ -26,14 +26,15 @@ class LoopMethod final : public Object {
 class RestOfItems final : public Iterator {
   public:
     explicit RestOfItems(std::span<const Value> items) : items_(items) {}
-    bool next(Runtime&, Value& item) override {
+
+  private:
+    bool advance(Runtime&, Value& item) override {
         if (items_.empty()) return false;
         item = items_[0];
         items_ = items_.subspan(1);
         return true;
     }
 
-  private:
     std::span<const Value> items_;
 };
 
@@ -62,7 +63,7 @@ std::string MacroValue::print(Runtime&) const {
     return code_.name.empty() ? "<Macro anonymous>" : concat("<Macro '", code_.name, "'>");
 }
 
-bool FilteredItems::next(Runtime& runtime, Value& item) {
+bool FilteredItems::advance(Runtime& runtime, Value& item) {
     if (!own_) {
         own_ = interpreter_.activate(loop_.condition_function, around_);
         interpreter_.enter(loop_.condition_scope, *own_);

@@ -27,9 +27,10 @@ class FilteredItems final : public Iterator {
   public:
     FilteredItems(Interpreter& interpreter, const syntax::Loop& loop, Activation* around, Iterator& items)
         : interpreter_(interpreter), loop_(loop), around_(around), items_(items) {}
-    bool next(Runtime& runtime, Value& item) override;
 
   private:
+    bool advance(Runtime& runtime, Value& item) override;
+
     Interpreter& interpreter_;
     const syntax::Loop& loop_;
     Activation* around_;

@@ -135,38 +135,10 @@ bool Interpreter::comparison(const syntax::Comparison& node) {
     for (const auto& link : node.links) {
         const Value right = evaluate(*link.operand);
         runtime_.at(node.position);
-        if (!compare(link.relation, left, right)) return false;
+        if (!compare(runtime_, link.relation, left, right)) return false;
         left = right;
     }
     return true;
-}
-
-bool Interpreter::compare(syntax::Comparison::Relation relation, const Value& left, const Value& right) {
-    using Relation = syntax::Comparison::Relation;
-    if (relation == Relation::less || relation == Relation::less_equal || relation == Relation::greater ||
-        relation == Relation::greater_equal) {
-        if (left.is(Kind::undefined)) raise_undefined(runtime_, left);
-        if (right.is(Kind::undefined)) raise_undefined(runtime_, right);
-    }
-    switch (relation) {
-        case Relation::equal:
-            return equal(runtime_, left, right);
-        case Relation::not_equal:
-            return !equal(runtime_, left, right);
-        case Relation::less:
-            return less(runtime_, left, right);
-        case Relation::less_equal:
-            return less(runtime_, left, right) || equal(runtime_, left, right);
-        case Relation::greater:
-            return less(runtime_, right, left);
-        case Relation::greater_equal:
-            return less(runtime_, right, left) || equal(runtime_, left, right);
-        case Relation::in:
-            return contains(runtime_, right, left);
-        case Relation::not_in:
-            return !contains(runtime_, right, left);
-    }
-    return false;
 }
 
 Value Interpreter::slice(const syntax::Slice& node) {
@@ -200,6 +172,7 @@ void Interpreter::spread_keywords(const Value& value, std::vector<Keyword>& keyw
     if (!value.is(Kind::dict)) refuse(runtime_, "** needs a dict, not a ", type_name(value));
     const size_t before = keywords.size();
     for (const Dict::Entry& entry : value.as_dict().entries()) {
+        runtime_.steps(before + 1);
         if (!entry.key.is_string()) refuse(runtime_, "** needs a dict whose keys are strings");
         const auto same = [&](const Keyword& keyword) { return keyword.name == entry.key.as_text(); };
         if (std::any_of(keywords.begin(), keywords.begin() + static_cast<std::ptrdiff_t>(before), same))
@@ -225,7 +198,8 @@ Value Interpreter::call(const syntax::Call& node, const Value* caller) {
     Evaluated evaluated = arguments(node.arguments);
     if (caller) evaluated.keywords.push_back({"caller", *caller});
     runtime_.at(node.callee->position);
-    return method ? method->call(runtime_, callee, evaluated.arguments()) : call_value(callee, evaluated.arguments());
+    return method ? call_method(runtime_, *method, callee, evaluated.arguments())
+                  : call_value(callee, evaluated.arguments());
 }
 
 Value Interpreter::call_value(const Value& callee, const Arguments& arguments) {
@@ -247,7 +221,7 @@ Value Interpreter::filter(const syntax::FilterUse& node, const Value* content) {
     const Evaluated evaluated = arguments(node.arguments);
     runtime_.at(node.position);
     if (!node.filter) refuse(runtime_, "there is no filter '", node.name, "'");
-    return node.filter->apply(runtime_, operand, evaluated.arguments());
+    return apply_filter(runtime_, *node.filter, operand, evaluated.arguments());
 }
 
 bool Interpreter::test(const syntax::TestUse& node) {
@@ -255,7 +229,7 @@ bool Interpreter::test(const syntax::TestUse& node) {
     const Evaluated evaluated = arguments(node.arguments);
     runtime_.at(node.position);
     if (!node.test) refuse(runtime_, "there is no test '", node.name, "'");
-    return node.test->holds(runtime_, operand, evaluated.arguments());
+    return holds(runtime_, *node.test, operand, evaluated.arguments());
 }
 
 }  // namespace llmc::jinja

@@ -24,6 +24,7 @@ class Output {
 
     void write(std::string_view text) {
         if (text_.size() + text.size() > runtime_.options().max_output_bytes) too_long();
+        runtime_.work(text.size());
         text_ += text;
     }
     // Captures what is written from here on; returns what end_capture() wants.
@@ -80,7 +81,6 @@ class Interpreter {
     Flow filter_block(const syntax::FilterBlock& node);
     void call_block(const syntax::CallBlock& node);
     void generation(const syntax::Generation& node);
-    void block(const syntax::Block& node);
     void print(const Value& value);
     void write(const Value& value);
     // Runs a body with its output captured.
@@ -90,7 +90,6 @@ class Interpreter {
     void assign(const syntax::Expression& target, const Value& value);
     void assign_attribute(const syntax::AttributeOfName& target, const Value& value);
     void unpack(const syntax::Sequence& target, const Value& value);
-    void export_names(const syntax::Expression& target);
     void check_namespaces(const syntax::Expression& target);
     Value macro(const syntax::MacroCode& code);
     void bind_parameters(const syntax::MacroCode& code, const Arguments& arguments);
@@ -106,7 +105,6 @@ class Interpreter {
     Value unary(const syntax::Unary& node);
     Value concatenation(const syntax::Concatenation& node);
     bool comparison(const syntax::Comparison& node);
-    bool compare(syntax::Comparison::Relation relation, const Value& left, const Value& right);
     Value slice(const syntax::Slice& node);
     Value call(const syntax::Call& node, const Value* caller = nullptr);
     Value call_value(const Value& callee, const Arguments& arguments);
@@ -131,7 +129,6 @@ class Interpreter {
     const syntax::Program& program_;
     Runtime& runtime_;
     const Dict& variables_;
-    Dict exports_;  // what the template has assigned at its top, for its blocks
     Output output_;
     // A generation block, as transformers counts it: from the end of what was written for good, so many characters.
     // That is where it stands, unless it stands in a macro or another block that captures.

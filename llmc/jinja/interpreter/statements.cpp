@@ -43,6 +43,7 @@ Activation* Interpreter::activate(const syntax::Function& function, Activation* 
 }
 
 void Interpreter::enter(const syntax::Scope& scope, Activation& activation) {
+    runtime_.steps(scope.loads.size());
     for (const syntax::Load& load : scope.loads) {
         Value& slot = activation.slots[load.slot];
         switch (load.from) {
@@ -62,13 +63,12 @@ void Interpreter::enter(const syntax::Scope& scope, Activation& activation) {
 }
 
 void Interpreter::leave(const syntax::Scope& scope) {
+    runtime_.steps(scope.slots.size());
     for (const uint32_t slot : scope.slots) activation_->slots[slot] = {};
 }
 
 Value Interpreter::look_up(std::string_view name) {
-    if (program_.has_blocks)
-        if (const Value* value = exports_.find(name)) return *value;
-    if (const Value* value = variables_.find(name)) return *value;
+    if (const Value* value = variables_.find(runtime_, name)) return *value;
     Value found;
     find_global(runtime_, name, found);
     return found;
@@ -104,7 +104,6 @@ Interpreter::Flow Interpreter::execute(const Statement& statement) {
         case Statement::Kind::macro: {
             const auto& node = static_cast<const syntax::Macro&>(statement);
             slot(node.target->variable) = macro(node.code);
-            if (node.exported) export_names(*node.target);
             break;
         }
         case Statement::Kind::call_block:
@@ -116,9 +115,6 @@ Interpreter::Flow Interpreter::execute(const Statement& statement) {
             return with(static_cast<const syntax::With&>(statement));
         case Statement::Kind::generation:
             generation(static_cast<const syntax::Generation&>(statement));
-            break;
-        case Statement::Kind::block:
-            block(static_cast<const syntax::Block&>(statement));
             break;
         case Statement::Kind::break_loop:
             return Flow::break_loop;
@@ -215,7 +211,6 @@ void Interpreter::set(const syntax::Set& node) {
     const Value value = evaluate(*node.value);
     runtime_.at(node.position);
     assign(*node.target, value);
-    if (node.exported) export_names(*node.target);
 }
 
 Interpreter::Flow Interpreter::capture(const syntax::Body& body, std::string_view& text) {
@@ -234,7 +229,6 @@ Interpreter::Flow Interpreter::set_block(const syntax::SetBlock& node) {
     if (node.filter) value = filter(static_cast<const syntax::FilterUse&>(*node.filter), &value);
     runtime_.at(node.position);
     assign(*node.target, value);
-    if (node.exported) export_names(*node.target);
     leave(node.scope);
     return Flow::next;
 }
@@ -259,13 +253,6 @@ void Interpreter::generation(const syntax::Generation& node) {
     const std::string_view text = call_macro(node.code, activation_, {}).as_text();
     generation_.push_back({output_.finished(), text::length(text)});
     output_.write(text);
-}
-
-void Interpreter::block(const syntax::Block& node) {
-    Activation* before = std::exchange(activation_, activate(node.function, nullptr));
-    enter(node.scope, *activation_);
-    execute(node.body);
-    activation_ = before;
 }
 
 }  // namespace llmc::jinja

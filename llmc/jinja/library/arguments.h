@@ -11,10 +11,17 @@
 
 namespace llmc::jinja {
 
-// Integer and text of an argument; an error names the function and the parameter.
+// Counts the call of a built-in function: a step, and the work on the strings that it is given. What takes more than
+// one look at each character counts the rest itself.
+void count_call(Runtime& runtime, const Value& self, const Arguments& arguments);
+
+// Refuses what Python or jinja2 has and no chat template needs. `what` it is: "filter", "method of str".
+[[noreturn]] void refuse_left_out(const Runtime& runtime, std::string_view what, std::string_view name);
+
+// An error in the type of an argument names the function.
 class Parameters {
   public:
-    static constexpr size_t kMost = 6;
+    static constexpr size_t kMost = 4;  // names, in the longest list
 
     // `names` in order; the first `required` of them must be passed. A name that begins with '/' can only be passed by
     // position. Raises an error for too many, missing, double or unknown arguments.

@@ -1,4 +1,4 @@
-// The functions that every template sees: range, dict, namespace, cycler, joiner, raise_exception, strftime_now.
+// The functions that every template sees: range, dict, namespace, raise_exception, strftime_now.
 #pragma once
 
 #include <string_view>

@@ -7,6 +7,10 @@
 namespace llmc::jinja {
 namespace {
 
+// What may stand behind a '%'. Left out are %s, which depends on where the computer stands, and widths and the
+// modifiers E and O, which are the C library's own.
+constexpr std::string_view kFlags = "-_0^#", kConversions = "%aAbBcCdDeFgGhHIjklmMnpPrRStTuUVwWxXyYzZf";
+
 std::tm local_time() {
     const std::time_t now = std::time(nullptr);
     std::tm time{};
@@ -49,8 +53,10 @@ Value strftime_now(Runtime& runtime, const Arguments& arguments) {
             continue;
         }
         size_t end = at + 1;  // a flag of the C library, then the letter
-        if (end + 1 < format.size() && std::string_view("-_0^#").find(format[end]) != std::string_view::npos) ++end;
+        if (end + 1 < format.size() && kFlags.find(format[end]) != kFlags.npos) ++end;
         const std::string conversion(format.substr(at, end + 1 - at));
+        if (kConversions.find(conversion.back()) == kConversions.npos)
+            refuse(runtime, "strftime_now has no '", conversion, "'; write a conversion such as %Y, %m, %d or %B");
         if (conversion.back() == 'f')
             text += "000000";                                           // microseconds
         else if (conversion.back() != 'z' && conversion.back() != 'Z')  // a datetime without a zone prints nothing

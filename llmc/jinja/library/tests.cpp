@@ -2,13 +2,10 @@
 
 #include <array>
 
-#include "llmc/jinja/filters/filters.h"
 #include "llmc/jinja/library/arguments.h"
 #include "llmc/jinja/operators/compare.h"
 #include "llmc/jinja/operators/operators.h"
 #include "llmc/jinja/text/letters.h"
-#include "llmc/jinja/text/text.h"
-#include "llmc/jinja/values/dict.h"
 #include "llmc/jinja/values/iterate.h"
 
 namespace llmc::jinja {
@@ -72,19 +69,12 @@ bool is_callable(const Value& value) {
     return value.is(Kind::undefined) || (value.is(Kind::object) && value.as_object().callable());
 }
 
-// Letters of one case, and at least one of them.
-template <bool upper>
+template <bool (*test)(std::string_view)>
 bool in_case(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Parameters none(runtime, "the test", arguments, {});
-    bool found = false;
-    for (std::string_view rest = string_of(runtime, value); !rest.empty();) {
-        const text::Character c = text::first_character(rest);
-        if (text::is_title(c.code_point) || (upper ? text::is_lower(c.code_point) : text::is_upper(c.code_point)))
-            return false;
-        found = found || (upper ? text::is_upper(c.code_point) : text::is_lower(c.code_point));
-        rest.remove_prefix(c.bytes);
-    }
-    return found;
+    const std::string_view text = string_of(runtime, value);
+    runtime.work(8, text.size());
+    return test(text);
 }
 
 bool has_rest(Runtime& runtime, const Value& value, const Value& divisor, Integer rest) {
@@ -111,83 +101,57 @@ bool is_same(Runtime& runtime, const Value& value, const Arguments& arguments) {
     return same(value, parameters[0]);
 }
 
+template <Relation relation>
+bool compared(Runtime& runtime, const Value& value, const Arguments& arguments) {
+    const Parameters parameters(runtime, "the comparison", arguments, {"/other"}, 1);
+    return compare(runtime, relation, value, parameters[0]);
+}
+
 bool is_in(Runtime& runtime, const Value& value, const Arguments& arguments) {
     const Parameters parameters(runtime, "in", arguments, {"seq"}, 1);
     return contains(runtime, parameters[0], value);
 }
 
-template <bool (*relation)(Runtime&, const Value&, const Value&)>
-bool compared(Runtime& runtime, const Value& value, const Arguments& arguments) {
-    const Parameters parameters(runtime, "the comparison", arguments, {"/other"}, 1);
-    return relation(runtime, value, parameters[0]);
-}
-
-bool ordered(Runtime& runtime, const Value& left, const Value& right) {
-    if (left.is(Kind::undefined)) raise_undefined(runtime, left);
-    if (right.is(Kind::undefined)) raise_undefined(runtime, right);
-    return less(runtime, left, right);
-}
-bool unequal(Runtime& runtime, const Value& left, const Value& right) {
-    return !equal(runtime, left, right);
-}
-bool greater(Runtime& runtime, const Value& left, const Value& right) {
-    return ordered(runtime, right, left);
-}
-bool less_or_equal(Runtime& runtime, const Value& left, const Value& right) {
-    return ordered(runtime, left, right) || equal(runtime, left, right);
-}
-bool greater_or_equal(Runtime& runtime, const Value& left, const Value& right) {
-    return ordered(runtime, right, left) || equal(runtime, left, right);
-}
-
-// Whether the library has something of that name. Python looks in a dict: what has no hash is an error.
-template <class Found, const Found* (*find)(std::string_view)>
-bool is_known(Runtime& runtime, const Value& value, const Arguments& arguments) {
-    const Parameters none(runtime, "the test", arguments, {});
-    if (!is_hashable(value)) refuse(runtime, "a ", type_name(value), " cannot be a name");
-    return value.is_string() && find(value.as_text());
-}
-
 constexpr std::array<Test, 39> kTests{{
-    {"!=", compared<unequal>},
-    {"<", compared<ordered>},
-    {"<=", compared<less_or_equal>},
-    {"==", compared<equal>},
-    {">", compared<greater>},
-    {">=", compared<greater_or_equal>},
+    {"!=", compared<Relation::not_equal>},
+    {"<", compared<Relation::less>},
+    {"<=", compared<Relation::less_equal>},
+    {"==", compared<Relation::equal>},
+    {">", compared<Relation::greater>},
+    {">=", compared<Relation::greater_equal>},
     {"boolean", plain<is_boolean>},
     {"callable", plain<is_callable>},
     {"defined", plain<is_defined>},
     {"divisibleby", is_divisible},
-    {"eq", compared<equal>},
-    {"equalto", compared<equal>},
+    {"eq", compared<Relation::equal>},
+    {"equalto", compared<Relation::equal>},
     {"escaped", plain<is_escaped>},
     {"even", is_even},
     {"false", plain<is_exactly_false>},
-    {"filter", is_known<Filter, find_filter>},
+    {"filter", nullptr},
     {"float", plain<is_float>},
-    {"ge", compared<greater_or_equal>},
-    {"greaterthan", compared<greater>},
-    {"gt", compared<greater>},
+    {"ge", compared<Relation::greater_equal>},
+    {"greaterthan", compared<Relation::greater>},
+    {"gt", compared<Relation::greater>},
     {"in", is_in},
     {"integer", plain<is_integer>},
     {"iterable", plain<can_be_walked>},
-    {"le", compared<less_or_equal>},
-    {"lessthan", compared<ordered>},
-    {"lower", in_case<false>},
-    {"lt", compared<ordered>},
+    {"le", compared<Relation::less_equal>},
+    {"lessthan", compared<Relation::less>},
+    {"lower", in_case<text::is_small>},
+    {"lt", compared<Relation::less>},
     {"mapping", plain<is_mapping>},
-    {"ne", compared<unequal>},
+    {"ne", compared<Relation::not_equal>},
     {"none", plain<is_none>},
     {"number", plain<is_number>},
     {"odd", is_odd},
     {"sameas", is_same},
     {"sequence", plain<is_sequence>},
     {"string", plain<is_string>},
-    {"test", is_known<Test, find_test>},
+    {"test", nullptr},
     {"true", plain<is_exactly_true>},
     {"undefined", plain<is_undefined>},
-    {"upper", in_case<true>},
+    {"upper", in_case<text::is_capital>},
 }};
 static_assert(is_sorted_by_name(kTests));
 
@@ -195,6 +159,12 @@ static_assert(is_sorted_by_name(kTests));
 
 const Test* find_test(std::string_view name) {
     return find_by_name(kTests, name);
+}
+
+bool holds(Runtime& runtime, const Test& test, const Value& value, const Arguments& arguments) {
+    if (!test.body) refuse_left_out(runtime, "test", test.name);
+    count_call(runtime, value, arguments);
+    return test.body(runtime, value, arguments);
 }
 
 }  // namespace llmc::jinja

@@ -30,14 +30,6 @@ Value copy_dict(Runtime& runtime, const Value& self, const Arguments& arguments)
     return Value::dict(copy);
 }
 
-Value from_keys(Runtime& runtime, const Value&, const Arguments& arguments) {
-    const Parameters parameters(runtime, "fromkeys", arguments, {"/iterable", "/value"}, 1);
-    auto* dict = runtime.make<Dict>();
-    Iterator& keys = iterate(runtime, parameters[0]);
-    for (Value key; keys.next(runtime, key); runtime.step()) dict->set(runtime, key, parameters.get(1, Value::none()));
-    return Value::dict(dict);
-}
-
 Value copy_list(Runtime& runtime, const Value& self, const Arguments& arguments) {
     const Parameters none(runtime, "copy", arguments, {});
     return runtime.list(self.as_items());
@@ -71,28 +63,9 @@ Value is_whole(Runtime& runtime, const Value& self, const Arguments& arguments) 
     return Value::boolean(std::isfinite(self.number()) && std::trunc(self.number()) == self.number());
 }
 
-Value conjugate(Runtime& runtime, const Value& self, const Arguments& arguments) {
-    const Parameters none(runtime, "conjugate", arguments, {});
-    return self.is(Kind::floating) ? self : Value::integer(self.as_integer());
-}
-
-Value bit_length(Runtime& runtime, const Value& self, const Arguments& arguments) {
-    const Parameters none(runtime, "bit_length", arguments, {});
-    Integer bits = 0;
-    for (auto rest = self.as_integer(); rest != 0; rest /= 2) ++bits;
-    return Value::integer(bits);
-}
-
-Value bit_count(Runtime& runtime, const Value& self, const Arguments& arguments) {
-    const Parameters none(runtime, "bit_count", arguments, {});
-    Integer bits = 0;
-    for (auto rest = self.as_integer(); rest != 0; rest /= 2) bits += rest % 2 != 0;
-    return Value::integer(bits);
-}
-
 constexpr std::array<Method, 6> kDictMethods{{
     {"copy", copy_dict},
-    {"fromkeys", from_keys},
+    {"fromkeys", nullptr},
     {"get", get},
     {"items", view<View::What::items>},
     {"keys", view<View::What::keys>},
@@ -100,10 +73,17 @@ constexpr std::array<Method, 6> kDictMethods{{
 }};
 constexpr std::array<Method, 3> kListMethods{{{"copy", copy_list}, {"count", count}, {"index", index}}};
 constexpr std::array<Method, 2> kTupleMethods{{{"count", count}, {"index", index}}};
-constexpr std::array<Method, 3> kIntegerMethods{
-    {{"bit_count", bit_count}, {"bit_length", bit_length}, {"conjugate", conjugate}}};
-constexpr std::array<Method, 2> kFloatMethods{{{"conjugate", conjugate}, {"is_integer", is_whole}}};
-static_assert(is_sorted_by_name(kDictMethods));
+constexpr std::array<Method, 7> kIntegerMethods{{{"bit_count", nullptr},
+                                                 {"bit_length", nullptr},
+                                                 {"conjugate", nullptr},
+                                                 {"denominator", nullptr},
+                                                 {"imag", nullptr},
+                                                 {"numerator", nullptr},
+                                                 {"real", nullptr}}};
+constexpr std::array<Method, 4> kFloatMethods{
+    {{"conjugate", nullptr}, {"imag", nullptr}, {"is_integer", is_whole}, {"real", nullptr}}};
+static_assert(is_sorted_by_name(kDictMethods) && is_sorted_by_name(kListMethods) && is_sorted_by_name(kTupleMethods) &&
+              is_sorted_by_name(kIntegerMethods) && is_sorted_by_name(kFloatMethods));
 
 }  // namespace
 

@@ -31,6 +31,9 @@ std::string format_integer(Runtime& runtime, const Specification& specification,
 std::string format_float(Runtime& runtime, const Specification& specification, double number);
 std::string pad(Runtime& runtime, const Specification& specification, std::string_view text, char own_align);
 
+// The character of a code point, as UTF-8. Raises an error when there is none: out of range, or a surrogate.
+std::string character_of(Runtime& runtime, Integer code_point);
+
 // One value by Python's format(value, specification).
 std::string format_value(Runtime& runtime, const Value& value, std::string_view specification);
 

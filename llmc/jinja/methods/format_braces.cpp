@@ -47,7 +47,7 @@ Specification parse_specification(Runtime& runtime, std::string_view rest) {
         result.align = take();
     }
     if (next_is("+- ")) result.sign = take();
-    if (next_is("z")) take();
+    if (next_is("z")) refuse(runtime, "the option 'z' of a format is not known here; write the format without it");
     if (next_is("#")) result.alternate = take() == '#';
     if (next_is("0")) {
         take();
@@ -86,10 +86,9 @@ std::string format_number(Runtime& runtime, Specification specification, const V
     if (as_float) return format_float(runtime, specification, number.number());
     if (specification.precision >= 0) refuse(runtime, "a precision does not fit an int");
     if (specification.type == 'c') {
-        if (number.as_integer() < 0 || number.as_integer() > 0x10FFFF) refuse(runtime, "no character has that number");
-        std::string text;
-        text::append(text, static_cast<char32_t>(number.as_integer()));
-        return pad(runtime, specification, text, '<');
+        if (specification.sign != '-' || specification.alternate || specification.grouping)
+            refuse(runtime, "a sign, '#' or grouping does not fit the format 'c'");
+        return pad(runtime, specification, character_of(runtime, number.as_integer()), '>');
     }
     return format_integer(runtime, specification, number.as_integer());
 }
@@ -159,7 +158,7 @@ class BraceFormatter {
         if (inside.starts_with(':')) inside.remove_prefix(1);
         const std::string specification = format(inside, depth - 1);
         std::string text = format_value(runtime_, value, specification);
-        return safe_ && !(value.is_string() && value.is_safe()) ? text::escape_html(text) : text;
+        return safe_ && !(value.is_string() && value.is_safe()) ? std::string(escape_html(runtime_, text)) : text;
     }
 
     Value convert(const Value& value, char conversion) {

@@ -98,7 +98,7 @@ class PercentFormatter {
         }
         const Integer width = number();
         if (width < 0) left = true;
-        if (width > std::numeric_limits<int32_t>::max() || -width > std::numeric_limits<int32_t>::max())
+        if (width > std::numeric_limits<int32_t>::max() || width < -std::numeric_limits<int32_t>::max())
             refuse(runtime_, "a width in the format is too large");
         result.width = static_cast<size_t>(width < 0 ? -width : width);
         if (rest_.starts_with('.')) {
@@ -176,7 +176,7 @@ class PercentFormatter {
         else
             append_representation(runtime_, text, value);
         if (field.type == 'a') text = only_ascii(text);
-        if (safe_ && !(value.is_string() && value.is_safe())) text = text::escape_html(text);
+        if (safe_ && !(value.is_string() && value.is_safe())) text = escape_html(runtime_, text);
         std::string_view shown = text;
         if (field.precision >= 0 && field.type != 'c') shown = text::cut(text, 0, static_cast<size_t>(field.precision));
         field.fill = " ";
@@ -186,11 +186,8 @@ class PercentFormatter {
 
     std::string character(const Value& value) const {
         if (value.is_string() && text::length(value.as_text()) == 1) return std::string(value.as_text());
-        if (!value.is_integral() || value.as_integer() < 0 || value.as_integer() > 0x10FFFF)
-            refuse(runtime_, "%c needs one character or its number");
-        std::string text;
-        text::append(text, static_cast<char32_t>(value.as_integer()));
-        return text;
+        if (!value.is_integral()) refuse(runtime_, "%c needs one character or its number");
+        return character_of(runtime_, value.as_integer());
     }
 
     Runtime& runtime_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "llmc/jinja/library/arguments.h"
+
 namespace llmc::jinja {
 namespace {
 
@@ -11,13 +13,17 @@ class BoundMethod final : public Object {
     BoundMethod(const Method& method, const Value& self) : method_(method), self_(self) {}
     std::string_view type_name() const override { return "builtin_function_or_method"; }
     Value call(Runtime& runtime, const Arguments& arguments) override {
-        return method_.call(runtime, self_, arguments);
+        return call_method(runtime, method_, self_, arguments);
     }
 
   private:
     const Method& method_;
     Value self_;
 };
+
+void check_known(const Runtime& runtime, const Method& method, const Value& self) {
+    if (!method.body) refuse_left_out(runtime, concat("method of ", type_name(self)), method.name);
+}
 
 }  // namespace
 
@@ -45,7 +51,14 @@ bool changes(Kind kind, std::string_view name) {
     return kind == Kind::dict && std::ranges::find(kOfDict, name) != kOfDict.end();
 }
 
+Value call_method(Runtime& runtime, const Method& method, const Value& self, const Arguments& arguments) {
+    check_known(runtime, method, self);
+    count_call(runtime, self, arguments);
+    return method.body(runtime, self, arguments);
+}
+
 Value bind(Runtime& runtime, const Method& method, const Value& self) {
+    check_known(runtime, method, self);
     return Value::object(runtime.make<BoundMethod>(method, self));
 }
 

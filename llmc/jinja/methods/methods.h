@@ -10,7 +10,8 @@ namespace llmc::jinja {
 
 struct Method {
     std::string_view name;
-    Value (*call)(Runtime& runtime, const Value& self, const Arguments& arguments);
+    // nullptr: Python has it, and no chat template needs it; call_method() and bind() refuse it by name.
+    Value (*body)(Runtime& runtime, const Value& self, const Arguments& arguments);
 };
 
 // nullptr: there is none of that name.
@@ -19,6 +20,8 @@ const Method* find_method(const Value& self, std::string_view name);
 // Whether `name` is a method that changes a value of that kind.
 bool changes(Kind kind, std::string_view name);
 
+Value call_method(Runtime& runtime, const Method& method, const Value& self, const Arguments& arguments);
+
 // The method and its value as a function.
 Value bind(Runtime& runtime, const Method& method, const Value& self);
 
@@ -26,7 +29,7 @@ Value bind(Runtime& runtime, const Method& method, const Value& self);
 Value replace_text(Runtime& runtime, const Value& self, std::string_view old_text, std::string_view new_text,
                    Integer count);
 // How often `part`, which is not empty, stands in `whole`, without overlap.
-size_t count_text(std::string_view whole, std::string_view part);
+size_t count_occurrences(std::string_view whole, std::string_view part);
 
 // The tables, one file each.
 const Method* find_string_method(std::string_view name);         // that return a changed str

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "llmc/core/utf8.h"
 #include "llmc/jinja/methods/format.h"
 #include "llmc/jinja/operators/print.h"
 #include "llmc/jinja/text/text.h"
@@ -31,7 +32,7 @@ struct Layout {
     std::string sign, digits, rest;
 };
 
-std::string place(Runtime& runtime, const Specification& specification, const Layout& layout, size_t group_size) {
+std::string lay_out(Runtime& runtime, const Specification& specification, const Layout& layout, size_t group_size) {
     if (specification.width > kMostWidth)
         refuse(runtime, "a field of ", specification.width, " characters is too wide");
     std::string digits = layout.digits;
@@ -64,6 +65,11 @@ std::string digits_of(unsigned __int128 number, unsigned base, bool capital) {
     do digits.insert(0, 1, symbols[static_cast<size_t>(number % base)]);
     while ((number /= base) != 0);
     return digits;
+}
+
+[[noreturn]] void refuse_grouping(const Runtime& runtime, const Specification& specification) {
+    refuse(runtime, "the grouping '", std::string(1, specification.grouping), "' does not fit the format '",
+           std::string(1, specification.type), "'");
 }
 
 std::string print_float(const char* format, int precision, double number) {
@@ -133,6 +139,14 @@ std::string pad(Runtime& runtime, const Specification& specification, std::strin
     return padded;
 }
 
+std::string character_of(Runtime& runtime, Integer code_point) {
+    if (code_point < 0 || code_point > 0x10FFFF || (code_point >= 0xD800 && code_point < 0xE000))
+        refuse(runtime, "no character has the number ", represent_integer(code_point));
+    std::string text;
+    append_utf8(text, static_cast<char32_t>(code_point));
+    return text;
+}
+
 std::string format_integer(Runtime& runtime, const Specification& specification, Integer number) {
     const bool negative = number < 0;
     const auto size = negative ? -static_cast<unsigned __int128>(number) : static_cast<unsigned __int128>(number);
@@ -160,14 +174,17 @@ std::string format_integer(Runtime& runtime, const Specification& specification,
     if (specification.type == 'b' || specification.type == 'o' || (specification.type | 0x20) == 'x') {
         group_size = 4;
         if (specification.alternate) (layout.sign += '0') += specification.type;
+        if (specification.grouping == ',') refuse_grouping(runtime, specification);
     }
+    if (specification.grouping && specification.type == 'n') refuse_grouping(runtime, specification);
     if (specification.precision > kMostPrecision)
         refuse(runtime, "a precision of ", specification.precision, " digits is too large");
     while (static_cast<int>(layout.digits.size()) < specification.precision) layout.digits.insert(0, 1, '0');
-    return place(runtime, specification, layout, group_size);
+    return lay_out(runtime, specification, layout, group_size);
 }
 
 std::string format_float(Runtime& runtime, const Specification& specification, double number) {
+    if (specification.grouping && specification.type == 'n') refuse_grouping(runtime, specification);
     const bool percent = specification.type == '%';
     const std::string text = magnitude(runtime, specification, std::abs(percent ? number * 100 : number));
     const size_t point = std::min(text.find_first_not_of("0123456789"), text.size());
@@ -175,7 +192,7 @@ std::string format_float(Runtime& runtime, const Specification& specification, d
                   text.substr(point) + (percent ? "%" : "")};
     Specification without_digits = specification;
     if (layout.digits.empty()) without_digits.grouping = 0;  // inf, nan
-    return place(runtime, without_digits, layout, 3);
+    return lay_out(runtime, without_digits, layout, 3);
 }
 
 }  // namespace llmc::jinja

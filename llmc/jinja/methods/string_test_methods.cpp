@@ -29,7 +29,7 @@ bool is_ascii_character(char32_t c) {
 
 void prepare(Runtime& runtime, const Value& self, const Arguments& arguments) {
     const Parameters none(runtime, "the method of str", arguments, {});
-    runtime.work(8 * self.as_text().size());
+    runtime.work(8, self.as_text().size());
 }
 
 // Every character passes; `of_nothing`: what holds of an empty str.
@@ -39,38 +39,10 @@ Value all(Runtime& runtime, const Value& self, const Arguments& arguments) {
     return Value::boolean(self.as_text().empty() ? of_nothing : for_all(self.as_text(), test));
 }
 
-// Has a letter of that case, and none of another.
-template <bool (*test)(char32_t), bool (*other)(char32_t)>
+template <bool (*test)(std::string_view)>
 Value in_case(Runtime& runtime, const Value& self, const Arguments& arguments) {
     prepare(runtime, self, arguments);
-    bool found = false;
-    return Value::boolean(for_all(self.as_text(),
-                                  [&](char32_t c) {
-                                      found = found || test(c);
-                                      return !other(c) && !text::is_title(c);
-                                  }) &&
-                          found);
-}
-
-// A capital begins each run of letters, and nothing but small ones follow.
-Value is_title(Runtime& runtime, const Value& self, const Arguments& arguments) {
-    prepare(runtime, self, arguments);
-    bool inside = false, found = false;
-    const bool fits = for_all(self.as_text(), [&](char32_t c) {
-        const bool capital = text::is_upper(c) || text::is_title(c), small = text::is_lower(c);
-        const bool right = capital ? !inside : !small || inside;
-        inside = capital || small;
-        found = found || inside;
-        return right;
-    });
-    return Value::boolean(fits && found);
-}
-
-Value is_identifier(Runtime& runtime, const Value& self, const Arguments& arguments) {
-    prepare(runtime, self, arguments);
-    const std::string_view text = self.as_text();
-    return Value::boolean(!text.empty() && text::begins_identifier(text::first_character(text).code_point) &&
-                          for_all(text, text::continues_identifier));
+    return Value::boolean(test(self.as_text()));
 }
 
 constexpr std::array<Method, 12> kMethods{{
@@ -79,13 +51,13 @@ constexpr std::array<Method, 12> kMethods{{
     {"isascii", all<is_ascii_character, true>},
     {"isdecimal", all<text::is_decimal, false>},
     {"isdigit", all<text::is_digit, false>},
-    {"isidentifier", is_identifier},
-    {"islower", in_case<text::is_lower, text::is_upper>},
-    {"isnumeric", all<text::is_numeric, false>},
+    {"isidentifier", nullptr},
+    {"islower", in_case<text::is_small>},
+    {"isnumeric", nullptr},
     {"isprintable", all<text::is_printable, true>},
     {"isspace", all<text::is_space, false>},
-    {"istitle", is_title},
-    {"isupper", in_case<text::is_upper, text::is_lower>},
+    {"istitle", nullptr},
+    {"isupper", in_case<text::is_capital>},
 }};
 static_assert(is_sorted_by_name(kMethods));
 

@@ -4,7 +4,6 @@
 #include "llmc/jinja/methods/format.h"
 #include "llmc/jinja/operators/operators.h"
 #include "llmc/jinja/operators/print.h"
-#include "llmc/jinja/text/text.h"
 
 namespace llmc::jinja {
 namespace {
@@ -71,6 +70,27 @@ double float_floor_divide(double left, double right) {
     return quotient - down > 0.5 ? down + 1 : down;
 }
 
+// left / right, rounded once, to the nearest double: as Python divides ints.
+double quotient(Integer left, Integer right) {
+    constexpr Integer kExact = Integer{1} << 53;
+    if (-kExact <= left && left <= kExact && -kExact <= right && right <= kExact)
+        return static_cast<double>(left) / static_cast<double>(right);
+    using Unsigned = unsigned __int128;
+    const auto size = [](Integer number) { return number < 0 ? -static_cast<Unsigned>(number) : Unsigned(number); };
+    // Binary digits of the quotient, more than a double has; the last one also stands for all that would follow.
+    const Unsigned divisor = size(right);
+    Unsigned digits = size(left) / divisor, rest = size(left) % divisor;
+    int exponent = 0;
+    for (; rest != 0 && digits >> 64 == 0; --exponent) {
+        const bool one = rest >= divisor - rest;
+        digits = digits << 1 | (one ? 1 : 0);
+        rest = one ? rest - (divisor - rest) : 2 * rest;
+    }
+    if (rest != 0) digits |= 1;
+    const double result = std::ldexp(static_cast<double>(digits), exponent);
+    return (left < 0) != (right < 0) ? -result : result;
+}
+
 Value power(const Runtime& runtime, Integer base, Integer exponent) {
     if (exponent < 0) {
         if (base == 0) refuse(runtime, "zero cannot be raised to a negative power");
@@ -100,8 +120,7 @@ Value calculate_integers(const Runtime& runtime, Arithmetic operation, Integer l
             break;
         case Arithmetic::divide:
             require_divisor(runtime, right == 0);
-            return Value::floating(
-                static_cast<double>(static_cast<long double>(left) / static_cast<long double>(right)));
+            return Value::floating(quotient(left, right));
         case Arithmetic::floor_divide:
             result = floor_divide(runtime, left, right);
             break;
@@ -149,9 +168,9 @@ Value calculate_floats(const Runtime& runtime, Arithmetic operation, double left
 Value add_strings(Runtime& runtime, const Value& left, const Value& right) {
     if (left.is_safe() == right.is_safe())
         return Value::string(runtime.join(left.as_text(), right.as_text()), left.is_safe());
-    const std::string escaped = text::escape_html(left.is_safe() ? right.as_text() : left.as_text());
-    return left.is_safe() ? Value::string(runtime.join(left.as_text(), runtime.keep(escaped)), true)
-                          : Value::string(runtime.join(runtime.keep(escaped), right.as_text()), true);
+    const std::string_view escaped = escape_html(runtime, left.is_safe() ? right.as_text() : left.as_text());
+    return Value::string(
+        left.is_safe() ? runtime.join(left.as_text(), escaped) : runtime.join(escaped, right.as_text()), true);
 }
 
 Value add_sequences(Runtime& runtime, const Value& left, const Value& right) {

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <compare>
 
+#include "llmc/jinja/operators/operators.h"
+#include "llmc/jinja/text/text.h"
 #include "llmc/jinja/values/dict.h"
 #include "llmc/jinja/values/iterate.h"
 
@@ -128,8 +130,8 @@ bool contains(Runtime& runtime, const Value& container, const Value& item) {
     switch (container.kind()) {
         case Kind::string:
             if (!item.is_string()) refuse(runtime, "a ", type_name(item), " cannot be in a str");
-            runtime.work(container.as_text().size());
-            return container.as_text().find(item.as_text()) != std::string_view::npos;
+            runtime.work(container.as_text().size() + item.as_text().size());
+            return text::find(container.as_text(), item.as_text()) != std::string_view::npos;
         case Kind::list:
         case Kind::tuple:
             return std::ranges::any_of(container.as_items(),
@@ -149,6 +151,33 @@ bool contains(Runtime& runtime, const Value& container, const Value& item) {
         default:
             refuse(runtime, "nothing can be in a ", type_name(container));
     }
+}
+
+bool compare(Runtime& runtime, Relation relation, const Value& left, const Value& right) {
+    const auto in_order = [&](const Value& smaller, const Value& larger) {
+        if (left.is(Kind::undefined)) raise_undefined(runtime, left);
+        if (right.is(Kind::undefined)) raise_undefined(runtime, right);
+        return less(runtime, smaller, larger);
+    };
+    switch (relation) {
+        case Relation::equal:
+            return equal(runtime, left, right);
+        case Relation::not_equal:
+            return !equal(runtime, left, right);
+        case Relation::less:
+            return in_order(left, right);
+        case Relation::less_equal:
+            return in_order(left, right) || equal(runtime, left, right);
+        case Relation::greater:
+            return in_order(right, left);
+        case Relation::greater_equal:
+            return in_order(right, left) || equal(runtime, left, right);
+        case Relation::in:
+            return contains(runtime, right, left);
+        case Relation::not_in:
+            return !contains(runtime, right, left);
+    }
+    return false;
 }
 
 bool same(const Value& left, const Value& right) {

@@ -13,6 +13,10 @@ bool less(Runtime& runtime, const Value& left, const Value& right);
 // item in container. Walks an iterator until the item is found.
 bool contains(Runtime& runtime, const Value& container, const Value& item);
 
+enum class Relation : uint8_t { equal, not_equal, less, less_equal, greater, greater_equal, in, not_in };
+// left RELATION right. Raises an error when an order is asked for of an undefined value.
+bool compare(Runtime& runtime, Relation relation, const Value& left, const Value& right);
+
 // left is right: the same object. Strings and numbers: equal ones of one type, as Python mostly keeps them.
 bool same(const Value& left, const Value& right);
 

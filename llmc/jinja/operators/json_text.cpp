@@ -49,7 +49,7 @@ void append_json_string(std::string& text, std::string_view string, bool ensure_
             const char escape = short_escape(bytes[0]);
             if (escape)
                 (text += '\\') += escape;
-            else if (c.code_point < 0x20)
+            else if (c.code_point < 0x20 || (ensure_ascii && c.code_point == 0x7F))
                 append_unit(text, c.code_point);
             else
                 text += bytes;
@@ -83,6 +83,7 @@ class JsonWriter {
         switch (value.kind()) {
             case Kind::string:
                 runtime_.work(value.as_text().size());
+                runtime_.check_size(text_.size() + 6 * value.as_text().size());  // \u0000
                 return append_json_string(text_, value.as_text(), style_.ensure_ascii);
             case Kind::list:
             case Kind::tuple:

@@ -28,7 +28,5 @@ Value get_slice(Runtime& runtime, const Value& object, const Value& start, const
 
 // Raises the error of an undefined value that is used for more than printing, walking or asking whether it is true.
 [[noreturn]] void raise_undefined(const Runtime& runtime, const Value& undefined);
-// What that error says.
-std::string describe_undefined(const Value& undefined);
 
 }  // namespace llmc::jinja

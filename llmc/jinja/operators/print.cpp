@@ -1,5 +1,6 @@
 #include "llmc/jinja/operators/print.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -54,7 +55,38 @@ void append_hexadecimal(std::string& text, char32_t c) {
     for (int i = digits - 1; i >= 0; --i) text += kDigits[c >> (4 * i) & 0xF];
 }
 
+// What stands for a character in HTML; nothing: itself.
+std::string_view html_escape(char c) {
+    switch (c) {
+        case '&':
+            return "&amp;";
+        case '<':
+            return "&lt;";
+        case '>':
+            return "&gt;";
+        case '\'':
+            return "&#39;";
+        case '"':
+            return "&#34;";
+        default:
+            return {};
+    }
+}
+
 }  // namespace
+
+std::string_view escape_html(Runtime& runtime, std::string_view text) {
+    runtime.work(text.size());
+    size_t size = 0;
+    for (const char c : text) size += std::max<size_t>(html_escape(c).size(), 1);
+    char* escaped = runtime.array<char>(size);
+    char* end = escaped;
+    for (const char& c : text) {
+        const std::string_view escape = html_escape(c);
+        end = std::ranges::copy(escape.empty() ? std::string_view(&c, 1) : escape, end).out;
+    }
+    return {escaped, size};
+}
 
 std::string represent_integer(Integer number) {
     std::array<char, 48> digits;
@@ -156,6 +188,7 @@ void append_representation(Runtime& runtime, std::string& text, const Value& val
             break;
         case Kind::string:
             runtime.work(value.as_text().size());
+            runtime.check_size(text.size() + 4 * value.as_text().size());  // \x00
             if (value.is_safe()) text += "Markup(";
             append_quoted(text, value.as_text());
             if (value.is_safe()) text += ')';

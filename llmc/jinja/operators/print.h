@@ -25,6 +25,9 @@ void append_quoted(std::string& text, std::string_view string);
 // What Python's ascii() makes of a representation: escapes for all that is not ASCII.
 std::string only_ascii(std::string_view representation);
 
+// The text with Markup's escapes for & < > ' ". Lives until the rendering ends.
+std::string_view escape_html(Runtime& runtime, std::string_view text);
+
 // json.dumps. `indent` nullptr: on one line.
 struct JsonStyle {
     const std::string_view* indent = nullptr;  // of one level

@@ -39,7 +39,7 @@ bool find_own(Runtime& runtime, const Value& object, std::string_view name, Valu
         case Kind::object:
             return object.as_object().attribute(runtime, name, found);
         case Kind::name_space: {
-            const Value* value = object.as_name_space().attributes().find(name);
+            const Value* value = object.as_name_space().attributes().find(runtime, name);
             if (value) found = *value;
             return value != nullptr;
         }
@@ -51,18 +51,6 @@ bool find_own(Runtime& runtime, const Value& object, std::string_view name, Valu
         case Kind::tuple:
             if (!object.is_group() || (name != "grouper" && name != "list")) return false;
             found = object.as_items()[name == "grouper" ? 0 : 1];
-            return true;
-        case Kind::boolean:
-        case Kind::integer:
-        case Kind::floating:
-            if (name == "real" || (name == "numerator" && object.is_integral()))
-                found = plus(runtime, object);
-            else if (name == "imag")
-                found = object.is_integral() ? Value::integer(0) : Value::floating(0);
-            else if (name == "denominator" && object.is_integral())
-                found = Value::integer(1);
-            else
-                return false;
             return true;
         default:
             return false;
@@ -83,7 +71,7 @@ Value lacks_element(Runtime& runtime, const Value& object, const Value& index) {
 // Whether `object` has the item; nothing else of Python's errors is of interest.
 bool find_item(Runtime& runtime, const Value& object, const Value& index, Value& found) {
     if (object.is(Kind::dict)) {
-        if (!is_hashable(index)) return false;
+        if (!is_hashable(runtime, index)) return false;
         const Value* value = object.as_dict().find(runtime, index);
         if (value) found = *value;
         return value != nullptr;
@@ -117,6 +105,13 @@ Range bounds(Runtime& runtime, const Value& start, const Value& stop, const Valu
             std::clamp<Integer>(by, -size - 1, size + 1)};
 }
 
+// The byte of the character that stands `step` characters behind the one at `at`, or before it.
+size_t moved(std::string_view text, size_t at, Integer step) {
+    for (; step > 0; --step) at += text::first_character(text.substr(at)).bytes;
+    for (; step < 0; ++step) at -= text::last_character_bytes(text.substr(0, at));
+    return at;
+}
+
 Value slice_of_string(Runtime& runtime, const Value& string, const Range& range) {
     const std::string_view whole = string.as_text();
     runtime.work(whole.size());
@@ -124,13 +119,14 @@ Value slice_of_string(Runtime& runtime, const Value& string, const Range& range)
         return Value::string(
             text::cut(whole, static_cast<size_t>(range.start), static_cast<size_t>(std::max(range.start, range.stop))),
             string.is_safe());
-    std::vector<std::string_view> characters;
-    for (std::string_view rest = whole; !rest.empty();) {
-        characters.push_back(rest.substr(0, text::first_character(rest).bytes));
-        rest.remove_prefix(characters.back().size());
-    }
+    // From one character to the next that is wanted, `step` characters on.
     std::string cut;
-    for (Integer i = 0, n = range.size(); i < n; ++i) cut += characters[static_cast<size_t>(range.at(i))];
+    cut.reserve(std::min(whole.size(), 4 * static_cast<size_t>(range.size())));
+    size_t at = text::byte_of(whole, static_cast<size_t>(std::max<Integer>(range.start, 0)));
+    for (Integer left = range.size(); left > 0; --left) {
+        cut += whole.substr(at, text::first_character(whole.substr(at)).bytes);
+        if (left > 1) at = moved(whole, at, range.step);
+    }
     return runtime.string(cut, string.is_safe());
 }
 
@@ -147,6 +143,33 @@ Value slice_of_items(Runtime& runtime, const Value& sequence, const Range& range
         runtime.work(cut.size_bytes());
     }
     return sequence.is(Kind::list) ? Value::list(cut) : Value::tuple(cut);
+}
+
+// The step of a range with one item can double with each slice: it then makes no difference, and becomes 1.
+Range slice_of_range(const Range& whole, const Range& range) {
+    constexpr Integer kMostStep = Integer{1} << 64;
+    const Range cut{whole.at(range.start), whole.at(range.stop), whole.step * range.step};
+    if (-kMostStep <= cut.step && cut.step <= kMostStep) return cut;
+    return {cut.start, cut.start + cut.size(), 1};
+}
+
+// What the error of an undefined value says.
+std::string describe_undefined(const Value& undefined) {
+    const std::string_view text = undefined.as_text();
+    const std::string_view owner = type_name(undefined.owner());
+    switch (undefined.reason()) {
+        case Undefinedness::variable:
+            return concat("'", text, "' is undefined");
+        case Undefinedness::attribute:
+            return concat("the ", owner, " has no attribute '", text, "'");
+        case Undefinedness::element:
+            return concat("the ", owner, " has no element ", text);
+        case Undefinedness::unsafe:
+            return concat("the attribute '", text, "' of a ", owner, " is kept from templates");
+        case Undefinedness::hint:
+            return std::string(text);
+    }
+    return {};
 }
 
 }  // namespace
@@ -171,7 +194,7 @@ Value get_attribute(Runtime& runtime, const Value& object, std::string_view name
     if (find_attribute(runtime, object, name, found)) return found;
     if (object.is(Kind::undefined)) raise_undefined(runtime, object);
     if (object.is(Kind::dict)) {
-        const Value* value = object.as_dict().find(name);
+        const Value* value = object.as_dict().find(runtime, name);
         if (value) return *value;
     }
     return lacks_attribute(object, name);
@@ -193,27 +216,7 @@ Value get_slice(Runtime& runtime, const Value& object, const Value& start, const
     const Range range = bounds(runtime, start, stop, step, size);
     if (object.is_string()) return slice_of_string(runtime, object, range);
     if (object.is_sequence()) return slice_of_items(runtime, object, range);
-    const Range& whole = object.as_range();
-    return Value::range(
-        runtime.make<Range>(Range{whole.at(range.start), whole.at(range.stop), whole.step * range.step}));
-}
-
-std::string describe_undefined(const Value& undefined) {
-    const std::string_view text = undefined.as_text();
-    const std::string_view owner = type_name(undefined.owner());
-    switch (undefined.reason()) {
-        case Undefinedness::variable:
-            return concat("'", text, "' is undefined");
-        case Undefinedness::attribute:
-            return concat("the ", owner, " has no attribute '", text, "'");
-        case Undefinedness::element:
-            return concat("the ", owner, " has no element ", text);
-        case Undefinedness::unsafe:
-            return concat("the attribute '", text, "' of a ", owner, " is kept from templates");
-        case Undefinedness::hint:
-            return std::string(text);
-    }
-    return {};
+    return Value::range(runtime.make<Range>(slice_of_range(object.as_range(), range)));
 }
 
 void raise_undefined(const Runtime& runtime, const Value& undefined) {

@@ -7,6 +7,7 @@
 
 #include "llmc/jinja/filters/filters.h"
 #include "llmc/jinja/library/tests.h"
+#include "llmc/jinja/operators/compare.h"
 #include "llmc/jinja/operators/operators.h"
 #include "llmc/jinja/values/runtime.h"
 
@@ -125,7 +126,6 @@ struct Concatenation : Expression {
 // a < b <= c
 struct Comparison : Expression {
     Comparison(Position position, Expression* first) : Expression(Kind::comparison, position), first(first) {}
-    enum class Relation : uint8_t { equal, not_equal, less, less_equal, greater, greater_equal, in, not_in };
     struct Link {
         Relation relation;
         Expression* operand;

@@ -9,7 +9,6 @@ namespace llmc::jinja::syntax {
 namespace {
 
 using Kind = Expression::Kind;
-using Relation = Comparison::Relation;
 
 // A chain of operators makes a tree of that height. Python gives up at a few hundred.
 constexpr int kMostHeight = 400;
@@ -195,8 +194,16 @@ Expression* ExpressionParser::primary(bool with_attributes) {
     return inside;
 }
 
+// jinja2 gives that name to the blocks of a template.
+void ExpressionParser::refuse_self(const Token& name) const {
+    if (name.text == "self")
+        stream_.fail(name,
+                     "the name 'self' stands for a template's blocks, which are not known here; use another name");
+}
+
 Expression* ExpressionParser::word(bool with_attributes) {
     const Token& token = stream_.take();
+    refuse_self(token);
     if (is_constant_name(token.text)) return program_.make<Constant>(token.position, constant_of(token.text));
     if (with_attributes && stream_.skip_symbol("."))
         return program_.make<AttributeOfName>(token.position, token.text, stream_.expect_name().text);
@@ -205,12 +212,11 @@ Expression* ExpressionParser::word(bool with_attributes) {
 
 Expression* ExpressionParser::string() {
     const Token& first = stream_.take();
-    std::string_view text = first.text;
-    while (stream_.current().kind == Token::Kind::string) {  // 'a' 'b' is 'ab'
-        program_.strings.push_back(std::string(text).append(stream_.take().text));
-        text = program_.strings.back();
-    }
-    return program_.make<Constant>(first.position, Value::string(text));
+    if (stream_.current().kind != Token::Kind::string)
+        return program_.make<Constant>(first.position, Value::string(first.text));
+    std::string& joined = program_.strings.emplace_back(first.text);  // 'a' 'b' is 'ab'
+    while (stream_.current().kind == Token::Kind::string) joined += stream_.take().text;
+    return program_.make<Constant>(first.position, Value::string(joined));
 }
 
 Expression* ExpressionParser::list() {
@@ -295,6 +301,7 @@ Expression* ExpressionParser::target(bool with_attributes) {
 
 Name* ExpressionParser::target_name() {
     const Token& token = stream_.expect_name();
+    refuse_self(token);
     if (is_constant_name(token.text)) stream_.fail(token, concat(token.text, " cannot be assigned to"));
     return program_.make<Name>(token.position, token.text);
 }

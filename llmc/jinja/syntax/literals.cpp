@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "llmc/core/error.h"
+#include "llmc/core/utf8.h"
 #include "llmc/jinja/operators/print.h"
 #include "llmc/jinja/text/text.h"
 
@@ -131,14 +132,14 @@ std::string unescape(std::string_view text, std::string& error) {
             // A backslash at the end of a line joins it with the next.
         } else if (digit_value(c, 8) >= 0) {
             --at;
-            text::append(result, read_digits(text, at, 3, 8, count));
+            append_utf8(result, read_digits(text, at, 3, 8, count));
         } else if (c == 'x' || c == 'u' || c == 'U') {
             const size_t digits = c == 'x' ? 2 : c == 'u' ? 4 : 8;
             const char32_t point = read_digits(text, at, digits, 16, count);
             if (count < digits) error = concat("the string has a \\", c, " without its ", digits, " digits");
             if (point > 0x10FFFF || (point >= 0xD800 && point < 0xE000))
                 error = "the string has an escape of no character";
-            if (error.empty()) text::append(result, point);
+            if (error.empty()) append_utf8(result, point);
         } else if (c == 'N') {
             error = "characters cannot be named with \\N here; write the character itself or its \\u escape";
         } else if (static_cast<unsigned char>(c) >= 0x80) {

@@ -35,7 +35,7 @@ struct Scope {
     std::vector<uint32_t> slots;  // emptied when it is left
 };
 
-// What runs in an activation of its own: the template, a macro, a block, a recursive loop, the condition of a loop.
+// What runs in an activation of its own: the template, a macro, a recursive loop, the condition of a loop.
 struct Function {
     uint32_t slots = 0;
 };
@@ -53,7 +53,6 @@ struct Statement {
         filter_block,
         with,
         generation,
-        block,
         break_loop,
         continue_loop,
         refused,
@@ -110,7 +109,6 @@ struct Set : Statement {
     Set(Position position, Expression* target) : Statement(Kind::set, position), target(target) {}
     Expression* target;
     Expression* value = nullptr;
-    bool exported = false;  // at the top of the template: blocks see it
 };
 
 struct SetBlock : Statement {
@@ -119,7 +117,6 @@ struct SetBlock : Statement {
     Expression* filter = nullptr;  // the outermost FilterUse; nullptr: none
     Body body;
     Scope scope;
-    bool exported = false;
 };
 
 // A macro, or the body of a call or generation block, which is called as `caller`.
@@ -141,7 +138,6 @@ struct Macro : Statement {
     explicit Macro(Position position) : Statement(Kind::macro, position) {}
     MacroCode code;
     Name* target = nullptr;
-    bool exported = false;
 };
 
 struct CallBlock : Statement {
@@ -169,14 +165,6 @@ struct With : Statement {
     Scope scope;
 };
 
-struct Block : Statement {
-    explicit Block(Position position) : Statement(Kind::block, position) {}
-    std::string_view name;
-    Body body;
-    Function function;
-    Scope scope;
-};
-
 struct Jump : Statement {
     Jump(Kind kind, Position position) : Statement(kind, position) {}
 };
@@ -192,7 +180,7 @@ struct Program {
     Body body;
     Function function;
     Scope scope;
-    bool has_generation = false, has_blocks = false;
+    bool has_generation = false;
 
     template <class T, class... Arguments>
     T* make(Arguments&&... arguments) {

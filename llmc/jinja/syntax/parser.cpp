@@ -130,8 +130,8 @@ class StatementParser {
         };
         using Self = StatementParser;
         constexpr std::array<Tag, 16> kTags{{
-            {"autoescape", &Self::autoescape},
-            {"block", &Self::block},
+            {"autoescape", &Self::left_out},
+            {"block", &Self::left_out},
             {"break", &Self::jump},
             {"call", &Self::call_block},
             {"continue", &Self::jump},
@@ -147,6 +147,7 @@ class StatementParser {
             {"set", &Self::set},
             {"with", &Self::with},
         }};
+        static_assert(is_sorted_by_name(kTags));
         const Token& tag = stream_.expect_name();
         if (tag.text == "print") return print(result);
         const Tag* known = find_by_name(kTags, tag.text);
@@ -221,6 +222,7 @@ class StatementParser {
             const auto same_name = [&](const Name* other) { return other->name == parameter->name; };
             if (std::ranges::any_of(code.parameters, same_name))
                 stream_.fail(token, concat("the parameter ", token.text, " stands there twice"));
+            if (code.parameters.size() == kMostNamed) stream_.fail(token, "a macro has more than 255 parameters");
             code.parameters.push_back(parameter);
             if (stream_.skip_symbol("="))
                 code.defaults.push_back(expressions_.expression());
@@ -276,30 +278,9 @@ class StatementParser {
         return node;
     }
 
-    // Escaping by itself is off in a chat template, and cannot be switched on here.
-    Statement* autoescape(const Token& tag) {
-        const Expression* value = expressions_.expression();
-        const bool off =
-            value->kind == Expression::Kind::constant && !is_true(static_cast<const Constant*>(value)->value);
-        if (!off) stream_.fail(tag, "autoescape can only be false here");
-        auto* node = program_.make<With>(tag.position);
-        node->body = plain_body("endautoescape");
-        return node;
-    }
-
-    Statement* block(const Token& tag) {
-        auto* node = program_.make<Block>(tag.position);
-        node->name = stream_.expect_name().text;
-        if (std::ranges::find(block_names_, node->name) != block_names_.end())
-            stream_.fail(tag, concat("there are two blocks '", node->name, "'"));
-        block_names_.push_back(node->name);
-        program_.has_blocks = true;
-        if (stream_.at_name("scoped") || stream_.at_name("required"))
-            stream_.fail(stream_.current(),
-                         "blocks that are scoped or required make no sense without another template");
-        node->body = closed_body({"endblock"});
-        stream_.skip_name(node->name);
-        return node;
+    [[noreturn]] Statement* left_out(const Token& tag) {
+        stream_.fail(tag, concat("the tag '", tag.text, "' is not known here, as no chat template needs it; ",
+                                 "write what stands in it without the tag"));
     }
 
     Statement* jump(const Token& tag) {
@@ -317,7 +298,6 @@ class StatementParser {
     TokenStream stream_;
     ExpressionParser expressions_;
     int loops_ = 0;  // around the current statement, inside its function
-    std::vector<std::string_view> block_names_;
 };
 
 }  // namespace

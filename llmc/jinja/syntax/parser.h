@@ -58,6 +58,9 @@ class TokenStream {
 // How messages call a token.
 std::string describe(const Token& token);
 
+// As many parameters or named arguments may stand in one list; real templates have some ten.
+constexpr size_t kMostNamed = 255;
+
 class ExpressionParser {
   public:
     ExpressionParser(Program& program, TokenStream& stream) : program_(program), stream_(stream) {}
@@ -89,6 +92,7 @@ class ExpressionParser {
     Expression* sign(bool with_filters = true);
     Expression* primary(bool with_attributes = false);
     Expression* word(bool with_attributes);
+    void refuse_self(const Token& name) const;
     Expression* string();
     Expression* list();
     Expression* dict();

@@ -109,6 +109,7 @@ void ExpressionParser::argument(CallArguments& arguments) {
         const auto same_name = [&](const CallArguments::Named& named) { return named.name == token.text; };
         if (std::ranges::any_of(arguments.named, same_name))
             stream_.fail(token, concat(token.text, " is passed twice"));
+        if (arguments.named.size() == kMostNamed) stream_.fail(token, "a call has more than 255 named arguments");
         arguments.named.push_back({token.text, expression()});
     } else {
         in_order(!arguments.spread && !arguments.spread_named && arguments.named.empty());
@@ -118,11 +119,10 @@ void ExpressionParser::argument(CallArguments& arguments) {
 
 std::string_view ExpressionParser::dotted_name() {
     std::string_view name = stream_.expect_name().text;
-    while (stream_.skip_symbol(".")) {
-        program_.strings.push_back(std::string(name).append(".").append(stream_.expect_name().text));
-        name = program_.strings.back();
-    }
-    return name;
+    if (!stream_.at_symbol(".")) return name;
+    std::string& dotted = program_.strings.emplace_back(name);
+    while (stream_.skip_symbol(".")) dotted.append(".").append(stream_.expect_name().text);
+    return dotted;
 }
 
 Expression* ExpressionParser::filters(Expression* operand, bool begins_inline) {

@@ -12,7 +12,6 @@ namespace {
 // Where a node stands.
 struct Place {
     const Symbols& symbols;
-    bool top = false;          // of the template: what is assigned here is seen by blocks
     bool conditional = false;  // an unknown filter is an error only when it runs
     bool in_loop = false;
 };
@@ -26,7 +25,7 @@ class Resolver {
         Symbols symbols(nullptr, slots);
         symbols.analyze(program_.body);
         program_.scope = symbols.scope();
-        body(program_.body, {symbols, true});
+        body(program_.body, {symbols});
     }
 
   private:
@@ -49,9 +48,7 @@ class Resolver {
             case Statement::Kind::macro: {
                 auto& node = static_cast<Macro&>(statement);
                 code(node.code, node.position, place);
-                name(*node.target, place);
-                node.exported = place.top;
-                return;
+                return name(*node.target, place);
             }
             case Statement::Kind::call_block: {
                 auto& node = static_cast<CallBlock&>(statement);
@@ -64,8 +61,6 @@ class Resolver {
                 return filter_block(static_cast<FilterBlock&>(statement), place);
             case Statement::Kind::with:
                 return with(static_cast<With&>(statement), place);
-            case Statement::Kind::block:
-                return block(static_cast<Block&>(statement));
             case Statement::Kind::text:
             case Statement::Kind::break_loop:
             case Statement::Kind::continue_loop:
@@ -126,18 +121,16 @@ class Resolver {
     void set(Set& node, const Place& place) const {
         expression(node.value, place);
         target(node.target, place);
-        node.exported = place.top;
     }
 
     void set_block(SetBlock& node, const Place& place) {
         Symbols symbols(&place.symbols, place.symbols.function());
         symbols.analyze(node.body);
         node.scope = symbols.scope();
-        const Place inside{symbols, false, false, place.in_loop};
+        const Place inside{symbols, false, place.in_loop};
         body(node.body, inside);
         expression(node.filter, inside);
         target(node.target, place);
-        node.exported = place.top;
     }
 
     void filter_block(FilterBlock& node, const Place& place) {
@@ -145,7 +138,7 @@ class Resolver {
         symbols.analyze(node.body);
         symbols.analyze(node.filter);
         node.scope = symbols.scope();
-        const Place inside{symbols, false, false, place.in_loop};
+        const Place inside{symbols, false, place.in_loop};
         body(node.body, inside);
         expression(node.filter, inside);
     }
@@ -155,18 +148,10 @@ class Resolver {
         for (const Expression* target : node.targets) symbols.declare_parameters(target);
         symbols.analyze(node.body);
         node.scope = symbols.scope();
-        const Place inside{symbols, false, false, place.in_loop};
+        const Place inside{symbols, false, place.in_loop};
         for (Expression* value : node.values) expression(value, place);
         for (Expression* one : node.targets) target(one, {symbols});
         body(node.body, inside);
-    }
-
-    void block(Block& node) {
-        FunctionSlots slots(node.function, nullptr);
-        Symbols symbols(nullptr, slots);
-        symbols.analyze(node.body);
-        node.scope = symbols.scope();
-        body(node.body, {symbols});
     }
 
     void loop(Loop& node, const Place& place) {
@@ -183,13 +168,13 @@ class Resolver {
         inside.declare_parameters(node.target);
         inside.analyze(node.body);
         node.body_scope = inside.scope();
-        target(node.target, {inside, false, false, true});
-        body(node.body, {inside, false, false, true});
+        target(node.target, {inside, false, true});
+        body(node.body, {inside, false, true});
 
         Symbols otherwise(&place.symbols, slots);
         otherwise.analyze(node.otherwise);
         node.otherwise_scope = otherwise.scope();
-        body(node.otherwise, {otherwise, false, false, true});
+        body(node.otherwise, {otherwise, false, true});
         if (node.condition) loop_condition(node, place);
     }
 
@@ -201,8 +186,8 @@ class Resolver {
         symbols.analyze(node.condition);
         node.condition_scope = symbols.scope();
         node.condition_target = copy_of_target(*node.target);
-        target(node.condition_target, {symbols, false, false, true});
-        expression(node.condition, {symbols, false, false, true});
+        target(node.condition_target, {symbols, false, true});
+        expression(node.condition, {symbols, false, true});
     }
 
     Expression* copy_of_target(const Expression& target) {
@@ -222,7 +207,7 @@ class Resolver {
         symbols.analyze(code.body);
         special_parameters(code, position, symbols);
         code.scope = symbols.scope();
-        const Place inside{symbols, false, false, place.in_loop};
+        const Place inside{symbols, false, place.in_loop};
         for (Expression* value : code.defaults) expression(value, inside);
         body(code.body, inside);
     }

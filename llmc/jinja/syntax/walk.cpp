@@ -161,7 +161,6 @@ class NameWalk {
                 return body(node.body);
             }
             case Statement::Kind::text:
-            case Statement::Kind::block:
             case Statement::Kind::break_loop:
             case Statement::Kind::continue_loop:
             case Statement::Kind::refused:

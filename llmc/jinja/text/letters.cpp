@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "llmc/core/utf8.h"
 #include "llmc/jinja/text/text.h"
 
 namespace llmc::jinja::text {
@@ -60,22 +61,22 @@ void append_upper(std::string& text, char32_t c) {
     if (c >= 0x80 && category(c) != UTF8PROC_CATEGORY_LU) {
         const Folded folded = fold(c);
         if (folded.size > 1) {
-            for (const auto part : folded.all()) append(text, simple_upper(static_cast<char32_t>(part)));
+            for (const auto part : folded.all()) append_utf8(text, simple_upper(static_cast<char32_t>(part)));
             return;
         }
     }
-    append(text, simple_upper(c));
+    append_utf8(text, simple_upper(c));
 }
 
 void append_title(std::string& text, char32_t c) {
     const auto single = static_cast<char32_t>(utf8proc_totitle(point(c)));
     const Folded folded = fold(c);
     const bool capital = category(c) == UTF8PROC_CATEGORY_LU || category(c) == UTF8PROC_CATEGORY_LT;
-    if (folded.size == 1 || capital || (single != c && c != kSharpS)) return append(text, single);
-    append(text, simple_upper(static_cast<char32_t>(folded.points[0])));
+    if (folded.size == 1 || capital || (single != c && c != kSharpS)) return append_utf8(text, single);
+    append_utf8(text, simple_upper(static_cast<char32_t>(folded.points[0])));
     for (const auto part : folded.all().subspan(1)) {
         const auto rest = static_cast<char32_t>(part);
-        append(text, rest == kSmallIota ? kIotaBelow : rest);
+        append_utf8(text, rest == kSmallIota ? kIotaBelow : rest);
     }
 }
 
@@ -123,12 +124,12 @@ bool letter_precedes(std::string_view text) {
 void append_lower(std::string& lowered, std::string_view text, size_t at, Character c) {
     if (c.code_point == kCapitalSigma) {
         const bool final = letter_precedes(text.substr(0, at)) && !letter_follows(text.substr(at + c.bytes));
-        append(lowered, final ? kFinalSigma : kSmallSigma);
+        append_utf8(lowered, final ? kFinalSigma : kSmallSigma);
     } else if (c.code_point == kDottedCapitalI) {
-        append(lowered, U'i');
-        append(lowered, kDotAbove);
+        append_utf8(lowered, U'i');
+        append_utf8(lowered, kDotAbove);
     } else {
-        append(lowered, simple_lower(c.code_point));
+        append_utf8(lowered, simple_lower(c.code_point));
     }
 }
 
@@ -148,6 +149,18 @@ std::string map_characters(std::string_view text, Map map) {
     return result;
 }
 
+// test: of a letter of that case; other: of one of the other case.
+bool in_case(std::string_view text, bool (*test)(char32_t), bool (*other)(char32_t)) {
+    bool found = false;
+    while (!text.empty()) {
+        const Character c = first_character(text);
+        if (is_title(c.code_point) || other(c.code_point)) return false;
+        found = found || test(c.code_point);
+        text.remove_prefix(c.bytes);
+    }
+    return found;
+}
+
 }  // namespace
 
 std::string upper(std::string_view text) {
@@ -157,17 +170,6 @@ std::string upper(std::string_view text) {
 std::string lower(std::string_view text) {
     return map_characters(text,
                           [&](std::string& result, size_t at, Character c) { append_lower(result, text, at, c); });
-}
-
-std::string swap_case(std::string_view text) {
-    return map_characters(text, [&](std::string& result, size_t at, Character c) {
-        if (is_upper(c.code_point))
-            append_lower(result, text, at, c);
-        else if (is_lower(c.code_point))
-            append_upper(result, c.code_point);
-        else
-            append(result, c.code_point);
-    });
 }
 
 std::string capitalize(std::string_view text) {
@@ -187,13 +189,6 @@ std::string title(std::string_view text) {
         else
             append_title(result, c.code_point);
         inside = is_cased(c.code_point);
-    });
-}
-
-std::string fold_case(std::string_view text) {
-    return map_characters(text, [](std::string& result, size_t, Character c) {
-        const Folded folded = fold(c.code_point);
-        for (const auto part : folded.all()) append(result, static_cast<char32_t>(part));
     });
 }
 
@@ -247,6 +242,21 @@ bool is_lower(char32_t c) {
 }
 bool is_title(char32_t c) {
     return category(c) == UTF8PROC_CATEGORY_LT;
+}
+
+bool is_capital(std::string_view text) {
+    return in_case(text, is_upper, is_lower);
+}
+bool is_small(std::string_view text) {
+    return in_case(text, is_lower, is_upper);
+}
+
+// Decimal digits stand in Unicode in whole runs from 0 to 9, some of them one behind the other.
+int digit_value(char32_t c) {
+    if (!is_decimal(c)) return -1;
+    int before = 0;
+    while (is_decimal(c - 1 - static_cast<char32_t>(before))) ++before;
+    return before % 10;
 }
 
 bool is_printable(char32_t c) {

@@ -22,7 +22,7 @@ bool ends_line(char32_t c) {
     return (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
 }
 
-// Whether `test` holds for the last character; `bytes` becomes its length.
+// The text without the characters at its end for which `test` holds.
 template <class Test>
 std::string_view strip_right_while(std::string_view text, Test test) {
     while (!text.empty()) {
@@ -69,14 +69,6 @@ size_t last_character_bytes(std::string_view text) {
         return first_character(tail).bytes == bytes ? bytes : 1;
     }
     return 1;
-}
-
-void append(std::string& text, char32_t c) {
-    const auto byte = [&](char32_t bits) { text += static_cast<char>(bits); };
-    if (c < 0x80) return byte(c);
-    if (c < 0x800) return byte(0xC0 | c >> 6), byte(0x80 | (c & 0x3F));
-    if (c < 0x10000) return byte(0xE0 | c >> 12), byte(0x80 | (c >> 6 & 0x3F)), byte(0x80 | (c & 0x3F));
-    byte(0xF0 | c >> 18), byte(0x80 | (c >> 12 & 0x3F)), byte(0x80 | (c >> 6 & 0x3F)), byte(0x80 | (c & 0x3F));
 }
 
 bool is_ascii(std::string_view text) {
@@ -130,22 +122,27 @@ std::string_view strip_right(std::string_view text, std::string_view set) {
     return strip_right_while(text, [&](std::string_view c) { return set.find(c) != set.npos; });
 }
 
-std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends) {
-    std::vector<std::string_view> lines;
-    size_t begin = 0;
-    for (size_t i = 0; i < text.size();) {
-        const Character c = first_character(text.substr(i));
-        size_t next = i + c.bytes;
-        if (!ends_line(c.code_point)) {
-            i = next;
-            continue;
+size_t find(std::string_view text, std::string_view part) {
+    if (part.empty()) return 0;
+    if (part.size() > text.size()) return text.npos;
+    const auto* found = static_cast<const char*>(::memmem(text.data(), text.size(), part.data(), part.size()));
+    return found ? static_cast<size_t>(found - text.data()) : text.npos;
+}
+
+std::string_view take_line(std::string_view& text, bool keep_end) {
+    const std::string_view whole = text;
+    for (size_t at = 0; at < whole.size();) {
+        const Character c = first_character(whole.substr(at));
+        size_t next = at + c.bytes;
+        if (ends_line(c.code_point)) {
+            if (c.code_point == '\r' && next < whole.size() && whole[next] == '\n') ++next;
+            text.remove_prefix(next);
+            return whole.substr(0, keep_end ? next : at);
         }
-        if (c.code_point == '\r' && next < text.size() && text[next] == '\n') ++next;
-        lines.push_back(text.substr(begin, (keep_ends ? next : i) - begin));
-        i = begin = next;
+        at = next;
     }
-    if (begin < text.size()) lines.push_back(text.substr(begin));
-    return lines;
+    text = {};
+    return whole;
 }
 
 std::string replace(std::string_view text, std::string_view old_text, std::string_view new_text, size_t count) {
@@ -162,39 +159,12 @@ std::string replace(std::string_view text, std::string_view old_text, std::strin
         return result.append(text.substr(from));
     }
     for (; count > 0; --count) {
-        const size_t found = text.find(old_text, from);
+        const size_t found = find(text.substr(from), old_text);
         if (found == text.npos) break;
-        result.append(text.substr(from, found - from)).append(new_text);
-        from = found + old_text.size();
+        result.append(text.substr(from, found)).append(new_text);
+        from += found + old_text.size();
     }
     return result.append(text.substr(from));
-}
-
-std::string escape_html(std::string_view text) {
-    std::string escaped;
-    escaped.reserve(text.size());
-    for (const char c : text) {
-        switch (c) {
-            case '&':
-                escaped += "&amp;";
-                break;
-            case '<':
-                escaped += "&lt;";
-                break;
-            case '>':
-                escaped += "&gt;";
-                break;
-            case '\'':
-                escaped += "&#39;";
-                break;
-            case '"':
-                escaped += "&#34;";
-                break;
-            default:
-                escaped += c;
-        }
-    }
-    return escaped;
 }
 
 }  // namespace llmc::jinja::text

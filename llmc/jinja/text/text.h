@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace llmc::jinja::text {
 
@@ -18,7 +17,6 @@ struct Character {
 Character first_character(std::string_view text);
 // The bytes of the last one.
 size_t last_character_bytes(std::string_view text);
-void append(std::string& text, char32_t code_point);
 
 bool is_ascii(std::string_view text);
 size_t length(std::string_view text);
@@ -35,12 +33,12 @@ std::string_view strip_right(std::string_view text);
 std::string_view strip_left(std::string_view text, std::string_view set);
 std::string_view strip_right(std::string_view text, std::string_view set);
 
-// Lines without their ends (or with them), at all of Python's line boundaries.
-std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends);
+// Where `part` stands first in a text, in bytes, or npos: in time linear in both, whatever they are.
+size_t find(std::string_view text, std::string_view part);
+
+// Takes the first line off a text that is not empty, at any of Python's line boundaries; without its end, or with it.
+std::string_view take_line(std::string_view& text, bool keep_end);
 
 std::string replace(std::string_view text, std::string_view old_text, std::string_view new_text, size_t count);
-
-// Markup's escaping: & < > ' ".
-std::string escape_html(std::string_view text);
 
 }  // namespace llmc::jinja::text

@@ -14,23 +14,28 @@ uint64_t mix(uint64_t hash, uint64_t more) {
     return (hash ^ more) * 0x9E3779B97F4A7C15u;
 }
 
-uint64_t hash_of(std::string_view text) {
+uint64_t hash_of(Runtime& runtime, std::string_view text) {
+    runtime.work(text.size());
     return std::hash<std::string_view>{}(text);
+}
+
+uint64_t hash_of_integer(Integer number) {
+    return mix(mix(static_cast<uint64_t>(number), 1), static_cast<uint64_t>(number >> 64));
 }
 
 // Equal numbers have one hash. A float that is a whole number is hashed as the int that it equals.
 uint64_t hash_of_number(const Value& number) {
-    if (number.is_integral()) return mix(static_cast<uint64_t>(number.as_integer()), 1);
+    if (number.is_integral()) return hash_of_integer(number.as_integer());
     const double value = number.as_floating();
-    if (std::trunc(value) == value && std::abs(value) < 0x1p126)
-        return mix(static_cast<uint64_t>(static_cast<Integer>(value)), 1);
+    if (std::trunc(value) == value && std::abs(value) < 0x1p126) return hash_of_integer(static_cast<Integer>(value));
     return mix(std::bit_cast<uint64_t>(value), 2);
 }
 
 uint64_t hash_of(Runtime& runtime, const Value& key) {
+    runtime.step();
     switch (key.kind()) {
         case Kind::string:
-            return hash_of(key.as_text());
+            return hash_of(runtime, key.as_text());
         case Kind::boolean:
         case Kind::integer:
         case Kind::floating:
@@ -52,20 +57,25 @@ uint64_t hash_of(Runtime& runtime, const Value& key) {
 
 }  // namespace
 
-bool is_hashable(const Value& value) {
-    if (value.is(Kind::tuple)) return std::ranges::all_of(value.as_items(), is_hashable);
+bool is_hashable(Runtime& runtime, const Value& value) {
+    if (value.is(Kind::tuple)) {
+        runtime.step();
+        const Runtime::Nesting nesting(runtime);
+        return std::ranges::all_of(value.as_items(), [&](const Value& item) { return is_hashable(runtime, item); });
+    }
     return !value.is(Kind::list) && !value.is(Kind::dict) && !value.is(Kind::view);
 }
 
 template <class Equal>
-const Dict::Entry* Dict::search(uint64_t hash, Equal equal) const {
+const Dict::Entry* Dict::search(Runtime& runtime, uint64_t hash, Equal equal) const {
     if (!table_) {
         for (size_t i = 0; i < size_; ++i)
             if (hashes_[i] == hash && equal(entries_[i].key)) return &entries_[i];
         return nullptr;
     }
     const size_t mask = 2 * capacity_ - 1;
-    for (size_t place = hash & mask; table_[place] != 0; place = (place + 1) & mask) {
+    for (size_t place = first_place(hash); table_[place] != 0; place = (place + 1) & mask) {
+        runtime.step();
         const size_t i = table_[place] - 1;
         if (hashes_[i] == hash && equal(entries_[i].key)) return &entries_[i];
     }
@@ -73,20 +83,21 @@ const Dict::Entry* Dict::search(uint64_t hash, Equal equal) const {
 }
 
 const Value* Dict::find(Runtime& runtime, const Value& key) const {
-    if (key.is_string()) return find(key.as_text());
-    const Entry* entry = search(hash_of(runtime, key), [&](const Value& other) { return equal(runtime, key, other); });
+    if (key.is_string()) return find(runtime, key.as_text());
+    const Entry* entry =
+        search(runtime, hash_of(runtime, key), [&](const Value& other) { return equal(runtime, key, other); });
     return entry ? &entry->value : nullptr;
 }
 
-const Value* Dict::find(std::string_view key) const {
-    const Entry* entry =
-        search(hash_of(key), [&](const Value& other) { return other.is_string() && other.as_text() == key; });
+const Value* Dict::find(Runtime& runtime, std::string_view key) const {
+    const Entry* entry = search(runtime, hash_of(runtime, key),
+                                [&](const Value& other) { return other.is_string() && other.as_text() == key; });
     return entry ? &entry->value : nullptr;
 }
 
 void Dict::set(Runtime& runtime, const Value& key, const Value& value) {
     const uint64_t hash = hash_of(runtime, key);
-    const Entry* entry = search(hash, [&](const Value& other) { return equal(runtime, key, other); });
+    const Entry* entry = search(runtime, hash, [&](const Value& other) { return equal(runtime, key, other); });
     if (entry)
         const_cast<Entry*>(entry)->value = value;
     else
@@ -98,7 +109,7 @@ void Dict::append(Runtime& runtime, const Value& key, const Value& value, uint64
     entries_[size_] = {key, value};
     hashes_[size_] = hash;
     ++size_;
-    if (table_) index(size_ - 1);
+    if (table_) index(runtime, size_ - 1);
 }
 
 void Dict::grow(Runtime& runtime) {
@@ -113,13 +124,19 @@ void Dict::grow(Runtime& runtime) {
     if (capacity_ <= kSearched) return;
     table_ = runtime.array<uint32_t>(2 * capacity_);
     std::fill(table_, table_ + 2 * capacity_, 0);
-    for (size_t i = 0; i < size_; ++i) index(i);
+    for (size_t i = 0; i < size_; ++i) index(runtime, i);
 }
 
-void Dict::index(size_t entry) {
+// Fibonacci hashing: the low bits of a hash may be those of a number, the high ones of a product with 2^64 / golden
+// ratio depend on all of them.
+size_t Dict::first_place(uint64_t hash) const {
+    return mix(hash, hash >> 29) >> (64 - std::countr_zero(2 * capacity_));
+}
+
+void Dict::index(Runtime& runtime, size_t entry) {
     const size_t mask = 2 * capacity_ - 1;
-    size_t place = hashes_[entry] & mask;
-    while (table_[place] != 0) place = (place + 1) & mask;
+    size_t place = first_place(hashes_[entry]);
+    for (; table_[place] != 0; place = (place + 1) & mask) runtime.step();
     table_[place] = static_cast<uint32_t>(entry + 1);
 }
 

@@ -21,7 +21,7 @@ class Dict {
 
     // nullptr: there is no such key. Raises an error when `key` cannot be a key (a list, a dict).
     const Value* find(Runtime& runtime, const Value& key) const;
-    const Value* find(std::string_view key) const;
+    const Value* find(Runtime& runtime, std::string_view key) const;
 
     // Sets the value of a key, whether it is there or not. For the one who makes the dict, before anybody else sees it.
     void set(Runtime& runtime, const Value& key, const Value& value);
@@ -31,14 +31,16 @@ class Dict {
     static constexpr size_t kSearched = 8;
 
     template <class Equal>
-    const Entry* search(uint64_t hash, Equal equal) const;
+    const Entry* search(Runtime& runtime, uint64_t hash, Equal equal) const;
     void append(Runtime& runtime, const Value& key, const Value& value, uint64_t hash);
     void grow(Runtime& runtime);
-    void index(size_t entry);
+    void index(Runtime& runtime, size_t entry);
+    // Where in the table the search for a hash begins.
+    size_t first_place(uint64_t hash) const;
 
     Entry* entries_ = nullptr;
     uint64_t* hashes_ = nullptr;  // of each entry
-    uint32_t* table_ = nullptr;   // twice as many as entries fit, of entry + 1; 0: free
+    uint32_t* table_ = nullptr;   // twice as many as entries fit, of entry + 1; 0: free; each place looked at is a step
     size_t size_ = 0, capacity_ = 0;
 };
 
@@ -55,6 +57,6 @@ class Namespace {
 };
 
 // Whether the value may be a key: its type has a hash, and so has what a tuple holds.
-bool is_hashable(const Value& value);
+bool is_hashable(Runtime& runtime, const Value& value);
 
 }  // namespace llmc::jinja

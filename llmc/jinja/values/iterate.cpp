@@ -11,48 +11,47 @@ class Items final : public Iterator {
   public:
     Items(const Value& value, size_t size, bool backwards) : value_(value), left_(size), backwards_(backwards) {}
 
-    bool next(Runtime& runtime, Value& item) override {
+  private:
+    bool advance(Runtime& runtime, Value& item) override {
         if (left_ == 0) return false;
         --left_;
         item = item_at(runtime, value_, backwards_ ? left_ : at_++);
         return true;
     }
 
-  private:
     Value value_;
     size_t left_, at_ = 0;
     bool backwards_;
 };
 
+// The characters of Markup are plain strings, as markupsafe has no iterator of its own.
 class Characters final : public Iterator {
   public:
-    explicit Characters(const Value& string, bool backwards)
-        : left_(string.as_text()), safe_(string.is_safe()), backwards_(backwards) {}
+    Characters(std::string_view text, bool backwards) : left_(text), backwards_(backwards) {}
 
-    bool next(Runtime&, Value& item) override {
+  private:
+    bool advance(Runtime&, Value& item) override {
         if (left_.empty()) return false;
         if (backwards_) {
             const size_t bytes = text::last_character_bytes(left_);
-            item = Value::string(left_.substr(left_.size() - bytes), safe_);
+            item = Value::string(left_.substr(left_.size() - bytes));
             left_.remove_suffix(bytes);
         } else {
             const size_t bytes = text::first_character(left_).bytes;
-            item = Value::string(left_.substr(0, bytes), safe_);
+            item = Value::string(left_.substr(0, bytes));
             left_.remove_prefix(bytes);
         }
         return true;
     }
 
-  private:
     std::string_view left_;
-    bool safe_, backwards_;
+    bool backwards_;
 };
 
 Iterator* walk(Runtime& runtime, const Value& value, bool backwards) {
     switch (value.kind()) {
-        // The characters of Markup are plain strings going forwards, as markupsafe has no iterator of its own.
         case Kind::string:
-            return runtime.make<Characters>(Value::string(value.as_text()), backwards);
+            return runtime.make<Characters>(value.as_text(), backwards);
         case Kind::undefined:
         case Kind::list:
         case Kind::tuple:

@@ -35,7 +35,6 @@ class Runtime {
 
     // The node whose operation runs from here on: errors name its place.
     void at(Position position) { position_ = position; }
-    Position position() const { return position_; }
 
     // Throws Error "NAME:LINE:COLUMN: " and the sentence. See refuse() below.
     [[noreturn]] void raise(const std::string& sentence) const;
@@ -44,9 +43,14 @@ class Runtime {
     void step() {
         if (++steps_ > options_.max_steps) out_of_steps();
     }
+    void steps(size_t count) { work(count > kMostCounted / kBytesOfAStep ? kMostCounted : count * kBytesOfAStep); }
     void work(size_t bytes) {
-        steps_ += static_cast<int64_t>(bytes / kBytesOfAStep);
+        steps_ += static_cast<int64_t>(std::min(bytes, kMostCounted) / kBytesOfAStep);
         if (steps_ > options_.max_steps) out_of_steps();
+    }
+    // The work of an operation on each of `count` pieces of `bytes` bytes.
+    void work(size_t count, size_t bytes) {
+        work(bytes > 0 && count > kMostCounted / bytes ? kMostCounted : count * bytes);
     }
 
     // Throws Error when a text (or a list) of so many bytes is more than a rendering may make.
@@ -76,7 +80,6 @@ class Runtime {
     std::span<const Value> keep(std::span<const Value> items);
     Value string(std::string_view text, bool safe = false) { return Value::string(keep(text), safe); }
     Value list(std::span<const Value> items) { return Value::list(keep(items)); }
-    Value list(std::initializer_list<Value> items) { return list(std::span(items.begin(), items.size())); }
     Value tuple(std::span<const Value> items) { return Value::tuple(keep(items)); }
     Value tuple(std::initializer_list<Value> items) { return tuple(std::span(items.begin(), items.size())); }
 
@@ -100,6 +103,7 @@ class Runtime {
 
   private:
     static constexpr size_t kBytesOfAStep = 64;
+    static constexpr size_t kMostCounted = size_t{1} << 60;  // at once: more than any limit, and the sum cannot wrap
 
     void* allocate(size_t size, size_t alignment);
     [[noreturn]] void out_of_steps() const;
@@ -154,11 +158,18 @@ class Object {
 // Walks over values, once.
 class Iterator {
   public:
-    // Sets `item` to the next value; false: there is none left.
-    virtual bool next(Runtime& runtime, Value& item) = 0;
+    // Sets `item` to the next value; false: there is none left. An iterator may walk over another one, and that over a
+    // third: each is a level of nesting.
+    bool next(Runtime& runtime, Value& item) {
+        const Runtime::Nesting nesting(runtime);
+        return advance(runtime, item);
+    }
 
   protected:
     ~Iterator() = default;
+
+  private:
+    virtual bool advance(Runtime& runtime, Value& item) = 0;
 };
 
 }  // namespace llmc::jinja

@@ -36,7 +36,7 @@ enum class Kind : uint8_t {
     range,
     iterator,  // what map, select, items, reverse and others return: it can be walked once
     name_space,
-    object,  // functions, macros, methods, loop, cycler, joiner
+    object,  // functions, macros, methods, loop
 };
 
 // Where an undefined value comes from, for the message of the error that its use raises.
@@ -169,7 +169,7 @@ struct View {
     const Dict* dict;
 };
 
-// Python's name of the type: "str", "list", "NoneType", ...; of an object its own name.
+// The name of the type, as Python has it: "str", "list", ...; but "None", "dict view", and of an object its own name.
 std::string_view type_name(const Value& value);
 std::string_view type_name(Kind kind);
 

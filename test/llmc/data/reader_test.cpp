@@ -3,7 +3,7 @@
 #include <random>
 
 #include "llmc/core/error.h"
-#include "llmc/tokenizer/utf8.h"
+#include "llmc/core/utf8.h"
 #include "test/catch.h"
 #include "test/llmc/data/reading.h"
 #include "test/llmc/io/gzip.h"

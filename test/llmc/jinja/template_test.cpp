@@ -80,7 +80,7 @@ TEST_CASE("a template cannot use more than it is allowed", "[jinja]") {
     CHECK_THAT(error("{{ '%.99999f' % 1.5 }}"), ContainsSubstring("too large"));
     CHECK_THAT(error("{{ range(100001) }}"), ContainsSubstring("100000 items"));
     CHECK_THAT(error("{{ 2 ** 127 }}"), ContainsSubstring("128 bits"));
-    CHECK_THAT(error(std::string(5 << 20, 'x')), ContainsSubstring("MiB, more than any template has"));
+    CHECK_THAT(error(std::string(2 << 20, 'x')), ContainsSubstring("2097152 bytes, more than the 1048576"));
 }
 
 TEST_CASE("nothing that nests without end crashes", "[jinja]") {
@@ -103,9 +103,127 @@ TEST_CASE("nothing that nests without end crashes", "[jinja]") {
     // Long, but not deep.
     CHECK(render("{{ 'a'" + repeated(" ~ 'a'", 5000) + " }}").size() == 5001);
     CHECK(render("{% if 0 %}" + repeated("{% elif 0 %}", 5000) + "{% else %}b{% endif %}") == "b");
+    // Iterators that walk over iterators, and tuples in tuples as keys.
+    const auto chained = [](const std::string& filter) {
+        return "{% set n = namespace(x=['a']) %}{% for i in range(1500) %}{% set n.x = n.x | " + filter +
+               " %}{% endfor %}{{ n.x | list }}";
+    };
+    CHECK_THAT(error(chained("map('trim')")), ContainsSubstring("nests more than 1000"));
+    CHECK_THAT(error(chained("slice(1)")), ContainsSubstring("nests more than 1000"));
+    for (const char* use : {"{{ {}[n.x] }}", "{{ {n.x: 1} }}"})
+        CHECK_THAT(
+            error(concat("{% set n = namespace(x=()) %}{% for i in range(1500) %}{% set n.x = (n.x,) %}{% endfor %}",
+                         use)),
+            ContainsSubstring("nests more than 1000"));
     Json deep = 1;
     for (int i = 0; i < 2000; ++i) deep = Json::array({std::move(deep)});
     CHECK_THAT(error("x", {{"deep", std::move(deep)}}), ContainsSubstring("nests more than 1000"));
+}
+
+TEST_CASE("a template's work counts by its size", "[jinja]") {
+    const RenderOptions few = {.max_steps = 100'000};
+    // A tuple that holds itself twice, 64 times over, has 2^64 parts.
+    for (const char* use : {"{{ {}[n.x] }}", "{{ {n.x: 1} }}"})
+        CHECK_THAT(
+            error(concat("{% set n = namespace(x=()) %}{% for i in range(64) %}{% set n.x = (n.x, n.x) %}{% endfor %}",
+                         use),
+                  Json::object(), few),
+            ContainsSubstring("100000 steps"));
+    // A thousand looks at a text of 100 KB.
+    for (const char* use : {"s.strip()", "s.center(1)", "s.zfill(1)", "s.removeprefix('x')", "s.find('x')",
+                            "s.startswith('x')", "s | trim", "s | e", "s | indent", "s is upper", "s is sameas 'x'",
+                            "{}[s]", "[s] | map('length') | list", "'x'.find(s)"})
+        CHECK_THAT(error(concat("{% set s = ' ' * 100000 %}{% for i in range(1000) %}{% if ", use,
+                                " %}{% endif %}{% endfor %}"),
+                         Json::object(), few),
+                   ContainsSubstring("100000 steps"));
+    // A thousand entries into a scope of a thousand names.
+    std::string names;
+    for (int i = 0; i < 1000; ++i) names += concat("{% set a", i, " = 1 %}");
+    CHECK_THAT(error("{% for i in range(1000) %}{% if 0 %}" + names + "{% endif %}{% endfor %}", Json::object(), few),
+               ContainsSubstring("100000 steps"));
+}
+
+TEST_CASE("no input makes a search slow", "[jinja]") {
+    // A search that compares at each place would take 4e10 comparisons.
+    const std::string texts = "{% set whole = 'a' * 400000 %}{% set part = 'a' * 200000 ~ 'b' %}";
+    CHECK(
+        render(texts +
+               "{{ part in whole }} {{ whole.find(part) }} {{ whole.count(part) }} {{ whole.split(part) | length }}") ==
+        "False -1 0 1");
+    CHECK(render(texts + "{{ whole.partition(part)[1] }}{{ whole.replace(part, '') | length }}") == "400000");
+    // These do compare at each place, and say so.
+    for (const char* use :
+         {"whole.rfind('b' ~ part)", "whole.rsplit(part)", "whole.rpartition(part)", "whole.strip(part)"})
+        CHECK_THAT(error(concat(texts, "{{ ", use, " }}")), ContainsSubstring("50000000 steps"));
+    // Keys whose low bits are equal.
+    CHECK(render("{{ dict(range(0, 100000 * 2 ** 32, 2 ** 32) | batch(2)) | length }}", Json::object(),
+                 {.max_steps = 2'000'000}) == "50000");
+}
+
+TEST_CASE("what a text is taken apart into counts as memory", "[jinja]") {
+    for (const char* use : {"split()", "rsplit()", "split(' ')", "rsplit(' ')"})
+        CHECK_THAT(
+            error(concat("{{ ('a ' * 100000).", use, " | length }}"), Json::object(), {.max_value_bytes = 1 << 20}),
+            ContainsSubstring("1 MiB"));
+    CHECK_THAT(error("{{ ('\n' * 100000).splitlines() | length }}", Json::object(), {.max_value_bytes = 1 << 20}),
+               ContainsSubstring("1 MiB"));
+    CHECK_THAT(error("{{ ('<' * 300000) | e | length }}", Json::object(), {.max_value_bytes = 1 << 20}),
+               ContainsSubstring("1 MiB"));
+    CHECK(render("{{ ('aé' * 100000)[::-1] | length }}", Json::object(), {.max_value_bytes = 1 << 20}) == "200000");
+}
+
+TEST_CASE("a long template is parsed in linear time", "[jinja]") {
+    CHECK(render("{{ " + repeated("'a' ", 100000) + "}}").size() == 100000);
+    CHECK_THAT(error("{{ x | " + repeated("a.", 100000) + "b }}"), ContainsSubstring("there is no filter 'a.a."));
+    std::string parameters, named;
+    for (int i = 0; i < 256; ++i) {
+        parameters += concat("p", i, ", ");
+        named += concat("p", i, "=1, ");
+    }
+    CHECK_THAT(error("{% macro m(" + parameters + "q) %}{% endmacro %}"),
+               ContainsSubstring("more than 255 parameters"));
+    CHECK_THAT(error("{{ dict(" + named + "q=1) }}"), ContainsSubstring("more than 255 named arguments"));
+}
+
+TEST_CASE("a slice of a slice of a range is a range", "[jinja]") {
+    CHECK(render("{% set n = namespace(r=range(1)) %}{% for i in range(130) %}{% set n.r = n.r[::-2] %}{% endfor %}"
+                 "{{ n.r | length }} {{ n.r | list }}") == "1 [0]");
+    CHECK(render("{% set n = namespace(r=range(0)) %}{% for i in range(130) %}{% set n.r = n.r[::2] %}{% endfor %}"
+                 "{{ n.r | length }}") == "0");
+}
+
+TEST_CASE("the largest numbers overflow nothing", "[jinja]") {
+    CHECK(render("{{ 5 | round(-(2 ** 126) * 2) }} {{ 1.5 | round(2 ** 126) }} {{ 1.5 | round(-(2 ** 126)) }}") ==
+          "0 1.5 0.0");
+    CHECK_THAT(error("{{ '%*d' % (-(2 ** 126) * 2, 1) }}"), ContainsSubstring("width in the format is too large"));
+}
+
+TEST_CASE("what no chat template needs is refused by its name", "[jinja]") {
+    const std::string rest = " is not known here, as no chat template needs it; write the template without it";
+    CHECK(error("a {{ '<p>' | striptags }}") == "t.jinja:1:14: the filter 'striptags'" + rest);
+    CHECK(error("{{ ['a'] | map('urlize') | list }}") == "t.jinja:1:28: the filter 'urlize'" + rest);
+    CHECK(error("{{ 'a'.translate({}) }}") == "t.jinja:1:8: the method of str 'translate'" + rest);
+    CHECK(error("{{ 'a'.translate }}") == "t.jinja:1:8: the method of str 'translate'" + rest);
+    CHECK(error("{{ 5 .real }}") == "t.jinja:1:7: the method of int 'real'" + rest);
+    CHECK(error("{{ 'a' is filter }}") == "t.jinja:1:11: the test 'filter'" + rest);
+    CHECK(error("{{ cycler(1) }}") == "t.jinja:1:4: the function 'cycler'" + rest);
+    CHECK(error("{% block a %}{% endblock %}") ==
+          "t.jinja:1:4: the tag 'block' is not known here, as no chat template needs it; write what stands in it "
+          "without the tag");
+    CHECK_THAT(error("{{ self.a() }}"), ContainsSubstring("the name 'self' stands for a template's blocks"));
+    CHECK_THAT(error("{{ '{:z.1f}'.format(1.5) }}"), ContainsSubstring("the option 'z' of a format"));
+    CHECK_THAT(error("{{ '%c' % 55296 }}"), ContainsSubstring("no character has the number 55296"));
+    for (const char* format : {"%Ey", "%10Y", "%Q", "%s"})
+        CHECK_THAT(error(concat("{{ strftime_now('", format, "') }}")),
+                   ContainsSubstring("write a conversion such as %Y"));
+}
+
+TEST_CASE("an error names the method that was called", "[jinja]") {
+    CHECK(error("{{ 'a'.rindex('b') }}") == "t.jinja:1:8: rindex: the substring is not there");
+    CHECK(error("{{ 'a'.rfind(1) }}") == "t.jinja:1:8: rfind needs a str, not a int");
+    CHECK(error("{{ 'a'.lstrip(1) }}") == "t.jinja:1:8: lstrip needs a str, not a int");
+    CHECK(error("{{ 'a'.rpartition('') }}") == "t.jinja:1:8: rpartition needs a separator that is not empty");
 }
 
 TEST_CASE("adding to a text piece by piece takes memory for one text", "[jinja]") {

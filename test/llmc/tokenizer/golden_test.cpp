@@ -2,9 +2,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "llmc/core/utf8.h"
 #include "llmc/io/json.h"
 #include "llmc/tokenizer/tokenizer.h"
-#include "llmc/tokenizer/utf8.h"
 #include "test/catch.h"
 #include "test/files.h"
 

@@ -136,16 +136,23 @@ TEST_CASE("what is not supported in tokenizer.json is refused by name", "[tokeni
         {"/post_processor", template_processing({"<s>", "</s>"}), "at most one token"},
         {"/post_processor", template_processing({"<s>"}, false), "sequence A once"},
         {"/post_processor", template_processing({"<x>"}), "<x>"},
+        {"/post_processor/special_tokens/<s>/ids", "[1e300]", "ids"},
+        {"/post_processor/special_tokens/<s>/ids", "[0.5]", "ids"},
+        {"/post_processor/special_tokens/<s>/ids", "[-5]", "ids"},
+        {"/post_processor/special_tokens/<s>/ids", "5", "a list of token ids"},
         {"/decoder", R"({"type": "WordPiece"})", "WordPiece"},
         {"/decoder", R"({"type": "Strip", "content": " ", "start": 0, "stop": 1})", "stop"},
         {"/added_tokens", "3", "added_tokens"},
         {"/added_tokens/0/id", "7", "would give it 5"},
         {"/added_tokens/0/content", "7", "content"},
         {"/added_tokens/0", R"("<s>")", "\"<s>\""},
+        {"/added_tokens/0/content", json(std::string(1025, 'a')).dump(), "1025 bytes, more than the 1024"},
     };
     ModelDirectory model;
     for (const Case& refused : cases) {
         json tokenizer = json::parse(kSmallTokenizer);
+        if (std::string(refused.where).find("special_tokens") != std::string::npos)
+            tokenizer["post_processor"] = json::parse(template_processing({"<s>"}));
         tokenizer[json::json_pointer(refused.where)] = json::parse(refused.value);
         model.write("tokenizer.json", tokenizer);
         INFO(refused.where << " = " << refused.value);
@@ -173,6 +180,8 @@ TEST_CASE("a damaged Unigram model is refused by name", "[tokenizer]") {
     CHECK_THAT(refusal({{"type", "Unigram"}, {"vocab", json::array()}}), ContainsSubstring("not empty"));
     CHECK_THAT(refusal({{"type", "Unigram"}, {"vocab", json::parse(R"([["a", "b"]])")}}), ContainsSubstring("entry 0"));
     CHECK_THAT(refusal({{"type", "Unigram"}}), ContainsSubstring("vocab"));
+    CHECK_THAT(refusal({{"type", "Unigram"}, {"vocab", json::array({json::array({std::string(1025, 'a'), -1.5})})}}),
+               ContainsSubstring("1025 bytes, more than the 1024"));
 }
 
 TEST_CASE("a regular expression that runs away is an error", "[tokenizer]") {
@@ -366,6 +375,10 @@ TEST_CASE("a tokenizer.model is looked through before the library sees it", "[to
     CHECK_THAT(refusal(good + "\x12\x02\x18\x01"), ContainsSubstring("type 1; BPE, type 2, is supported"));
     CHECK_THAT(refusal(good + "\x1A\x03\x12\x01x"), ContainsSubstring("character map"));
     CHECK_THAT(refusal(good + "\x2A\x03\x12\x01x"), ContainsSubstring("character map"));
+    // trainer_spec { 24: treat_whitespace_as_suffix }, normalizer_spec { 5: escape_whitespaces }, also of the output
+    CHECK_THAT(refusal(good + "\x12\x03\xC0\x01\x01"), ContainsSubstring("treat_whitespace_as_suffix"));
+    CHECK_THAT(refusal(good + std::string("\x1A\x02\x28\x00", 4)), ContainsSubstring("escape_whitespaces"));
+    CHECK(refusal(good + std::string("\x2A\x02\x28\x00", 4)).empty());
     CHECK_THAT(refusal(good + "\x0A\x7F"), ContainsSubstring("not a SentencePiece model"));
     CHECK_THAT(refusal("version https://git-lfs.github.com/spec/v1\n"), ContainsSubstring("Git LFS pointer"));
     CHECK_THAT(refusal(""), ContainsSubstring("holds no piece"));

@@ -1,4 +1,4 @@
-#include "llmc/tokenizer/utf8.h"
+#include "llmc/core/utf8.h"
 
 #include <cstdint>
 
