@@ -23,7 +23,7 @@ Everything else is fp32, on one thread.
 
 Files, next to make_golden.py's:
 
-  outlier/<strategy>.json   what calibration must find: the outlier file of each strategy
+  outlier/<strategy>.json   what calibration must find: the outlier file of each strategy; the variants read them
   <variant>.json            batches, options, losses, gradient norms, spreads; the published method's is quaff.json
   <variant>.safetensors     for <kind> exact and train:
                             <kind>.logits          the first 16 rows of the evaluations' logits, in their order
@@ -449,15 +449,16 @@ def make(name, variant):
     model = Model(directory)
     check_against_transformers(model, batches[0])
 
-    (directory / "outlier").mkdir(exist_ok=True)
-    outliers = {}
-    for strategy in THRESHOLDS:
-        outliers[strategy] = dict(model=name) | calibrate(model, batches, strategy, options["ratio"])
-        (directory / "outlier" / f"{strategy}.json").write_text(json.dumps(outliers[strategy]) + "\n")
-        print(f"{name:20} {strategy:10}", [len(c) for c in outliers[strategy]["channels"].values()])
+    if variant == "quaff":
+        (directory / "outlier").mkdir(exist_ok=True)
+        for strategy in THRESHOLDS:
+            found = dict(model=name) | calibrate(model, batches, strategy, options["ratio"])
+            (directory / "outlier" / f"{strategy}.json").write_text(json.dumps(found) + "\n")
+            print(f"{name:20} {strategy:10}", [len(c) for c in found["channels"].values()])
+    outliers = json.loads((directory / "outlier" / f"{options['strategy']}.json").read_text())
 
     def start(noise_seed=None):
-        return Run(directory, options, outliers[options["strategy"]], golden["adamw"], noise_seed)
+        return Run(directory, options, outliers, golden["adamw"], noise_seed)
 
     found, margin = search_exact(start(), case["config"].vocab_size)
     orders = {"exact": (found[:1], found[1:-1], found[-1:]),

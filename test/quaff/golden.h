@@ -189,6 +189,14 @@ struct QuaffCase {
     BuildOptions options;
 };
 
+// The cases of quaff_reference.py: the published method, its rotation and split outlier channels, and naive int8.
+struct QuaffVariant {
+    std::string name, variant;
+};
+inline const QuaffVariant kQuaffVariants[] = {
+    {"llama_gqa", "quaff"},   {"llama_tied_llama3", "quaff"},   {"phi3", "quaff"},
+    {"llama_gqa", "rotated"}, {"llama_tied_llama3", "rotated"}, {"phi3", "rotated"}};
+
 struct StepResult {
     double loss, gradient_norm;
 };

@@ -379,7 +379,7 @@ TEST_CASE("quaff.json keeps how the frozen layers were computed", "[adapter]") {
           }) == "quaff.json: field \"outliers.channels." + down + "\" must hold channels from 0 to 11, found 12");
     CHECK(error_with([](json& o) { o["outlier_term"] = "cut"; }) ==
           "quaff.json: field \"outlier_term\" must be scaled or split, found \"cut\"");
-    CHECK(error_with([](json& o) { o["rotation"] = 1; }) == "quaff.json: field \"rotation\" must be true or false");
+    CHECK(error_with([](json& o) { o["rotation"] = 1; }) == "quaff.json: field \"rotation\" must be true or false, found 1");
     CHECK(error_with([](json& o) { o["grad_bits"] = 12; }) ==
           "quaff.json: field \"grad_bits\" must be 8 or 16, found 12");
     CHECK(error_with([](json& o) { o.erase("outliers"); }) ==

@@ -16,16 +16,6 @@ namespace {
 
 const char* const kCases[] = {"llama_gqa", "llama_tied_llama3", "phi3"};
 
-// Of the published method, of its rotation and split outlier channels, and without outlier channels.
-struct Variant {
-    std::string name, variant;
-};
-const Variant kVariants[] = {
-    {"llama_gqa", "quaff"},   {"llama_tied_llama3", "quaff"},         {"phi3", "quaff"},
-    {"llama_gqa", "rotated"}, {"llama_tied_llama3", "rotated"},       {"phi3", "rotated"},
-    {"llama_gqa", "split"},   {"llama_tied_llama3", "rotated_split"}, {"phi3", "rotated_split"},
-    {"llama_gqa", "naive"}};
-
 void append(std::vector<float>& all, const std::vector<float>& more) {
     all.insert(all.end(), more.begin(), more.end());
 }
@@ -34,7 +24,7 @@ void append(std::vector<float>& all, const std::vector<float>& more) {
 
 TEST_CASE("quaff evaluates and trains exactly as the reference where no value is near a rounding boundary",
           "[golden]") {
-    for (const auto& [name, variant] : kVariants) {
+    for (const auto& [name, variant] : kQuaffVariants) {
         CAPTURE(name, variant);
         const QuaffCase test(name, variant);
         const json& expected = test.numbers["exact"];
@@ -67,7 +57,7 @@ TEST_CASE("quaff evaluates and trains exactly as the reference where no value is
 }
 
 TEST_CASE("quaff training follows the reference as closely as the reference follows itself", "[golden]") {
-    for (const auto& [name, variant] : kVariants) {
+    for (const auto& [name, variant] : kQuaffVariants) {
         CAPTURE(name, variant);
         const QuaffCase test(name, variant);
         const json& expected = test.numbers["train"];
@@ -95,7 +85,7 @@ TEST_CASE("quaff training follows the reference as closely as the reference foll
 // The bound of bf16 on CUDA (test/quaff/cuda/model_test.cpp): what is rounded near a boundary of int8 becomes a step of
 // 1/127 of the row's maximum.
 TEST_CASE("with products in bf16, quaff training stays near the reference", "[golden]") {
-    for (const auto& [name, variant] : kVariants) {
+    for (const auto& [name, variant] : kQuaffVariants) {
         CAPTURE(name, variant);
         const QuaffCase test(name, variant);
         const json& expected = test.numbers["train"];

@@ -219,7 +219,7 @@ TEST_CASE("the paper's method calibrates as the paper does, and takes no other c
     CHECK(state["rotation"] == false);
     CHECK(state["outliers"]["strategy"] == "mean_times");
     CHECK(state["outliers"]["threshold"] == 100);
-    CHECK(state["outliers"]["max_ratio"] == "0.01");
+    CHECK(state["outliers"]["max_ratio"] == 0.01);
     CHECK(state["scale_momentum"] == 0.1);
 
     shop.run("ours", kOneStep);
