@@ -42,7 +42,7 @@ TEMPLATE_TEST_CASE("rows rotated and quantised on the GPU are the CPU's, bit for
     const Shape shape = GENERATE(Shape{16, 64, 0}, Shape{5, 72, 8}, Shape{3, 48, 3}, Shape{2, 8320, 0},
                                  Shape{4, 1056, 0}, Shape{1, 8, 0}, Shape{2, 9216, 1});
     const bool split = GENERATE(true, false);
-    const int64_t block = hadamard_block(shape.cols);
+    const int64_t block = cuda::hadamard_block(shape.cols);
     CAPTURE(shape.rows, shape.cols, block, split);
     const auto x = rounded<T>(random_buffer<float>(shape.rows, shape.cols, 1));
     const std::vector<int32_t> channels{0, 1, 5, static_cast<int32_t>(shape.cols - 1)};
@@ -76,7 +76,8 @@ TEST_CASE("a weight rotated and quantised on the GPU is the CPU's, bit for bit",
     const cuda::Device<bf16> device;
     const auto [rows, cols] = GENERATE(std::pair(35, 72), std::pair(3, 1088));
     const auto w = random_buffer<float>(rows, cols, 1, 0.02);
-    const int64_t block = hadamard_block(cols), q_rows = cuda::round_up(rows, 16), stride = cuda::round_up(cols, 16);
+    const int64_t block = cuda::hadamard_block(cols), q_rows = cuda::round_up(rows, 16),
+                  stride = cuda::round_up(cols, 16);
     const Quantized gpu = same_in_every_schedule([&, rows = rows, cols = cols] {
         const DeviceMatrix<float> device_w(w);
         const DeviceVector<int8_t> q(q_rows * stride);
@@ -93,7 +94,7 @@ TEMPLATE_TEST_CASE("rows rotated as they are dequantised on the GPU are the CPU'
     const cuda::Device<T> device;
     // The last rows of y end within a block of threads and within a warp.
     const Shape shape = GENERATE(Shape{4, 64, 0}, Shape{3, 72, 3}, Shape{7, 96, 1}, Shape{33, 320, 0});
-    const int64_t stride = cuda::round_up(shape.cols, 16), block = hadamard_block(shape.cols);
+    const int64_t stride = cuda::round_up(shape.cols, 16), block = cuda::hadamard_block(shape.cols);
     std::vector<int32_t> sums(shape.rows * stride);
     for (size_t i = 0; i < sums.size(); i++) sums[i] = static_cast<int32_t>(i * 2654435761u) / 1000;
     const auto row_scale = random_vector<float>(shape.rows, 1, 1e-3);

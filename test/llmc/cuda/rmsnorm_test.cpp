@@ -131,7 +131,7 @@ TEMPLATE_TEST_CASE("rmsnorm fused with quantisation gives the bits of the two af
         const DeviceVector<float> device_s(s);
         const DeviceVector<T> w(narrow<T>(weight));
         const Matrix<int8_t> q_view(q.data(), q_rows, shape.cols, q_stride);
-        const RowTransform transform{device_channels.span(), device_s.data(), hadamard_block(shape.cols)};
+        const cuda::RowTransform transform{device_channels.span(), device_s.data(), cuda::hadamard_block(shape.cols)};
         if (fused) {
             cuda::rmsnorm_forward_absmax<T>(device, out_too.view(), r_too.view(), rstd_too.data(), xmax.data(),
                                             device_x.view(), device_y.view(), w.data(), kEps, device_channels.span());

@@ -6,6 +6,7 @@
 #include "llmc/core/integers.h"
 #include "llmc/cpu/gemm/gemm.h"
 #include "llmc/cpu/gemm/int8_gemm.h"
+#include "llmc/cpu/hadamard.h"
 #include "test/llmc/cuda/blas.h"
 
 using namespace cuda_test;
@@ -254,7 +255,7 @@ TEMPLATE_TEST_CASE("the backward int8 GEMM on the GPU undoes the weight's rotati
     BlasDevice<T> gpu;
     gpu.device.l2_bytes = GENERATE(0, 4 << 20);
     CAPTURE(n, out, in, gpu.device.l2_bytes);
-    check_backward(gpu, n, out, in, hadamard_block(in));
+    check_backward(gpu, n, out, in, cuda::hadamard_block(in));
 }
 
 TEMPLATE_TEST_CASE("the dequantised GEMM on the GPU is dy times the weight rounded to T", "[cuda][int8_gemm]", float,
@@ -402,7 +403,8 @@ TEMPLATE_TEST_CASE("int8 GEMMs on Hopper are the CPU's, by its own kernel wherev
         check_forward(gpu, 130, 20, 33, false);
     }
     SECTION("backward, without a column's scale") {
-        check_backward(gpu, 20, 50, 270);
+        check_backward(gpu, 20, 50, 270, 0);
+        for (const int in : {40, 272, 96, 320}) check_backward(gpu, 20, 50, in, cuda::hadamard_block(in));
     }
     SECTION("forward, with z wz^T and a bias") {
         check_joint(gpu, 20, 70, 50, 24, true, true);
