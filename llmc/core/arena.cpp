@@ -6,6 +6,13 @@
 
 namespace llmc {
 
+void MemoryPlan::add(const MemoryPlan& other, const std::string& owner) {
+    for (PlannedTensor tensor : other.tensors) {
+        tensor.name.insert(0, owner + ".");
+        tensors.push_back(std::move(tensor));
+    }
+}
+
 int64_t MemoryPlan::total() const {
     int64_t sum = 0;
     for (const PlannedTensor& tensor : tensors) sum += tensor.bytes;

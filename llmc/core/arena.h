@@ -48,6 +48,8 @@ struct MemoryPlan {
     MemoryKinds kinds;
     std::vector<PlannedTensor> tensors;
 
+    // Takes over the tensors of another plan of the same kinds, as those of `owner`.
+    void add(const MemoryPlan& other, const std::string& owner);
     int64_t total() const;
     int64_t total(size_t kind) const;
     int64_t total(MemoryKindEnum auto kind) const { return total(static_cast<size_t>(kind)); }

@@ -13,6 +13,7 @@
 #include "llmc/cpu/gemm/int8_gemm.h"
 #include "llmc/cpu/gemm/lora_down.h"
 #include "llmc/cpu/global_norm.h"
+#include "llmc/cpu/kl_divergence.h"
 #include "llmc/cpu/quantize.h"
 #include "llmc/cpu/rmsnorm.h"
 #include "llmc/cpu/rope.h"

@@ -14,18 +14,6 @@ namespace cuda {
 constexpr int kNormBlocks = 512;
 constexpr int kNormThreads = 256;
 
-// The block's sum, in thread 0: added by halves.
-template <int kThreads>
-__device__ double block_sum_in_double(double x) {
-    __shared__ double sums[kThreads];
-    sums[threadIdx.x] = x;
-    for (unsigned half = kThreads / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
-    }
-    return sums[0];
-}
-
 template <class T>
 __global__ void square_sums_kernel(double* partial, const T* x, int64_t count) {
     double sum = 0;

@@ -12,6 +12,7 @@
 #include "llmc/cuda/gemm/int8_gemm.cuh"
 #include "llmc/cuda/gemm/lora_down/lora_down.cuh"
 #include "llmc/cuda/global_norm.cuh"
+#include "llmc/cuda/kl_divergence.cuh"
 #include "llmc/cuda/quantize.cuh"
 #include "llmc/cuda/rmsnorm.cuh"
 #include "llmc/cuda/rope.cuh"

@@ -209,6 +209,8 @@ std::vector<Row> option_table(CommandLine& line) {
               {"metrics", Text{&o.data.metrics, "NAMES"}, kFits | kEval, free,
                "before and after training: " + join(metric_names(), ", ", ", ") +
                    "; auto: those of the data's format; none: none"},
+              {"reference", Switch{&o.data.reference}, kEval, free,
+               "also measure the mean KL(fp || method) over the labelled tokens; both models are in memory"},
               {"predictions", Text{&o.data.predictions, "FILE"}, kTrain | kEval, free,
                "write prompt, prediction, target and metrics of each example as a JSON line (train: after training)"},
               {"max-answer-tokens", Whole{&o.data.max_answer_tokens, count_from(0)}, kFits | kEval, free,
@@ -272,7 +274,7 @@ std::vector<Row> option_table(CommandLine& line) {
               {"config", Text{&line.config, "FILE"}, kAll, transient, "read options from a TOML file: name = value"},
               {"json", Switch{&line.json}, kAll & ~kTokenize, transient,
                "print one JSON object on stdout at the end, everything else on stderr"},
-              {"plan", Switch{&line.plan}, kTrain | kInfo, transient,
+              {"plan", Switch{&line.plan}, kTrain | kEval | kInfo, transient,
                "print how much memory the run would take, and stop"},
               {"quiet", Switch{&line.quiet}, kAll, transient, "print only the result"},
           });

@@ -1,4 +1,6 @@
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "llmc/core/error.h"
 #include "quaff/cli/exit_status.h"
@@ -9,6 +11,18 @@
 #include "quaff/run/open_model.h"
 
 namespace quaff::cli {
+namespace {
+
+// The options of the full-precision model that --reference compares with; none where nothing is to be compared.
+std::optional<BuildOptions> options_of_reference(const Options& options, const BuildOptions& build) {
+    if (!options.data.reference || build.method == Method::fp) return {};
+    BuildOptions reference = build;
+    reference.method = Method::fp;
+    return reference;
+}
+
+}  // namespace
+
 template <class Device>
 int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) {
     const Options& options = line.options;
@@ -20,15 +34,31 @@ int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) 
     const auto batches = sequential_batches(data.examples, options.data.batch_size, kEvaluationTokens);
     const Progress progress = show_progress(terminal);
     StartingPoint start = starting_point(options, files, options.model.adapter, terminal);
-    if (start.calibration == Calibration::on_examples)
-        terminal.warn("no --outliers and no --cal-data: the outlier channels are found on --data itself");
-    find_outlier_channels(start, options, files, device, reader, data.examples, terminal, progress);
+    if (line.plan) {
+        assume_most_outlier_channels(start, options, files.config());
+    } else {
+        if (start.calibration == Calibration::on_examples)
+            terminal.warn("no --outliers and no --cal-data: the outlier channels are found on --data itself");
+        find_outlier_channels(start, options, files, device, reader, data.examples, terminal, progress);
+    }
     BatchLimits limits = batch_limits(data.examples, batches);
     allow_for_task(limits, task, data, reader, files.config());
-    const auto model = build_model(
-        files, device, start, build_options(options, start, limits, /*training=*/false, device.available_memory()));
+    const BuildOptions build = build_options(options, start, limits, /*training=*/false, device.available_memory());
+    const std::optional<BuildOptions> of_reference = options_of_reference(options, build);
+    MemoryPlan plan = plan_model(files, device, start, build);
+    if (of_reference) plan.add(plan_model(files, device, start, *of_reference), "reference");
+    if (line.plan) {
+        const nlohmann::ordered_json memory = show_plan(device, plan, "", terminal);
+        if (line.json) print_json(memory);
+        return kDone;
+    }
+    require_memory(device, plan);
+    const auto model = build_model(files, device, start, build);
+    const auto reference =
+        of_reference ? build_model(files, device, start, *of_reference) : std::unique_ptr<Model<Device>>();
     terminal.phase("evaluating " + counted(data.size(), "example"));
-    const Evaluation evaluation = evaluate_task(*model, data, batches, task, reader, progress);
+    Evaluation evaluation = evaluate_task(*model, data, batches, task, reader, progress, reference.get());
+    if (options.data.reference && !reference) evaluation.divergence_sum = 0;  // it is full precision itself
     terminal.result(concat(in_words(evaluation), " (", name_of(start.method), ", ",
                            counted(evaluation.labelled, "token"), " of ", counted(evaluation.examples, "example"),
                            ")"));

@@ -17,6 +17,7 @@ template <class Device>
 int plan(const CommandLine& line, Terminal& terminal, const Device& device);
 template <class Device>
 int calibrate(const CommandLine& line, Terminal& terminal, const Device& device);
+// With --plan, the memory that it would take.
 template <class Device>
 int evaluate(const CommandLine& line, Terminal& terminal, const Device& device);
 template <class Device>

@@ -44,7 +44,7 @@ int run_verb(const CommandLine& line, Terminal& terminal, const Device& device) 
     device.comm->set_time_limit(shared ? kPatience : 0);
     if (!shared && !device.comm->is_first()) return kDone;
     if (line.show_tokens > 0) return show_tokens(line, terminal);
-    if (line.plan) return plan(line, terminal, device);
+    if (line.plan && line.verb != Verb::eval) return plan(line, terminal, device);
     return function_of<Device>(line.verb)(line, terminal, device);
 }
 

@@ -60,6 +60,7 @@ class Head {
             weight_.layout(arena, MemoryKind::embeddings, "lm_head", vocab_size_, hidden_size_, stored_);
         arena.place(losses_, MemoryKind::activations, "losses", max_labelled_);
         arena.place(correct_, MemoryKind::activations, "correct", max_labelled_);
+        arena.place(divergences_, MemoryKind::activations, "divergences", max_labelled_);
         arena.place(logits_, MemoryKind::workspace, "logits", head_chunk_rows(vocab_size_, max_labelled_), vocab_size_);
         const ArenaScope scope(arena, "head");
         arena.place(residual_, MemoryKind::activations, "residual", max_labelled_, hidden_size_);
@@ -119,6 +120,20 @@ class Head {
             sums.correct += sums.correct_rows[i];
         }
         return sums;
+    }
+
+    // The sum over the labelled rows of KL(p || q), in nats. q: the probabilities of the last forward(); p: those of
+    // `reference`'s, which had the same batch. Neither took a gradient. Waits for the device.
+    double divergence_from(const Device& device, const Head& reference, int64_t n_labelled, std::span<T> widened) {
+        for (int64_t begin = 0; begin < n_labelled; begin += logits_.rows) {
+            const int64_t rows = std::min(logits_.rows, n_labelled - begin);
+            const Matrix<T> p = reference.logits_of(device, reference.normed_.rows_at(begin, rows), widened);
+            const Matrix<T> q = logits_of(device, normed_.rows_at(begin, rows), widened);
+            kl_divergence<T>(device, divergences_.data() + begin, p, q);
+        }
+        double sum = 0;
+        for (const float divergence : on_host(device, divergences_, n_labelled, host_losses_)) sum += divergence;
+        return sum;
     }
 
     // The most rows that logits() takes at once.
@@ -183,6 +198,7 @@ class Head {
     Matrix<T> logits_;                // [chunk,V]
     std::span<float> losses_;         // [L]
     std::span<uint8_t> correct_;      // [L]
+    std::span<float> divergences_;    // [L]
     std::vector<float> host_losses_;  // copies for LossSums, unless the device's memory is the host's
     std::vector<uint8_t> host_correct_;
 };

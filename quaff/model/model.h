@@ -88,6 +88,9 @@ class Model {
     LossSums losses();
     // The losses alone: s stays, nothing is dropped, and no gradient is taken.
     LossSums evaluate(const Batch& batch);
+    // After evaluate() of one batch by both: the sum over its labelled tokens of KL(p_reference || p_this), in nats.
+    // `reference` has the same config and at least this model's room. Waits for the device.
+    double divergence_from(const Model& reference);
     // Runs both passes on a batch like those to come, so that the device's libraries choose their algorithms and load
     // their kernels. s stays; the gradients are zero afterwards.
     void rehearse(const Batch& batch);

@@ -239,6 +239,15 @@ LossSums Model<Device>::evaluate(const Batch& batch) {
 }
 
 template <class Device>
+double Model<Device>::divergence_from(const Model& reference) {
+    const int64_t n = batch_.n_labelled();
+    require(pass_.mode == Mode::evaluate && reference.pass_.mode == Mode::evaluate &&
+                reference.batch_.n_labelled() == n && reference.config_.vocab_size == config_.vocab_size,
+            "two models can be compared after both have evaluated the same batch");
+    return head_.divergence_from(device_, reference.head_, n, workspace_.linear.widened);
+}
+
+template <class Device>
 void Model<Device>::rehearse(const Batch& batch) {
     begin(batch, Mode::recompute);
     head_.forward(device_, run_blocks(), batch_, /*grad_scale=*/1, workspace_.linear.widened);

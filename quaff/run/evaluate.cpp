@@ -43,8 +43,9 @@ template <class Device>
 
 template <class Device>
 Evaluation evaluate(Model<Device>& model, const Dataset& data, const std::vector<std::vector<int64_t>>& batches,
-                    bool exact_match, const std::function<void(int64_t, int64_t)>& progress) {
+                    bool exact_match, const std::function<void(int64_t, int64_t)>& progress, Model<Device>* reference) {
     Evaluation evaluation;
+    double divergence = 0;
     if (exact_match) evaluation.is_exact.assign(data.examples.size(), 0);
     for (size_t i = 0; i < batches.size(); ++i) {
         if (!is_mine(model.comm(), static_cast<int64_t>(i))) continue;
@@ -52,6 +53,10 @@ Evaluation evaluate(Model<Device>& model, const Dataset& data, const std::vector
         const Batch batch = pack(data.examples, batches[i]);
         const LossSums sums = model.evaluate(batch);
         if (!std::isfinite(sums.loss)) fail_nonfinite(model, data, batches[i]);
+        if (reference) {
+            if (!std::isfinite(reference->evaluate(batch).loss)) fail_nonfinite(*reference, data, batches[i]);
+            divergence += model.divergence_from(*reference);
+        }
         evaluation.loss_sum += sums.loss;
         evaluation.labelled += sums.labelled;
         evaluation.correct += sums.correct;
@@ -59,6 +64,8 @@ Evaluation evaluate(Model<Device>& model, const Dataset& data, const std::vector
         if (exact_match) mark_exact(evaluation.is_exact, batches[i], batch, sums.correct_rows);
     }
     model.comm().sum(std::span(&evaluation.loss_sum, 1));
+    model.comm().sum(std::span(&divergence, 1));
+    if (reference) evaluation.divergence_sum = divergence;
     int64_t counts[] = {evaluation.labelled, evaluation.correct, evaluation.examples};
     model.comm().sum(counts);
     evaluation.labelled = counts[0];
@@ -71,7 +78,7 @@ Evaluation evaluate(Model<Device>& model, const Dataset& data, const std::vector
 
 #define INSTANTIATE(Device)                                                                                      \
     template Evaluation evaluate(Model<Device>&, const Dataset&, const std::vector<std::vector<int64_t>>&, bool, \
-                                 const std::function<void(int64_t, int64_t)>&);
+                                 const std::function<void(int64_t, int64_t)>&, Model<Device>*);
 QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
 
 }  // namespace quaff

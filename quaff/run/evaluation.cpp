@@ -35,6 +35,9 @@ double Evaluation::token_accuracy() const {
 double Evaluation::exact_match() const {
     return examples > 0 ? static_cast<double>(exact.value_or(0)) / static_cast<double>(examples) : 0;
 }
+double Evaluation::kl_to_fp() const {
+    return labelled > 0 ? divergence_sum.value_or(0) / static_cast<double>(labelled) : 0;
+}
 
 nlohmann::ordered_json to_json(const Evaluation& evaluation) {
     nlohmann::ordered_json object = {{"loss", nine_digits(evaluation.loss())},
@@ -42,6 +45,7 @@ nlohmann::ordered_json to_json(const Evaluation& evaluation) {
                                      {"token_accuracy", nine_digits(evaluation.token_accuracy())},
                                      {"labelled_tokens", evaluation.labelled},
                                      {"examples", evaluation.examples}};
+    if (evaluation.divergence_sum) object["kl_to_fp"] = nine_digits(evaluation.kl_to_fp());
     if (evaluation.exact) object["exact_match"] = nine_digits(evaluation.exact_match());
     for (const MetricValue& value : evaluation.task) object[value.name()] = nine_digits(value.value());
     return object;
@@ -55,9 +59,14 @@ double loss_increase(const nlohmann::ordered_json& before, const Evaluation& aft
 std::string in_words(const Evaluation& evaluation) {
     std::string words = format("loss %.4f, perplexity %.4g, token accuracy %.1f%%", evaluation.loss(),
                                evaluation.perplexity(), 100 * evaluation.token_accuracy());
+    if (evaluation.divergence_sum) words += ", KL to fp " + format_divergence(evaluation.kl_to_fp());
     if (evaluation.exact) words += format(", exact match %.1f%%", 100 * evaluation.exact_match());
     for (const MetricValue& value : evaluation.task) words += ", " + value.in_words();
     return words;
+}
+
+std::string format_divergence(double kl) {
+    return kl == 0 ? "0" : format("%.3ge-3", 1e3 * kl);
 }
 
 bool wants_exact_match(Toggle option, const Dataset& data, bool train_on_source) {

@@ -4,6 +4,9 @@
 //   perplexity      exp(loss)
 //   token_accuracy  share of labelled tokens that are the likeliest one
 //   exact_match     share of answers that greedy decoding gives token for token
+//   kl_to_fp        mean over the labelled tokens of KL(p_fp || p) in nats, if it was measured: how far the model is
+//   from
+//                   the same one with its frozen linears in full precision
 //   task            the other metrics of llmc/metrics/metric.h, where they were asked for
 //
 // Greedy decoding gives the true answer exactly when the likeliest token after each part of that answer is its next
@@ -26,23 +29,28 @@ struct Evaluation {
     double loss_sum = 0;
     int64_t labelled = 0, correct = 0;
     int64_t examples = 0;
-    std::optional<int64_t> exact;   // answers that are right as a whole, if they were counted
-    std::vector<int64_t> is_exact;  // 1 for each of these, by position in the data set; else 0
+    std::optional<double> divergence_sum;  // of kl_to_fp, over the labelled tokens
+    std::optional<int64_t> exact;          // answers that are right as a whole, if they were counted
+    std::vector<int64_t> is_exact;         // 1 for each of these, by position in the data set; else 0
     std::vector<MetricValue> task;
 
     double loss() const;
     double perplexity() const;
     double token_accuracy() const;
     double exact_match() const;
+    double kl_to_fp() const;
 };
 
-// {"loss", "perplexity", "token_accuracy", "labelled_tokens", "examples"} and, when known, "exact_match" and the
-// metrics of the task under their names.
+// {"loss", "perplexity", "token_accuracy", "labelled_tokens", "examples"} and, when known, "kl_to_fp",
+// "exact_match" and the metrics of the task under their names.
 nlohmann::ordered_json to_json(const Evaluation& evaluation);
 // How much larger the loss is than in `before`, an earlier to_json(); 0 if that has none.
 double loss_increase(const nlohmann::ordered_json& before, const Evaluation& after);
-// "loss 1.2345, perplexity 3.44, token accuracy 71.2%, exact match 83.0%"
+// "loss 1.2345, perplexity 3.44, token accuracy 71.2%, KL to fp 2.35e-3, exact match 83.0%"
 std::string in_words(const Evaluation& evaluation);
+
+// In thousandths, as methods are compared: 0.00235 -> "2.35e-3"; 0 -> "0".
+std::string format_divergence(double kl);
 
 // Whether to count exact matches. Toggle::automatic: if every example has a source and a target, targets have at most
 // 32 tokens on average, and there are at most 1000 examples. Throws UsageError if "on" has nothing to compare.

@@ -1,6 +1,7 @@
 #include "quaff/run/memory_room.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <type_traits>
 
 #include "llmc/core/error.h"
@@ -64,6 +65,26 @@ void require_room_to_begin(const Device& device) {
 }
 
 template <class Device>
+MemoryPlan plan_model(const ModelFiles& files, const Device& device, const StartingPoint& start,
+                      const BuildOptions& build) {
+    return Model<Device>(device, files, start.outliers, build, /*plan_only=*/true).plan();
+}
+
+template <class Device>
+nlohmann::ordered_json show_plan(const Device& device, const MemoryPlan& plan, const std::string& more,
+                                 Terminal& terminal) {
+    const int64_t available = device.available_memory();
+    terminal.result(plan.table());
+    terminal.result(concat(format_bytes(available), " are available", more));
+    const std::string lack = lack_of_memory(device, plan);
+    if (!lack.empty()) terminal.warn("this run would not start: " + lack);
+    nlohmann::ordered_json kinds = nlohmann::ordered_json::object();
+    for (int kind = 0; kind < static_cast<int>(MemoryKind::count); ++kind)
+        kinds[name_of(static_cast<MemoryKind>(kind))] = plan.total(static_cast<MemoryKind>(kind));
+    return {{"total_bytes", plan.total()}, {"bytes", kinds}, {"available_bytes", available}};
+}
+
+template <class Device>
 std::string lack_of_memory(const Device& device, const MemoryPlan& plan) {
     const int64_t available = device.available_memory();
     const int64_t more = std::is_same_v<Device, cpu::Device> ? kUnplanned : 0;
@@ -75,21 +96,28 @@ std::string lack_of_memory(const Device& device, const MemoryPlan& plan) {
 }
 
 template <class Device>
+void require_memory(const Device& device, const MemoryPlan& plan) {
+    const std::string lack = lack_of_memory(device, plan);
+    require(lack.empty(), "out of memory before the first step: ", lack, " (--plan shows what takes how much)");
+}
+
+template <class Device>
 std::unique_ptr<Model<Device>> build_model(const ModelFiles& files, const Device& device, const StartingPoint& start,
                                            const BuildOptions& build) {
-    const Model<Device> planned(device, files, start.outliers, build, /*plan_only=*/true);
-    const std::string lack = lack_of_memory(device, planned.plan());
-    require(lack.empty(), "out of memory before the first step: ", lack, " (--plan shows what takes how much)");
+    require_memory(device, plan_model(files, device, start, build));
     auto model = std::make_unique<Model<Device>>(device, files, start.outliers, build);
     if (start.adapter) load_adapter(*model, *start.adapter);
     load_scales(*model, start.scales);
     return model;
 }
 
-#define INSTANTIATE(Device)                                                                                     \
-    template void require_room_to_begin(const Device&);                                                         \
-    template std::string lack_of_memory(const Device&, const MemoryPlan&);                                      \
-    template std::unique_ptr<Model<Device>> build_model(const ModelFiles&, const Device&, const StartingPoint&, \
+#define INSTANTIATE(Device)                                                                                      \
+    template void require_room_to_begin(const Device&);                                                          \
+    template MemoryPlan plan_model(const ModelFiles&, const Device&, const StartingPoint&, const BuildOptions&); \
+    template nlohmann::ordered_json show_plan(const Device&, const MemoryPlan&, const std::string&, Terminal&);  \
+    template std::string lack_of_memory(const Device&, const MemoryPlan&);                                       \
+    template void require_memory(const Device&, const MemoryPlan&);                                              \
+    template std::unique_ptr<Model<Device>> build_model(const ModelFiles&, const Device&, const StartingPoint&,  \
                                                         const BuildOptions&);
 QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
 

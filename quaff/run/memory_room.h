@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "llmc/data/sampler.h"
@@ -24,9 +25,24 @@ BuildOptions build_options(const Options& options, const StartingPoint& start, c
 template <class Device>
 void require_room_to_begin(const Device& device);
 
+// What build_model() takes.
+template <class Device>
+MemoryPlan plan_model(const ModelFiles& files, const Device& device, const StartingPoint& start,
+                      const BuildOptions& build);
+
+// Prints the table of a plan and what is available, followed by `more`, and warns where that is too little. Returns
+// {"total_bytes", "bytes" by kind, "available_bytes"}.
+template <class Device>
+nlohmann::ordered_json show_plan(const Device& device, const MemoryPlan& plan, const std::string& more,
+                                 Terminal& terminal);
+
 // How much memory the device lacks for this plan, and which part of the plan is large, in words; "" if there is enough.
 template <class Device>
 std::string lack_of_memory(const Device& device, const MemoryPlan& plan);
+
+// Throws Error when the plan needs more memory than there is.
+template <class Device>
+void require_memory(const Device& device, const MemoryPlan& plan);
 
 // The model with the adapter and the scales of its starting point. Throws Error when the plan needs more memory than
 // there is.

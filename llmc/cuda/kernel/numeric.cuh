@@ -126,4 +126,18 @@ __device__ inline float block_max(float x) {
     return block_reduce<Max>(x);
 }
 
+// The sum over a block of kThreads threads, a power of two, in thread 0 alone: added by halves. It begins with a
+// barrier, so it may be called again at once.
+template <int kThreads>
+__device__ double block_sum_in_double(double x) {
+    __shared__ double sums[kThreads];
+    __syncthreads();
+    sums[threadIdx.x] = x;
+    for (unsigned half = kThreads / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+    }
+    return sums[0];
+}
+
 }  // namespace cuda

@@ -192,9 +192,11 @@ TaskResult measure(Model<Device>& model, const Task& task, const Dataset& data, 
 
 template <class Device>
 Evaluation evaluate_task(Model<Device>& model, const Dataset& data, const std::vector<std::vector<int64_t>>& batches,
-                         const Task& task, const ExampleReader& reader, const Progress& progress) {
-    Evaluation evaluation = evaluate(model, data, batches, task.has(Metric::exact_match),
-                                     [&](int64_t done, int64_t total) { progress("evaluating", done, total); });
+                         const Task& task, const ExampleReader& reader, const Progress& progress,
+                         Model<Device>* reference) {
+    Evaluation evaluation = evaluate(
+        model, data, batches, task.has(Metric::exact_match),
+        [&](int64_t done, int64_t total) { progress("evaluating", done, total); }, reference);
     TaskResult measured = measure(model, task, data, reader, evaluation.is_exact,
                                   [&](int64_t done, int64_t total) { progress("measuring", done, total); });
     evaluation.task = std::move(measured.values);
@@ -207,7 +209,7 @@ Evaluation evaluate_task(Model<Device>& model, const Dataset& data, const std::v
     template TaskResult measure(Model<Device>&, const Task&, const Dataset&, const ExampleReader&,              \
                                 std::span<const int64_t>, const std::function<void(int64_t, int64_t)>&);        \
     template Evaluation evaluate_task(Model<Device>&, const Dataset&, const std::vector<std::vector<int64_t>>&, \
-                                      const Task&, const ExampleReader&, const Progress&);
+                                      const Task&, const ExampleReader&, const Progress&, Model<Device>*);
 QUAFF_FOR_EACH_DEVICE(INSTANTIATE)
 
 }  // namespace quaff

@@ -30,10 +30,11 @@ template <class Device>
 TaskResult measure(Model<Device>& model, const Task& task, const Dataset& data, const ExampleReader& reader,
                    std::span<const int64_t> is_exact, const std::function<void(int64_t done, int64_t total)>& progress);
 
-// The loss of all labelled tokens (evaluate.h, which says what `batches` are) and the task's metrics. The
-// first rank writes the predictions.
+// The loss of all labelled tokens (evaluate.h, which says what `batches` and `reference` are) and the task's metrics.
+// The first rank writes the predictions.
 template <class Device>
 Evaluation evaluate_task(Model<Device>& model, const Dataset& data, const std::vector<std::vector<int64_t>>& batches,
-                         const Task& task, const ExampleReader& reader, const Progress& progress);
+                         const Task& task, const ExampleReader& reader, const Progress& progress,
+                         Model<Device>* reference = nullptr);
 
 }  // namespace quaff

@@ -68,6 +68,20 @@ TEST_CASE("a tensor's name begins with its owners'", "[arena]") {
     CHECK(tensors[2].name == "z");
 }
 
+TEST_CASE("a plan takes over another one's tensors under a name of its own", "[arena]") {
+    const auto plan_of = [](int64_t size) {
+        Arena<cpu::Device> arena(cpu::Device{}, kKinds);
+        std::span<float> values;
+        return arena.dry_run([&](Arena<cpu::Device>& from) { from.place(values, Kind::workspace, "values", size); });
+    };
+    MemoryPlan both = plan_of(1000);
+    both.add(plan_of(5000), "second");
+    CHECK(both.total() == plan_of(1000).total() + plan_of(5000).total());
+    CHECK(both.total(Kind::workspace) == both.total());
+    CHECK_THAT(both.describe(static_cast<size_t>(Kind::workspace)),
+               Catch::Matchers::ContainsSubstring("second.values"));
+}
+
 TEST_CASE("an arena refuses a second run that differs from the plan", "[arena]") {
     for (const auto& [name, rows] : {std::pair("a", 300), std::pair("b", 3)}) {
         Arena<cpu::Device> arena(cpu::Device{}, kKinds);

@@ -19,11 +19,8 @@ TEST_CASE("options that contradict each other are refused", "[options]") {
 }
 
 TEST_CASE("--plan never starts a run, even for a verb without a plan", "[options]") {
-    const std::vector<std::vector<std::string>> runs = {{"calibrate"},
-                                                        {"eval"},
-                                                        {"generate", "--prompt", "p"},
-                                                        {"merge", "--adapter", "a"},
-                                                        {"tokenize", "--text", "t"}};
+    const std::vector<std::vector<std::string>> runs = {
+        {"calibrate"}, {"generate", "--prompt", "p"}, {"merge", "--adapter", "a"}, {"tokenize", "--text", "t"}};
     for (std::vector<std::string> run : runs) {
         CHECK(complaint(run).empty());
         run.push_back("--plan");
@@ -32,7 +29,7 @@ TEST_CASE("--plan never starts a run, even for a verb without a plan", "[options
     }
     // A file may be a training run's.
     CHECK(complaint({"eval", "--config", write_file("m.toml", "plan = true\n")}).empty());
-    for (const char* verb : {"train", "info"}) CHECK(parse({verb, "--plan"}).plan);
+    for (const char* verb : {"train", "eval", "info"}) CHECK(parse({verb, "--plan"}).plan);
 }
 
 TEST_CASE("an option that the verb does not use is reported from the command line only", "[options]") {

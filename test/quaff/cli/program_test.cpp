@@ -72,6 +72,42 @@ TEST_CASE("eval prints the loss that transformers and PEFT give", "[program][gol
     CHECK(folded["loss"].get<double>() == Approx(loss).epsilon(1e-5));  // W + BA rounded to fp32 once more
 }
 
+TEST_CASE("eval --reference measures the divergence from full precision, and its plan counts both models",
+          "[program]") {
+    const Desk desk;
+    const std::vector<std::string> options = {"--method", "quaff", "--cal-data", desk.data, "--adapter", desk.adapter};
+    const auto run = [&](std::vector<std::string> more) {
+        more.insert(more.begin(), options.begin(), options.end());
+        const Ending ending = desk.run("eval", more);
+        INFO(ending.err);
+        REQUIRE(ending.status == 0);
+        return ending;
+    };
+    const Ending with = run({"--reference"});
+    json result = with.object();
+    const double kl = result["kl_to_fp"];
+    CHECK(kl > 0);
+    CHECK(kl < 0.1);  // int8 changes the model little
+    CHECK(mentions(with.err, llmc::format(", KL to fp %.3ge-3", 1e3 * kl)));
+    result.erase("kl_to_fp");
+    CHECK(result == run({}).object());
+    const double apart = run({"--reference", "--batch-size", "1"}).object()["kl_to_fp"];
+    CHECK(apart == Approx(kl).epsilon(1e-4));  // the same sum in another order
+
+    const Ending full = desk.run("eval", {"--method", "fp", "--adapter", desk.adapter, "--reference"});
+    CHECK(full.object()["kl_to_fp"] == 0);
+    CHECK(mentions(full.err, ", KL to fp 0 (fp, "));
+
+    const auto planned = [&](const std::string& method, const std::vector<std::string>& more) {
+        std::vector<std::string> arguments = {"--method", method, "--plan"};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        return desk.run("eval", arguments).object()["total_bytes"].get<int64_t>();
+    };
+    CHECK(planned("quaff", {"--reference"}) == planned("quaff", {}) + planned("fp", {}));
+    CHECK(planned("fp", {"--reference"}) == planned("fp", {}));
+    CHECK(desk.files() == std::set<std::string>{desk.data});
+}
+
 // As save_pretrained leaves it; transformers and PEFT would load both (golden_fp_test.cpp has their losses).
 TEST_CASE("an adapter in the model's folder is used when asked for, and never passed over", "[program][golden]") {
     const Desk desk;

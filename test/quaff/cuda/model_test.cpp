@@ -4,7 +4,7 @@
 #include "test/catch.h"
 #include "test/files.h"
 #include "test/llmc/cuda/support.h"
-#include "test/quaff/golden.h"
+#include "test/quaff/divergence.h"
 
 using namespace golden;
 
@@ -246,4 +246,25 @@ TEST_CASE("on CUDA, calibration finds the channels that the CPU finds", "[cuda][
         const quaff::OutlierChannels expected = quaff::calibrate(one_thread(), test.checkpoint, test.batches, {});
         CHECK(found.channels == expected.channels);
     }
+}
+
+TEST_CASE("on CUDA the divergence of two models is that of their logits' softmax", "[cuda][divergence]") {
+    const QuaffCase test("llama_gqa");
+    const Batch batch = make_batch(test.full_precision["batches"][0]);
+    cuda::Gpu<float> gpu{0, {}};
+    const auto build = [&](Method method) {
+        BuildOptions options = with_room_for(test.options, batch);
+        options.method = method;
+        auto model = std::make_unique<CudaModel<float>>(gpu.device, test.checkpoint, test.outliers, options);
+        load_adapter(*model, directory(test.numbers["case"]) / "adapter");
+        return model;
+    };
+    const auto full = build(Method::fp), quantised = build(Method::quaff);
+    const double expected = expected_divergence(*full, *quantised, batch);
+    full->evaluate(batch);
+    quantised->evaluate(batch);
+    // 1e-8 a row: fp32's exponentials.
+    CHECK(quantised->divergence_from(*full) ==
+          Approx(expected).epsilon(1e-4).margin(1e-8 * static_cast<double>(batch.n_labelled())));
+    CHECK(full->divergence_from(*full) == 0);
 }
