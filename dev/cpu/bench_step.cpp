@@ -1,4 +1,4 @@
-// A training step on the CPU, part by part: full precision and quaff side by side.
+// A training step on the CPU, part by part: the methods side by side.
 //
 //   make build/dev/cpu/bench_step build/random_model
 //   build/random_model dev/configs/tinyllama /tmp/tinyllama
@@ -6,7 +6,8 @@
 //                                           [--lora-r 16] [--outlier-max-ratio 0.02] [--methods quaff quaff-bf16]
 //
 // A micro-batch of `sequences` of `tokens` random ids, all labelled; adapters on every linear, dropout 0.1, as many
-// outlier channels as the ratio allows; -bf16: with --dtype bf16. Each method runs in its own process, so that its peak
+// outlier channels as the ratio allows. A method's name may end in -split (--outlier-term split) and in -bf16 (--dtype
+// bf16); quaff-paper is quaff without the rotation. Each method runs in its own process, so that its peak
 // memory is its own; the methods take their steps in turn, so that other load on the machine affects all alike. Figures
 // are medians over the rounds after a warm-up. The parts' seconds are CPU time of all threads, which other programs do
 // not lengthen. % SOL is the time that the step's operations take at the measured peaks over the time it took
@@ -66,6 +67,13 @@ Value median(std::vector<Value> values) {
     return values[values.size() / 2];
 }
 
+// Whether the name had the ending, which it then has no more.
+bool take_ending(std::string& name, const std::string& ending) {
+    if (!name.ends_with(ending)) return false;
+    name.resize(name.size() - ending.size());
+    return true;
+}
+
 // One method's model in this process.
 class Bench {
   public:
@@ -75,14 +83,18 @@ class Bench {
         if (options.threads > 0) device_.threads = options.threads;
         device_.profile = &profile_;
         device_.vocab_size = checkpoint_.config().vocab_size;
-        if (method.ends_with("-bf16")) device_.products = cpu::Products::bf16;
-        build_.method = method.starts_with("fp") ? quaff::Method::fp : quaff::Method::quaff;
+        std::string base = method;
+        if (take_ending(base, "-bf16")) device_.products = cpu::Products::bf16;
+        if (take_ending(base, "-split")) build_.outlier_term = quaff::OutlierTerm::split;
+        const auto known = quaff::parse_method(base);
+        require(known.has_value(), "there is no method ", method);
+        build_.method = *known;
         build_.lora.lora_dropout = 0.1;
         build_.lora.r = options.lora_r;
         build_.max_tokens = batch_.n_tokens();
         build_.max_sequence_length = options.tokens;
         build_.max_labelled = batch_.n_labelled();
-        if (build_.method == quaff::Method::quaff)
+        if (build_.linear().outliers)
             channels_ = quaff::most_outlier_channels(checkpoint_.config(), options.outlier_max_ratio);
         model_ = std::make_unique<quaff::Model<Device>>(device_, checkpoint_, channels_, build_);
     }
@@ -282,8 +294,7 @@ int main(int argc, char** argv) {
     app.add_option("--threads", options.threads, "all if it is not given")->check(CLI::PositiveNumber);
     app.add_option("--lora-r", options.lora_r, "rank of the adapters")->check(CLI::PositiveNumber);
     app.add_option("--outlier-max-ratio", options.outlier_max_ratio, "share of outlier channels");
-    app.add_option("--methods", options.methods, "those that take turns")
-        ->check(CLI::IsMember({"fp", "quaff", "fp-bf16", "quaff-bf16"}));
+    app.add_option("--methods", options.methods, "those that take turns: fp, quaff, quaff-split-bf16, ..");
     app.add_flag("--json", options.json, "one JSON object a line");
     CLI11_PARSE(app, argc, argv);
     try {

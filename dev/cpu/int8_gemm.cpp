@@ -137,14 +137,14 @@ void int8_gemm_nt_kernel3(const Device& device, Matrix<float> y, Matrix<const in
 void int8_gemm_nt_kernel4(const Device& device, Matrix<float> y, Matrix<const int8_t> xq, const float* row_scale,
                           Matrix<const int8_t> wq, const float* col_scale, const float* bias,
                           std::span<int32_t> workspace) {
-    cpu::int8_gemm_by_tiles(device, y, xq, wq, true, row_scale, col_scale, bias, {}, workspace);
+    cpu::int8_gemm_by_tiles(device, y, xq, wq, true, row_scale, col_scale, bias, {}, 0, workspace);
 }
 
 #ifdef __x86_64__
 void int8_gemm_nt_kernel5(const Device& device, Matrix<float> y, Matrix<const int8_t> xq, const float* row_scale,
                           Matrix<const int8_t> wq, const float* col_scale, const float* bias,
                           std::span<int32_t> workspace) {
-    cpu::panels::gemm<cpu::Avx2>(device, y, xq, wq, true, row_scale, col_scale, bias, {}, workspace);
+    cpu::panels::gemm<cpu::Avx2>(device, y, xq, wq, true, row_scale, col_scale, bias, {}, 0, workspace);
 }
 #endif
 
@@ -255,7 +255,7 @@ struct ForwardWithZ : Operands {
 // ---- int8_gemm_nn --------------------------------------------------------------------------------------------------
 
 void int8_gemm_nn_kernel1(const Device&, Matrix<float> y, Matrix<const int8_t> gq, const float* row_scale,
-                          Matrix<const int8_t> wq, std::span<int32_t>) {
+                          Matrix<const int8_t> wq, int64_t, std::span<int32_t>) {
     std::vector<int32_t> sums(static_cast<size_t>(y.cols));
     for (int64_t n = 0; n < y.rows; n++) {
         std::ranges::fill(sums, 0);
@@ -266,19 +266,19 @@ void int8_gemm_nn_kernel1(const Device&, Matrix<float> y, Matrix<const int8_t> g
 }
 
 void int8_gemm_nn_kernel2(const Device& device, Matrix<float> y, Matrix<const int8_t> gq, const float* row_scale,
-                          Matrix<const int8_t> wq, std::span<int32_t>) {
+                          Matrix<const int8_t> wq, int64_t, std::span<int32_t>) {
     widening_gemm(device, y, gq, wq, false, row_scale, nullptr, nullptr);
 }
 
 void int8_gemm_nn_kernel3(const Device& device, Matrix<float> y, Matrix<const int8_t> gq, const float* row_scale,
-                          Matrix<const int8_t> wq, std::span<int32_t> workspace) {
-    cpu::int8_gemm_by_tiles(device, y, gq, wq, false, row_scale, nullptr, nullptr, {}, workspace);
+                          Matrix<const int8_t> wq, int64_t rotation, std::span<int32_t> workspace) {
+    cpu::int8_gemm_by_tiles(device, y, gq, wq, false, row_scale, nullptr, nullptr, {}, rotation, workspace);
 }
 
 #ifdef __x86_64__
 void int8_gemm_nn_kernel4(const Device& device, Matrix<float> y, Matrix<const int8_t> gq, const float* row_scale,
-                          Matrix<const int8_t> wq, std::span<int32_t> workspace) {
-    cpu::panels::gemm<cpu::Avx2>(device, y, gq, wq, false, row_scale, nullptr, nullptr, {}, workspace);
+                          Matrix<const int8_t> wq, int64_t rotation, std::span<int32_t> workspace) {
+    cpu::panels::gemm<cpu::Avx2>(device, y, gq, wq, false, row_scale, nullptr, nullptr, {}, rotation, workspace);
 }
 #endif
 
@@ -297,7 +297,7 @@ struct Backward : Operands {
 
     explicit Backward(const benchmark::Shape& shape) : Operands(shape[0], shape[1], shape[2], shape[2]) {}
     void call(Kernel kernel, const Device& device) {
-        kernel(device, y, a, row_scale.data, w, workspace_of(device));
+        kernel(device, y, a, row_scale.data, w, 0, workspace_of(device));
     }
     benchmark::Work work() const {
         return {benchmark::Unit::int8_operations, operations};
@@ -307,7 +307,7 @@ struct Backward : Operands {
 // ---- dequantized_gemm_nn -------------------------------------------------------------------------------------------
 
 void dequantized_gemm_nn_kernel1(const Device&, Matrix<float> y, Matrix<const float> dy, Matrix<const int8_t> wq,
-                                 const float* col_scale, std::span<float>) {
+                                 const float* col_scale, int64_t, std::span<float>) {
     std::vector<double> sums(static_cast<size_t>(y.cols));
     for (int64_t n = 0; n < y.rows; n++) {
         std::ranges::fill(sums, 0.0);
@@ -331,7 +331,7 @@ struct DequantizedBackward : Operands {
         : Operands(shape[0], shape[1], shape[2], shape[2]),
           dy(benchmark::random<float>(shape[0], shape[2], 6)),
           dequantized(1, cpu::dequantized_gemm_workspace(Device{}, shape[2], shape[1])) {}
-    void call(Kernel kernel, const Device& device) { kernel(device, y, dy, w, col_scale.data, dequantized.span()); }
+    void call(Kernel kernel, const Device& device) { kernel(device, y, dy, w, col_scale.data, 0, dequantized.span()); }
     // Some hundreds of additions in float.
     std::vector<benchmark::Output> outputs() const { return {benchmark::output("y", y, 2e-6)}; }
     benchmark::Work work() const { return {benchmark::Unit::float_operations, operations}; }

@@ -6,6 +6,7 @@
 //   quantize_weight          v = W
 //   quantize_rows            v = Xh, which is x with channel channels[j] divided by s[j]
 //                            outliers[n,j] = Xh[n,channels[j]]
+//   quantize_rows_rotated    v = Xh H (llmc/core/hadamard.h)
 //   quantize_gradient_rows   v[n,o] = dy[n,o] col_scale[o]
 //   outlier_absmax           xmax[j] = max_n |x[n,channels[j]]|
 //
@@ -45,11 +46,11 @@ void quantize_row(int8_t* q, float& scale, const float* v, int64_t count) {
 
 // ---- quantize_weight -----------------------------------------------------------------------------------------------
 
-void quantize_weight_kernel1(const Device&, Matrix<int8_t> q, float* scale, Matrix<const float> w) {
+void quantize_weight_kernel1(const Device&, Matrix<int8_t> q, float* scale, Matrix<const float> w, int64_t) {
     for (int64_t o = 0; o < w.rows; o++) quantize_row(q.row(o), scale[o], w.row(o), w.cols);
 }
 
-void quantize_weight_kernel2(const Device& device, Matrix<int8_t> q, float* scale, Matrix<const float> w) {
+void quantize_weight_kernel2(const Device& device, Matrix<int8_t> q, float* scale, Matrix<const float> w, int64_t) {
 #pragma omp parallel for num_threads(device.threads)
     for (int64_t o = 0; o < w.rows; o++) quantize_row(q.row(o), scale[o], w.row(o), w.cols);
 }
@@ -73,7 +74,7 @@ struct Weight {
         if (shape[0] > 1) std::fill_n(w.row(1), w.cols, 0.0f);
     }
 
-    void call(Kernel kernel, const Device& device) { kernel(device, q, scale.data, w); }
+    void call(Kernel kernel, const Device& device) { kernel(device, q, scale.data, w, 0); }
     // The rule names every rounding: there is one right answer.
     std::vector<benchmark::Output> outputs() const {
         return {benchmark::output("q", q, 0), benchmark::output("scale", scale, 0)};
@@ -83,22 +84,39 @@ struct Weight {
 
 // ---- quantize_rows -------------------------------------------------------------------------------------------------
 
+// Level by level through memory, in the order that llmc/cpu/hadamard.cpp adds in.
+void rotate(std::vector<float>& row, int64_t block) {
+    for (int64_t apart = 1; apart < block; apart *= 2) {
+        for (size_t i = 0; i < row.size(); i++) {
+            if ((i & static_cast<size_t>(apart)) != 0) continue;
+            const float left = row[i], right = row[i + static_cast<size_t>(apart)];
+            row[i] = left + right;
+            row[i + static_cast<size_t>(apart)] = left - right;
+        }
+    }
+    if (block > 0)
+        for (float& value : row) value *= hadamard_factor(block);
+}
+
 void quantize_rows_kernel1(const Device&, Matrix<int8_t> q, float* row_scale, Matrix<float> outliers,
-                           Matrix<const float> x, std::span<const int32_t> channels, const float* s) {
+                           Matrix<const float> x, const RowTransform& transform) {
     for (int64_t n = 0; n < x.rows; n++) {
         std::vector<float> scaled(x.row(n), x.row(n) + x.cols);
-        for (size_t j = 0; j < channels.size(); j++)
-            outliers(n, static_cast<int64_t>(j)) = scaled[channels[j]] = scaled[channels[j]] / s[j];
+        for (size_t j = 0; j < transform.channels.size(); j++) {
+            float& value = scaled[transform.channels[j]];
+            outliers(n, static_cast<int64_t>(j)) = value = value / transform.s[j];
+        }
+        rotate(scaled, transform.rotation);
         quantize_row(q.row(n), row_scale[n], scaled.data(), x.cols);
     }
 }
 
 void quantize_rows_kernel2(const Device& device, Matrix<int8_t> q, float* row_scale, Matrix<float> outliers,
-                           Matrix<const float> x, std::span<const int32_t> channels, const float* s) {
+                           Matrix<const float> x, const RowTransform& transform) {
 #pragma omp parallel for num_threads(device.threads)
     for (int64_t n = 0; n < x.rows; n++)
-        quantize_rows_kernel1(device, q.rows_at(n, 1), row_scale + n, outliers.rows_at(n, 1), x.rows_at(n, 1), channels,
-                              s);
+        quantize_rows_kernel1(device, q.rows_at(n, 1), row_scale + n, outliers.rows_at(n, 1), x.rows_at(n, 1),
+                              transform);
 }
 
 struct Rows {
@@ -127,12 +145,21 @@ struct Rows {
             for (int32_t channel : channels) x(n, channel) *= 30;
     }
 
-    void call(Kernel kernel, const Device& device) { kernel(device, q, row_scale.data, outliers, x, channels, s.data); }
+    void call(Kernel kernel, const Device& device) { call(kernel, device, 0); }
+    void call(Kernel kernel, const Device& device, int64_t rotation) {
+        kernel(device, q, row_scale.data, outliers, x, {channels, s.data, rotation});
+    }
     std::vector<benchmark::Output> outputs() const {
         return {benchmark::output("q", q, 0), benchmark::output("row_scale", row_scale, 0),
                 benchmark::output("outliers", outliers, 0)};
     }
     benchmark::Work work() const { return {benchmark::Unit::bytes, x.bytes() + q.bytes() + outliers.bytes()}; }
+};
+
+struct RotatedRows : Rows {
+    static constexpr const char* name = "quantize_rows_rotated";
+    using Rows::Rows;
+    void call(Kernel kernel, const Device& device) { Rows::call(kernel, device, hadamard_block(x.cols)); }
 };
 
 // ---- quantize_gradient_rows ----------------------------------------------------------------------------------------
@@ -227,9 +254,9 @@ struct OutlierAbsmax {
 }  // namespace
 
 int main(int argc, char** argv) {
-    return benchmark::run<Weight, Rows, GradientRows, OutlierAbsmax>(
+    return benchmark::run<Weight, Rows, RotatedRows, GradientRows, OutlierAbsmax>(
         argc, argv,
-        {.operators = "quantize_weight, quantize_rows, quantize_gradient_rows, outlier_absmax",
+        {.operators = "quantize_weight, quantize_rows, quantize_rows_rotated, quantize_gradient_rows, outlier_absmax",
          .dimensions = "tokens x channels x outliers",
          .odd = {{1, 1, 1}, {2, 7, 0}, {5, 33, 4}, {17, 576, 12}, {3, 1001, 61}},
          .timed = {{2048, 3072, 61}}});

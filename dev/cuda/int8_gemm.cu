@@ -250,7 +250,7 @@ struct Quantized {
         : memory(padded_rows, cuda::padded_features(device, cols)),
           q(memory.data(), padded_rows, cols, memory.cols()),
           scale(1, rows) {
-        cuda::quantize_weight(device, q, scale.data(), Tensor<T>(rows, cols, seed).view());
+        cuda::quantize_weight(device, q, scale.data(), Tensor<T>(rows, cols, seed).view(), 0);
     }
 
     HostMatrix<int8_t> host(int64_t rows) const {
@@ -314,7 +314,7 @@ void forward(const Bench<T>& bench, const Shape& shape) {
                       {},
                       [&](int) {
                           cuda::int8_gemm_cublaslt<T>(device, y, x.q, x.scale.data(), w.q, w.scale.data(), nullptr, {},
-                                                      {}, depth, workspace.span());
+                                                      {}, depth, 0, workspace.span());
                       }},
                      {5,
                       "llmc on Hopper: warpgroups, dequantised in registers",
@@ -346,7 +346,8 @@ void backward(const Bench<T>& bench, const Shape& shape) {
             [&] {
                 const cpu::Device host;
                 std::vector<int32_t> sums(static_cast<size_t>(cpu::int8_gemm_nn_workspace(host, out, in)));
-                cpu::int8_gemm_nn(host, expected, g.host(n), g.scale.template host<float>().data(), w.host(out), sums);
+                cpu::int8_gemm_nn(host, expected, g.host(n), g.scale.template host<float>().data(), w.host(out), 0,
+                                  sums);
                 round_to<T>(expected);
             },
         .outputs = {written("y", y, expected, {})},
@@ -377,7 +378,7 @@ void backward(const Bench<T>& bench, const Shape& shape) {
                       [&](int) {
                           turn();
                           cuda::int8_gemm_cublaslt<T>(device, y, g.q, g.scale.data(), turned, nullptr, nullptr, {}, {},
-                                                      depth, workspace.span());
+                                                      depth, 0, workspace.span());
                       }},
                      {5,
                       "llmc on Hopper: transpose, warpgroups",

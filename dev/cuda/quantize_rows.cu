@@ -145,8 +145,8 @@ struct Quantized {
     void expect(Matrix<const float> x, bool scales_outliers) {
         const Matrix<int8_t> padded_q = expected_q;
         cpu::quantize_rows({}, padded_q.first_rows(x.rows), expected_scale.data(), expected_outliers, x,
-                           scales_outliers ? std::span<const int32_t>(chosen.numbers) : std::span<const int32_t>(),
-                           chosen.divisors.data());
+                           {scales_outliers ? std::span<const int32_t>(chosen.numbers) : std::span<const int32_t>(),
+                            chosen.divisors.data()});
     }
     // q as llmc takes it: x's columns are its own, its rows a stride apart that ends in padding.
     Matrix<int8_t> q_view(int64_t cols) const { return {q.data(), q.rows(), cols, q.cols()}; }
@@ -193,8 +193,7 @@ void quantize(const Bench<T>& bench, const Shape& shape) {
                       "llmc: a block a row, held",
                       {},
                       [&](int) {
-                          cuda::quantize_rows<T>(device, to.q_view(channels), to.row_scale.data(), Matrix<T>(), x, {},
-                                                 nullptr);
+                          cuda::quantize_rows<T>(device, to.q_view(channels), to.row_scale.data(), Matrix<T>(), x, {});
                       }}},
     });
 }
@@ -219,14 +218,14 @@ void quantize_outliers(const Bench<T>& bench, const Shape& shape) {
                           cuda::launch(device, "scale_outliers_kernel1", scale_outliers_kernel1<T>, cuda::row_blocks(n),
                                        block, 0, scaled, to.outliers, x, to.channels.data(), to.s.data());
                           cuda::quantize_rows<T>(device, to.q_view(channels), to.row_scale.data(), Matrix<T>(), scaled,
-                                                 {}, nullptr);
+                                                 {});
                       }},
                      {2,
                       "llmc: while the row is held",
                       {},
                       [&](int) {
                           cuda::quantize_rows<T>(device, to.q_view(channels), to.row_scale.data(), to.outliers, x,
-                                                 to.channels.span(), to.s.data());
+                                                 {to.channels.span(), to.s.data()});
                       }}},
     });
 }
@@ -273,7 +272,7 @@ void behind_rmsnorm(const Bench<T>& bench, const Shape& shape) {
                       [&](int) {
                           cuda::rmsnorm_forward<T>(device, out, r, rstd.data(), x, y, weight.data(), kEps);
                           cuda::quantize_rows<T>(device, to.q_view(channels), to.row_scale.data(), to.outliers, out,
-                                                 to.channels.span(), to.s.data());
+                                                 {to.channels.span(), to.s.data()});
                       }},
                      {2,
                       "llmc: one kernel",
@@ -281,7 +280,7 @@ void behind_rmsnorm(const Bench<T>& bench, const Shape& shape) {
                       [&](int) {
                           cuda::rmsnorm_forward_quantize<T>(device, out, r, rstd.data(), to.q_view(channels),
                                                             to.row_scale.data(), to.outliers, x, y, weight.data(), kEps,
-                                                            to.channels.span(), to.s.data());
+                                                            {to.channels.span(), to.s.data()});
                       }}},
     });
 }
@@ -310,14 +309,14 @@ void behind_swiglu(const Bench<T>& bench, const Shape& shape) {
                       [&](int) {
                           cuda::swiglu_forward<T>(device, out, gate_up);
                           cuda::quantize_rows<T>(device, to.q_view(channels), to.row_scale.data(), to.outliers, out,
-                                                 to.channels.span(), to.s.data());
+                                                 {to.channels.span(), to.s.data()});
                       }},
                      {2,
                       "llmc: one kernel",
                       {},
                       [&](int) {
                           cuda::swiglu_forward_quantize<T>(device, out, to.q_view(channels), to.row_scale.data(),
-                                                           to.outliers, gate_up, to.channels.span(), to.s.data());
+                                                           to.outliers, gate_up, {to.channels.span(), to.s.data()});
                       }}},
     });
 }
@@ -347,7 +346,7 @@ void quantize_gradient(const Bench<T>& bench, const Shape& shape) {
                           cuda::launch(device, "scale_columns_kernel1", scale_columns_kernel1<T>,
                                        blocks(n * channels, block), block, 0, scaled, dy, col_scale.data());
                           cuda::quantize_scaled_rows<float>(device, "quantize_rows", to.q_view(channels),
-                                                            to.row_scale.data(), scaled, nullptr);
+                                                            to.row_scale.data(), scaled, nullptr, 0);
                       }},
                      {2,
                       "a warp a row, scaled as it is read",

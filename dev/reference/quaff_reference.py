@@ -1,6 +1,6 @@
 """The Quaff method in plain PyTorch, written from its equations: a second opinion on the C++, sharing no code with it.
 
-    python quaff_reference.py [case ...]        run by hand, after make_golden.py; adds to test/data/golden/<case>/
+    python quaff_reference.py [case[/variant] ...]     run by hand, after make_golden.py; adds to test/data/golden/<case>/
 
 Notation: N tokens, I inputs, O outputs, X [N,I], W [O,I]; Oc the outlier channels of a layer; q, k, v (and gate, up)
 are one joint layer, because they share their input.
@@ -12,14 +12,20 @@ Forward:    xmax[j] = max_n |X[n,Oc[j]]|;  beta = max(1, sqrt(xmax / wmax));  s 
 Backward:   G = dY dW;  dG[n] = max_o |G[n,o]| / 127;  dX = dG (clamp(round(G / dG)) Wq)      straight through, to X
             or, with 16 gradient bits, dX = dY (dW Wq)
 
+The variants depart from this, the published method:
+rotated     Wq is made of W H, Xq of Xh H, and the backward pass ends with dX H. H is block-diagonal, its blocks Hadamard
+            matrices of the largest power of two that divides I, from 8 to 64, divided by the root of their size
+split       Xh is X with 0 in the channels Oc, and X[:,Oc] Wo^T is added to Y; there is no s
+naive       there are no channels Oc
+
 Rounding is to the nearest even. A row of zeros gets the scale 1. int8 products are summed exactly (fp64 holds them).
 Everything else is fp32, on one thread.
 
 Files, next to make_golden.py's:
 
-  outlier/<strategy>.json   what calibration must find: the outlier file of each strategy
-  quaff.json                batches, options, losses, gradient norms, spreads
-  quaff.safetensors         for <kind> exact and train:
+  outlier/<strategy>.json   what calibration must find: the outlier file of each strategy; the variants read them
+  <variant>.json            batches, options, losses, gradient norms, spreads; the published method's is quaff.json
+  <variant>.safetensors     for <kind> exact and train:
                             <kind>.logits          the first 16 rows of the evaluations' logits, in their order
                             <kind>.scales.<layer>  [steps + 1, channels]: s before the first step and after each
                             <kind>.final.<name>    the adapter after the last step, under PEFT's names
@@ -46,7 +52,7 @@ import tiny_models
 from make_golden import ADAMW, MAX_GRAD_NORM, ROOT, learning_rate
 
 F = torch.nn.functional
-TRAIN_STEPS, EXACT_STEPS = 6, 3
+EXACT_STEPS = 3
 
 # Per case: gamma, the bits of the backward GEMM, whether s starts from the calibration's max_abs or from the first
 # forward, and the strategy whose channels are trained with. The ratios leave each layer a few of its 48 to 80 channels.
@@ -54,6 +60,16 @@ QUAFF_CASES = {
     "llama_gqa": dict(gamma=0.1, grad_bits=8, use_max_abs=True, strategy="token_max", ratio=0.11),
     "llama_tied_llama3": dict(gamma=0.3, grad_bits=8, use_max_abs=False, strategy="token_max", ratio=0.11),
     "phi3": dict(gamma=0.1, grad_bits=16, use_max_abs=True, strategy="mean_times", ratio=0.11),
+}
+PUBLISHED = dict(method="quaff", rotation=False, term="scaled", steps=6)
+OURS = PUBLISHED | dict(steps=10)
+# Which cases each variant is computed for. Their layers have rows of 48, 72 and 80 elements: blocks of 16 and of 8.
+VARIANTS = {
+    "quaff": (PUBLISHED, ["llama_gqa", "llama_tied_llama3", "phi3"]),
+    "rotated": (OURS | dict(rotation=True), ["llama_gqa", "llama_tied_llama3", "phi3"]),
+    "split": (OURS | dict(term="split"), ["llama_gqa"]),
+    "rotated_split": (OURS | dict(rotation=True, term="split"), ["llama_tied_llama3", "phi3"]),
+    "naive": (OURS | dict(method="naive"), ["llama_gqa"]),
 }
 # Thresholds for tiny models: low enough that each strategy finds some channels and leaves others.
 THRESHOLDS = {"token_max": 100.0, "mean_times": 6.0, "static": 5.0, "zscore": 3.5, "top_abs": 100.0}
@@ -83,26 +99,38 @@ def int_matmul(a, b):
     return (a.double() @ b.double()).float()
 
 
+def hadamard(width):
+    """H of rows of `width`, dense."""
+    block = next((b for b in (64, 32, 16, 8) if width % b == 0), 1)
+    h = torch.ones(1, 1, dtype=torch.float64)
+    while h.shape[0] < block:
+        h = torch.kron(torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64), h)
+    return torch.block_diag(*[h / math.sqrt(block)] * (width // block))
+
+
 class StraightThrough(torch.autograd.Function):
     """The frozen part of a quantised layer: int8 product and outlier term forward, the same int8 weight backward."""
 
     @staticmethod
     def forward(ctx, x, layer, s):
         xh = x.clone()
-        xh[:, layer.channels] = xh[:, layer.channels] / s
-        scale = row_scale(xh)
-        y = int_matmul(Rounding.quantise(xh, scale), layer.wq.T) * scale * layer.dw
+        xh[:, layer.channels] = 0 if layer.split else xh[:, layer.channels] / s
+        rotated = layer.rotate(xh)
+        scale = row_scale(rotated)
+        y = int_matmul(Rounding.quantise(rotated, scale), layer.wq.T) * scale * layer.dw
         ctx.layer = layer
+        if layer.split:
+            return y + x[:, layer.channels] @ layer.wo.T
         return y + xh[:, layer.channels] @ ((s - 1) * layer.wo).T
 
     @staticmethod
     def backward(ctx, dy):
         layer = ctx.layer
         if layer.grad_bits == 16:
-            return dy @ (layer.dw[:, None] * layer.wq), None, None
+            return layer.rotate(dy @ (layer.dw[:, None] * layer.wq)), None, None
         g = dy * layer.dw
         scale = row_scale(g)
-        return int_matmul(Rounding.quantise(g, scale), layer.wq) * scale, None, None
+        return layer.rotate(int_matmul(Rounding.quantise(g, scale), layer.wq) * scale), None, None
 
 
 class JointLinear:
@@ -112,15 +140,26 @@ class JointLinear:
         self.weight, self.bias, self.adapters, self.scaling = weight, bias, adapters, scaling
         self.quantised = False
 
-    def quantise(self, channels, max_abs, gamma, grad_bits):
-        self.quantised, self.gamma, self.grad_bits = True, gamma, grad_bits
+    def quantise(self, channels, max_abs, options):
+        self.quantised, self.gamma, self.grad_bits = True, options["gamma"], options["grad_bits"]
+        self.split = options["term"] == "split"
+        self.h = hadamard(self.weight.shape[1]) if options["rotation"] else None
+        if options["method"] == "naive":
+            channels, max_abs = [], None
         self.channels = torch.tensor(channels, dtype=torch.long)
-        self.dw = row_scale(self.weight)[:, 0]
-        self.wq = Rounding.quantise(self.weight, self.dw[:, None])
+        rotated = self.rotate(self.weight)
+        self.dw = row_scale(rotated)[:, 0]
+        self.wq = Rounding.quantise(rotated, self.dw[:, None])
         self.wo = self.weight[:, self.channels]
         self.wmax = self.wo.abs().amax(dim=0)
         self.initialised = max_abs is not None
         self.s = self.beta(torch.tensor(max_abs)) if self.initialised else torch.ones(len(channels))
+        if self.split:
+            self.s = torch.ones(0)
+
+    def rotate(self, x):
+        """x H; a sum in fp64, so that its rounding is no noise of this reference."""
+        return x if self.h is None else (x.double() @ self.h).float()
 
     def beta(self, xmax):
         ratio = torch.where(self.wmax == 0, torch.ones_like(xmax), xmax / self.wmax)
@@ -128,6 +167,8 @@ class JointLinear:
 
     def observe(self, x):
         """The scales move once per training forward, with the maxima of the whole packed micro-batch."""
+        if self.split:
+            return
         beta = self.beta(x.detach()[:, self.channels].abs().amax(dim=0))
         self.s = self.gamma * self.s + (1 - self.gamma) * beta if self.initialised else beta
         self.initialised = True
@@ -228,7 +269,7 @@ class Model:
     def quantise(self, outliers, options):
         for name, linear in self.linears.items():
             linear.quantise(outliers["channels"][name], outliers["max_abs"][name] if options["use_max_abs"] else None,
-                            options["gamma"], options["grad_bits"])
+                            options)
 
     def scales(self):
         return {name: linear.s.clone() for name, linear in self.linears.items()}
@@ -385,6 +426,8 @@ def search_exact(run, vocab_size):
 def spread(first, others):
     """The largest difference of each kind of number between a run and its disturbed twins, relative to the largest."""
     def relative(a, b):
+        if a.numel() == 0:
+            return 0.0
         return (a - b).abs().max().item() / max(a.abs().max().item(), 1e-12)
 
     def flat(tree):
@@ -398,26 +441,28 @@ def spread(first, others):
     return {kind: max(relative(get(first), get(other)) for other in others) for kind, get in kinds.items()}
 
 
-def make(name, options):
+def make(name, variant):
+    options = VARIANTS[variant][0] | QUAFF_CASES[name]
     case, directory = tiny_models.CASES[name], ROOT / name
     golden = json.loads((directory / "golden.json").read_text())
     batches = golden["batches"]
     model = Model(directory)
     check_against_transformers(model, batches[0])
 
-    (directory / "outlier").mkdir(exist_ok=True)
-    outliers = {}
-    for strategy in THRESHOLDS:
-        outliers[strategy] = dict(model=name) | calibrate(model, batches, strategy, options["ratio"])
-        (directory / "outlier" / f"{strategy}.json").write_text(json.dumps(outliers[strategy]) + "\n")
-        print(f"{name:20} {strategy:10}", [len(c) for c in outliers[strategy]["channels"].values()])
+    if variant == "quaff":
+        (directory / "outlier").mkdir(exist_ok=True)
+        for strategy in THRESHOLDS:
+            found = dict(model=name) | calibrate(model, batches, strategy, options["ratio"])
+            (directory / "outlier" / f"{strategy}.json").write_text(json.dumps(found) + "\n")
+            print(f"{name:20} {strategy:10}", [len(c) for c in found["channels"].values()])
+    outliers = json.loads((directory / "outlier" / f"{options['strategy']}.json").read_text())
 
     def start(noise_seed=None):
-        return Run(directory, options, outliers[options["strategy"]], golden["adamw"], noise_seed)
+        return Run(directory, options, outliers, golden["adamw"], noise_seed)
 
     found, margin = search_exact(start(), case["config"].vocab_size)
     orders = {"exact": (found[:1], found[1:-1], found[-1:]),
-              "train": ([], [batches[i % len(batches)] for i in range(TRAIN_STEPS)], batches)}
+              "train": ([], [batches[i % len(batches)] for i in range(options["steps"])], batches)}
     tensors, numbers = {}, dict(case=name, outliers=f"outlier/{options['strategy']}.json", adamw=golden["adamw"],
                                 max_grad_norm=MAX_GRAD_NORM, **options)
     for kind, order in orders.items():
@@ -430,15 +475,17 @@ def make(name, options):
             tensors[f"{kind}.scales.{key}"] = torch.stack([scales[key] for scales in [run.scales_before] + run.scales])
         numbers[kind] = dict(evaluate_first=order[0], batches=order[1], evaluate_last=order[2], losses=run.losses,
                              grad_norms=run.grad_norms, eval_losses=run.eval_losses, spread=moved)
-        print(f"{name:20} {kind}: loss {run.losses[0]:.4f} -> {run.losses[-1]:.4f}; spread "
+        print(f"{name:20} {variant:13} {kind}: loss {run.losses[0]:.4f} -> {run.losses[-1]:.4f}; spread "
               + ", ".join(f"{what} {value:.1e}" for what, value in moved.items()))
     numbers["exact"]["margin"] = margin
-    print(f"{name:20} margin {margin:.1e}")
-    save_file(tensors, directory / "quaff.safetensors")
-    (directory / "quaff.json").write_text(json.dumps(numbers) + "\n")
+    print(f"{name:20} {variant:13} margin {margin:.1e}")
+    save_file(tensors, directory / f"{variant}.safetensors")
+    (directory / f"{variant}.json").write_text(json.dumps(numbers) + "\n")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for chosen_case in sys.argv[1:] or QUAFF_CASES:
-        make(chosen_case, QUAFF_CASES[chosen_case])
+    every = [f"{name}/{variant}" for variant, (_, names) in VARIANTS.items() for name in names]
+    for chosen in sys.argv[1:] or every:
+        chosen_case, _, chosen_variant = chosen.partition("/")
+        make(chosen_case, chosen_variant or "quaff")

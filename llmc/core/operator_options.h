@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "llmc/core/philox.h"
 
@@ -26,6 +27,16 @@ struct AdamWOptions {
     double beta2 = 0.999;
     double eps = 1e-8;
     double weight_decay = 0.0;
+};
+
+// What becomes of a row x before it is quantised: its outlier channels are made smaller, then it is turned.
+//
+//   xh[i] = x[i] / s[j] if i = channels[j], or 0 if s is null; x[i] elsewhere
+//   v     = xh H                                                        H: llmc/core/hadamard.h
+struct RowTransform {
+    std::span<const int32_t> channels = {};  // outlier channels, ascending, in the device's memory
+    const float* s = nullptr;                // their scales, there, too
+    int64_t rotation = 0;                    // side of H's blocks, hadamard_block() of the row; 0: v = xh
 };
 
 // Names one dropout mask. Whether it keeps element (n, c) depends on these and on n and c alone, never on threads,

@@ -3,9 +3,9 @@
 //   scale[n] = max_i |v[n,i]| / 127, a zero row gets 1
 //   q[n,i]   = clamp(round_half_even(v[n,i] / scale[n]), -127, 127)
 //
-//   quantize_weight          v = W
-//   quantize_rows            v = Xh, which is x with channel channels[j] divided by s[j]
-//                            outliers[n,j] = Xh[n,channels[j]]
+//   quantize_weight          v = W H
+//   quantize_rows            v = Xh H: x, transformed (RowTransform in llmc/core/operator_options.h)
+//                            outliers[n,j] = Xh[n,channels[j]], or x[n,channels[j]] where these are taken out
 //   quantize_gradient_rows   v[n,o] = dy[n,o] col_scale[o]
 //
 //   outlier_absmax           xmax[j] = max_n |x[n,channels[j]]|
@@ -21,7 +21,9 @@
 #include <span>
 #include <vector>
 
+#include "llmc/core/operator_options.h"
 #include "llmc/cpu/device.h"
+#include "llmc/cpu/hadamard.h"
 
 namespace cpu {
 
@@ -68,25 +70,35 @@ inline void outlier_absmax(const Device& device, float* xmax, Matrix<const float
     }
 }
 
+// q [cols] = of v [cols]. Returns its scale.
+inline float quantize_row(int8_t* q, const float* v, int64_t cols) {
+    const float scale = row_scale_of(v, cols);
+#pragma omp simd
+    for (int64_t i = 0; i < cols; i++) q[i] = quantize(v[i], scale);
+    return scale;
+}
+
+// v [cols] = the transform of x. outliers [n]: as quantize_rows.
+inline void transform_row(float* v, float* outliers, const float* x, int64_t cols, const RowTransform& transform) {
+    std::copy_n(x, cols, v);
+    for (size_t j = 0; j < transform.channels.size(); j++) {
+        float& value = v[transform.channels[j]];
+        if (transform.s != nullptr) value /= transform.s[j];
+        outliers[j] = value;
+        if (transform.s == nullptr) value = 0;
+    }
+    hadamard_row(v, cols, transform.rotation);
+}
+
 inline void quantize_rows(const Device& device, Matrix<int8_t> q, float* row_scale, Matrix<float> outliers,
-                          Matrix<const float> x, std::span<const int32_t> channels, const float* s) {
-    const int64_t count = static_cast<int64_t>(channels.size());
+                          Matrix<const float> x, const RowTransform& transform) {
 #pragma omp parallel num_threads(device.threads)
     {
-        std::vector<float> scaled(static_cast<size_t>(x.cols));  // one row of Xh
+        std::vector<float> v(static_cast<size_t>(x.cols));
 #pragma omp for schedule(static)
         for (int64_t n = 0; n < x.rows; n++) {
-            std::copy_n(x.row(n), x.cols, scaled.data());
-            for (int64_t j = 0; j < count; j++) {
-                scaled[channels[j]] /= s[j];
-                outliers(n, j) = scaled[channels[j]];
-            }
-            const float scale = row_scale_of(scaled.data(), x.cols);
-            row_scale[n] = scale;
-            int8_t* q_row = q.row(n);
-            const float* scaled_row = scaled.data();
-#pragma omp simd
-            for (int64_t i = 0; i < x.cols; i++) q_row[i] = quantize(scaled_row[i], scale);
+            transform_row(v.data(), outliers.row(n), x.row(n), x.cols, transform);
+            row_scale[n] = quantize_row(q.row(n), v.data(), x.cols);
         }
     }
 }
@@ -107,16 +119,10 @@ inline void quantize_gradient_rows(const Device& device, Matrix<int8_t> q, float
     }
 }
 
-inline void quantize_weight(const Device& device, Matrix<int8_t> q, float* scale, Matrix<const float> w) {
-#pragma omp parallel for num_threads(device.threads) schedule(static)
-    for (int64_t o = 0; o < w.rows; o++) {
-        const float* w_row = w.row(o);
-        int8_t* q_row = q.row(o);
-        const float row_scale = row_scale_of(w_row, w.cols);
-        scale[o] = row_scale;
-#pragma omp simd
-        for (int64_t i = 0; i < w.cols; i++) q_row[i] = quantize(w_row[i], row_scale);
-    }
+// rotation: as in RowTransform.
+inline void quantize_weight(const Device& device, Matrix<int8_t> q, float* scale, Matrix<const float> w,
+                            int64_t rotation) {
+    quantize_rows(device, q, scale, {}, w, {.rotation = rotation});
 }
 
 }  // namespace cpu

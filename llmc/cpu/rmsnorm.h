@@ -63,9 +63,9 @@ inline void rmsnorm_forward_absmax(const Device& device, Matrix<float> out, Matr
 inline void rmsnorm_forward_quantize(const Device& device, Matrix<float> out, Matrix<float> residual, float* rstd,
                                      Matrix<int8_t> q, float* row_scale, Matrix<float> outliers, Matrix<const float> x,
                                      Matrix<const float> y, const float* weight, float eps,
-                                     std::span<const int32_t> channels, const float* s) {
+                                     const RowTransform& transform) {
     rmsnorm_forward<float>(device, out, residual, rstd, x, y, weight, eps);
-    quantize_rows(device, q, row_scale, outliers, out, channels, s);
+    quantize_rows(device, q, row_scale, outliers, out, transform);
 }
 
 // `out` again from what the forward kept: the same bits.

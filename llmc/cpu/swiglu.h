@@ -37,9 +37,9 @@ inline void swiglu_forward_absmax(const Device& device, Matrix<float> out, float
 
 inline void swiglu_forward_quantize(const Device& device, Matrix<float> out, Matrix<int8_t> q, float* row_scale,
                                     Matrix<float> outliers, Matrix<const float> gate_up,
-                                    std::span<const int32_t> channels, const float* s) {
+                                    const RowTransform& transform) {
     swiglu_forward<float>(device, out, gate_up);
-    quantize_rows(device, q, row_scale, outliers, out, channels, s);
+    quantize_rows(device, q, row_scale, outliers, out, transform);
 }
 
 template <class T>

@@ -83,15 +83,14 @@ __global__ void rmsnorm_forward_absmax_kernel(Matrix<T> out, Matrix<T> residual,
 template <class T>
 __global__ void rmsnorm_forward_quantize_kernel(Matrix<T> out, Matrix<T> residual, float* rstd, Matrix<int8_t> q,
                                                 float* row_scale, Matrix<T> outliers, Matrix<const T> x,
-                                                Matrix<const T> y, const T* weight, float eps, const int32_t* channels,
-                                                int count, const float* s) {
+                                                Matrix<const T> y, const T* weight, float eps, RowTransform transform) {
     T* held = shared_memory<T>();
     const int64_t n = blockIdx.x;
     const int cols = static_cast<int>(x.cols), q_cols = static_cast<int>(q.stride);
     if (n >= x.rows) return zero_row(q.row(n), q_cols);
     rmsnorm_row(held, out.row(n), residual.row(n), rstd + n, x.row(n), y.data ? y.row(n) : nullptr, weight, cols, eps);
     held_row_quantize(q.row(n), q_cols, row_scale + n, outliers.row(n), static_cast<int>(outliers.cols), held, cols,
-                      channels, count, s);
+                      transform);
 }
 
 template <class T>
@@ -159,11 +158,10 @@ void rmsnorm_forward_absmax(const Device<T>& device, Matrix<T> out, Matrix<T> re
 template <class T>
 void rmsnorm_forward_quantize(const Device<T>& device, Matrix<T> out, Matrix<T> residual, float* rstd, Matrix<int8_t> q,
                               float* row_scale, Matrix<T> outliers, ConstMatrix<T> x, ConstMatrix<T> y,
-                              const std::type_identity_t<T>* weight, float eps, std::span<const int32_t> channels,
-                              const float* s) {
+                              const std::type_identity_t<T>* weight, float eps, const RowTransform& transform) {
     launch(device, "rmsnorm_forward_quantize", rmsnorm_forward_quantize_kernel<T>, row_blocks(q.rows),
            row_threads(x.cols), held_bytes<T>(x.cols), out, residual, rstd, q, row_scale, outliers, x, y, weight, eps,
-           channels.data(), static_cast<int>(channels.size()), s);
+           transform);
 }
 
 // `out` again from what the forward kept: the same bits.

@@ -60,15 +60,14 @@ __global__ void swiglu_forward_absmax_kernel(Matrix<T> out, float* xmax, Matrix<
 
 template <class T>
 __global__ void swiglu_forward_quantize_kernel(Matrix<T> out, Matrix<int8_t> q, float* row_scale, Matrix<T> outliers,
-                                               Matrix<const T> gate_up, const int32_t* channels, int count,
-                                               const float* s) {
+                                               Matrix<const T> gate_up, RowTransform transform) {
     T* held = shared_memory<T>();
     const int64_t n = blockIdx.x;
     const int width = static_cast<int>(out.cols), q_cols = static_cast<int>(q.stride);
     if (n >= out.rows) return zero_row(q.row(n), q_cols);
     swiglu_row(held, out.row(n), gate_up.row(n), width);
     held_row_quantize(q.row(n), q_cols, row_scale + n, outliers.row(n), static_cast<int>(outliers.cols), held, width,
-                      channels, count, s);
+                      transform);
 }
 
 template <class T>
@@ -107,11 +106,9 @@ void swiglu_forward_absmax(const Device<T>& device, Matrix<T> out, float* xmax, 
 // q, row_scale and outliers (=) of `out`.
 template <class T>
 void swiglu_forward_quantize(const Device<T>& device, Matrix<T> out, Matrix<int8_t> q, float* row_scale,
-                             Matrix<T> outliers, ConstMatrix<T> gate_up, std::span<const int32_t> channels,
-                             const float* s) {
+                             Matrix<T> outliers, ConstMatrix<T> gate_up, const RowTransform& transform) {
     launch(device, "swiglu_forward_quantize", swiglu_forward_quantize_kernel<T>, row_blocks(q.rows),
-           row_threads(out.cols), held_bytes<T>(out.cols), out, q, row_scale, outliers, gate_up, channels.data(),
-           static_cast<int>(channels.size()), s);
+           row_threads(out.cols), held_bytes<T>(out.cols), out, q, row_scale, outliers, gate_up, transform);
 }
 
 template <class T>

@@ -1,6 +1,7 @@
 #include "quaff/cli/checks.h"
 
 #include <algorithm>
+#include <span>
 
 #include "llmc/core/error.h"
 #include "llmc/core/words.h"
@@ -11,6 +12,7 @@
 #include "quaff/files/outliers.h"
 #include "quaff/run/chat.h"
 #include "quaff/run/metrics/metric_list.h"
+#include "quaff/run/paper_settings.h"
 
 namespace quaff::cli {
 
@@ -50,9 +52,11 @@ void check_columns(const CommandLine& line) {
     }
 }
 
-// What --method fp does not use.
-constexpr const char* kQuaffOnly[] = {"outliers", "outlier-strategy", "outlier-threshold", "outlier-max-ratio",
-                                      "cal-data", "max-cal-samples",  "scale-momentum",    "grad-bits"};
+// What a method without outlier channels does not use; and one in full precision.
+constexpr const char* kOfOutliers[] = {"outliers",          "outlier-strategy", "outlier-threshold",
+                                       "outlier-max-ratio", "cal-data",         "max-cal-samples",
+                                       "scale-momentum",    "outlier-term",     "rotation"};
+constexpr const char* kOfInt8[] = {"grad-bits"};
 
 }  // namespace
 
@@ -108,6 +112,19 @@ void check_for_ranks(const CommandLine& line) {
         throw UsageError("standard input (-) reaches the first rank alone: give several ranks a file to read");
 }
 
+void apply_paper_settings(CommandLine& line) {
+    if (line.options.compute.method != Method::quaff_paper) return;
+    CommandLine asked = line;
+    line.options = with_paper_settings(line.options);
+    const std::vector<Row> rows = option_table(line), rows_asked = option_table(asked);
+    for (size_t i = 0; i < rows.size(); ++i) {
+        const std::string has = value_text(rows[i]), wanted = value_text(rows_asked[i]);
+        if (line.was_given(rows[i].name) && has != wanted && wanted != "auto")
+            throw UsageError(concat("--method quaff-paper is the publication's method, whose --", rows[i].name, " is ",
+                                    has, ", not ", wanted, "; leave it out, or choose --method quaff"));
+    }
+}
+
 void note_unused(CommandLine& line, const std::set<std::string>& on_command_line) {
     CommandLine scratch;
     if (line.verb == Verb::info && !line.plan)
@@ -116,9 +133,14 @@ void note_unused(CommandLine& line, const std::set<std::string>& on_command_line
                 line.unused.push_back(concat(row.name, " without --plan"));
     if (line.verb == Verb::eval && on_command_line.contains("data") && on_command_line.contains("eval-data"))
         line.unused.push_back("eval-data beside --data");
-    if (line.options.compute.method == Method::fp && (line.verb != Verb::info || line.plan))
-        for (const char* name : kQuaffOnly)
-            if (on_command_line.contains(name)) line.unused.push_back(concat(name, " with --method fp"));
+    if (!line.options.compute.method || (line.verb == Verb::info && !line.plan)) return;
+    const Method method = *line.options.compute.method;
+    const auto note = [&](std::span<const char* const> names) {
+        for (const char* name : names)
+            if (on_command_line.contains(name)) line.unused.push_back(concat(name, " with --method ", name_of(method)));
+    };
+    if (!linear_method(method).outliers) note(kOfOutliers);
+    if (!linear_method(method).int8) note(kOfInt8);
 }
 
 }  // namespace quaff::cli

@@ -14,6 +14,10 @@ void check_contradictions(const CommandLine& line);
 // The same for what several ranks cannot do.
 void check_for_ranks(const CommandLine& line);
 
+// With --method quaff-paper, the options that it decides become what it makes of them (run/paper_settings.h). Throws
+// UsageError if one was given another value.
+void apply_paper_settings(CommandLine& line);
+
 // Adds to line.unused the options that have no effect beside the others. `on_command_line`: the options given there; a
 // file may hold more than a verb uses.
 void note_unused(CommandLine& line, const std::set<std::string>& on_command_line);

@@ -37,24 +37,26 @@ constexpr Range from_below(double low, double high) {
     return {low, high, false, true};
 }
 
-// One of the names of a table.
-template <class E, size_t N>
-Choice choice(E& value, const Named<E> (&names)[N]) {
+// One of the names of a table. A value that may be empty shows as `otherwise` then.
+template <class V, class E, size_t N>
+Choice choice(V& value, const Named<E> (&names)[N], const char* otherwise = "") {
     Choice choice;
     for (const Named<E>& entry : names) choice.words.emplace_back(entry.name);
-    choice.get = [&value, &names] { return std::string(name_in(names, value)); };
+    choice.get = [&value, &names, otherwise] {
+        const std::optional<E> chosen = value;
+        return std::string(chosen ? name_in(names, *chosen) : otherwise);
+    };
     choice.set = [&value, &names](const std::string& word) { value = *value_in(names, word); };
     return choice;
 }
 
-// The same for a value that may stay empty; `otherwise` is the name shown then.
+// The same for a value that "auto" leaves empty.
 template <class E, size_t N>
-Choice choice(std::optional<E>& value, const Named<E> (&names)[N], const char* otherwise) {
-    Choice choice;
-    for (const Named<E>& entry : names) choice.words.emplace_back(entry.name);
-    choice.get = [&value, &names, otherwise] { return std::string(value ? name_in(names, *value) : otherwise); };
-    choice.set = [&value, &names](const std::string& word) { value = *value_in(names, word); };
-    return choice;
+Choice choice_or_auto(std::optional<E>& value, const Named<E> (&names)[N]) {
+    Choice with_auto = choice(value, names, "auto");
+    with_auto.words.insert(with_auto.words.begin(), "auto");
+    with_auto.set = [&value, &names](const std::string& word) { value = value_in(names, word); };
+    return with_auto;
 }
 
 const char* template_help() {
@@ -78,8 +80,6 @@ std::vector<std::string> metric_names() {
     for (const Named<Metric>& metric : kMetricNames) names.emplace_back(metric.name);
     return names;
 }
-
-constexpr Named<bool> kOnOff[] = {{"on", true}, {"off", false}};
 
 }  // namespace
 
@@ -137,7 +137,7 @@ std::vector<Row> option_table(CommandLine& line) {
                            "the same for the answer"},
                           {"train-on-source", OptionalSwitch{&o.data.train_on_source}, kReads, fixed,
                            "train on the prompt's tokens too"},
-                          {"strict-data", choice(o.data.strict, kOnOff), kReads, fixed,
+                          {"strict-data", choice(o.data.strict, kOnOffNames), kReads, fixed,
                            "on: stop at the first line that cannot be used; off: skip, count and list such lines"},
                           {"show-tokens", Whole{&line.show_tokens, count_from(0)}, kData, transient,
                            "print the first N examples token by token, mark those in the loss, and stop"},
@@ -159,6 +159,10 @@ std::vector<Row> option_table(CommandLine& line) {
                   to(Verb::generate, "examples to calibrate on", "examples to calibrate on; else --data"))},
               {"max-cal-samples", Whole{&o.outliers.max_samples, count_from(1)}, kRuns, fixed,
                "largest number of examples to calibrate on"},
+              {"rotation", choice_or_auto(o.compute.rotation, kOnOffNames), kRuns & ~kCalibrate, fixed,
+               "turn rows by Hadamard blocks before they are quantised; auto: on"},
+              {"outlier-term", choice_or_auto(o.compute.outlier_term, kOutlierTermNames), kRuns & ~kCalibrate, fixed,
+               "outlier channels are scaled, or split off from the int8 product; auto: scaled"},
               {"scale-momentum", OptionalReal{&o.compute.scale_momentum, 0.1, from_to(0, 1)}, kFits, fixed,
                "weight of a channel's old scale in its update"},
               {"grad-bits", choice(o.compute.grad_bits, kGradBitsNames, "8"), kFits, fixed,
@@ -243,9 +247,10 @@ std::vector<Row> option_table(CommandLine& line) {
           {
               {"method", choice(o.compute.method, kMethodNames, ""), kRuns & ~kCalibrate, fixed,
                info_of(line.verb).adapter_decides_method
-                   ? "8-bit weights and activations, or full precision [the adapter's own; else quaff where --outliers "
-                     "or --cal-data is given, else fp]"
-                   : "8-bit weights and activations, or full precision [quaff]"},
+                   ? "how frozen layers are computed: quaff and naive in 8 bits, fp in full precision [the adapter's "
+                     "own; "
+                     "else quaff where --outliers or --cal-data is given, else fp]"
+                   : "how frozen layers are computed: quaff and naive in 8 bits, fp in full precision [quaff]"},
               {"device", choice(o.compute.device, kDeviceNames), kRuns, free,
                "device to compute on; auto: a GPU where there is one"},
               {"dtype", choice(o.compute.dtype, kComputeTypeNames), kRuns, fixed,

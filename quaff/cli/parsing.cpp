@@ -275,6 +275,7 @@ CommandLine parse(const std::vector<std::string>& arguments) {
         if (path_exists(demo)) parse_file(line, table, demo);
     }
     check_contradictions(line);
+    apply_paper_settings(line);
     resolve_defaults(line);
     note_unused(line, on_command_line);
     return line;

@@ -124,6 +124,8 @@ ordered_json inspect_adapter(const fs::path& path) {
     const json tree = read_json(path / kQuaffJson);
     const JsonObject state(tree, (path / kQuaffJson).string());
     info["method"] = state.string("method");
+    for (const char* key : {"rotation", "outlier_term"})
+        if (state.has(key) && state.has("outliers")) info[key] = state.value(key);
     if (state.has("chat")) {
         const JsonObject chat = state.object("chat");
         info["template"] = chat.string("template");

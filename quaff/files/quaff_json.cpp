@@ -14,8 +14,11 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 
 void write_quaff_state(const std::filesystem::path& adapter_directory, const QuaffState& state) {
-    ordered_json object = {
-        {"method", state.method}, {"scale_momentum", state.scale_momentum}, {"grad_bits", state.grad_bits}};
+    ordered_json object = {{"method", state.method},
+                           {"rotation", state.rotation},
+                           {"outlier_term", name_in(kOutlierTermNames, state.outlier_term)},
+                           {"scale_momentum", state.scale_momentum},
+                           {"grad_bits", state.grad_bits}};
     if (state.outliers) object["outliers"] = outliers_to_json(*state.outliers);
     for (const auto& [module, scales] : state.scales) {
         ordered_json list = ordered_json::array();
@@ -34,6 +37,13 @@ std::optional<QuaffState> read_quaff_state(const std::filesystem::path& adapter_
     const JsonObject object(tree, path.string());
     QuaffState state;
     state.method = object.string("method");
+    state.rotation = object.boolean("rotation", false);
+    if (object.has("outlier_term")) {
+        const std::string term = object.string("outlier_term");
+        const std::optional<OutlierTerm> known = value_in(kOutlierTermNames, term);
+        require(known.has_value(), object.field("outlier_term"), " must be scaled or split, found \"", term, "\"");
+        state.outlier_term = *known;
+    }
     state.scale_momentum = object.number("scale_momentum", 0, 1, 0.1);
     state.grad_bits = object.integer("grad_bits", 8, 16, 8);
     require(state.grad_bits == 8 || state.grad_bits == 16, object.field("grad_bits"), " must be 8 or 16, found ",

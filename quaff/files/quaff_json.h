@@ -1,11 +1,14 @@
 // quaff.json, beside an adapter's two files: how the frozen layers were computed while the adapter was trained, so that
 // it is evaluated and used in the same way. PEFT and others ignore the file.
 //
-//   {"method": "quaff", "scale_momentum": 0.1, "grad_bits": 8, "outliers": {an outlier file's object},
-//    "scales": {"model.layers.0.self_attn.qkv_proj": [1.25, ..], ..}, "chat": {how texts are laid out}}
+//   {"method": "quaff", "rotation": true, "outlier_term": "scaled", "scale_momentum": 0.1, "grad_bits": 8,
+//    "outliers": {an outlier file's object}, "scales": {"model.layers.0.self_attn.qkv_proj": [1.25, ..], ..},
+//    "chat": {how texts are laid out}}
 //
-// `scales` holds s of every outlier channel after the last training step. The full-precision method has neither
-// "outliers" nor "scales". chat_settings.h has the object under "chat".
+// `scales` holds s of every outlier channel after the last training step. Methods without outlier channels have neither
+// "outliers" nor "scales", and "split" outlier channels have no scales. A file without "rotation" and "outlier_term"
+// was written before there was a choice: its layers are not rotated and their outlier channels are scaled.
+// chat_settings.h has the object under "chat".
 #pragma once
 
 #include <cstdint>
@@ -16,6 +19,7 @@
 #include <vector>
 
 #include "quaff/files/chat_settings.h"
+#include "quaff/files/method.h"
 #include "quaff/files/outliers.h"
 
 namespace quaff {
@@ -24,6 +28,8 @@ inline constexpr const char* kQuaffJson = "quaff.json";
 
 struct QuaffState {
     std::string method;
+    bool rotation = false;
+    OutlierTerm outlier_term = OutlierTerm::scaled;
     double scale_momentum = 0.1;
     int64_t grad_bits = 8;
     std::optional<OutlierChannels> outliers;

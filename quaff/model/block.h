@@ -128,9 +128,9 @@ class Block {
     }
     bool has_adapters() const { return ranks() != std::array<int64_t, kLayersPerBlock>{}; }
 
-    // Sets the names and shapes of block `index`. Both lists are in the order of Layer: `channels`, all empty for
-    // --method fp, and `stored`, which stored_types() returns.
-    void configure(const ModelConfig& config, int64_t index, Method method,
+    // Sets the names and shapes of block `index`. Both lists are in the order of Layer: `channels`, all empty for a
+    // method without outliers, and `stored`, which stored_types() returns.
+    void configure(const ModelConfig& config, int64_t index, const LinearMethod& method,
                    const std::vector<std::vector<int32_t>>& channels, const std::vector<DType>& stored);
     void layout_weights(Arena<Device>& arena, const Device& device);
     // Reads block `index` of the checkpoint, quantising each linear as soon as it is read.
@@ -298,7 +298,7 @@ auto linears_of(Blocks& blocks) {
 }
 
 template <class Device>
-void Block<Device>::configure(const ModelConfig& config, int64_t index, Method method,
+void Block<Device>::configure(const ModelConfig& config, int64_t index, const LinearMethod& method,
                               const std::vector<std::vector<int32_t>>& channels, const std::vector<DType>& stored) {
     hidden_size = config.hidden_size;
     intermediate_size = config.intermediate_size;

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <span>
 
+#include "llmc/core/operator_options.h"
 #include "llmc/core/tensor.h"
 
 namespace quaff {
@@ -28,12 +29,6 @@ struct QuantizedRows {
     Matrix<T> outliers;  // [N,n]
 };
 
-// The outlier channels of a linear and their scales, on the device.
-struct ScaledChannels {
-    std::span<const int32_t> index;  // [n]
-    const float* s;                  // [n]
-};
-
 // x exists already.
 template <class Device>
 struct PlainInput {
@@ -44,8 +39,8 @@ struct PlainInput {
     void make_absmax(const Device& device, float* xmax, std::span<const int32_t> channels) const {
         outlier_absmax(device, xmax, x, channels);
     }
-    void make_quantized(const Device& device, const QuantizedRows<T>& rows, const ScaledChannels& channels) const {
-        quantize_rows(device, rows.q, rows.row_scale, rows.outliers, x, channels.index, channels.s);
+    void make_quantized(const Device& device, const QuantizedRows<T>& rows, const RowTransform& transform) const {
+        quantize_rows(device, rows.q, rows.row_scale, rows.outliers, x, transform);
     }
 };
 
@@ -63,9 +58,9 @@ struct NormedInput {
     void make_absmax(const Device& device, float* xmax, std::span<const int32_t> channels) const {
         rmsnorm_forward_absmax(device, x, residual, rstd, xmax, stream, delta, weight, eps, channels);
     }
-    void make_quantized(const Device& device, const QuantizedRows<T>& rows, const ScaledChannels& channels) const {
+    void make_quantized(const Device& device, const QuantizedRows<T>& rows, const RowTransform& transform) const {
         rmsnorm_forward_quantize(device, x, residual, rstd, rows.q, rows.row_scale, rows.outliers, stream, delta,
-                                 weight, eps, channels.index, channels.s);
+                                 weight, eps, transform);
     }
 };
 
@@ -80,8 +75,8 @@ struct ActivatedInput {
     void make_absmax(const Device& device, float* xmax, std::span<const int32_t> channels) const {
         swiglu_forward_absmax(device, x, xmax, gate_up, channels);
     }
-    void make_quantized(const Device& device, const QuantizedRows<T>& rows, const ScaledChannels& channels) const {
-        swiglu_forward_quantize(device, x, rows.q, rows.row_scale, rows.outliers, gate_up, channels.index, channels.s);
+    void make_quantized(const Device& device, const QuantizedRows<T>& rows, const RowTransform& transform) const {
+        swiglu_forward_quantize(device, x, rows.q, rows.row_scale, rows.outliers, gate_up, transform);
     }
 };
 

@@ -3,6 +3,9 @@
 //   Y += Z Wz^T,   Z  = [ dropout(X) A^T | Xh[:,Oc] ]            [N, R + n]
 //                  Wz = [ (alpha/r) B    | (s - 1) Wo ]           [O, R + n]
 //
+// Where outlier channels are taken out of the int8 product (s is null), their part of Z is X[:,Oc] and that of Wz is
+// Wo.
+//
 // A joint linear (q, k, v; gate, up) has an adapter for each of its parts that is to have one, with a rank and an alpha
 // of its own. Their A are stacked to [R, I], R the sum of the ranks. B is block-diagonal: adapter p writes outputs
 // out_begin .. out_begin + O_p - 1, scaled by its alpha/r. Hu et al. 2021, arXiv 2106.09685.
@@ -15,7 +18,7 @@
 
 namespace cpu {
 
-// Wz [O, R + n] = from the adapters' B, `outlier_weight` Wo [O, n] and `s` [n]. Zero outside of B's blocks.
+// Wz [O, R + n] = from the adapters' B, `outlier_weight` Wo [O, n] and `s` [n], or null. Zero outside of B's blocks.
 inline void joint_weight(const Device& device, Matrix<float> wz, const std::vector<quaff::LoraAdapter>& adapters,
                          Matrix<const float> outlier_weight, const float* s) {
     const int64_t n = outlier_weight.cols;
@@ -31,7 +34,7 @@ inline void joint_weight(const Device& device, Matrix<float> wz, const std::vect
             for (int64_t k = 0; k < r; k++) row[column + k] = inside ? adapter.scaling * adapter.b(local, k) : 0.0f;
             column += r;
         }
-        for (int64_t j = 0; j < n; j++) row[rank + j] = (s[j] - 1.0f) * outlier_weight(o, j);
+        for (int64_t j = 0; j < n; j++) row[rank + j] = (s ? s[j] - 1.0f : 1.0f) * outlier_weight(o, j);
     }
 }
 

@@ -10,7 +10,7 @@ using namespace llmc;
 
 enum class MemoryKind {
     int8_weights,  // the frozen linears, quantised
-    weights,       // the frozen linears of --method fp; norms, biases, scales
+    weights,       // frozen linears in full precision; norms, biases, scales
     outlier_rows,  // the outlier columns of the frozen linears in the compute type
     embeddings,    // embedding table and head
     adapters,      // LoRA parameters and their gradients

@@ -30,6 +30,8 @@ enum class Recompute { none, block, automatic };
 
 struct BuildOptions : MicroBatchLimits {
     Method method = Method::quaff;
+    bool rotation = true;                            // of Method::quaff
+    OutlierTerm outlier_term = OutlierTerm::scaled;  // of Method::quaff
     LoraConfig lora;
     double scale_momentum = 0.1;
     int grad_bits = 8;
@@ -42,6 +44,8 @@ struct BuildOptions : MicroBatchLimits {
 
     // The fewest gradients that the ranks sum at a time: 4 MiB, which a network moves at its full speed.
     int64_t bucket_size = int64_t{1} << 20;
+
+    LinearMethod linear() const { return linear_method(method, rotation, outlier_term); }
 };
 
 // The scales of one joint layer.

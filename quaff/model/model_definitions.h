@@ -38,13 +38,14 @@ Model<Device>::Model(const Device& device, const ModelFiles& checkpoint, const O
 
 template <class Device>
 void Model<Device>::configure(const ModelFiles& checkpoint, const OutlierChannels& outliers) {
+    const LinearMethod method = options_.linear();
     const std::vector<DType> stored =
-        options_.method == Method::fp ? stored_types(checkpoint) : std::vector<DType>(kLayersPerBlock, DType::f32);
+        method.int8 ? std::vector<DType>(kLayersPerBlock, DType::f32) : stored_types(checkpoint);
     const std::vector<JointLinear> joints = joint_linears(config_);
     blocks_.resize(static_cast<size_t>(config_.num_hidden_layers));
     for (size_t layer = 0; layer < blocks_.size(); layer++) {
         std::vector<std::vector<int32_t>> channels(kLayersPerBlock);
-        for (int k = 0; k < kLayersPerBlock && options_.method == Method::quaff; k++) {
+        for (int k = 0; k < kLayersPerBlock && method.outliers; k++) {
             const auto found = outliers.channels.find(block_name(static_cast<int64_t>(layer)) + "." + joints[k].name);
             if (found != outliers.channels.end()) channels[k] = found->second;
             for (int32_t channel : channels[k])
@@ -52,7 +53,7 @@ void Model<Device>::configure(const ModelFiles& checkpoint, const OutlierChannel
                         joints[k].name, " in layer ", layer, " is outside 0 .. ", joints[k].in_features - 1,
                         "; the outlier file belongs to another model");
         }
-        blocks_[layer].configure(config_, static_cast<int64_t>(layer), options_.method, channels, stored);
+        blocks_[layer].configure(config_, static_cast<int64_t>(layer), method, channels, stored);
     }
 }
 

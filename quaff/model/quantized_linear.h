@@ -1,21 +1,25 @@
 // A frozen linear layer in int8 with LoRA adapters on it: the method of the paper, in one file.
 //
-// At load, W [O,I] is quantised per output channel, outlier columns included. Those columns are also kept as they are:
-//   dW[o] = max_i |W[o,i]| / 127,  Wq = round(W / dW),  Wo[o,j] = W[o, Oc[j]],  wmax[j] = max_o |Wo[o,j]|
+// At load, W [O,I] is rotated (llmc/core/hadamard.h) and quantised per output channel, outlier columns included. Those
+// columns of W itself are also kept as they are:
+//   Wh = W H,  dW[o] = max_i |Wh[o,i]| / 127,  Wq = round(Wh / dW)
+//   Wo[o,j] = W[o, Oc[j]],  wmax[j] = max_o |Wo[o,j]|
 //
 // Forward, Xh = X with channel Oc[j] divided by s[j] (scales.h):
-//   Xq = round(Xh / dX),  dX[n] = max_i |Xh[n,i]| / 127
+//   Xq = round(Xh H / dX),  dX[n] = max_i |(Xh H)[n,i]| / 127
 //   Z  = [ dropout(X) A^T | Xh[:,Oc] ],  Wz = [ (alpha/r) B | (s-1) Wo ]      adapters and outliers joined (lora.h)
 //   Y  = dX[n] dW[o] (Xq Wq^T) + bias + Z Wz^T               int8 x int8 -> int32, dequantised
 //
 // Backward, straight through the rounding:
 //   G = dY dW[o],  Gq = round(G / dG),  dG[n] = max_o |G[n,o]| / 127
-//   dX   = dG[n] (Gq Wq)                                       the same Wq, contracted over O
+//   dX   = (dG[n] (Gq Wq)) H                                   the same Wq, contracted over O
 //   dZ   = (alpha/r) dY B,  dA += dZ^T dropout(X),  dB += (alpha/r) dY^T (dropout(X) A^T)
 //   dX  += mask/(1-p) (dZ A)
 //
-// Each adapter on the linear has an alpha/r of its own, and there may be none. --method fp runs the same code with W as
-// it is and no outliers. Y and dX are written (=), dA and dB accumulated (+=). Huang and Wu 2025, arXiv 2505.14742.
+// LinearMethod (method.h) says which of this a method does. Without the rotation H is the identity. Where outlier
+// channels are split off, Xh[:,Oc] is 0 in Xq, Z has X[:,Oc] and Wz has Wo: there is no s. Methods in full precision
+// run the same code with W as it is and no outliers. Each adapter has an alpha/r of its own, and there may be none. Y
+// and dX are written (=), dA and dB accumulated (+=). Huang and Wu 2025, arXiv 2505.14742; the rotation is not theirs.
 #pragma once
 
 #include <algorithm>
@@ -24,6 +28,7 @@
 #include <vector>
 
 #include "llmc/core/arena.h"
+#include "llmc/core/hadamard.h"
 #include "llmc/core/integers.h"
 #include "llmc/core/operator_options.h"
 #include "llmc/cpu/quantize.h"
@@ -103,14 +108,14 @@ class QuantizedLinear {
     std::string module;  // "model.layers.0.self_attn.qkv_proj"
     int64_t in_features = 0, out_features = 0;
     uint32_t id = 0;  // distinct in the model: names the layer's dropout stream
-    Method method = Method::quaff;
+    LinearMethod method;
     DType stored = DType::f32;  // the weights' type in the model's file
     bool has_bias = false;
 
     // Frozen.
     Matrix<int8_t> weight_q;           // Wq [O,I], padded by rows and stride as the device's int8 GEMM wants
     std::span<float> weight_scale;     // dW [O]
-    FrozenMatrix<Device> weight;       // W [O,I], --method fp only
+    FrozenMatrix<Device> weight;       // W [O,I], unless it is in int8
     std::span<T> bias;                 // [O], or empty
     std::vector<int32_t> channels;     // Oc, ascending
     std::span<int32_t> channel_index;  // the same, on the device [n]
@@ -123,7 +128,7 @@ class QuantizedLinear {
     std::vector<float>* observed = nullptr;
 
     // What training moves.
-    std::span<float> s;  // [n]
+    std::span<float> s;  // [n]; empty where outlier channels are split off
     bool scales_initialised = false;
     std::span<float> kept_s;  // as keep_scales() left them [n]
     bool kept_initialised = false;
@@ -141,11 +146,14 @@ class QuantizedLinear {
         return n_outliers() > 0 ? padded_contraction(device, rank() + n_outliers()) : rank();
     }
     int64_t n_outliers() const { return static_cast<int64_t>(channels.size()); }
+    int64_t n_scales() const { return method.has_scales() ? n_outliers() : 0; }
+    // Side of the blocks of H; 0: no rotation.
+    int64_t rotation() const { return method.rotation ? hadamard_block(in_features) : 0; }
 
     void layout(Arena<Device>& arena, const Device& device) {
         const int64_t n = n_outliers();
         const ArenaScope scope(arena, module);
-        if (method == Method::quaff) {
+        if (method.int8) {
             arena.place(weight_q, MemoryKind::int8_weights, "weight", padded_features(device, out_features),
                         padded_features(device, in_features));
             weight_q.cols = in_features;
@@ -156,9 +164,9 @@ class QuantizedLinear {
         arena.place(bias, MemoryKind::weights, "bias", has_bias ? out_features : 0);
         arena.place(outlier_weight, MemoryKind::outlier_rows, "outlier_weight", out_features, n);
         arena.place(channel_index, MemoryKind::outlier_rows, "outlier_channels", n);
-        arena.place(outlier_wmax, MemoryKind::outlier_rows, "outlier_wmax", n);
-        arena.place(s, MemoryKind::outlier_rows, "s", n);
-        arena.place(kept_s, MemoryKind::outlier_rows, "kept_s", n);
+        arena.place(outlier_wmax, MemoryKind::outlier_rows, "outlier_wmax", n_scales());
+        arena.place(s, MemoryKind::outlier_rows, "s", n_scales());
+        arena.place(kept_s, MemoryKind::outlier_rows, "kept_s", n_scales());
     }
 
     // Raises `sizes` to what this layer needs for `n_tokens` rows. `dropout` and `grad_bits` count in training only.
@@ -169,15 +177,14 @@ class QuantizedLinear {
         raise(sizes.joint_weight, out_features * z_stride());
         if (training && rank() > 0)
             raise(sizes.lora, lora_down_workspace(device, n_tokens, in_features, rank(), dropout));
-        if (method == Method::fp)
-            return raise(sizes.widened, weight.workspace(device, out_features, in_features, stored));
+        if (!method.int8) return raise(sizes.widened, weight.workspace(device, out_features, in_features, stored));
         const bool int8_backward = training && grad_bits == 8;
         const int64_t in_stride = padded_features(device, in_features),
                       out_stride = padded_features(device, out_features);
         raise(sizes.quantized,
               padded_tokens(device, n_tokens) * (int8_backward ? std::max(in_stride, out_stride) : in_stride));
         raise(sizes.row_scale, n_tokens);
-        raise(sizes.xmax, n_outliers());
+        raise(sizes.xmax, n_scales());
         raise(sizes.tile,
               int8_backward ? int8_gemm_nn_workspace(device, out_features, in_features) : int8_gemm_workspace(device));
         if (training && grad_bits == 16)
@@ -187,11 +194,12 @@ class QuantizedLinear {
     // Rows out_begin, out_begin + 1, ... of W = `w` [rows, I], which is in host memory. Before the first pass the parts
     // cover [0, O) once, in order. s becomes 1 everywhere.
     void load_rows(const Device& device, int64_t out_begin, Matrix<const float> w) {
-        if (method == Method::fp) return weight.load_rows(device, out_begin, w);
+        if (!method.int8) return weight.load_rows(device, out_begin, w);
         const Matrix<float> scales(weight_scale.data() + out_begin, 1, w.rows);
         fill_from_host(device, weight_q.rows_at(out_begin, w.rows), [&](Matrix<int8_t> q) {
-            fill_from_host(device, scales,
-                           [&](Matrix<float> scale) { cpu::quantize_weight(host_of(device), q, scale.data, w); });
+            fill_from_host(device, scales, [&](Matrix<float> scale) {
+                cpu::quantize_weight(host_of(device), q, scale.data, w, rotation());
+            });
         });
         if (channels.empty()) return;
         if (out_begin == 0) host_wmax.assign(channels.size(), 0.0f);
@@ -205,14 +213,16 @@ class QuantizedLinear {
             }
         });
         upload(device, channel_index, channels);
+        if (n_scales() == 0) return;
         set_values(device, outlier_wmax, host_wmax);
         set_values(device, s, std::vector<float>(channels.size(), 1.0f));
     }
 
-    // Sets s from the maxima that calibration saw. Call it before the first pass.
+    // Sets s, if there is one, from the maxima that calibration saw. Call it before the first pass.
     void start_scales(const Device& device, std::span<const float> xmax) {
         require(xmax.size() == channels.size(), module, " has ", channels.size(),
                 " outlier channels, but max_abs lists ", xmax.size());
+        if (n_scales() == 0) return;
         std::vector<float> beta(channels.size());
         cpu::scales_from_maxima(host_of(device), beta, xmax.data(), host_wmax.data());
         set_values(device, s, beta);
@@ -231,7 +241,7 @@ class QuantizedLinear {
 
     // Moves the scales as forward() does, but without an input: by the maxima of the other ranks.
     void follow_scales(const Device& device, float momentum, LinearWorkspace<Device>& workspace) {
-        if (channels.empty()) return;
+        if (n_scales() == 0) return;
         set_zero<float>(device, as_row(workspace.xmax.first(channels.size())));
         move_scales(device, momentum, workspace);
     }
@@ -242,23 +252,23 @@ class QuantizedLinear {
     void forward(const Device& device, Matrix<T> y, const Input& input, Matrix<T> saved_z, const PassInfo& pass,
                  LinearWorkspace<Device>& workspace) {
         const Matrix<const T> x = input.x;
-        const int64_t n = n_outliers(), r = rank();
+        const int64_t r = rank();
         const int64_t columns = z_columns(device);
         const Matrix<T> z(workspace.z.data(), x.rows, columns, z_stride());
         const Matrix<T> wz(workspace.joint_weight.data(), out_features, columns, z_stride());
 
         // x, and with it Xq, dX and the outlier columns of Z. While training the maxima of x move s first.
         Matrix<int8_t> xq;
-        if (method == Method::quaff) {
+        if (method.int8) {
             xq = quantized(device, x.rows, in_features, workspace);
             const QuantizedRows<T> rows{xq, workspace.row_scale.data(), z.columns(r, columns - r)};
-            const ScaledChannels scaled{channel_index, s.data()};
-            if (pass.mode == Mode::train && n > 0) {
+            const RowTransform transform{channel_index, scales(), rotation()};
+            if (pass.mode == Mode::train && n_scales() > 0) {
                 input.make_absmax(device, workspace.xmax.data(), channel_index);
                 move_scales(device, pass.scale_momentum, workspace);
-                PlainInput<Device>{x}.make_quantized(device, rows, scaled);
+                PlainInput<Device>{x}.make_quantized(device, rows, transform);
             } else {
-                input.make_quantized(device, rows, scaled);
+                input.make_quantized(device, rows, transform);
             }
         } else {
             input.make(device);
@@ -270,10 +280,10 @@ class QuantizedLinear {
             lora_down<T>(device, z.columns(0, r), x, compute_a, dropout(pass), workspace.lora);
             if (pass.mode != Mode::evaluate) copy<T>(device, saved_z, z.columns(0, r));
         }
-        if (columns > 0) joint_weight(device, wz, adapters, outlier_weight, s.data());
+        if (columns > 0) joint_weight(device, wz, adapters, outlier_weight, scales());
 
         // Y = dX dW (Xq Wq^T) + bias + Z Wz^T
-        if (method == Method::quaff) {
+        if (method.int8) {
             int8_gemm_nt(device, y, xq, workspace.row_scale.data(), weight_q, weight_scale.data(),
                          has_bias ? bias.data() : nullptr, z, wz, workspace.tile);
         } else {
@@ -287,16 +297,16 @@ class QuantizedLinear {
     // x and saved_z are those of the forward pass.
     void backward(const Device& device, Matrix<T> dx, Matrix<const T> dy, Matrix<const T> x, Matrix<const T> saved_z,
                   const PassInfo& pass, LinearWorkspace<Device>& workspace) {
-        // dX = dG (Gq Wq)
+        // dX = (dG (Gq Wq)) H
         const bool wants_dx = dx.data != nullptr;
-        if (wants_dx && method == Method::fp) {
+        if (wants_dx && !method.int8) {
             weight.multiply_back(device, dx, dy, workspace.widened);
         } else if (wants_dx && pass.grad_bits == 16) {
-            dequantized_gemm_nn(device, dx, dy, weight_q, weight_scale.data(), workspace.dequantized);
+            dequantized_gemm_nn(device, dx, dy, weight_q, weight_scale.data(), rotation(), workspace.dequantized);
         } else if (wants_dx) {
             const Matrix<int8_t> gq = quantized(device, dy.rows, out_features, workspace);
             quantize_gradient_rows(device, gq, workspace.row_scale.data(), dy, weight_scale.data());
-            int8_gemm_nn(device, dx, gq, workspace.row_scale.data(), weight_q, workspace.tile);
+            int8_gemm_nn(device, dx, gq, workspace.row_scale.data(), weight_q, rotation(), workspace.tile);
         }
         if (rank() == 0) return;
 
@@ -320,6 +330,9 @@ class QuantizedLinear {
     static Matrix<float> as_row(std::span<float> values) {
         return {values.data(), 1, static_cast<int64_t>(values.size())};
     }
+
+    // Null where outlier channels are split off, as operators take it.
+    const float* scales() const { return method.has_scales() ? s.data() : nullptr; }
 
     Dropout dropout(const PassInfo& pass) const {
         return {pass.mode == Mode::evaluate ? 0 : pass.dropout, {pass.seed, pass.micro_batch, id}};

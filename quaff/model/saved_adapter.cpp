@@ -25,8 +25,11 @@ void save_adapter(const std::filesystem::path& folder, Model<Device>& model, con
     state.scale_momentum = options.scale_momentum;
     state.grad_bits = options.grad_bits;
     state.chat = chat;
-    if (options.method == Method::quaff) {
-        state.outliers = outliers;
+    const LinearMethod method = options.linear();
+    state.rotation = method.rotation;
+    state.outlier_term = method.outlier_term;
+    if (method.outliers) state.outliers = outliers;
+    if (method.has_scales()) {
         // All or none: channels without calibrated maxima have no scales before the first training step.
         for (const LayerScales& layer : model.scales()) {
             if (layer.initialised || layer.s.empty()) {

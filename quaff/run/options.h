@@ -35,6 +35,7 @@ inline constexpr llmc::Named<Toggle> kToggleNames[] = {
     {"auto", Toggle::automatic}, {"on", Toggle::on}, {"off", Toggle::off}};
 inline constexpr llmc::Named<Recompute> kRecomputeNames[] = {
     {"auto", Recompute::automatic}, {"none", Recompute::none}, {"block", Recompute::block}};
+inline constexpr llmc::Named<bool> kOnOffNames[] = {{"on", true}, {"off", false}};
 inline constexpr llmc::Named<int> kGradBitsNames[] = {{"8", 8}, {"16", 16}};
 
 struct ModelOptions {
@@ -81,7 +82,9 @@ struct AdapterOptions {
 };
 
 struct ComputeOptions {
-    std::optional<Method> method;  // quaff; eval and generate: fp, unless outlier channels are named
+    std::optional<Method> method;             // quaff; eval and generate: fp, unless outlier channels are named
+    std::optional<bool> rotation;             // on; heeded by Method::quaff alone, like the next
+    std::optional<OutlierTerm> outlier_term;  // scaled
     DeviceChoice device = DeviceChoice::automatic;
     ComputeType dtype = ComputeType::automatic;
     std::optional<double> scale_momentum;  // 0.1

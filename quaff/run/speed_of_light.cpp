@@ -6,7 +6,8 @@ namespace quaff {
 
 WorkModel::WorkModel(const ModelConfig& config, const BuildOptions& options, const OutlierChannels& outliers,
                      int64_t n_recomputed) {
-    int8_ = options.method == Method::quaff;
+    const LinearMethod method = options.linear();
+    int8_ = method.int8;
     int8_backward_ = int8_ && options.grad_bits == 8;
     window_ = config.sliding_window;
     bool trained = false;           // an adapter lies below: the gradient has to pass through
@@ -28,7 +29,7 @@ WorkModel::WorkModel(const ModelConfig& config, const BuildOptions& options, con
             trained = true;
         }
         const auto channels = outliers.channels.find(joint.name);
-        if (int8_ && channels != outliers.channels.end())
+        if (method.outliers && channels != outliers.channels.end())
             skinny_ += 2.0 * static_cast<double>(channels->second.size()) * out;
     }
     const auto forward_pair = 4.0 * static_cast<double>(config.q_size());

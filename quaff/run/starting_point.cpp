@@ -12,6 +12,7 @@
 #include "quaff/model/calibrate.h"
 #include "quaff/model/devices.h"
 #include "quaff/run/open_model.h"
+#include "quaff/run/paper_settings.h"
 
 namespace quaff {
 namespace {
@@ -97,19 +98,87 @@ Method method_of(const Options& options, const std::string& adapter, const std::
     const bool names_channels = !options.outliers.file.empty() || !options.outliers.data.empty();
     if (!state) return names_channels ? Method::quaff : Method::fp;
     const std::optional<Method> own = parse_method(state->method);
-    require(own.has_value(), adapter, "/quaff.json: method \"", state->method,
-            "\" is not known to this program (quaff and fp are); give --method to choose one");
+    require(own.has_value(), adapter, "/quaff.json: method \"", state->method, "\" is not known to this program (",
+            names_in(kMethodNames), " are); give --method to choose one");
     return *own;
+}
+
+// What the adapter's quaff.json, if it decides that, says of the rotation and the outlier term.
+struct OwnChoices {
+    bool rotation;
+    OutlierTerm outlier_term;
+};
+std::optional<OwnChoices> own_choices(const std::optional<QuaffState>& state) {
+    const std::optional<Method> own = state ? parse_method(state->method) : std::nullopt;
+    if (!own || !linear_method(*own).outliers) return std::nullopt;
+    return OwnChoices{state->rotation, state->outlier_term};
+}
+
+// The option, else the adapter's own, else `otherwise`. A run that is resumed keeps the adapter's.
+template <class Value, size_t N>
+Value chosen(const char* name, const Named<Value> (&names)[N], const std::optional<Value>& option,
+             const std::optional<Value>& own, Value otherwise, const std::string& adapter, bool resumed,
+             Terminal& terminal) {
+    if (!option || !own || *option == *own) return option.value_or(own.value_or(otherwise));
+    const std::string differs =
+        concat("--", name, " ", name_in(names, *option), ": the adapter ", adapter, " was trained with ",
+               name_in(names, *own), "; leave --", name, " out to keep that");
+    if (resumed) throw UsageError(differs);
+    terminal.warn(differs);
+    return *option;
+}
+
+void choose_rotation_and_term(StartingPoint& start, const Options& options, const std::string& adapter,
+                              const std::optional<QuaffState>& state, Terminal& terminal) {
+    const std::optional<OwnChoices> own = own_choices(state);
+    const bool resumed = !options.training.resume.empty();
+    start.rotation =
+        chosen("rotation", kOnOffNames, options.compute.rotation, own ? std::optional(own->rotation) : std::nullopt,
+               start.rotation, adapter, resumed, terminal);
+    start.outlier_term =
+        chosen("outlier-term", kOutlierTermNames, options.compute.outlier_term,
+               own ? std::optional(own->outlier_term) : std::nullopt, start.outlier_term, adapter, resumed, terminal);
+}
+
+// Where the outlier channels come from: a file, the adapter, or a calibration that is yet to run.
+void choose_channels(StartingPoint& start, const Options& options, const ModelFiles& files,
+                     const std::optional<QuaffState>& state, Terminal& terminal) {
+    const std::string &file = options.outliers.file, &data = options.outliers.data;
+    const bool is_paper = start.method == Method::quaff_paper;
+    // The published method takes no other method's channels.
+    const bool has_own = state && state->outliers && (!is_paper || parse_method(state->method) == start.method);
+    const bool resumed = !options.training.resume.empty() && has_own;
+    if (!resumed && !file.empty()) {
+        start.outliers = read_outlier_channels(file, files.config());
+        if (is_paper) require_paper_channels(start.outliers, file);
+        // Layers and sizes fit; a folder may have been renamed.
+        if (!start.outliers.model.empty() && start.outliers.model != files.name())
+            terminal.warn(concat(file, " was made for the model ", start.outliers.model, ", and this one is called ",
+                                 files.name()));
+    } else if (!resumed && !data.empty()) {
+        start.calibration = Calibration::on_cal_data;
+    } else if (has_own) {
+        start.outliers = *state->outliers;
+        start.scales = state->scales;
+    } else {
+        start.calibration = Calibration::on_examples;
+    }
 }
 
 // Takes a setting of quaff.json as the default of an option, which may override it.
 template <class Value>
 void take_setting(const char* name, std::optional<Value>& option, Value own, const Options& options,
                   Terminal& terminal) {
-    if (option && *option != own && options.compute.method != Method::fp)
+    const bool counts = !options.compute.method || linear_method(*options.compute.method).int8;
+    if (option && *option != own && counts)
         terminal.warn(concat("--", name, " ", *option, ": the adapter ", options.model.adapter, " was trained with ",
                              own, "; leave --", name, " out to keep that"));
     if (!option) option = own;
+}
+
+// How channels are found: as the options say, or as the publication does.
+OutlierOptions outlier_options(const StartingPoint& start, const Options& options) {
+    return start.method == Method::quaff_paper ? with_paper_settings(options).outliers : options.outliers;
 }
 
 // What the adapter decides of how texts are laid out. Where the options ask for something else, Chat tells.
@@ -142,6 +211,10 @@ Options with_options_of_adapter(const Options& options, Terminal& terminal) {
         take_setting("scale-momentum", with.compute.scale_momentum, state->scale_momentum, options, terminal);
         if (state->chat) take_chat(*state->chat, with.data);
         take_setting("grad-bits", with.compute.grad_bits, static_cast<int>(state->grad_bits), options, terminal);
+        if (const auto own = own_choices(state)) {  // starting_point() tells where the options ask for something else
+            if (!with.compute.rotation) with.compute.rotation = own->rotation;
+            if (!with.compute.outlier_term) with.compute.outlier_term = own->outlier_term;
+        }
     }
     return with;
 }
@@ -163,29 +236,13 @@ StartingPoint starting_point(const Options& options, const ModelFiles& files, co
     start.scale_momentum =
         options.compute.scale_momentum.value_or(state ? state->scale_momentum : start.scale_momentum);
     start.grad_bits = options.compute.grad_bits.value_or(state ? static_cast<int>(state->grad_bits) : start.grad_bits);
-
-    const std::string &file = options.outliers.file, &data = options.outliers.data;
-    if (start.method == Method::fp) {
-        if (!options.compute.method && (!file.empty() || !data.empty()))
-            terminal.warn(concat("--", file.empty() ? "cal-data" : "outliers", " has no effect: ", adapter,
-                                 " was trained with --method fp; --method quaff would use it"));
-        return start;
-    }
-
-    const bool resumed = !options.training.resume.empty() && state && state->outliers;
-    if (!resumed && !file.empty()) {
-        start.outliers = read_outlier_channels(file, files.config());
-        // Layers and sizes fit; a folder may have been renamed.
-        if (!start.outliers.model.empty() && start.outliers.model != files.name())
-            terminal.warn(concat(file, " was made for the model ", start.outliers.model, ", and this one is called ",
-                                 files.name()));
-    } else if (!resumed && !data.empty()) {
-        start.calibration = Calibration::on_cal_data;
-    } else if (state && state->outliers) {
-        start.outliers = *state->outliers;
-        start.scales = state->scales;
-    } else {
-        start.calibration = Calibration::on_examples;
+    if (start.method == Method::quaff) choose_rotation_and_term(start, options, adapter, state, terminal);
+    if (linear_method(start.method).outliers) {
+        choose_channels(start, options, files, state, terminal);
+    } else if (const OutlierOptions& named = options.outliers;
+               !options.compute.method && (!named.file.empty() || !named.data.empty())) {
+        terminal.warn(concat("--", named.file.empty() ? "cal-data" : "outliers", " has no effect: ", adapter,
+                             " was trained with --method ", name_of(start.method), "; --method quaff would use it"));
     }
     return start;
 }
@@ -203,9 +260,9 @@ void find_outlier_channels(StartingPoint& start, const Options& options, const M
         examples = cal_data.examples;
     }
     if (examples.empty())
-        throw UsageError(
-            "--method quaff needs the outlier channels: give --outliers FILE, --cal-data FILE to find them, or an "
-            "--adapter that was trained with it");
+        throw UsageError(concat("--method ", name_of(start.method),
+                                " needs the outlier channels: give --outliers FILE, --cal-data ",
+                                "FILE to find them, or an --adapter that was trained with it"));
 
     std::vector<Example> chosen;
     for (const int64_t i : sample_indices(std::ssize(examples), options.outliers.max_samples,
@@ -215,10 +272,11 @@ void find_outlier_channels(StartingPoint& start, const Options& options, const M
     for (const std::vector<int64_t>& positions : sequential_batches(chosen, options.data.batch_size))
         batches.push_back(pack(chosen, positions));
 
+    const OutlierOptions how = outlier_options(start, options);
     CalibrationOptions calibration;
-    calibration.strategy = options.outliers.strategy;
-    calibration.threshold = options.outliers.threshold;
-    calibration.max_ratio = MaxRatio(options.outliers.max_ratio);
+    calibration.strategy = how.strategy;
+    calibration.threshold = how.threshold;
+    calibration.max_ratio = MaxRatio(how.max_ratio);
     calibration.dataset = stems(names);
     const int64_t layers = files.config().num_hidden_layers;
     calibration.progress = [&](double fraction) {
@@ -232,7 +290,7 @@ void find_outlier_channels(StartingPoint& start, const Options& options, const M
 
 void assume_most_outlier_channels(StartingPoint& start, const Options& options, const ModelConfig& config) {
     if (start.calibration == Calibration::none) return;
-    start.outliers = most_outlier_channels(config, options.outliers.max_ratio);
+    start.outliers = most_outlier_channels(config, outlier_options(start, options).max_ratio);
     start.calibration = Calibration::none;
 }
 

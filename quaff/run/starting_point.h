@@ -1,6 +1,7 @@
 // Where a run begins: how its frozen layers are computed, and the adapter it starts from.
 //
-//   method, scale momentum, gradient bits   the option; else the adapter's quaff.json; else the default
+//   method, rotation, outlier term,
+//   scale momentum, gradient bits           the option; else the adapter's quaff.json; else the default
 //   outlier channels                        --outliers, --cal-data, the adapter's own, or the run's own examples
 //
 // A resumed run takes the channels of its checkpoint, whatever they once came from.
@@ -33,23 +34,26 @@ enum class Calibration { none, on_cal_data, on_examples };
 
 struct StartingPoint {
     Method method = Method::fp;
+    bool rotation = true;                            // of Method::quaff
+    OutlierTerm outlier_term = OutlierTerm::scaled;  // of Method::quaff
     LoraConfig lora;
     double scale_momentum = 0.1;
     int grad_bits = 8;
     std::optional<Adapter> adapter;
-    OutlierChannels outliers;                          // none with Method::fp, or before they are found
+    OutlierChannels outliers;                          // none if the method has none, or before they are found
     std::map<std::string, std::vector<float>> scales;  // s by layer; empty: as calibration leaves it
     Calibration calibration = Calibration::none;
     std::optional<ChatSettings> chat;  // how the run's texts are laid out; to be kept with its adapter
 };
 
 // The options of a run that starts from options.model.adapter, with the adapter's settings filled in: r, alpha and
-// target modules, and from its quaff.json the scale momentum and the gradient bits. Throws UsageError if the options
-// ask for another r, alpha or target modules, and warns if they ask for other values of the last two. A resumed run has
-// all of them in its config.toml.
+// target modules, and from its quaff.json the rotation, the outlier term, the scale momentum and the gradient bits.
+// Throws UsageError if the options ask for another r, alpha or target modules, and warns if they ask for other values
+// of the last two. A resumed run has all of them in its config.toml.
 Options with_options_of_adapter(const Options& options, Terminal& terminal);
 
-// Everything but the search for outlier channels. `adapter` may be empty.
+// Everything but the search for outlier channels. `adapter` may be empty. Warns if the options ask for another rotation
+// or outlier term than the adapter was trained with; for a resumed run that is a UsageError.
 StartingPoint starting_point(const Options& options, const ModelFiles& files, const std::string& adapter,
                              Terminal& terminal);
 

@@ -91,10 +91,11 @@ inline std::vector<Batch> make_batches(const json& batches) {
     return made;
 }
 
-// Options of a golden case, with room for its batches and no dropout.
+// Options of a golden case, with room for its batches, no dropout and, as the goldens were made, no rotation.
 inline BuildOptions build_options(const json& golden, Method method) {
     BuildOptions options;
     options.method = method;
+    options.rotation = false;
     options.lora.r = golden["lora"]["r"];
     options.lora.lora_alpha = golden["lora"]["alpha"];
     options.lora.lora_dropout = 0;
@@ -145,16 +146,18 @@ double adapter_distance(quaff::Model<Device>& model, const SafetensorsFile& file
     return largest;
 }
 
-// A case of --method quaff, from quaff_reference.py.
+// A case in int8, from quaff_reference.py: of the published method, or of a variant of it.
 struct QuaffCase {
-    explicit QuaffCase(const std::string& name)
+    explicit QuaffCase(const std::string& name, const std::string& variant = "quaff")
         : full_precision(read_json(directory(name) / "golden.json")),
-          numbers(read_json(directory(name) / "quaff.json")),
-          tensors(directory(name) / "quaff.safetensors"),
+          numbers(read_json(directory(name) / (variant + ".json"))),
+          tensors(directory(name) / (variant + ".safetensors")),
           checkpoint(directory(name) / "model"),
           outliers(quaff::read_outlier_channels(directory(name) / numbers["outliers"].get<std::string>(),
                                                 checkpoint.config())),
-          options(build_options(full_precision, Method::quaff)) {
+          options(build_options(full_precision, *quaff::parse_method(numbers.value("method", "quaff")))) {
+        options.rotation = numbers.value("rotation", false);
+        options.outlier_term = *value_in(quaff::kOutlierTermNames, numbers.value("term", "scaled"));
         options.scale_momentum = numbers["gamma"];
         options.grad_bits = numbers["grad_bits"];
         if (!numbers["use_max_abs"]) outliers.max_abs.clear();
@@ -185,6 +188,14 @@ struct QuaffCase {
     quaff::OutlierChannels outliers;
     BuildOptions options;
 };
+
+// The cases of quaff_reference.py: the published method, its rotation and split outlier channels, and naive int8.
+struct QuaffVariant {
+    std::string name, variant;
+};
+inline const QuaffVariant kQuaffVariants[] = {
+    {"llama_gqa", "quaff"},   {"llama_tied_llama3", "quaff"},   {"phi3", "quaff"},
+    {"llama_gqa", "rotated"}, {"llama_tied_llama3", "rotated"}, {"phi3", "rotated"}};
 
 struct StepResult {
     double loss, gradient_norm;

@@ -16,14 +16,14 @@ const Int8Gemm& fastest_int8_gemm() {
 
 void int8_gemm(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<const int8_t> b, bool transpose_b,
                const float* row_scale, const float* col_scale, const float* bias, const panels::Joint& joint,
-               std::span<int32_t> workspace) {
+               int64_t rotation, std::span<int32_t> workspace) {
     if (y.empty()) return;
     require(static_cast<int64_t>(workspace.size()) >= int8_gemm_workspace(device),
             "the int8 GEMM needs a workspace of ", int8_gemm_workspace(device), " elements and got ", workspace.size());
     const Int8Gemm& gemm = fastest_int8_gemm();
     const bool at_once =
         device.products == Products::bf16 && joint.z.cols <= gemm.joint_terms && y.rows > panels::kFewRows;
-    gemm.multiply(device, y, a, b, transpose_b, row_scale, col_scale, bias, at_once ? joint : panels::Joint{},
+    gemm.multiply(device, y, a, b, transpose_b, row_scale, col_scale, bias, at_once ? joint : panels::Joint{}, rotation,
                   workspace);
     if (!at_once && joint.z.cols > 0) gemm_nt(device, y, joint.z, joint.wz, 1.0f, 1.0f);
 }
@@ -40,12 +40,12 @@ int64_t int8_gemm_workspace(const Device& device) {
 void int8_gemm_nt(const Device& device, Matrix<float> y, Matrix<const int8_t> xq, const float* row_scale,
                   Matrix<const int8_t> wq, const float* col_scale, const float* bias, Matrix<const float> z,
                   Matrix<const float> wz, std::span<int32_t> workspace) {
-    int8_gemm(device, y, xq, wq, true, row_scale, col_scale, bias, {z, wz}, workspace);
+    int8_gemm(device, y, xq, wq, true, row_scale, col_scale, bias, {z, wz}, 0, workspace);
 }
 
 void int8_gemm_nn(const Device& device, Matrix<float> y, Matrix<const int8_t> gq, const float* row_scale,
-                  Matrix<const int8_t> wq, std::span<int32_t> workspace) {
-    int8_gemm(device, y, gq, wq, false, row_scale, nullptr, nullptr, {}, workspace);
+                  Matrix<const int8_t> wq, int64_t rotation, std::span<int32_t> workspace) {
+    int8_gemm(device, y, gq, wq, false, row_scale, nullptr, nullptr, {}, rotation, workspace);
 }
 
 int64_t dequantized_gemm_workspace(const Device& /*device*/, int64_t out_features, int64_t in_features) {
@@ -53,7 +53,7 @@ int64_t dequantized_gemm_workspace(const Device& /*device*/, int64_t out_feature
 }
 
 void dequantized_gemm_nn(const Device& device, Matrix<float> y, Matrix<const float> dy, Matrix<const int8_t> wq,
-                         const float* col_scale, std::span<float> workspace) {
+                         const float* col_scale, int64_t rotation, std::span<float> workspace) {
     require(static_cast<int64_t>(workspace.size()) >= dequantized_gemm_workspace(device, wq.rows, wq.cols),
             "the dequantised GEMM needs a workspace of ", dequantized_gemm_workspace(device, wq.rows, wq.cols),
             " elements and got ", workspace.size());
@@ -66,6 +66,7 @@ void dequantized_gemm_nn(const Device& device, Matrix<float> y, Matrix<const flo
             float* w_row = w.row(o);
 #pragma omp simd
             for (int64_t i = 0; i < w.cols; i++) w_row[i] = scale * static_cast<float>(wq_row[i]);
+            hadamard_row(w_row, w.cols, rotation);
         }
         gemm_nn(device, y, dy.columns(begin, w.rows), w, 1.0f, begin == 0 ? 0.0f : 1.0f);
     }

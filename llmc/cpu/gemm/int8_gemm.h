@@ -2,8 +2,10 @@
 //
 //   forward:                int8_gemm_nt          y[n,o] = row_scale[n] col_scale[o] sum_i xq[n,i] wq[o,i] + bias[o]
 //                                                          + sum_k z[n,k] wz[o,k]
-//   gradient of the input:  int8_gemm_nn          y[n,i] = row_scale[n] sum_o gq[n,o] wq[o,i]
-//   the same, dy as it is:  dequantized_gemm_nn   y[n,i] = sum_o dy[n,o] col_scale[o] wq[o,i]
+//   gradient of the input:  int8_gemm_nn          y = (row_scale[n] sum_o gq[n,o] wq[o,i]) H
+//   the same, dy as it is:  dequantized_gemm_nn   y = (sum_o dy[n,o] col_scale[o] wq[o,i]) H
+//
+// H undoes the rotation of wq (llmc/core/hadamard.h); `rotation` is the side of its blocks, 0: there is none.
 //
 // y is written (=); bias may be null. z and wz may have no columns ({}). Their product is a GEMM of its own, which adds
 // to y; where products are bf16, the AVX-512 kernel adds it in registers. (In fp32 that took as long as a separate
@@ -37,9 +39,9 @@ void int8_gemm_nt(const Device& device, Matrix<float> y, Matrix<const int8_t> xq
                   Matrix<const float> wz, std::span<int32_t> workspace);
 
 void int8_gemm_nn(const Device& device, Matrix<float> y, Matrix<const int8_t> gq, const float* row_scale,
-                  Matrix<const int8_t> wq, std::span<int32_t> workspace);
+                  Matrix<const int8_t> wq, int64_t rotation, std::span<int32_t> workspace);
 
 void dequantized_gemm_nn(const Device& device, Matrix<float> y, Matrix<const float> dy, Matrix<const int8_t> wq,
-                         const float* col_scale, std::span<float> workspace);
+                         const float* col_scale, int64_t rotation, std::span<float> workspace);
 
 }  // namespace cpu

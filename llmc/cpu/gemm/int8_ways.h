@@ -21,7 +21,8 @@ namespace cpu {
 
 // How y is cut. Tiles are large, because a product first packs its operands: of 512 x 2048 x 2560, tiles of 128 columns
 // reach 332 GOP/s on one core and 512 columns 399. One oneDNN call with all threads is no faster and makes all of them
-// wait for the slowest. But each thread gets at least one tile, and about as many as the others.
+// wait for the slowest. But each thread gets at least one tile, and about as many as the others. A
+// tile has whole blocks of a rotation.
 struct Int8Tiling {
     static constexpr int64_t kLargest = 512;
     int64_t rows, cols;  // of a tile
@@ -32,7 +33,7 @@ struct Int8Tiling {
         int64_t across = ceil_div(y_cols, kLargest);
         do {
             rows = ceil_div(y_rows, down);
-            cols = round_up(ceil_div(y_cols, across), 16);
+            cols = round_up(ceil_div(y_cols, across), kLargestHadamard);
             const int64_t tiles = down * across;
             if (tiles >= 4 * device.threads || tiles % device.threads == 0) break;
             (rows > cols ? down : across)++;
@@ -58,10 +59,10 @@ inline void dequantize_row(float* y, const int32_t* sums, float scale, const flo
     }
 }
 
-// y = dequantised a op(b), by tiles.
+// y = (dequantised a op(b)) H, by tiles.
 inline void int8_gemm_by_tiles(const Device& device, Matrix<float> y, Matrix<const int8_t> a, Matrix<const int8_t> b,
                                bool transpose_b, const float* row_scale, const float* col_scale, const float* bias,
-                               const panels::Joint& joint, std::span<int32_t> workspace) {
+                               const panels::Joint& joint, int64_t rotation, std::span<int32_t> workspace) {
     require(joint.z.cols == 0, "an int8 GEMM by tiles adds no joint product");
     const Int8Product product = int8_product();
     const Int8Tiling tiling(device, y.rows, y.cols);
@@ -81,13 +82,14 @@ inline void int8_gemm_by_tiles(const Device& device, Matrix<float> y, Matrix<con
                 for (int64_t n = 0; n < sums.rows; n++) {
                     dequantize_row(y.row(row + n) + col, sums.row(n), row_scale[row + n],
                                    col_scale ? col_scale + col : nullptr, bias ? bias + col : nullptr, sums.cols);
+                    hadamard_row(y.row(row + n) + col, sums.cols, rotation);
                 }
             }
         }
     }
 }
 
-// A way to compute y = dequantised a op(b), and the integers of workspace that each thread needs for it.
+// A way to compute y = (dequantised a op(b)) H, and the integers of workspace that each thread needs for it.
 struct Int8Gemm {
     decltype(&int8_gemm_by_tiles) multiply = int8_gemm_by_tiles;
     int64_t workspace = Int8Tiling::kLargest * Int8Tiling::kLargest;

@@ -3,6 +3,8 @@
 //
 //   y[n,o] = row_scale[n] col_scale[o] sums[n,o] + bias[o] + sum_k z[n,k] wz[o,k]
 //
+// without z and wz also rotated, y = (..) H (llmc/core/hadamard.h).
+//
 // n: tokens; o: outputs; k: rank and outlier channels, any number; without any it is dequantize_rows. y is written (=),
 // and rounded to T once; col_scale and bias may be null: 1 and 0. sums may have more rows and columns than y.
 //
@@ -173,15 +175,16 @@ bool joins_in_registers(Matrix<const int32_t> sums, Matrix<const T> z, Matrix<co
 
 template <class T>
 void dequantize_joint(const Device<T>& device, Matrix<T> y, Matrix<const int32_t> sums, const float* row_scale,
-                      const float* col_scale, const std::type_identity_t<T>* bias, ConstMatrix<T> z,
-                      ConstMatrix<T> wz) {
+                      const float* col_scale, const std::type_identity_t<T>* bias, ConstMatrix<T> z, ConstMatrix<T> wz,
+                      int64_t rotation) {
+    require(rotation == 0 || z.cols == 0, "a joint product is not rotated");
     if constexpr (sizeof(T) == 2) {
         if (z.cols > 0 && joins_in_registers(sums, z, wz)) {
             launch_dequantize_joint<128>(device, y, sums, row_scale, col_scale, bias, z, wz);
             return;
         }
     }
-    dequantize_rows(device, y, sums, row_scale, col_scale, bias);
+    dequantize_rows(device, y, sums, row_scale, col_scale, bias, rotation);
     if (z.cols > 0) gemm_nt<T>(device, y, z, wz, 1, 1);
 }
 

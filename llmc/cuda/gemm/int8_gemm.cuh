@@ -2,8 +2,10 @@
 //
 //   forward:                int8_gemm_nt          y[n,o] = row_scale[n] col_scale[o] sum_i xq[n,i] wq[o,i] + bias[o]
 //                                                          + sum_k z[n,k] wz[o,k]
-//   gradient of the input:  int8_gemm_nn          y[n,i] = row_scale[n] sum_o gq[n,o] wq[o,i]
-//   the same, dy as it is:  dequantized_gemm_nn   y[n,i] = sum_o dy[n,o] col_scale[o] wq[o,i]
+//   gradient of the input:  int8_gemm_nn          y = (row_scale[n] sum_o gq[n,o] wq[o,i]) H
+//   the same, dy as it is:  dequantized_gemm_nn   y = (sum_o dy[n,o] col_scale[o] wq[o,i]) H
+//
+// H undoes the rotation of wq (llmc/core/hadamard.h); `rotation` is the side of its blocks, 0: there is none.
 //
 // y is written (=); bias may be null. z and wz may have no columns ({}); their product is added while y is dequantised.
 // On Hopper all of it is one kernel (int8_gemm_hopper.cuh), unless the number of columns of z is not a multiple of 8.
@@ -94,11 +96,11 @@ inline void require_workspace(int64_t needed, size_t got) {
             got);
 }
 
-// y = dequantised a b^T, both padded, summed over `features` columns, + z wz^T: by cuBLASLt.
+// y = dequantised a b^T, both padded, summed over `features` columns, + z wz^T, or rotated: by cuBLASLt.
 template <class T>
 void int8_gemm_cublaslt(const Device<T>& device, Matrix<T> y, Matrix<const int8_t> a, const float* row_scale,
                         Matrix<const int8_t> b, const float* col_scale, const T* bias, ConstMatrix<T> z,
-                        ConstMatrix<T> wz, int64_t features, std::span<int32_t> workspace) {
+                        ConstMatrix<T> wz, int64_t features, int64_t rotation, std::span<int32_t> workspace) {
     const Int8Tiling tiling(int8_gemm_workspace(device), y.rows, y.cols);
     for (int64_t col = 0; col < y.cols; col += tiling.cols) {
         for (int64_t row = 0; row < y.rows; row += tiling.rows) {
@@ -110,7 +112,8 @@ void int8_gemm_cublaslt(const Device<T>& device, Matrix<T> y, Matrix<const int8_
             device.blas->multiply(device.stream, blas_product(false, true, sums, a_rows, b_rows, features), 1,
                                   b_rows.data, a_rows.data, 0, sums.data);
             dequantize_joint(device, tile, sums, row_scale + row, col_scale ? col_scale + col : nullptr,
-                             bias ? bias + col : nullptr, z.rows_at(row, tile.rows), wz.rows_at(col, tile.cols));
+                             bias ? bias + col : nullptr, z.rows_at(row, tile.rows), wz.rows_at(col, tile.cols),
+                             rotation);
         }
     }
 }
@@ -119,11 +122,11 @@ void int8_gemm_cublaslt(const Device<T>& device, Matrix<T> y, Matrix<const int8_
 template <class T>
 void int8_gemm(const Device<T>& device, Matrix<T> y, Matrix<const int8_t> a, const float* row_scale,
                Matrix<const int8_t> b, const float* col_scale, const T* bias, ConstMatrix<T> z, ConstMatrix<T> wz,
-               int64_t features, std::span<int32_t> workspace) {
+               int64_t features, int64_t rotation, std::span<int32_t> workspace) {
     if (features > 0 && int8_gemm_hopper_takes(device, z, wz))
-        int8_gemm_hopper(device, y, a, row_scale, b, col_scale, bias, features, z, wz);
+        int8_gemm_hopper(device, y, a, row_scale, b, col_scale, bias, features, z, wz, rotation);
     else
-        int8_gemm_cublaslt(device, y, a, row_scale, b, col_scale, bias, z, wz, features, workspace);
+        int8_gemm_cublaslt(device, y, a, row_scale, b, col_scale, bias, z, wz, features, rotation, workspace);
 }
 
 template <class T>
@@ -137,12 +140,12 @@ void int8_gemm_nt(const Device<T>& device, Matrix<T> y, Matrix<const int8_t> xq,
     require(z.cols == wz.cols && (z.cols == 0 || (z.rows >= y.rows && wz.rows >= y.cols)), "the int8 GEMM adds z [",
             y.rows, ",K] by wz [", y.cols, ",K], and got [", z.rows, ",", z.cols, "] by [", wz.rows, ",", wz.cols, "]");
     require_workspace(int8_gemm_workspace(device), workspace.size());
-    int8_gemm(device, y, xq, row_scale, wq, col_scale, bias, z, wz, features, workspace);
+    int8_gemm(device, y, xq, row_scale, wq, col_scale, bias, z, wz, features, 0, workspace);
 }
 
 template <class T>
 void int8_gemm_nn(const Device<T>& device, Matrix<T> y, Matrix<const int8_t> gq, const float* row_scale,
-                  Matrix<const int8_t> wq, std::span<int32_t> workspace) {
+                  Matrix<const int8_t> wq, int64_t rotation, std::span<int32_t> workspace) {
     if (y.empty()) return;
     const int64_t features = padded_features(device, gq.cols);
     require_padded("gq", gq, padded_tokens(device, y.rows), features);
@@ -151,7 +154,7 @@ void int8_gemm_nn(const Device<T>& device, Matrix<T> y, Matrix<const int8_t> gq,
     const Matrix<int8_t> transposed(reinterpret_cast<int8_t*>(workspace.data() + int8_gemm_workspace(device)),
                                     padded_features(device, y.cols), features);
     transpose_int8(device, transposed, wq.first_rows(gq.cols));
-    int8_gemm<T>(device, y, gq, row_scale, transposed, nullptr, nullptr, {}, {}, features, workspace);
+    int8_gemm<T>(device, y, gq, row_scale, transposed, nullptr, nullptr, {}, {}, features, rotation, workspace);
 }
 
 // Columns of W that are dequantised at a time. The sum over O stays whole: its parts would be rounded to T.
@@ -162,27 +165,30 @@ int64_t dequantized_gemm_workspace(const Device<T>& device, int64_t out_features
     return out_features * std::min(kDequantizedColumns, padded_features(device, in_features));
 }
 
-// w[o,i] = scale[o] wq[o,i]; one Eight per thread.
+// w = (scale[o] wq[o,i]) H; one Eight per thread.
 template <class T>
-__global__ void dequantize_weight_kernel(Matrix<T> w, Matrix<const int8_t> wq, const float* scale) {
+__global__ void dequantize_weight_kernel(Matrix<T> w, Matrix<const int8_t> wq, const float* scale, int rotation) {
     const auto [o, i] = eight_position(w.cols);
-    if (o >= w.rows) return;
-    const Eight<int8_t> integers = load_eight(wq.row(o), i, w.cols);
-    Eight<T> values;
+    const bool exists = o < w.rows;
+    Eight<float> values{};
+    if (exists) {
+        const Eight<int8_t> integers = load_eight(wq.row(o), i, w.cols);
 #pragma unroll
-    for (int k = 0; k < 8; k++) values[k] = from_float<T>(scale[o] * static_cast<float>(integers[k]));
-    store_eight(w.row(o), i, w.cols, values);
+        for (int k = 0; k < 8; k++) values[k] = scale[o] * static_cast<float>(integers[k]);
+    }
+    rotate_eight(values, rotation);
+    if (exists) store_eight(w.row(o), i, w.cols, rounded<T>(values));
 }
 
 template <class T>
 void dequantized_gemm_nn(const Device<T>& device, Matrix<T> y, ConstMatrix<T> dy, Matrix<const int8_t> wq,
-                         const float* col_scale, std::span<T> workspace) {
+                         const float* col_scale, int64_t rotation, std::span<T> workspace) {
     require_workspace(dequantized_gemm_workspace(device, dy.cols, y.cols), workspace.size());
     const int64_t stride = std::min(kDequantizedColumns, padded_features(device, y.cols));
     for (int64_t begin = 0; begin < y.cols; begin += stride) {
         const Matrix<T> w(workspace.data(), dy.cols, std::min(stride, y.cols - begin), stride);
         launch(device, "dequantize_weight", dequantize_weight_kernel<T>, eight_blocks(w.rows, w.cols), kEightThreads, 0,
-               w, wq.columns(begin, w.cols), col_scale);
+               w, wq.columns(begin, w.cols), col_scale, static_cast<int>(rotation));
         gemm_nn<T>(device, y.columns(begin, w.cols), dy, w, 1, 0);
     }
 }

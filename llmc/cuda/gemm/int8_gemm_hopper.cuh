@@ -2,6 +2,8 @@
 //
 //   y[n,o] = row_scale[n] col_scale[o] sum_i a[n,i] b[o,i] + bias[o] + sum_k z[n,k] wz[o,k]
 //
+// or, without z and wz, the same rotated, y = (..) H (llmc/core/hadamard.h).
+//
 // y [N,O] is written (=) and rounded once. a [N,I] and b [O,I] are int8, padded as int8_gemm.cuh says; z [N,K] and
 // wz [O,K] are of y's type, or empty; col_scale and bias may be null: 1 and 0.
 //
@@ -15,6 +17,7 @@
 #include <cstdint>
 
 #include "llmc/core/integers.h"
+#include "llmc/cuda/kernel/hadamard.cuh"
 #include "llmc/cuda/kernel/shared_tile.cuh"
 #include "llmc/cuda/kernel/tile_order.cuh"
 #include "llmc/cuda/kernel/wgmma.cuh"
@@ -79,10 +82,42 @@ __device__ constexpr int sum_of_eight(int eight, int half, int k) {
     return 4 * (4 * eight + k / 2) + 2 * half + k % 2;
 }
 
+// The thread's part of two rows of floats times H. Of neighbouring Eights of a row, those 8 and 16 columns apart are
+// held by lanes 1 and 2 apart, those 32 columns apart by the lane itself. All lanes of the warp call it.
+__device__ inline void rotate_sums(int32_t (&sums)[kWgmmaSums], int rotation) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+#pragma unroll
+        for (int eight = 0; eight < kWgmmaColumns / 32; eight += 2) {
+            Eight<float> pair[2];
+#pragma unroll
+            for (int i = 0; i < 16; i++)
+                pair[i / 8][i % 8] = __int_as_float(sums[sum_of_eight(eight + i / 8, half, i % 8)]);
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                hadamard_within(pair[i]);
+                for (int apart = 1; apart < 4 && 16 * apart <= rotation; apart *= 2) hadamard_between(pair[i], apart);
+            }
+            const float factor = hadamard_factor(rotation);
+#pragma unroll
+            for (int k = 0; k < 8; k++) {
+                const float left = pair[0][k], right = pair[1][k];
+                if (rotation == 64) {
+                    pair[0][k] = left + right;
+                    pair[1][k] = left - right;
+                }
+#pragma unroll
+                for (int i = 0; i < 2; i++)
+                    sums[sum_of_eight(eight + i, half, k)] = __float_as_int(pair[i][k] * factor);
+            }
+        }
+    }
+}
+
 template <class T>
 __global__ void __launch_bounds__(HopperTiling::kThreads, 1)
     int8_gemm_hopper_kernel(Matrix<T> y, SummedRows integers, const float* row_scale, const float* col_scale,
-                            const T* bias, SummedRows joint, bool packed) {
+                            const T* bias, SummedRows joint, int rotation, bool packed) {
     alignas(32) __shared__ float row_factors[HopperTiling::kRows], col_factors[HopperTiling::kCols],
         addends[HopperTiling::kCols];
     using Tiling = HopperTiling;
@@ -179,6 +214,7 @@ __global__ void __launch_bounds__(HopperTiling::kThreads, 1)
                 sums[sum] = __float_as_int(scale[half] * factor[k] * static_cast<float>(sums[sum]) + addend[k]);
             }
         }
+        if (rotation > 0) rotate_sums(sums, rotation);  // columns beyond y, whole blocks of them, may hold anything
         if constexpr (!std::is_same_v<T, float>) {
             for (int slab = integer_slabs; slab < slabs; slab++) multiply_next.template operator()<T>(sums);
             wgmma_wait<0>(sums);
@@ -215,7 +251,8 @@ bool int8_gemm_hopper_takes(const Device<T>& device, ConstMatrix<T> z, ConstMatr
 template <class T>
 void int8_gemm_hopper(const Device<T>& device, Matrix<T> y, Matrix<const int8_t> a, const float* row_scale,
                       Matrix<const int8_t> b, const float* col_scale, const std::type_identity_t<T>* bias,
-                      int64_t features, ConstMatrix<T> z, ConstMatrix<T> wz) {
+                      int64_t features, ConstMatrix<T> z, ConstMatrix<T> wz, int64_t rotation = 0) {
+    require(rotation == 0 || z.cols == 0, "a joint product is not rotated");
     const auto as_bytes = [](const Matrix<const T>& m) {
         constexpr auto kBytes = static_cast<int64_t>(sizeof(T));
         return Matrix<const int8_t>(reinterpret_cast<const int8_t*>(m.data), m.rows, m.cols * kBytes,
@@ -226,7 +263,8 @@ void int8_gemm_hopper(const Device<T>& device, Matrix<T> y, Matrix<const int8_t>
     const int tiles = TileOrder(y.rows, y.cols, HopperTiling::kRows, HopperTiling::kCols).tiles();
     launch(device, "int8_gemm_hopper", int8_gemm_hopper_kernel<T>,
            static_cast<unsigned>(std::min(tiles, device.multiprocessors)), HopperTiling::kThreads,
-           HopperTiling::kSharedBytes, y, integers, row_scale, col_scale, bias, joint, can_pack<8>(y));
+           HopperTiling::kSharedBytes, y, integers, row_scale, col_scale, bias, joint, static_cast<int>(rotation),
+           can_pack<8>(y));
 }
 
 }  // namespace cuda

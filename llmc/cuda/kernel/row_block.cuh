@@ -70,6 +70,12 @@ __device__ inline int column_step() {
     return 8 * static_cast<int>(blockDim.x);
 }
 
+// Whether this lane of a warp, or one before it, has columns at step c of a row of `cols`: a loop that asks this
+// instead of c < cols has all lanes of a warp in every step, as their shuffles require.
+__device__ inline bool warp_reaches(int c, int cols) {
+    return c - 8 * static_cast<int>(threadIdx.x % kWarpSize) < cols;
+}
+
 // Shared memory for `cols` elements of a row, in whole Eights.
 template <class T>
 size_t held_bytes(int64_t cols) {

@@ -1,6 +1,6 @@
 // The one weight that adds both corrections of a quantised linear (lora.h):
 //
-//   Wz = [ (alpha/r) B | (s - 1) Wo ]           [O, R + n], B block-diagonal over the adapters
+//   Wz = [ (alpha/r) B | (s - 1) Wo ]           [O, R + n], B block-diagonal over the adapters; Wo itself if s is null
 //
 // Written (=) in the compute type T; B and s are fp32. One thread per element: its column says which adapter, or which
 // outlier channel, it belongs to. Columns of Wz beyond those are zero.
@@ -46,11 +46,13 @@ __global__ void joint_weight_kernel(Matrix<T> wz, AdapterBlocks adapters, Matrix
             value = adapters.blocks[p].scaling * b(local, k);
         }
     }
-    if (outlier && k < outlier_weight.cols) value = (s[k] - 1.0f) * to_float(outlier_weight(o, k));
+    if (outlier && k < outlier_weight.cols)
+        value = (s != nullptr ? s[k] - 1.0f : 1.0f) * to_float(outlier_weight(o, k));
     wz(o, index % cols) = from_float<T>(value);
 }
 
-// Wz [O, R + n or more] = from the adapters' B, `outlier_weight` Wo [O, n] and `s` [n]. Zero outside of B's blocks.
+// Wz [O, R + n or more] = from the adapters' B, `outlier_weight` Wo [O, n] and `s` [n] or null. Zero outside
+// of B's blocks.
 template <class T>
 void joint_weight(const Device<T>& device, Matrix<T> wz, const std::vector<quaff::LoraAdapter>& adapters,
                   ConstMatrix<T> outlier_weight, const float* s) {

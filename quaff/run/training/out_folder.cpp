@@ -27,7 +27,7 @@ void OutFolder::begin(const std::string& config, const StartingPoint& start, con
                                                " (--resume would have continued it)"));
     write_file_atomically(out / "config.toml", config);
     if (continues_here) return;
-    if (start.method == Method::quaff) write_outlier_channels(out / "outliers.json", start.outliers);
+    if (linear_method(start.method).outliers) write_outlier_channels(out / "outliers.json", start.outliers);
     if (!resumed_from.empty() && fs::exists(origin / "log.jsonl"))
         fs::copy_file(origin / "log.jsonl", out / "log.jsonl");
 }

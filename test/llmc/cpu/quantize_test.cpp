@@ -22,7 +22,7 @@ TEST_CASE("a quantised weight is within half a step and its largest element is 1
     const auto w = random_buffer<float>(9, 61, 1, 0.02);
     Buffer<int8_t> q(9, 61);
     std::vector<float> scale(9);
-    cpu::quantize_weight(kDevice, q.view(), scale.data(), w.view());
+    cpu::quantize_weight(kDevice, q.view(), scale.data(), w.view(), 0);
     for (int64_t o = 0; o < 9; o++) {
         float largest = 0;
         int largest_q = 0;
@@ -45,7 +45,7 @@ TEST_CASE("quantisation rounds half to even and keeps the range symmetric", "[qu
     for (int64_t i = 0; i < 9; i++) w(0, i) = values[i];
     Buffer<int8_t> q(1, 9);
     float scale = 0;
-    cpu::quantize_weight(kDevice, q.view(), &scale, w.view());
+    cpu::quantize_weight(kDevice, q.view(), &scale, w.view(), 0);
     CHECK(scale == 1.0f);
     const std::vector<int> expected{127, 0, 2, 2, 0, -2, -2, -127, 126};
     for (int64_t i = 0; i < 9; i++) CHECK(int{q(0, i)} == expected[i]);
@@ -58,7 +58,7 @@ TEST_CASE("a zero row gets scale 1, denormal rows get finite integers", "[quanti
     Buffer<int8_t> q(3, 4);
     q.fill(5);
     std::vector<float> scale(3);
-    cpu::quantize_weight(kDevice, q.view(), scale.data(), w.view());
+    cpu::quantize_weight(kDevice, q.view(), scale.data(), w.view(), 0);
     CHECK(scale[0] == 1.0f);
     CHECK(scale[1] == 1.0f);  // denorm_min / 127 rounds to zero
     for (int64_t i = 0; i < 4; i++) CHECK(int{q(0, i)} == 0);
@@ -72,7 +72,7 @@ TEST_CASE("infinities and NaN reach the scale, so that the loss shows them", "[q
     x(1, 39) = -std::numeric_limits<float>::infinity();
     Buffer<int8_t> q(2, 40);
     std::vector<float> scale(2), xmax(1);
-    cpu::quantize_rows(kDevice, q.view(), scale.data(), outliers.view(), x.view(), {}, nullptr);
+    cpu::quantize_rows(kDevice, q.view(), scale.data(), outliers.view(), x.view(), {});
     CHECK(std::isnan(scale[0]));
     CHECK(std::isinf(scale[1]));
     cpu::outlier_absmax(kDevice, xmax.data(), x.view(), std::vector<int32_t>{7});
@@ -87,7 +87,7 @@ TEST_CASE("rows are quantised after their outlier channels are divided by s", "[
     Buffer<int8_t> q(7, 53);
     Buffer<float> outliers(7, count);
     std::vector<float> scale(7);
-    cpu::quantize_rows(kDevice, q.view(), scale.data(), outliers.view(), x.view(), channels, s.data());
+    cpu::quantize_rows(kDevice, q.view(), scale.data(), outliers.view(), x.view(), {channels, s.data()});
     for (int64_t n = 0; n < 7; n++) {
         std::vector<float> scaled(x.view().row(n), x.view().row(n) + 53);
         for (int64_t j = 0; j < count; j++) {

@@ -82,9 +82,9 @@ TEST_CASE("operators of no rows do nothing", "[row_operators]") {
     cpu::rope_forward(kDevice, none, tables.view(), tables.view(), {}, 8);
     cpu::swiglu_forward(kDevice, half, none);
     cpu::swiglu_backward(kDevice, none, half, none);
-    cpu::quantize_rows(kDevice, none_q, nullptr, none, none, {}, nullptr);
+    cpu::quantize_rows(kDevice, none_q, nullptr, none, none, {});
     cpu::quantize_gradient_rows(kDevice, none_q, nullptr, none, ones.data());
-    cpu::quantize_weight(kDevice, none_q, nullptr, none);
+    cpu::quantize_weight(kDevice, none_q, nullptr, none, 0);
     SUCCEED("nothing was read or written");
 }
 
@@ -106,7 +106,7 @@ TEST_CASE("row by row operators give the same bits for any number of threads", "
         cpu::rmsnorm_backward(device, o.gradient.view(), y.view(), o.residual.view(), o.rstd.data(), weight.data());
         cpu::swiglu_forward(device, o.gated.view(), x.view());
         cpu::outlier_absmax(device, o.xmax.data(), x.view(), channels);
-        cpu::quantize_rows(device, o.q.view(), o.scale.data(), o.outliers.view(), x.view(), channels, weight.data());
+        cpu::quantize_rows(device, o.q.view(), o.scale.data(), o.outliers.view(), x.view(), {channels, weight.data()});
         return o;
     };
     const Outputs one = run(1);

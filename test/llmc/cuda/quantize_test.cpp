@@ -25,7 +25,7 @@ Quantized reference(const Buffer<float>& v) {
     Buffer<int8_t> q(v.rows(), v.cols());
     Quantized result{std::vector<int8_t>(cuda::round_up(v.rows(), 16) * cuda::round_up(v.cols(), 16)),
                      std::vector<float>(v.rows()), Buffer<float>(v.rows(), 0)};
-    cpu::quantize_weight(kCpu, q.view(), result.row_scale.data(), v.view());
+    cpu::quantize_weight(kCpu, q.view(), result.row_scale.data(), v.view(), 0);
     for (int64_t n = 0; n < v.rows(); n++)
         for (int64_t c = 0; c < v.cols(); c++) result.q[n * cuda::round_up(v.cols(), 16) + c] = q(n, c);
     return result;
@@ -51,7 +51,7 @@ TEMPLATE_TEST_CASE("rows quantised on the GPU are the CPU's, bit for bit", "[cud
         const DeviceVector<int32_t> device_channels(channels);
         cuda::quantize_rows<T>(
             device, q.matrix(cuda::round_up(shape.rows, 16), shape.cols, cuda::round_up(shape.cols, 16)),
-            row_scale.data(), outliers.view(), device_x.view(), device_channels.span(), device_s.data());
+            row_scale.data(), outliers.view(), device_x.view(), {device_channels.span(), device_s.data()});
         return Quantized{q.download(), row_scale.download(), outliers.download()};
     });
 
@@ -98,7 +98,7 @@ TEST_CASE("a weight quantised on the GPU is the CPU's, bit for bit", "[cuda][qua
     const DeviceMatrix<float> device_w(w);
     const DeviceVector<int8_t> q(48 * 80);
     const DeviceVector<float> scale(35);
-    cuda::quantize_weight(device, q.matrix(48, 77, 80), scale.data(), device_w.const_view());
+    cuda::quantize_weight(device, q.matrix(48, 77, 80), scale.data(), device_w.const_view(), 0);
     CHECK(Quantized{q.download(), scale.download(), Buffer<float>(35, 0)} == reference(w));
 }
 
@@ -123,7 +123,7 @@ TEST_CASE("halves between two integers go to the even one on the GPU, whatever t
     const DeviceVector<int8_t> q(cuda::round_up(rows, 16) * stride);
     const DeviceVector<float> row_scale(rows);
     cuda::quantize_rows<float>(device, q.matrix(cuda::round_up(rows, 16), cols, stride), row_scale.data(),
-                               outliers.view(), device_x.view(), {}, nullptr);
+                               outliers.view(), device_x.view(), {});
     CHECK(Quantized{q.download(), row_scale.download(), Buffer<float>(rows, 0)} == reference(x));
 }
 
@@ -139,8 +139,7 @@ TEST_CASE("zero rows, denormal rows, infinities and NaN are what they are on the
     const DeviceVector<int8_t> q(5 * 48);
     const DeviceVector<float> row_scale(5), xmax(2);
     const DeviceVector<int32_t> channels(std::vector<int32_t>{7, 39});
-    cuda::quantize_rows<float>(device, q.matrix(5, 40, 48), row_scale.data(), outliers.view(), device_x.view(), {},
-                               nullptr);
+    cuda::quantize_rows<float>(device, q.matrix(5, 40, 48), row_scale.data(), outliers.view(), device_x.view(), {});
     const auto scales = row_scale.download();
     const auto integers = q.download();
     CHECK(scales[0] == 1.0f);
@@ -214,7 +213,7 @@ TEST_CASE("a row that outgrows the GPU's shared memory is an error that names th
     const DeviceVector<int8_t> q(40000);
     const DeviceVector<float> row_scale(1);
     CHECK_THROWS_WITH(
-        cuda::quantize_rows<fp16>(device, q.matrix(1, 40000), row_scale.data(), outliers.view(), x.view(), {}, nullptr),
+        cuda::quantize_rows<fp16>(device, q.matrix(1, 40000), row_scale.data(), outliers.view(), x.view(), {}),
         Catch::Matchers::ContainsSubstring("quantize_rows") && Catch::Matchers::ContainsSubstring("shared memory"));
     emu::machine() = {};
 }

@@ -131,12 +131,13 @@ TEMPLATE_TEST_CASE("rmsnorm fused with quantisation gives the bits of the two af
         const DeviceVector<float> device_s(s);
         const DeviceVector<T> w(narrow<T>(weight));
         const Matrix<int8_t> q_view(q.data(), q_rows, shape.cols, q_stride);
+        const cuda::RowTransform transform{device_channels.span(), device_s.data(), cuda::hadamard_block(shape.cols)};
         if (fused) {
             cuda::rmsnorm_forward_absmax<T>(device, out_too.view(), r_too.view(), rstd_too.data(), xmax.data(),
                                             device_x.view(), device_y.view(), w.data(), kEps, device_channels.span());
             cuda::rmsnorm_forward_quantize<T>(device, out.view(), r.view(), rstd.data(), q_view, row_scale.data(),
                                               outliers.view(), device_x.view(), device_y.view(), w.data(), kEps,
-                                              device_channels.span(), device_s.data());
+                                              transform);
             CHECK(out_too.download() == out.download());
             CHECK(r_too.download() == r.download());
             CHECK(rstd_too.download() == rstd.download());
@@ -144,8 +145,7 @@ TEMPLATE_TEST_CASE("rmsnorm fused with quantisation gives the bits of the two af
             cuda::rmsnorm_forward<T>(device, out.view(), r.view(), rstd.data(), device_x.view(), device_y.view(),
                                      w.data(), kEps);
             cuda::outlier_absmax<T>(device, xmax.data(), out.view(), device_channels.span());
-            cuda::quantize_rows<T>(device, q_view, row_scale.data(), outliers.view(), out.view(),
-                                   device_channels.span(), device_s.data());
+            cuda::quantize_rows<T>(device, q_view, row_scale.data(), outliers.view(), out.view(), transform);
         }
         return Quantized{out.download(),       r.download(),        rstd.download(), q.download(),
                          row_scale.download(), outliers.download(), xmax.download()};

@@ -81,16 +81,16 @@ TEMPLATE_TEST_CASE("swiglu fused with quantisation gives the bits of the two aft
         const DeviceVector<int8_t> q(q_rows * q_stride);
         const DeviceVector<int32_t> device_channels(channels);
         const Matrix<int8_t> q_view(q.data(), q_rows, width, q_stride);
+        const cuda::RowTransform transform{device_channels.span(), device_s.data(), cuda::hadamard_block(width)};
         if (fused) {
             cuda::swiglu_forward_absmax<T>(device, out_too.view(), xmax.data(), in.view(), device_channels.span());
             cuda::swiglu_forward_quantize<T>(device, out.view(), q_view, row_scale.data(), outliers.view(), in.view(),
-                                             device_channels.span(), device_s.data());
+                                             transform);
             CHECK(out_too.download() == out.download());
         } else {
             cuda::swiglu_forward<T>(device, out.view(), in.view());
             cuda::outlier_absmax<T>(device, xmax.data(), out.view(), device_channels.span());
-            cuda::quantize_rows<T>(device, q_view, row_scale.data(), outliers.view(), out.view(),
-                                   device_channels.span(), device_s.data());
+            cuda::quantize_rows<T>(device, q_view, row_scale.data(), outliers.view(), out.view(), transform);
         }
         return Quantized{out.download(), q.download(), row_scale.download(), outliers.download(), xmax.download()};
     };

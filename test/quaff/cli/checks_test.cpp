@@ -80,8 +80,35 @@ TEST_CASE("an option that the verb does not use has no effect", "[options]") {
 TEST_CASE("full precision reports that it does not use outlier channels", "[options]") {
     CHECK(parse({"train", "--method", "fp", "--outliers", "o.json", "--lora-r", "4"}).unused ==
           std::vector<std::string>{"outliers with --method fp"});
+    CHECK(
+        parse({"train", "--method", "fp", "--grad-bits", "16", "--rotation", "on", "--outlier-term", "split"}).unused ==
+        std::vector<std::string>{"outlier-term with --method fp", "rotation with --method fp",
+                                 "grad-bits with --method fp"});
+    CHECK(parse({"train", "--method", "naive", "--grad-bits", "16", "--rotation", "on"}).unused ==
+          std::vector<std::string>{"rotation with --method naive"});
     CHECK(parse({"train", "--outliers", "o.json"}).unused.empty());
     CHECK(parse({"calibrate", "--method", "fp", "--outliers", "o.json"}).unused == std::vector<std::string>{"method"});
+}
+
+TEST_CASE("the paper's method has the paper's settings and refuses others by name", "[options]") {
+    const Options paper = parse({"train", "--method", "quaff-paper"}).options;
+    CHECK(paper.outliers.strategy == OutlierStrategy::mean_times);
+    CHECK(paper.outliers.threshold == 100);
+    CHECK(paper.outliers.max_ratio == "0.01");
+    CHECK(paper.compute.scale_momentum == 0.1);
+    CHECK(paper.compute.rotation == false);
+    CHECK(paper.compute.outlier_term == OutlierTerm::scaled);
+
+    const std::pair<const char*, const char*> others[] = {
+        {"--outlier-strategy", "token_max"}, {"--outlier-threshold", "20"}, {"--outlier-max-ratio", "0.02"},
+        {"--scale-momentum", "0.2"},         {"--rotation", "on"},          {"--outlier-term", "split"}};
+    for (const auto& [name, value] : others) {
+        const std::string error = complaint({"train", "--method", "quaff-paper", name, value});
+        CHECK(mentions(error, concat("whose ", name, " is ")));
+        CHECK(mentions(error, concat("not ", value, "; leave it out, or choose --method quaff")));
+    }
+    CHECK(complaint({"train", "--method", "quaff-paper", "--outlier-max-ratio", "0.01", "--rotation", "auto"}).empty());
+    CHECK(complaint({"eval", "--method", "quaff-paper", "--outlier-term", "scaled"}).empty());
 }
 
 TEST_CASE("the demo's examples are not taken for another model's", "[options]") {

@@ -24,7 +24,7 @@ TEMPLATE_TEST_CASE("the joint weight on the GPU is the CPU's", "[cuda][lora]", f
     using T = TestType;
     const cuda::Device<T> device;
     const int64_t n = GENERATE(0, 7), padding = GENERATE(0, 3);
-    const bool adapted = GENERATE(true, false);
+    const bool adapted = GENERATE(true, false), scaled = GENERATE(true, false);
     auto first = random_buffer<float>(20, 4, 1), last = random_buffer<float>(15, 6, 2);
     const auto outlier_weight = rounded<T>(random_buffer<float>(45, n, 3));
     const auto s = random_vector<float>(n, 4);
@@ -36,13 +36,13 @@ TEMPLATE_TEST_CASE("the joint weight on the GPU is the CPU's", "[cuda][lora]", f
         const auto adapters = adapters_of(device_first.view(), device_last.view());
         const DeviceVector<float> device_s(s);
         cuda::joint_weight(device, wz.view(), adapted ? adapters : std::vector<quaff::LoraAdapter>{}, wo.view(),
-                           device_s.data());
+                           scaled ? device_s.data() : nullptr);
         return wz.download();
     });
     Buffer<float> expected(45, rank + n);
     const auto adapters = adapters_of(first.view(), last.view());
     cpu::joint_weight({}, expected.view(), adapted ? adapters : std::vector<quaff::LoraAdapter>{},
-                      outlier_weight.view(), s.data());
+                      outlier_weight.view(), scaled ? s.data() : nullptr);
     CHECK(gpu == rounded<T>(expected));
 }
 

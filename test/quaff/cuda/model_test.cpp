@@ -82,9 +82,9 @@ TEST_CASE("on CUDA in fp32, logits, gradients and ten steps equal those of trans
 // As in golden_quaff_test.cpp: batches on which nothing lies near a rounding boundary, so that the bounds are those of
 // full precision.
 TEST_CASE("on CUDA in fp32, quaff evaluates and trains exactly as the reference", "[cuda][golden]") {
-    for (const std::string name : kQuaffCases) {
-        CAPTURE(name);
-        const QuaffCase test(name);
+    for (const auto& [name, variant] : kQuaffVariants) {
+        CAPTURE(name, variant);
+        const QuaffCase test(name, variant);
         const cuda::Gpu<float> gpu(0, {});
         const auto model = test.build(gpu.device);
         const json& expected = test.numbers["exact"];
@@ -121,8 +121,12 @@ TEMPLATE_TEST_CASE("on CUDA in 16 bits, losses stay near those in fp32", "[cuda]
             const double bound = i == 0 ? kFirstLoss : kLaterLosses;
             CHECK(step.loss == Approx(full.numbers["losses"][i].template get<double>()).epsilon(bound));
         }
-        const QuaffCase test(name);
-        const auto model = test.build(full.gpu.device);
+    }
+    for (const auto& [name, variant] : kQuaffVariants) {
+        CAPTURE(name, variant);
+        const QuaffCase test(name, variant);
+        const cuda::Gpu<TestType> gpu(0, {});
+        const auto model = test.build(gpu.device);
         const json& expected = test.numbers["train"];
         const std::vector<Batch> batches = make_batches(expected["batches"]);
         for (const auto& [i, step] : enumerate(train(*model, test.numbers, batches, batches.size()))) {
@@ -135,7 +139,7 @@ TEMPLATE_TEST_CASE("on CUDA in 16 bits, losses stay near those in fp32", "[cuda]
 TEST_CASE("on CUDA, neither the schedule nor recomputing changes a bit of training", "[cuda][golden]") {
     std::vector<std::vector<float>> adapters;
     for (const quaff::Recompute recompute : {quaff::Recompute::none, quaff::Recompute::block}) {
-        QuaffCase test("llama_gqa");
+        QuaffCase test("llama_gqa", "rotated");
         test.options.lora.lora_dropout = 0.1;
         test.options.recompute = recompute;
         const std::vector<Batch> batches = make_batches(test.numbers["train"]["batches"]);

@@ -341,6 +341,8 @@ TEST_CASE("quaff.json keeps how the frozen layers were computed", "[adapter]") {
     CHECK_FALSE(read_quaff_state(directory.path(), model).has_value());
     QuaffState state;
     state.method = "quaff";
+    state.rotation = true;
+    state.outlier_term = OutlierTerm::split;
     state.scale_momentum = 0.25;
     state.grad_bits = 16;
     state.outliers.emplace();
@@ -352,6 +354,8 @@ TEST_CASE("quaff.json keeps how the frozen layers were computed", "[adapter]") {
     write_quaff_state(directory.path(), state);
     const QuaffState back = read_quaff_state(directory.path(), model).value();
     CHECK(back.method == "quaff");
+    CHECK(back.rotation);
+    CHECK(back.outlier_term == OutlierTerm::split);
     CHECK(back.scale_momentum == 0.25);
     CHECK(back.grad_bits == 16);
     CHECK(back.outliers->channels == state.outliers->channels);
@@ -373,6 +377,9 @@ TEST_CASE("quaff.json keeps how the frozen layers were computed", "[adapter]") {
     CHECK(error_with([&](json& o) {
               o["outliers"]["channels"][down] = {2, 12};
           }) == "quaff.json: field \"outliers.channels." + down + "\" must hold channels from 0 to 11, found 12");
+    CHECK(error_with([](json& o) { o["outlier_term"] = "cut"; }) ==
+          "quaff.json: field \"outlier_term\" must be scaled or split, found \"cut\"");
+    CHECK(error_with([](json& o) { o["rotation"] = 1; }) == "quaff.json: field \"rotation\" must be true or false, found 1");
     CHECK(error_with([](json& o) { o["grad_bits"] = 12; }) ==
           "quaff.json: field \"grad_bits\" must be 8 or 16, found 12");
     CHECK(error_with([](json& o) { o.erase("outliers"); }) ==

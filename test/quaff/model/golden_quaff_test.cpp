@@ -1,5 +1,5 @@
-// `--method quaff` against dev/reference/quaff_reference.py, an implementation of the method's equations in PyTorch
-// that shares nothing with this one.
+// The methods in int8 against dev/reference/quaff_reference.py, an implementation of their equations in PyTorch that
+// shares nothing with this one.
 //
 // A value within fp32 noise of a rounding boundary may round the other way here, because sums run in another order:
 // one int8 step in one element, and everything after it moves. The `exact` goldens use batches on which the reference
@@ -24,9 +24,9 @@ void append(std::vector<float>& all, const std::vector<float>& more) {
 
 TEST_CASE("quaff evaluates and trains exactly as the reference where no value is near a rounding boundary",
           "[golden]") {
-    for (const std::string name : kCases) {
-        CAPTURE(name);
-        const QuaffCase test(name);
+    for (const auto& [name, variant] : kQuaffVariants) {
+        CAPTURE(name, variant);
+        const QuaffCase test(name, variant);
         const json& expected = test.numbers["exact"];
         const auto model = test.build();
         const AdamWOptions adamw = adamw_options(test.numbers);
@@ -57,9 +57,9 @@ TEST_CASE("quaff evaluates and trains exactly as the reference where no value is
 }
 
 TEST_CASE("quaff training follows the reference as closely as the reference follows itself", "[golden]") {
-    for (const std::string name : kCases) {
-        CAPTURE(name);
-        const QuaffCase test(name);
+    for (const auto& [name, variant] : kQuaffVariants) {
+        CAPTURE(name, variant);
+        const QuaffCase test(name, variant);
         const json& expected = test.numbers["train"];
         const auto model = test.build();
         const AdamWOptions adamw = adamw_options(test.numbers);
@@ -72,7 +72,7 @@ TEST_CASE("quaff training follows the reference as closely as the reference foll
             CAPTURE(step);
             const StepResult result = train_step(*model, batches[i], adamw, test.numbers["max_grad_norm"], step);
             CHECK(result.loss == Approx(expected["losses"][i].get<double>()).epsilon(bound("losses")));
-            CHECK(test.scales_distance(*model, "train", step) < bound("scales"));
+            CHECK(test.scales_distance(*model, "train", step) <= bound("scales"));
         }
         const std::vector<Batch> evaluations = make_batches(expected["evaluate_last"]);
         for (size_t i = 0; i < evaluations.size(); i++) {
@@ -85,9 +85,9 @@ TEST_CASE("quaff training follows the reference as closely as the reference foll
 // The bound of bf16 on CUDA (test/quaff/cuda/model_test.cpp): what is rounded near a boundary of int8 becomes a step of
 // 1/127 of the row's maximum.
 TEST_CASE("with products in bf16, quaff training stays near the reference", "[golden]") {
-    for (const std::string name : kCases) {
-        CAPTURE(name);
-        const QuaffCase test(name);
+    for (const auto& [name, variant] : kQuaffVariants) {
+        CAPTURE(name, variant);
+        const QuaffCase test(name, variant);
         const json& expected = test.numbers["train"];
         const auto model = test.build(one_thread_in_bf16());
         const std::vector<Batch> batches = make_batches(expected["batches"]);

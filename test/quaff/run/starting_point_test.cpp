@@ -145,6 +145,101 @@ TEST_CASE("an adapter is evaluated with its own scale momentum and gradient bits
     CHECK(build.grad_bits == 16);
 }
 
+TEST_CASE("an adapter is trained on and evaluated with its own rotation and outlier term", "[trainer][adapter]") {
+    const Workshop shop("rotation");
+    shop.run("first", with(kOneStep, {"--rotation", "off", "--outlier-term", "split"}));
+    shop.run("default", kOneStep);
+    const auto choices = [&](const std::string& adapter) {
+        const nlohmann::json state = shop.quaff_json(adapter);
+        return std::pair(state["rotation"].get<bool>(), state["outlier_term"].get<std::string>());
+    };
+    REQUIRE(choices("first/adapter") == std::pair(false, std::string("split")));
+    CHECK(choices("default/adapter") == std::pair(true, std::string("scaled")));
+
+    const std::string adapter = (shop.folder / "first" / "adapter").string();
+    shop.run("onwards", with(kOneStep, {"--adapter", adapter}));
+    CHECK(choices("onwards/adapter") == choices("first/adapter"));
+    CHECK_THAT(small::read_text(shop.folder / "onwards" / "config.toml"),
+               Catch::Matchers::ContainsSubstring("\nrotation = \"off\"\n"));
+
+    const auto start_of_eval = [&](const Arguments& more, Terminal& terminal) {
+        Arguments arguments = {"eval", "--model", (shop.folder / "model").string(), "--data",
+                               (shop.folder / "train.jsonl").string()};
+        const Options options = cli::parse(with(arguments, more)).options;
+        return starting_point(options, open_model(options, terminal), options.model.adapter, terminal);
+    };
+    const auto warnings = [&](const Arguments& more) {
+        return warnings_of(shop, [&](Terminal& terminal) { start_of_eval(more, terminal); });
+    };
+    Terminal quiet(nullptr, /*quiet=*/true);
+    const StartingPoint own = start_of_eval({"--adapter", adapter}, quiet);
+    CHECK_FALSE(own.rotation);
+    CHECK(own.outlier_term == OutlierTerm::split);
+    CHECK(own.scales.empty());
+    CHECK(warnings({"--adapter", adapter}).empty());
+    const StartingPoint other = start_of_eval({"--adapter", adapter, "--rotation", "on"}, quiet);
+    CHECK(other.rotation);
+    CHECK(other.outlier_term == OutlierTerm::split);
+    CHECK_THAT(warnings({"--adapter", adapter, "--rotation", "on"}),
+               Catch::Matchers::ContainsSubstring("--rotation on: the adapter " + adapter +
+                                                  " was trained with off; leave --rotation out"));
+    CHECK_THAT(warnings({"--adapter", adapter, "--outlier-term", "scaled"}),
+               Catch::Matchers::ContainsSubstring("--outlier-term scaled: the adapter " + adapter +
+                                                  " was trained with split"));
+
+    // As it was written before there was a choice.
+    nlohmann::json old = shop.quaff_json("default/adapter");
+    old.erase("rotation");
+    old.erase("outlier_term");
+    std::ofstream(shop.folder / "default" / "adapter" / "quaff.json") << old;
+    const StartingPoint earlier = start_of_eval({"--adapter", (shop.folder / "default/adapter").string()}, quiet);
+    CHECK_FALSE(earlier.rotation);
+    CHECK(earlier.outlier_term == OutlierTerm::scaled);
+    // No adapter decides: rotated and scaled.
+    CHECK(start_of_eval({"--method", "quaff"}, quiet).rotation);
+}
+
+TEST_CASE("a run with split outlier channels is resumed exactly, and with the same choices alone", "[trainer]") {
+    const Workshop shop("rotation_resume");
+    const Arguments split = {"--outlier-term", "split", "--batch-size", "3", "--eval-split", "0"};
+    shop.run("whole", with(split, {"--max-steps", "4", "--save-steps", "0"}));
+    shop.run("parts", with(split, {"--max-steps", "2"}));
+    CHECK_THROWS_WITH(shop.run("parts", {"--resume", "--max-steps", "4", "--rotation", "off"}),
+                      Catch::Matchers::ContainsSubstring("--rotation was 'auto' and is now 'off'"));
+    shop.run("parts", {"--resume", "--max-steps", "4"});
+    CHECK(shop.adapter("parts") == shop.adapter("whole"));
+}
+
+TEST_CASE("the paper's method calibrates as the paper does, and takes no other channels", "[trainer][adapter]") {
+    const Workshop shop("paper");
+    const Arguments paper = with(kOneStep, {"--method", "quaff-paper", "--outlier-max-ratio", "0.01"});
+    shop.run("paper", paper);
+    const nlohmann::json state = shop.quaff_json("paper/adapter");
+    CHECK(state["method"] == "quaff-paper");
+    CHECK(state["rotation"] == false);
+    CHECK(state["outliers"]["strategy"] == "mean_times");
+    CHECK(state["outliers"]["threshold"] == 100);
+    CHECK(state["outliers"]["max_ratio"] == 0.01);
+    CHECK(state["scale_momentum"] == 0.1);
+
+    shop.run("ours", kOneStep);
+    const std::string file = (shop.folder / "ours" / "outliers.json").string();
+    CHECK_THROWS_WITH(shop.run("second", with(paper, {"--outliers", file})),
+                      Catch::Matchers::ContainsSubstring(file + ": these channels were found by token_max"));
+    // With an adapter of another method it calibrates anew.
+    shop.run("third", with(paper, {"--adapter", (shop.folder / "ours" / "adapter").string()}));
+    CHECK(shop.quaff_json("third/adapter")["outliers"]["strategy"] == "mean_times");
+}
+
+TEST_CASE("naive int8 needs no calibration", "[trainer][adapter]") {
+    const Workshop shop("naive");
+    const nlohmann::ordered_json run = shop.run("naive", with(kOneStep, {"--method", "naive"}));
+    CHECK(run["planned_memory_bytes"] == plan_of(shop, with(kOneStep, {"--method", "naive"}))["total_bytes"]);
+    CHECK_FALSE(shop.quaff_json("naive/adapter").contains("outliers"));
+    CHECK_FALSE(fs::exists(shop.folder / "naive" / "outliers.json"));
+    CHECK(small::read_text(shop.folder / "terminal.txt").find("calibrating") == std::string::npos);
+}
+
 TEST_CASE("eval warns before it calibrates on the data that it evaluates", "[adapter]") {
     const Workshop shop("warn_first");
     const cli::CommandLine line =

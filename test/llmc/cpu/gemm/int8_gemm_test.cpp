@@ -78,7 +78,7 @@ TEST_CASE("int8 GEMMs of the largest magnitudes are exact", "[int8_gemm]") {
     Buffer<float> y(n, 17);
     std::vector<int32_t> workspace(static_cast<size_t>(device.threads * gemm.workspace));
     const std::vector<float> ones(n, 1.0f);
-    gemm.multiply(device, y.view(), a.view(), b.view(), transpose, ones.data(), nullptr, nullptr, {}, workspace);
+    gemm.multiply(device, y.view(), a.view(), b.view(), transpose, ones.data(), nullptr, nullptr, {}, 0, workspace);
     int64_t wrong = 0;
     for (int64_t i = 0; i < n; i++) {
         for (int64_t j = 0; j < 17; j++) wrong += y(i, j) != static_cast<float>(-128 * 127 * sign * depth);
@@ -121,7 +121,7 @@ TEST_CASE("int8 GEMMs dequantise by row, by column, and add the bias", "[int8_ge
                 Buffer<float> y(n, out);
                 y.fill(std::nanf(""));
                 ways[way].multiply(device, y.view(), a.view(), b.view(), transpose, row_scale.data(),
-                                   scale_columns ? col_scale.data() : nullptr, add_bias ? bias.data() : nullptr, {},
+                                   scale_columns ? col_scale.data() : nullptr, add_bias ? bias.data() : nullptr, {}, 0,
                                    workspace);
                 double worst = 0;
                 for (int64_t i = 0; i < n; i++) {
@@ -151,7 +151,7 @@ TEST_CASE("the forward and the backward int8 GEMM take the weight as it lies", "
     Buffer<float> y(n, out), dx(n, in), expected_y(n, out), expected_dx(n, in);
     cpu::int8_gemm_nt(device, y.view(), xq.view(), row_scale.data(), wq.view(), col_scale.data(), bias.data(), {}, {},
                       workspace);
-    cpu::int8_gemm_nn(device, dx.view(), gq.view(), row_scale.data(), wq.view(), workspace);
+    cpu::int8_gemm_nn(device, dx.view(), gq.view(), row_scale.data(), wq.view(), 0, workspace);
     for (int64_t i = 0; i < n; i++) {
         for (int64_t o = 0; o < out; o++) {
             int32_t sum = 0;
@@ -235,7 +235,7 @@ TEST_CASE("int8 GEMMs do not depend on the number of threads", "[int8_gemm]") {
     std::vector<int32_t> workspace(static_cast<size_t>(4 * gemm.workspace));
     for (auto [threads, y] : {std::pair(1, &one), std::pair(4, &four)})
         gemm.multiply(cpu::Device{threads}, y->view(), xq.view(), wq.view(), true, row_scale.data(), col_scale.data(),
-                      bias.data(), {}, workspace);
+                      bias.data(), {}, 0, workspace);
     CHECK(one == four);
 }
 
@@ -246,7 +246,7 @@ TEST_CASE("int8 GEMMs of no rows or no columns do nothing", "[int8_gemm]") {
     Buffer<float> y(0, 3);
     const std::vector<float> scale(3, 1.0f);
     cpu::int8_gemm_nt(device, y.view(), none.view(), nullptr, w.view(), scale.data(), nullptr, {}, {}, workspace);
-    cpu::int8_gemm_nn(device, Buffer<float>(0, 5).view(), Buffer<int8_t>(0, 3).view(), nullptr, w.view(), workspace);
+    cpu::int8_gemm_nn(device, Buffer<float>(0, 5).view(), Buffer<int8_t>(0, 3).view(), nullptr, w.view(), 0, workspace);
     CHECK(y.padding_untouched());
 }
 
@@ -258,7 +258,7 @@ TEST_CASE("int8 GEMMs refuse too small a workspace", "[int8_gemm]") {
                                         nullptr, {}, {}, {}),
                       Catch::Matchers::ContainsSubstring("workspace"));
     CHECK_THROWS_WITH(
-        cpu::dequantized_gemm_nn(cpu::Device{2}, Buffer<float>(1, 5).view(), y.view(), w.view(), scale.data(), {}),
+        cpu::dequantized_gemm_nn(cpu::Device{2}, Buffer<float>(1, 5).view(), y.view(), w.view(), scale.data(), 0, {}),
         Catch::Matchers::ContainsSubstring("workspace"));
 }
 
@@ -284,7 +284,7 @@ TEST_CASE("the dequantised GEMM is dy times the dequantised weight", "[int8_gemm
     std::vector<float> workspace(cpu::dequantized_gemm_workspace(device, out, in));
     Buffer<float> y(n, in), expected(n, in);
     y.fill(std::nanf(""));
-    cpu::dequantized_gemm_nn(device, y.view(), dy.view(), wq.view(), col_scale.data(), workspace);
+    cpu::dequantized_gemm_nn(device, y.view(), dy.view(), wq.view(), col_scale.data(), 0, workspace);
     for (int64_t i = 0; i < n; i++) {
         for (int64_t j = 0; j < in; j++) {
             double sum = 0;

@@ -6,6 +6,7 @@
 #include "llmc/core/integers.h"
 #include "llmc/cpu/gemm/gemm.h"
 #include "llmc/cpu/gemm/int8_gemm.h"
+#include "llmc/cpu/hadamard.h"
 #include "test/llmc/cuda/blas.h"
 
 using namespace cuda_test;
@@ -183,20 +184,21 @@ void check_joint(const BlasDevice<T>& gpu, int n, int out, int in, int k, bool a
 }
 
 template <class T>
-void check_backward(const BlasDevice<T>& gpu, int n, int out, int in) {
+void check_backward(const BlasDevice<T>& gpu, int n, int out, int in, int64_t rotation) {
     const cpu::Device cpu{1};
     const auto gq = random_int8(n, out, 1), wq = random_int8(out, in, 2);
     const auto row_scale = random_vector<float>(n, 3, 0.01);
     std::vector<int32_t> cpu_workspace(cpu::int8_gemm_workspace(cpu));
     Buffer<float> expected(n, in);
-    cpu::int8_gemm_nn(cpu, expected.view(), gq.view(), row_scale.data(), wq.view(), cpu_workspace);
+    cpu::int8_gemm_nn(cpu, expected.view(), gq.view(), row_scale.data(), wq.view(), rotation, cpu_workspace);
 
     const PaddedInt8 gq_gpu = tokens(gpu.device, gq), wq_gpu = weight(gpu.device, wq);
     const DeviceVector<float> row_scale_gpu(row_scale);
     for_each_schedule([&] {
         DeviceVector<int32_t> workspace(cuda::int8_gemm_nn_workspace(gpu.device, out, in));
         const DeviceMatrix<T> y(random_buffer<double>(n, in, 6));
-        cuda::int8_gemm_nn(gpu.device, y.view(), gq_gpu.view(), row_scale_gpu.data(), wq_gpu.view(), workspace.span());
+        cuda::int8_gemm_nn(gpu.device, y.view(), gq_gpu.view(), row_scale_gpu.data(), wq_gpu.view(), rotation,
+                           workspace.span());
         CHECK(y.error(widened(expected), kUnit) <= 1);
         CHECK(untouched(workspace, cuda::int8_gemm_workspace(gpu.device)) ==
               cuda::int8_gemm_hopper_takes<T>(gpu.device, {}, {}));
@@ -241,13 +243,27 @@ TEMPLATE_TEST_CASE("the backward int8 GEMM on the GPU is the CPU's", "[cuda][int
     BlasDevice<T> gpu;
     gpu.device.l2_bytes = GENERATE(0, 4 << 20);
     CAPTURE(n, out, in, gpu.device.l2_bytes);
-    check_backward(gpu, n, out, in);
+    check_backward(gpu, n, out, in, 0);
+}
+
+TEMPLATE_TEST_CASE("the backward int8 GEMM on the GPU undoes the weight's rotation as the CPU's", "[cuda][int8_gemm]",
+                   float, bf16, fp16) {
+    using T = TestType;
+    // Blocks of 8, 16, 32 and 64; a tile of y is 128 columns or less, on Hopper 256.
+    const auto [n, out, in] = GENERATE(
+        table<int, int, int>({{3, 20, 8}, {33, 20, 272}, {5, 32, 96}, {1, 70, 64}, {270, 65, 320}, {140, 33, 704}}));
+    BlasDevice<T> gpu;
+    gpu.device.l2_bytes = GENERATE(0, 4 << 20);
+    CAPTURE(n, out, in, gpu.device.l2_bytes);
+    check_backward(gpu, n, out, in, cuda::hadamard_block(in));
 }
 
 TEMPLATE_TEST_CASE("the dequantised GEMM on the GPU is dy times the weight rounded to T", "[cuda][int8_gemm]", float,
                    bf16, fp16) {
     using T = TestType;
-    const auto [n, out, in] = GENERATE(table<int, int, int>({{1, 1, 1}, {0, 5, 3}, {6, 70, 41}, {3, 20, 1100}}));
+    const auto [n, out, in] =
+        GENERATE(table<int, int, int>({{1, 1, 1}, {0, 5, 3}, {6, 70, 41}, {3, 20, 1100}, {3, 7, 1088}}));
+    const int64_t rotation = in == 1088 ? 64 : 0;
     CAPTURE(n, out, in);
     const BlasDevice<T> gpu;
     const auto dy = rounded<T>(random_buffer<double>(n, out, 1));
@@ -255,7 +271,10 @@ TEMPLATE_TEST_CASE("the dequantised GEMM on the GPU is dy times the weight round
     const auto col_scale = random_vector<float>(out, 3, 0.01);
     Buffer<double> w(out, in), expected(n, in);
     for (int64_t o = 0; o < out; o++) {
-        for (int64_t i = 0; i < in; i++) w(o, i) = static_cast<double>(col_scale[o] * static_cast<float>(wq(o, i)));
+        std::vector<float> row(static_cast<size_t>(in));
+        for (int64_t i = 0; i < in; i++) row[i] = col_scale[o] * static_cast<float>(wq(o, i));
+        cpu::hadamard_row(row.data(), in, rotation);
+        std::ranges::copy(row, w.view().row(o));
     }
     cpu::gemm_nn(cpu::Device{1}, expected.view(), dy.view(), rounded<T>(w).view(), 1, 0);
 
@@ -265,7 +284,7 @@ TEMPLATE_TEST_CASE("the dequantised GEMM on the GPU is dy times the weight round
     for_each_schedule([&] {
         DeviceVector<T> workspace(cuda::dequantized_gemm_workspace(gpu.device, out, in));
         const DeviceMatrix<T> y(random_buffer<double>(n, in, 6));
-        cuda::dequantized_gemm_nn<T>(gpu.device, y.view(), dy_gpu.view(), wq_gpu.view(), col_scale_gpu.data(),
+        cuda::dequantized_gemm_nn<T>(gpu.device, y.view(), dy_gpu.view(), wq_gpu.view(), col_scale_gpu.data(), rotation,
                                      workspace.span());
         CHECK(y.error(expected, 1e-4) <= 1);  // fp32 sums of up to 70 terms near 1
     });
@@ -284,7 +303,7 @@ TEST_CASE("int8 GEMMs on the GPU refuse operands without their padding", "[cuda]
         cuda::int8_gemm_nt(gpu.device, y.view(), xq, scale.data(), wq, scale.data(), nullptr, {}, {}, scratch);
     };
     const auto nn = [&](Matrix<const int8_t> gq, Matrix<const int8_t> wq, std::span<int32_t> scratch) {
-        cuda::int8_gemm_nn(gpu.device, y.view(), gq, scale.data(), wq, scratch);
+        cuda::int8_gemm_nn(gpu.device, y.view(), gq, scale.data(), wq, 0, scratch);
     };
     CHECK_NOTHROW(nt(good, good, workspace.span()));
     CHECK_NOTHROW(nn(good, good, workspace.span()));
@@ -299,7 +318,7 @@ TEST_CASE("int8 GEMMs on the GPU refuse operands without their padding", "[cuda]
     CHECK_THROWS_WITH(nn(good, short_rows, workspace.span()), Catch::Matchers::ContainsSubstring("needs wq padded"));
     CHECK_THROWS_WITH(nt(good, good, {}), Catch::Matchers::ContainsSubstring("workspace"));
     CHECK_THROWS_WITH(nn(good, good, {}), Catch::Matchers::ContainsSubstring("workspace"));
-    CHECK_THROWS_WITH(cuda::dequantized_gemm_nn<float>(gpu.device, y.view(), y.view(), good, scale.data(), {}),
+    CHECK_THROWS_WITH(cuda::dequantized_gemm_nn<float>(gpu.device, y.view(), y.view(), good, scale.data(), 0, {}),
                       Catch::Matchers::ContainsSubstring("workspace"));
 }
 
@@ -384,7 +403,8 @@ TEMPLATE_TEST_CASE("int8 GEMMs on Hopper are the CPU's, by its own kernel wherev
         check_forward(gpu, 130, 20, 33, false);
     }
     SECTION("backward, without a column's scale") {
-        check_backward(gpu, 20, 50, 270);
+        check_backward(gpu, 20, 50, 270, 0);
+        for (const int in : {40, 272, 96, 320}) check_backward(gpu, 20, 50, in, cuda::hadamard_block(in));
     }
     SECTION("forward, with z wz^T and a bias") {
         check_joint(gpu, 20, 70, 50, 24, true, true);
