@@ -129,9 +129,10 @@ std::string Columns::take_text(std::string_view name) {
 
 Json Columns::take_tree(std::string_view name) {
     Json* value = take(name);
-    if (!value || !says_something(*value)) return nullptr;
-    if (value->is_string()) return parse_text(name, value->get_ref<const std::string&>());
-    return std::move(*value);
+    if (!value || *value == Json::object()) return nullptr;
+    if (!value->is_string()) return std::move(*value);
+    const auto& text = value->get_ref<const std::string&>();
+    return text.empty() ? nullptr : parse_text(name, text);
 }
 
 std::string Columns::list() const {

@@ -167,7 +167,7 @@ TEST_CASE("a broken template is refused where it is used", "[chat]") {
         {{"default", "model/chat_template.jinja", "fine"}, {"tool_use", "t.jinja", "{{ a"}}, {});
     Conversation said = conversation({{"user", "u"}});
     CHECK(text_of(chat_template, said) == "fine");
-    said.tools = Json::array();
+    said.tools = Json::parse(R"([{"name": "f"}])");
     CHECK_THAT(error_of([&] { text_of(chat_template, said); }), ContainsSubstring("t.jinja:1:"));
     CHECK_THAT(error_of([&] { text_of(jinja_template("a\n{{ raise_exception('No tools here.') }}"), said); }),
                ContainsSubstring("chat_template.jinja:2:") && ContainsSubstring("No tools here."));
