@@ -25,7 +25,7 @@ if [ "${1:-all}" = core ]; then
     files=(llmc/io/{json,ordered_json,text_input,gunzip,safetensors,mapped_file,file_io,path,toml}.cpp
         llmc/data/{reader,record,column_names}.cpp llmc/data/{rows,records}/*.cpp
         llmc/jinja/syntax/{lexer,literals,parser,expressions,postfix}.cpp
-        llmc/tokenizer/{aligned_text,bpe,oniguruma,regex,sentencepiece_proto,sentencepiece_model,unicode,unigram,utf8}.cpp
+        llmc/tokenizer/{aligned_text,bpe,oniguruma,regex,sentencepiece_proto,sentencepiece_model,unicode,unigram}.cpp llmc/core/utf8.cpp
         quaff/files/{model_config,model_files}.cpp quaff/cli/parsing.cpp)
 else
     mapfile -t files < <(printf '%s\n' llmc/*/*.cpp llmc/jinja/*/*.cpp quaff/*/*.cpp quaff/*/*/*.cpp train_quaff.cu |
