@@ -25,10 +25,10 @@ if [ "${1:-all}" = core ]; then
     files=(llmc/io/{json,ordered_json,text_input,gunzip,safetensors,mapped_file,file_io,path,toml}.cpp
         llmc/data/{reader,record,column_names}.cpp llmc/data/{rows,records}/*.cpp
         llmc/jinja/syntax/{lexer,literals,parser,expressions,postfix}.cpp
-        llmc/tokenizer/{aligned_text,bpe,oniguruma,regex,sentencepiece_proto,sentencepiece_model,unicode,unigram,utf8}.cpp
+        llmc/tokenizer/{models/{bpe,unigram},regex/{oniguruma,regex},sentencepiece/sentencepiece_{proto,model},text/{aligned_text,unicode}}.cpp llmc/core/utf8.cpp
         quaff/files/{model_config,model_files}.cpp quaff/cli/parsing.cpp)
 else
-    mapfile -t files < <(printf '%s\n' llmc/*/*.cpp llmc/jinja/*/*.cpp quaff/*/*.cpp quaff/*/*/*.cpp train_quaff.cu |
+    mapfile -t files < <(printf '%s\n' llmc/*/*.cpp llmc/{jinja,tokenizer}/*/*.cpp quaff/*/*.cpp quaff/*/*/*.cpp train_quaff.cu |
         grep -vE '^llmc/cpu/|^quaff/model/(model|calibrate).cpp$')  # the operators use GCC's vector shuffles, which clang does not have
     if mpi=$(mpicc --showme:compile 2>/dev/null); then
         read -ra mpi <<<"${mpi//-I/-isystem }"

@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
-#include "llmc/tokenizer/byte_trie.h"
-#include "llmc/tokenizer/regex.h"
+#include "llmc/tokenizer/models/byte_trie.h"
+#include "llmc/tokenizer/regex/regex.h"
 
 namespace llmc {
 

@@ -8,7 +8,7 @@
 #include "llmc/core/error.h"
 #include "llmc/io/json.h"
 #include "llmc/io/path.h"
-#include "llmc/tokenizer/sentencepiece_model.h"
+#include "llmc/tokenizer/sentencepiece/sentencepiece_model.h"
 #include "llmc/tokenizer/tokenizer_parts.h"
 
 namespace llmc {

@@ -5,8 +5,8 @@
 
 #include "llmc/core/error.h"
 #include "llmc/io/json.h"
-#include "llmc/tokenizer/bpe.h"
-#include "llmc/tokenizer/unigram.h"
+#include "llmc/tokenizer/models/bpe.h"
+#include "llmc/tokenizer/models/unigram.h"
 
 namespace llmc {
 

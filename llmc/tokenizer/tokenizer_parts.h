@@ -9,9 +9,9 @@
 
 #include "llmc/tokenizer/added_tokens.h"
 #include "llmc/tokenizer/decoder.h"
-#include "llmc/tokenizer/normalizer.h"
-#include "llmc/tokenizer/pre_tokenizer.h"
-#include "llmc/tokenizer/token_model.h"
+#include "llmc/tokenizer/models/token_model.h"
+#include "llmc/tokenizer/text/normalizer.h"
+#include "llmc/tokenizer/text/pre_tokenizer.h"
 #include "llmc/tokenizer/transcript.h"
 
 namespace llmc {

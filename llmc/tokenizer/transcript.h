@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "llmc/tokenizer/aligned_text.h"
-#include "llmc/tokenizer/token_model.h"
+#include "llmc/tokenizer/models/token_model.h"
+#include "llmc/tokenizer/text/aligned_text.h"
 
 namespace llmc {
 

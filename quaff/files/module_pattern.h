@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "llmc/tokenizer/python_regex.h"
+#include "llmc/tokenizer/regex/python_regex.h"
 
 namespace quaff {
 

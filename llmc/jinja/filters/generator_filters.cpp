@@ -167,6 +167,7 @@ class Batches final : public Iterator {
                 item = runtime.list(batch);
                 return true;
             }
+            runtime.check_size((batch.size() + 1) * sizeof(Value));
             batch.push_back(one);
         }
         if (batch.empty()) return false;

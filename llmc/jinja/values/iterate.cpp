@@ -104,7 +104,10 @@ std::vector<Value> items_of(Runtime& runtime, const Value& value) {
     }
     std::vector<Value> items;
     Iterator& iterator = iterate(runtime, value);
-    for (Value item; iterator.next(runtime, item); runtime.step()) items.push_back(item);
+    for (Value item; iterator.next(runtime, item); runtime.step()) {
+        runtime.check_size((items.size() + 1) * sizeof(Value));
+        items.push_back(item);
+    }
     return items;
 }
 

@@ -1,4 +1,4 @@
-#include "llmc/tokenizer/byte_level.h"
+#include "llmc/tokenizer/text/byte_level.h"
 
 #include <array>
 #include <cstdint>

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "llmc/tokenizer/aligned_text.h"
-#include "llmc/tokenizer/regex.h"
+#include "llmc/tokenizer/regex/regex.h"
 #include "llmc/tokenizer/step_limits.h"
+#include "llmc/tokenizer/text/aligned_text.h"
 
 namespace llmc {
 

@@ -1,4 +1,4 @@
-#include "llmc/tokenizer/vocabulary.h"
+#include "llmc/tokenizer/models/vocabulary.h"
 
 #include <algorithm>
 #include <bit>

@@ -1,4 +1,4 @@
-#include "llmc/tokenizer/split.h"
+#include "llmc/tokenizer/text/split.h"
 
 #include <algorithm>
 

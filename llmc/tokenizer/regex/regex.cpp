@@ -1,11 +1,11 @@
-#include "llmc/tokenizer/regex.h"
+#include "llmc/tokenizer/regex/regex.h"
 
 #include <nlohmann/json.hpp>
 
 #include "llmc/core/error.h"
 #include "llmc/core/utf8.h"
 #include "llmc/io/json.h"
-#include "llmc/tokenizer/oniguruma.h"
+#include "llmc/tokenizer/regex/oniguruma.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>

@@ -7,9 +7,9 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "llmc/tokenizer/pair_table.h"
-#include "llmc/tokenizer/vocabulary.h"
-#include "llmc/tokenizer/word_model.h"
+#include "llmc/tokenizer/models/pair_table.h"
+#include "llmc/tokenizer/models/vocabulary.h"
+#include "llmc/tokenizer/models/word_model.h"
 
 namespace llmc {
 

@@ -1,4 +1,4 @@
-#include "llmc/tokenizer/sentencepiece_proto.h"
+#include "llmc/tokenizer/sentencepiece/sentencepiece_proto.h"
 
 #include <cstdint>
 #include <unordered_set>

@@ -10,10 +10,10 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "llmc/tokenizer/byte_trie.h"
-#include "llmc/tokenizer/token_model.h"
-#include "llmc/tokenizer/vocabulary.h"
-#include "llmc/tokenizer/word_cache.h"
+#include "llmc/tokenizer/models/byte_trie.h"
+#include "llmc/tokenizer/models/token_model.h"
+#include "llmc/tokenizer/models/vocabulary.h"
+#include "llmc/tokenizer/models/word_cache.h"
 
 namespace llmc {
 

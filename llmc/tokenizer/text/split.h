@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "llmc/tokenizer/regex.h"
+#include "llmc/tokenizer/regex/regex.h"
 
 namespace llmc {
 

@@ -1,4 +1,4 @@
-#include "llmc/tokenizer/pre_tokenizer.h"
+#include "llmc/tokenizer/text/pre_tokenizer.h"
 
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -6,8 +6,8 @@
 #include "llmc/core/error.h"
 #include "llmc/core/utf8.h"
 #include "llmc/io/json.h"
-#include "llmc/tokenizer/byte_level.h"
-#include "llmc/tokenizer/split.h"
+#include "llmc/tokenizer/text/byte_level.h"
+#include "llmc/tokenizer/text/split.h"
 
 namespace llmc {
 

@@ -1,4 +1,4 @@
-#include "llmc/tokenizer/oniguruma.h"
+#include "llmc/tokenizer/regex/oniguruma.h"
 
 #include <algorithm>
 #include <cctype>

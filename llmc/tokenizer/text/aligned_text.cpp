@@ -1,4 +1,4 @@
-#include "llmc/tokenizer/aligned_text.h"
+#include "llmc/tokenizer/text/aligned_text.h"
 
 #include "llmc/core/error.h"
 #include "llmc/core/utf8.h"

@@ -1,4 +1,4 @@
-#include "llmc/tokenizer/word_model.h"
+#include "llmc/tokenizer/models/word_model.h"
 
 #include "llmc/core/utf8.h"
 

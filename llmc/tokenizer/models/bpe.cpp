@@ -1,4 +1,4 @@
-#include "llmc/tokenizer/bpe.h"
+#include "llmc/tokenizer/models/bpe.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>

@@ -1,4 +1,4 @@
-#include "llmc/tokenizer/unigram.h"
+#include "llmc/tokenizer/models/unigram.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>

@@ -1,4 +1,4 @@
-#include "llmc/tokenizer/word_cache.h"
+#include "llmc/tokenizer/models/word_cache.h"
 
 #include <memory>
 

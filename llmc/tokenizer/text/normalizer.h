@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "llmc/tokenizer/aligned_text.h"
 #include "llmc/tokenizer/step_limits.h"
+#include "llmc/tokenizer/text/aligned_text.h"
 
 namespace llmc {
 

@@ -10,9 +10,9 @@
 #include <filesystem>
 #include <memory>
 
-#include "llmc/tokenizer/bpe.h"
-#include "llmc/tokenizer/sentencepiece_proto.h"
-#include "llmc/tokenizer/word_model.h"
+#include "llmc/tokenizer/models/bpe.h"
+#include "llmc/tokenizer/models/word_model.h"
+#include "llmc/tokenizer/sentencepiece/sentencepiece_proto.h"
 
 namespace sentencepiece {
 class SentencePieceProcessor;

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "llmc/tokenizer/token_model.h"
+#include "llmc/tokenizer/models/token_model.h"
 
 namespace llmc {
 

@@ -1,4 +1,4 @@
-#include "llmc/tokenizer/unicode.h"
+#include "llmc/tokenizer/text/unicode.h"
 
 #include <utf8proc.h>
 

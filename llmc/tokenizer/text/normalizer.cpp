@@ -1,12 +1,12 @@
-#include "llmc/tokenizer/normalizer.h"
+#include "llmc/tokenizer/text/normalizer.h"
 
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "llmc/core/utf8.h"
 #include "llmc/io/json.h"
-#include "llmc/tokenizer/regex.h"
-#include "llmc/tokenizer/unicode.h"
+#include "llmc/tokenizer/regex/regex.h"
+#include "llmc/tokenizer/text/unicode.h"
 
 namespace llmc {
 

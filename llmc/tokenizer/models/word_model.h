@@ -4,9 +4,9 @@
 
 #include <bitset>
 
-#include "llmc/tokenizer/pair_table.h"
-#include "llmc/tokenizer/token_model.h"
-#include "llmc/tokenizer/word_cache.h"
+#include "llmc/tokenizer/models/pair_table.h"
+#include "llmc/tokenizer/models/token_model.h"
+#include "llmc/tokenizer/models/word_cache.h"
 
 namespace llmc {
 

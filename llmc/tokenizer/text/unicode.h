@@ -2,7 +2,7 @@
 // 15), lower case, accents. The tables are libutf8proc's.
 #pragma once
 
-#include "llmc/tokenizer/aligned_text.h"
+#include "llmc/tokenizer/text/aligned_text.h"
 
 namespace llmc {
 

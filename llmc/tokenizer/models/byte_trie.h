@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "llmc/tokenizer/pair_table.h"
+#include "llmc/tokenizer/models/pair_table.h"
 
 namespace llmc {
 

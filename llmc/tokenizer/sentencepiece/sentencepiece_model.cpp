@@ -1,4 +1,4 @@
-#include "llmc/tokenizer/sentencepiece_model.h"
+#include "llmc/tokenizer/sentencepiece/sentencepiece_model.h"
 
 #include <sentencepiece_processor.h>
 

@@ -1,5 +1,5 @@
 // What of a regular expression is rewritten for PCRE2: sets inside sets lose their brackets.
-#include "llmc/tokenizer/oniguruma.h"
+#include "llmc/tokenizer/regex/oniguruma.h"
 
 #include "test/catch.h"
 #include "test/files.h"

@@ -1,4 +1,4 @@
-#include "llmc/tokenizer/python_regex.h"
+#include "llmc/tokenizer/regex/python_regex.h"
 
 #include "test/catch.h"
 #include "test/files.h"

@@ -1,9 +1,9 @@
-#include "llmc/tokenizer/python_regex.h"
+#include "llmc/tokenizer/regex/python_regex.h"
 
 #include <cctype>
 
 #include "llmc/core/error.h"
-#include "llmc/tokenizer/regex.h"
+#include "llmc/tokenizer/regex/regex.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
