@@ -2,7 +2,7 @@
 //
 //   main                     prepares the process and joins the ranks, of which mpirun or srun may start several
 //   run                      command line -> ranks started alike -> terminal -> threads -> device -> verb
-//   cli/verbs.h              the verbs: train, calibrate, eval, generate, merge, tokenize, info
+//   cli/verbs.h              the verbs: train, calibrate, eval, compare, generate, merge, tokenize, info
 //   run/training/trainer.h   what train does; the rest of quaff/run/ serves it and the other verbs
 //
 // The program computes on the CPU and, if it was built with CUDA (LLMC_CUDA), on GPUs.

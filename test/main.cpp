@@ -8,8 +8,14 @@
 
 #include "llmc/system/thread_waiting.h"
 #include "quaff/cli/program.h"
+#include "quaff/cli/verbs.h"
+
+// train_quaff's own main(), where tests of the whole program are part of this one (program_test.cpp).
+[[gnu::weak]] int train_quaff_main(int argc, char** argv);
 
 int main(int argc, char** argv) {
+    // A comparison starts its own program again, which is this one while it is tested.
+    if (argc > 2 && train_quaff_main && quaff::cli::is_verb(argv[1])) return train_quaff_main(argc, argv);
     llmc::restart_with_passive_waiting(argv);
     llmc::set_program(quaff::kProgram);
     return Catch::Session().run(argc, argv);

@@ -8,6 +8,7 @@
 #include "llmc/data/column_names.h"
 #include "llmc/data/formats/format.h"
 #include "llmc/io/text_input.h"
+#include "quaff/cli/compare_commands.h"
 #include "quaff/files/chat_settings.h"
 #include "quaff/files/outliers.h"
 #include "quaff/run/chat.h"
@@ -98,6 +99,7 @@ void check_contradictions(const CommandLine& line) {
         refuse("--date must be a day such as 2026-01-31, not '", o.data.date, "'");
     if (o.data.train_on_source.value_or(false) && o.data.loss_on == LossOn::last)
         refuse("--train-on-source gives all text a loss, and --loss-on last one answer; leave one of them out");
+    if (line.verb == Verb::compare) check_comparison(line);
     check_standard_input(line);
     check_columns(line);
     MaxRatio checked(o.outliers.max_ratio);  // throws UsageError
@@ -133,6 +135,8 @@ void note_unused(CommandLine& line, const std::set<std::string>& on_command_line
                 line.unused.push_back(concat(row.name, " without --plan"));
     if (line.verb == Verb::eval && on_command_line.contains("data") && on_command_line.contains("eval-data"))
         line.unused.push_back("eval-data beside --data");
+    if (line.verb == Verb::eval && on_command_line.contains("eval-data") && on_command_line.contains("eval-split"))
+        line.unused.push_back("eval-split with --eval-data");
     if (!line.options.compute.method || (line.verb == Verb::info && !line.plan)) return;
     const Method method = *line.options.compute.method;
     const auto note = [&](std::span<const char* const> names) {

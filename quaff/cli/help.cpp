@@ -49,8 +49,7 @@ std::string help_text(const VerbInfo& verb) {
                                     "a model, adapter, checkpoint or outlier file; else --adapter, --outliers or "
                                     "--model");
     help += "\noptions (_ may stand for -)\n";
-    CommandLine defaults;
-    defaults.verb = verb.verb;
+    CommandLine defaults(verb.verb);
     std::string heading;
     for (const Row& row : option_table(defaults)) {
         if (!(row.used_by & only(verb.verb))) continue;

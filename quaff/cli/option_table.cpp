@@ -1,8 +1,5 @@
 #include "quaff/cli/option_table.h"
 
-#include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <limits>
 
 #include "llmc/chat/named_layouts.h"
@@ -86,9 +83,9 @@ std::vector<std::string> metric_names() {
 std::vector<Row> option_table(CommandLine& line) {
     using enum Kept;
     Options& o = line.options;
-    constexpr Verbs kData = kTrain | kCalibrate | kEval | kInfo;
-    constexpr Verbs kReads = kData | kGenerate;  // how examples are read; generate reads those of --cal-data
-    constexpr Verbs kFits = kTrain | kPlanOnly;  // what only a training run uses
+    constexpr Verbs kData = kTrain | kCalibrate | kEval | kCompare | kInfo;
+    constexpr Verbs kReads = kData | kGenerate;             // how examples are read; generate reads those of --cal-data
+    constexpr Verbs kFits = kTrain | kCompare | kPlanOnly;  // what only a training run uses
     // Some options mean something else to one of the verbs.
     const auto to = [&line](Verb verb, const char* help, const char* else_help) {
         return line.verb == verb ? help : else_help;
@@ -111,11 +108,13 @@ std::vector<Row> option_table(CommandLine& line) {
               {"data-format", OptionalText{&o.data.format, kFormatOfColumns, "NAME"}, kReads, fixed,
                concat("data set that the rows are of: ", join(format_names(), ", ", " or "),
                       "; auto: recognised by columns that mean nothing else; none: plain columns")},
-              {"eval-split", Real{&o.data.eval_split, from_below(0, 1)}, kFits, fixed,
-               "share of --data held out when there is no --eval-data"},
+              {"eval-split", Real{&o.data.eval_split, from_below(0, 1)}, kFits | kEval, fixed,
+               to(Verb::eval, "share of --data that training holds out, to evaluate on it alone; 0: all of --data",
+                  "share of --data held out when there is no --eval-data")},
               {"out", Text{&o.out, "DIR"}, kFits | kMerge, free,
                to(Verb::merge, "the merged model [out/<model>-merged]",
-                  "log, checkpoints and adapter [out/<model>-<method>]")},
+                  to(Verb::compare, "results, runs and their logs [out/<model>-compare]",
+                     "log, checkpoints and adapter [out/<model>-<method>]"))},
               {"adapter", Text{&o.model.adapter, "DIR"}, kTrain | kEval | kGenerate | kMerge | kInfo, fixed,
                "PEFT adapter to start from (train) or to use (eval, generate, merge)"},
               {"text", Text{&line.text, "TEXT", /*may_be_empty=*/true}, kTokenize, transient, "text to tokenise"},
@@ -139,7 +138,7 @@ std::vector<Row> option_table(CommandLine& line) {
                            "train on the prompt's tokens too"},
                           {"strict-data", choice(o.data.strict, kOnOffNames), kReads, fixed,
                            "on: stop at the first line that cannot be used; off: skip, count and list such lines"},
-                          {"show-tokens", Whole{&line.show_tokens, count_from(0)}, kData, transient,
+                          {"show-tokens", Whole{&line.show_tokens, count_from(0)}, kData & ~kCompare, transient,
                            "print the first N examples token by token, mark those in the loss, and stop"},
                       });
     group("outlier channels and int8",
@@ -202,7 +201,7 @@ std::vector<Row> option_table(CommandLine& line) {
           });
     group("evaluation and checkpoints",
           {
-              {"exact-match", choice(o.data.exact_match, kToggleNames), kTrain | kEval, free,
+              {"exact-match", choice(o.data.exact_match, kToggleNames), kTrain | kEval | kCompare, free,
                "count the answers that greedy decoding gives word for word; auto: when they are short"},
               {"metrics", Text{&o.data.metrics, "NAMES"}, kFits | kEval, free,
                "before and after training: " + join(metric_names(), ", ", ", ") +
@@ -223,9 +222,10 @@ std::vector<Row> option_table(CommandLine& line) {
                "write a checkpoint every N steps; 0: only when stopped"},
               {"save-total-limit", Whole{&o.training.save_total_limit, count_from(0)}, kFits, free,
                "keep the newest N checkpoints; 0: all"},
-              {"resume", Text{&o.training.resume, "[DIR]"}, kTrain, transient,
-               "continue from the newest intact checkpoint of --out, from that of the run in DIR, or from the "
-               "checkpoint DIR"},
+              {"resume", Text{&o.training.resume, "[DIR]"}, kTrain | kCompare, transient,
+               to(Verb::compare, "go on with the comparison in --out",
+                  "continue from the newest intact checkpoint of --out, from that of the run in DIR, or from the "
+                  "checkpoint DIR")},
           });
     group("generation", {
                             {"prompt", Text{&o.generation.prompt, "TEXT", /*may_be_empty=*/true}, kGenerate, transient,
@@ -245,12 +245,13 @@ std::vector<Row> option_table(CommandLine& line) {
                         });
     group("how it is computed",
           {
-              {"method", choice(o.compute.method, kMethodNames, ""), kRuns & ~kCalibrate, fixed,
+              {"method", choice(o.compute.method, kMethodNames, ""), kRuns & ~kCalibrate & ~kCompare, fixed,
                info_of(line.verb).adapter_decides_method
                    ? "how frozen layers are computed: quaff and naive in 8 bits, fp in full precision [the adapter's "
-                     "own; "
-                     "else quaff where --outliers or --cal-data is given, else fp]"
+                     "own; else quaff where --outliers or --cal-data is given, else fp]"
                    : "how frozen layers are computed: quaff and naive in 8 bits, fp in full precision [quaff]"},
+              {"methods", Text{&line.methods, "NAMES"}, kCompare, free, "methods to compare, with commas between them"},
+              {"seeds", Whole{&line.seeds, count_from(1)}, kCompare, free, "trainings of each method, from --seed on"},
               {"device", choice(o.compute.device, kDeviceNames), kRuns, free,
                "device to compute on; auto: a GPU where there is one"},
               {"dtype", choice(o.compute.dtype, kComputeTypeNames), kRuns, fixed,
@@ -277,123 +278,6 @@ std::vector<Row> option_table(CommandLine& line) {
               {"quiet", Switch{&line.quiet}, kAll, transient, "print only the result"},
           });
     return table;
-}
-
-namespace {
-
-std::string number_text(double number) {
-    constexpr double kWritten = 1e15;  // larger ones are clearer with an exponent
-    if (std::abs(number) < kWritten && number == std::trunc(number))
-        return std::to_string(static_cast<int64_t>(number));
-    char text[32];
-    const auto end = std::to_chars(text, text + sizeof text, number);
-    return {text, end.ptr};
-}
-
-std::string range_text(const Range& range) {
-    if (range.high == kInfinity) return (range.low_open ? "above " : "of at least ") + number_text(range.low);
-    return (range.low_open ? "above " : "from ") + number_text(range.low) + (range.high_open ? " to below " : " to ") +
-           number_text(range.high);
-}
-
-bool contains(const Range& range, double number) {
-    return std::isfinite(number) && (range.low_open ? number > range.low : number >= range.low) &&
-           (range.high_open ? number < range.high : number <= range.high);
-}
-
-template <class T>
-bool parse_number(const std::string& text, T& number) {
-    const auto end = std::from_chars(text.data(), text.data() + text.size(), number);
-    return end.ec == std::errc() && end.ptr == text.data() + text.size();
-}
-
-}  // namespace
-
-void assign(const Row& row, const std::vector<std::string>& values, const std::string& where) {
-    const std::string text = join(values, ",", ",");
-    const std::string name = (where.empty() ? "" : where + ": ") + "--" + row.name;
-    const auto wrong = [&](const std::string& expected) {
-        throw UsageError(concat(name, " must be ", expected, ", not '", text, "'"));
-    };
-    const auto whole_number = [&](const Range& range) {
-        int64_t number = 0;
-        if (!parse_number(text, number) || !contains(range, static_cast<double>(number)))
-            wrong("a whole number " + range_text(range));
-        return number;
-    };
-    const auto real_number = [&](const Range& range) {
-        double number = 0;
-        if (!parse_number(text, number) || !contains(range, number)) wrong("a number " + range_text(range));
-        return number;
-    };
-    const auto check_text = [&](const std::string& text, const char* type) {
-        if (text.empty() || text.starts_with("--")) throw UsageError(concat(name, " needs a value (", type, ")"));
-    };
-    if (is_switch(row) && text != "true" && text != "false") wrong("true or false");
-    if (const auto* flag = std::get_if<Switch>(&row.value)) {
-        *flag->value = text == "true";
-    } else if (const auto* flag = std::get_if<OptionalSwitch>(&row.value)) {
-        *flag->value = text == "true";
-    } else if (const auto* whole = std::get_if<Whole>(&row.value)) {
-        *whole->value = whole_number(whole->range);
-    } else if (const auto* whole = std::get_if<OptionalWhole>(&row.value)) {
-        *whole->value = whole_number(whole->range);
-    } else if (const auto* real = std::get_if<Real>(&row.value)) {
-        *real->value = real_number(real->range);
-    } else if (const auto* real = std::get_if<OptionalReal>(&row.value)) {
-        *real->value = real_number(real->range);
-    } else if (const auto* choice = std::get_if<Choice>(&row.value)) {
-        if (std::find(choice->words.begin(), choice->words.end(), text) == choice->words.end())
-            wrong(join(choice->words, ", ", " or "));
-        choice->set(text);
-    } else if (const auto* any = std::get_if<Text>(&row.value)) {
-        if (!any->may_be_empty) check_text(text, any->type);
-        *any->value = text;
-    } else if (const auto* list = std::get_if<Texts>(&row.value)) {
-        for (const std::string& value : values) check_text(value, list->type);
-        *list->value = values;
-    } else if (const auto* any = std::get_if<OptionalText>(&row.value)) {
-        check_text(text, any->type);
-        *any->value = text;
-    }
-}
-
-std::string value_text(const Row& row) {
-    struct {
-        std::string operator()(const Switch& flag) const { return *flag.value ? "true" : "false"; }
-        std::string operator()(const OptionalSwitch& flag) const {
-            return flag.value->value_or(false) ? "true" : "false";
-        }
-        std::string operator()(const Whole& whole) const { return std::to_string(*whole.value); }
-        std::string operator()(const OptionalWhole& whole) const {
-            return std::to_string(whole.value->value_or(whole.otherwise));
-        }
-        std::string operator()(const Real& real) const { return number_text(*real.value); }
-        std::string operator()(const OptionalReal& real) const {
-            return number_text(real.value->value_or(real.otherwise));
-        }
-        std::string operator()(const Text& text) const { return *text.value; }
-        std::string operator()(const Texts& texts) const { return join(*texts.value, ", ", ", "); }
-        std::string operator()(const OptionalText& text) const { return text.value->value_or(text.otherwise); }
-        std::string operator()(const Choice& choice) const { return choice.get(); }
-    } as_text;
-    return std::visit(as_text, row.value);
-}
-
-std::string type_text(const Row& row) {
-    struct {
-        std::string operator()(const Switch&) const { return ""; }
-        std::string operator()(const OptionalSwitch&) const { return ""; }
-        std::string operator()(const Whole&) const { return " N"; }
-        std::string operator()(const OptionalWhole&) const { return " N"; }
-        std::string operator()(const Real&) const { return " X"; }
-        std::string operator()(const OptionalReal&) const { return " X"; }
-        std::string operator()(const Text& text) const { return std::string(" ") + text.type; }
-        std::string operator()(const Texts& texts) const { return std::string(" ") + texts.type; }
-        std::string operator()(const OptionalText& text) const { return std::string(" ") + text.type; }
-        std::string operator()(const Choice& choice) const { return " " + join(choice.words, "|", "|"); }
-    } as_text;
-    return std::visit(as_text, row.value);
 }
 
 }  // namespace quaff::cli

@@ -17,9 +17,9 @@ constexpr Verbs only(Verb verb) {
     return 1u << static_cast<unsigned>(verb);
 }
 inline constexpr Verbs kTrain = only(Verb::train), kCalibrate = only(Verb::calibrate), kEval = only(Verb::eval),
-                       kGenerate = only(Verb::generate), kMerge = only(Verb::merge), kTokenize = only(Verb::tokenize),
-                       kInfo = only(Verb::info), kPlanOnly = kInfo << 1;
-inline constexpr Verbs kRuns = kTrain | kCalibrate | kEval | kGenerate | kPlanOnly;
+                       kCompare = only(Verb::compare), kGenerate = only(Verb::generate), kMerge = only(Verb::merge),
+                       kTokenize = only(Verb::tokenize), kInfo = only(Verb::info), kPlanOnly = kInfo << 1;
+inline constexpr Verbs kRuns = kTrain | kCalibrate | kEval | kCompare | kGenerate | kPlanOnly;
 inline constexpr Verbs kAll = kRuns | kMerge | kTokenize | kInfo;
 
 // The options that a verb takes.

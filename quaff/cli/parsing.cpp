@@ -161,8 +161,10 @@ void parse_file(CommandLine& line, const std::vector<Row>& table, const std::str
         if (name == "config" || name == "resume")
             throw UsageError(concat(where, ": ", name, " belongs on the command line"));
         if (given_before.contains(name)) continue;
-        // eval evaluates on a training run's --eval-data, not on its --data.
-        if (line.verb == Verb::eval && name == "data" && has_eval_data) continue;
+        // eval evaluates on a training run's --eval-data, not on its --data; without it, on the share held out.
+        if (line.verb == Verb::eval && has_eval_data && (name == "data" || name == "eval-split")) continue;
+        // A comparison trains only where it is asked to.
+        if (line.verb == Verb::compare && name == "max-steps" && path != line.config) continue;
         assign(*row, entry.values, where);
         line.given.insert(name);
     }
@@ -208,8 +210,9 @@ void resolve_out(CommandLine& line) {
     const std::string& resume = o.training.resume;
     if (!resume.empty() && resume != kNewestCheckpoint && !line.was_given("out")) o.out = run_folder(resume).string();
     if (!o.out.empty()) return;
-    const char* kind =
-        line.verb == Verb::merge ? "merged" : name_in(kMethodNames, o.compute.method.value_or(Method::quaff));
+    const char* kind = line.verb == Verb::merge     ? "merged"
+                       : line.verb == Verb::compare ? "compare"
+                                                    : name_in(kMethodNames, o.compute.method.value_or(Method::quaff));
     o.out = concat("out/", model_name(o.model.folder), "-", kind);
 }
 
@@ -218,7 +221,10 @@ void resolve_defaults(CommandLine& line) {
     Options& o = line.options;
     o.model.is_demo = !line.was_given("model");
     if (line.verb == Verb::eval) {
-        if (o.data.files.empty()) o.data.files = o.data.eval_files;
+        if (o.data.files.empty() && !o.data.eval_files.empty()) {
+            o.data.files = o.data.eval_files;
+            o.data.eval_split = 0;  // all of them are held out
+        }
         if (o.data.files.empty()) o.data.files = {demo + "eval.jsonl"};
     } else if (line.verb != Verb::tokenize && o.data.files.empty()) {
         o.data.files = {demo + "train.jsonl"};
@@ -229,6 +235,11 @@ void resolve_defaults(CommandLine& line) {
 }
 
 }  // namespace
+
+CommandLine::CommandLine(Verb verb) : verb(verb) {
+    // eval evaluates on all it is given, unless asked for what a training run held out.
+    if (verb == Verb::eval) options.data.eval_split = 0;
+}
 
 CommandLine parse(const std::vector<std::string>& arguments) {
     CommandLine line;
@@ -248,7 +259,7 @@ CommandLine parse(const std::vector<std::string>& arguments) {
             throw UsageError(concat("there is no verb ", word, did_you_mean(nearest_name(word, names)),
                                     " (the verbs are ", join(names, ", ", " and "), ")"));
         }
-        line.verb = verb->verb;
+        line = CommandLine(verb->verb);
     }
     const VerbInfo& verb = info_of(line.verb);
     CommandLine unheeded;
@@ -260,7 +271,7 @@ CommandLine parse(const std::vector<std::string>& arguments) {
     take_path(line, on_command_line);
 
     const std::string& resume = options.training.resume;
-    if (!resume.empty()) {
+    if (!resume.empty() && line.verb == Verb::train) {
         if (!options.model.adapter.empty())
             throw UsageError(
                 "--resume and --adapter contradict each other: a resumed run goes on with its checkpoint's adapter");

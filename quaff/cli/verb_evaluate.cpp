@@ -1,6 +1,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <tuple>
 
 #include "llmc/core/error.h"
 #include "quaff/cli/exit_status.h"
@@ -29,7 +30,10 @@ int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) 
     if (device.comm->is_first()) check_predictions_file(options.data.predictions);
     const ModelFiles files = open_model_to_run(options, terminal);
     const ExampleReader reader(options, files.config(), terminal);
-    const Dataset data = reader.read(options.data.files);
+    Dataset data = reader.read(options.data.files), rest;
+    if (options.data.eval_split > 0)
+        std::tie(rest, data) =
+            split(std::move(data), options.data.eval_split, static_cast<uint64_t>(options.compute.seed));
     const Task task = plan_task(options, data, reader, files.config(), terminal);
     const auto batches = sequential_batches(data.examples, options.data.batch_size, kEvaluationTokens);
     const Progress progress = show_progress(terminal);
@@ -37,9 +41,10 @@ int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) 
     if (line.plan) {
         assume_most_outlier_channels(start, options, files.config());
     } else {
-        if (start.calibration == Calibration::on_examples)
+        const std::span<const Example> examples = rest.examples.empty() ? data.examples : rest.examples;
+        if (start.calibration == Calibration::on_examples && rest.examples.empty())
             terminal.warn("no --outliers and no --cal-data: the outlier channels are found on --data itself");
-        find_outlier_channels(start, options, files, device, reader, data.examples, terminal, progress);
+        find_outlier_channels(start, options, files, device, reader, examples, terminal, progress);
     }
     BatchLimits limits = batch_limits(data.examples, batches);
     allow_for_task(limits, task, data, reader, files.config());

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "llmc/comm/comm.h"
 #include "llmc/system/terminal.h"
 #include "quaff/cli/parsing.h"
 #include "quaff/run/starting_point.h"
@@ -23,6 +24,7 @@ int evaluate(const CommandLine& line, Terminal& terminal, const Device& device);
 template <class Device>
 int generate(const CommandLine& line, Terminal& terminal, const Device& device);
 
+int compare(const CommandLine& line, Terminal& terminal, const Comm& ranks);
 int merge(const CommandLine& line, Terminal& terminal);
 int tokenize(const CommandLine& line);
 int info(const CommandLine& line, Terminal& terminal);

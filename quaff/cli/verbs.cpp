@@ -22,6 +22,10 @@ constexpr Function<Device> function_of(Verb verb) {
             return calibrate<Device>;
         case Verb::eval:
             return evaluate<Device>;
+        case Verb::compare:
+            return [](const CommandLine& line, Terminal& terminal, const Device& device) {
+                return compare(line, terminal, *device.comm);
+            };
         case Verb::generate:
             return generate<Device>;
         case Verb::merge:

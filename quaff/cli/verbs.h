@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <iterator>
+#include <string_view>
 
 #include "llmc/system/terminal.h"
 #include "quaff/cli/exit_status.h"
@@ -11,7 +12,7 @@ namespace quaff::cli {
 
 struct CommandLine;
 
-enum class Verb { train, calibrate, eval, generate, merge, tokenize, info };
+enum class Verb { train, calibrate, eval, compare, generate, merge, tokenize, info };
 
 struct Needs {
     bool device = false;     // it computes with a model, or plans to; otherwise no GPU is looked for
@@ -41,6 +42,10 @@ inline constexpr VerbInfo kVerbs[] = {
      "loss, perplexity, token accuracy of a model, with or without an adapter",
      {.device = true, .all_ranks = true, .examples = true},
      /*adapter_decides_method=*/true},
+    {Verb::compare,
+     "compare",
+     "every method on the same model and data: KL to full precision, loss, seconds and memory of a step",
+     {.examples = true}},
     {Verb::generate,
      "generate",
      "text from a prompt, or from each line of a file",
@@ -64,6 +69,12 @@ constexpr bool verbs_are_in_order() {
     return true;
 }
 static_assert(verbs_are_in_order());
+
+constexpr bool is_verb(std::string_view name) {
+    for (const VerbInfo& verb : kVerbs)
+        if (verb.name == name) return true;
+    return false;
+}
 
 // Runs line.verb on a device and returns the exit status. Throws llmc::Error and llmc::UsageError with a sentence for
 // the user.

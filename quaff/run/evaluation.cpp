@@ -66,7 +66,9 @@ std::string in_words(const Evaluation& evaluation) {
 }
 
 std::string format_divergence(double kl) {
-    return kl == 0 ? "0" : format("%.3ge-3", 1e3 * kl);
+    if (kl == 0) return "0";
+    const bool in_thousandths = std::abs(kl) >= 1e-6 && std::abs(kl) < 1;
+    return in_thousandths ? format("%.3ge-3", 1e3 * kl) : format("%.3g", kl);
 }
 
 bool wants_exact_match(Toggle option, const Dataset& data, bool train_on_source) {

@@ -49,7 +49,8 @@ double loss_increase(const nlohmann::ordered_json& before, const Evaluation& aft
 // "loss 1.2345, perplexity 3.44, token accuracy 71.2%, KL to fp 2.35e-3, exact match 83.0%"
 std::string in_words(const Evaluation& evaluation);
 
-// In thousandths, as methods are compared: 0.00235 -> "2.35e-3"; 0 -> "0".
+// In thousandths, as methods are compared: 0.00235 -> "2.35e-3"; 0 -> "0"; very small and large ones
+// as they are.
 std::string format_divergence(double kl);
 
 // Whether to count exact matches. Toggle::automatic: if every example has a source and a target, targets have at most
