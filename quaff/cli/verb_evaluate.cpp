@@ -1,7 +1,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <tuple>
+#include <utility>
 
 #include "llmc/core/error.h"
 #include "quaff/cli/exit_status.h"
@@ -22,6 +22,15 @@ std::optional<BuildOptions> options_of_reference(const Options& options, const B
     return reference;
 }
 
+// The examples to evaluate, and the rest of --data: with --eval-split, what training would hold out and what it would
+// train on; else all and none.
+std::pair<Dataset, Dataset> read_examples(const Options& options, const ExampleReader& reader) {
+    Dataset all = reader.read(options.data.files);
+    if (options.data.eval_split == 0) return {std::move(all), Dataset()};
+    auto [rest, held_out] = split(std::move(all), options.data.eval_split, static_cast<uint64_t>(options.compute.seed));
+    return {std::move(held_out), std::move(rest)};
+}
+
 }  // namespace
 
 template <class Device>
@@ -30,10 +39,7 @@ int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) 
     if (device.comm->is_first()) check_predictions_file(options.data.predictions);
     const ModelFiles files = open_model_to_run(options, terminal);
     const ExampleReader reader(options, files.config(), terminal);
-    Dataset data = reader.read(options.data.files), rest;
-    if (options.data.eval_split > 0)
-        std::tie(rest, data) =
-            split(std::move(data), options.data.eval_split, static_cast<uint64_t>(options.compute.seed));
+    const auto [data, rest] = read_examples(options, reader);
     const Task task = plan_task(options, data, reader, files.config(), terminal);
     const auto batches = sequential_batches(data.examples, options.data.batch_size, kEvaluationTokens);
     const Progress progress = show_progress(terminal);
