@@ -62,6 +62,13 @@ bool has_channels(const CommandLine& line) {
     return line.was_given("outliers") || line.was_given("cal-data");
 }
 
+// Options that are for the other methods: the publication's has its own settings.
+std::set<std::string> not_for(const std::string& method) {
+    if (parse_method(method) != Method::quaff_paper) return {};
+    return {"outliers",       "outlier-strategy", "outlier-threshold", "outlier-max-ratio",
+            "scale-momentum", "rotation",         "outlier-term"};
+}
+
 Words eval_split(const CommandLine& line) {
     return {"--eval-split", concat(line.options.data.eval_split)};
 }
@@ -77,12 +84,13 @@ Words evaluation(const CommandLine& line, const CompareJob& job) {
     append(words, {"--model", line.options.model.folder});
     append(words, words_of_files("--data", splits ? data.files : data.eval_files));
     if (splits) append(words, eval_split(line));
-    if (before && !splits && !has_channels(line) && parse_method(job.method) != Method::fp)
+    std::set<std::string> left_out = not_for(job.method);
+    const bool calibrates = left_out.contains("outliers") ? !line.was_given("cal-data") : !has_channels(line);
+    if (before && !splits && calibrates && linear_method(*parse_method(job.method)).outliers)
         append(words, {"--cal-data", data.files.front()});
     append(words, {"--seed", std::to_string(job.seed)});
-    // An adapter has its own outlier channels.
-    append(words, chosen_options(line, kEval,
-                                 before ? std::set<std::string>() : std::set<std::string>{"outliers", "cal-data"}));
+    if (!before) left_out.insert({"outliers", "cal-data", "rotation", "outlier-term"});  // an adapter has its own
+    append(words, chosen_options(line, kEval, left_out));
     return words;
 }
 
@@ -102,7 +110,9 @@ Words training(const CommandLine& line, const CompareJob& job) {
     append(words, {"--max-steps", std::to_string(steps == 0 ? kTimedSteps : steps)});
     for (const char* name : {"eval-steps", "save-steps"})
         if (!line.was_given(name)) append(words, {concat("--", name), "0"});
-    append(words, chosen_options(line, kTrain, {"metrics", "exact-match", "max-answer-tokens", "window", "stride"}));
+    std::set<std::string> left_out = not_for(job.method);
+    left_out.insert({"metrics", "exact-match", "max-answer-tokens", "window", "stride"});
+    append(words, chosen_options(line, kTrain, left_out));
     append(words, {"--out", job.folder});
     return words;
 }

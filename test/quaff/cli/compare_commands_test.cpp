@@ -106,6 +106,21 @@ TEST_CASE("chosen options reach the processes that take them", "[compare]") {
     CHECK(comparison.options == expected);
 }
 
+TEST_CASE("a method gets the options that are for it", "[compare]") {
+    const auto line = with({"--eval-data", "e.jsonl", "--outlier-max-ratio", "0.05", "--rotation", "off", "--outliers",
+                            "o.json", "--scale-momentum", "0.5"});
+    CHECK(command(line, {Kind::evaluate_before, "quaff", 0, ""}) ==
+          "eval --json --reference --method quaff --model m --data e.jsonl --seed 0 --outliers o.json "
+          "--outlier-max-ratio 0.05 --rotation off");
+    CHECK(command(line, {Kind::evaluate_before, "quaff-paper", 0, ""}) ==
+          "eval --json --reference --method quaff-paper --model m --data e.jsonl --cal-data train.jsonl --seed 0");
+    CHECK(command(line, {Kind::evaluate_after, "quaff", 0, "r"}) ==
+          "eval --json --reference --adapter r/adapter --model m --data e.jsonl --seed 0 --outlier-max-ratio 0.05");
+    CHECK(command(line, {Kind::train, "quaff-paper", 0, "r"}) ==
+          "train --json --method quaff-paper --model m --data train.jsonl --eval-split 0 --seed 0 --max-steps 8 "
+          "--eval-steps 0 --save-steps 0 --out r");
+}
+
 TEST_CASE("every command line of a comparison is one that the program takes", "[compare]") {
     for (const auto& line : {kBase, with({"--eval-data", "e.jsonl", "--max-steps", "5"}),
                              std::vector<std::string>{"compare"}, std::vector<std::string>{"compare", "--epochs", "1"}})
