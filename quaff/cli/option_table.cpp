@@ -72,12 +72,6 @@ std::vector<std::string> format_names() {
     return names;
 }
 
-std::vector<std::string> metric_names() {
-    std::vector<std::string> names;
-    for (const Named<Metric>& metric : kMetricNames) names.emplace_back(metric.name);
-    return names;
-}
-
 }  // namespace
 
 std::vector<Row> option_table(CommandLine& line) {
@@ -199,34 +193,34 @@ std::vector<Row> option_table(CommandLine& line) {
               {"max-grad-norm", Real{&o.training.max_grad_norm, at_least(0)}, kFits, fixed,
                "clip the gradient to this norm; 0: never"},
           });
-    group("evaluation and checkpoints",
-          {
-              {"exact-match", choice(o.data.exact_match, kToggleNames), kTrain | kEval | kCompare, free,
-               "count the answers that greedy decoding gives word for word; auto: when they are short"},
-              {"metrics", Text{&o.data.metrics, "NAMES"}, kFits | kEval, free,
-               "before and after training: " + join(metric_names(), ", ", ", ") +
-                   "; auto: those of the data's format; none: none"},
-              {"reference", Switch{&o.data.reference}, kEval, free,
-               "also measure the mean KL(fp || method) over the labelled tokens; both models are in memory"},
-              {"predictions", Text{&o.data.predictions, "FILE"}, kTrain | kEval, free,
-               "write prompt, prediction, target and metrics of each example as a JSON line (train: after training)"},
-              {"max-answer-tokens", Whole{&o.data.max_answer_tokens, count_from(0)}, kFits | kEval, free,
-               "longest answer that is compared; 0: 32 tokens more than the longest true one"},
-              {"window", Whole{&o.data.window, count_from(0)}, kFits | kEval, free,
-               "tokens that word_perplexity reads at once; 0: 2048, or all positions of the model if these are fewer"},
-              {"stride", Whole{&o.data.stride, count_from(0)}, kFits | kEval, free,
-               "tokens that each window is further on than the one before; 0: the window's length"},
-              {"eval-steps", Whole{&o.training.eval_steps, count_from(0)}, kFits, free,
-               "evaluate every N steps; 0: only before and after training"},
-              {"save-steps", Whole{&o.training.save_steps, count_from(0)}, kFits, free,
-               "write a checkpoint every N steps; 0: only when stopped"},
-              {"save-total-limit", Whole{&o.training.save_total_limit, count_from(0)}, kFits, free,
-               "keep the newest N checkpoints; 0: all"},
-              {"resume", Text{&o.training.resume, "[DIR]"}, kTrain | kCompare, transient,
-               to(Verb::compare, "go on with the comparison in --out",
-                  "continue from the newest intact checkpoint of --out, from that of the run in DIR, or from the "
-                  "checkpoint DIR")},
-          });
+    group(
+        "evaluation and checkpoints",
+        {
+            {"exact-match", choice(o.data.exact_match, kToggleNames), kTrain | kEval | kCompare, free,
+             "count the answers that greedy decoding gives word for word; auto: when they are short"},
+            {"metrics", Text{&o.data.metrics, "NAMES"}, kFits | kEval, free,
+             "before and after training: " + names_in(kMetricNames) + "; auto: those of the data's format; none: none"},
+            {"reference", Switch{&o.data.reference}, kEval, free,
+             "also measure the mean KL(fp || method) over the labelled tokens; both models are in memory"},
+            {"predictions", Text{&o.data.predictions, "FILE"}, kTrain | kEval, free,
+             "write prompt, prediction, target and metrics of each example as a JSON line (train: after training)"},
+            {"max-answer-tokens", Whole{&o.data.max_answer_tokens, count_from(0)}, kFits | kEval, free,
+             "longest answer that is compared; 0: 32 tokens more than the longest true one"},
+            {"window", Whole{&o.data.window, count_from(0)}, kFits | kEval, free,
+             "tokens that word_perplexity reads at once; 0: 2048, or all positions of the model if these are fewer"},
+            {"stride", Whole{&o.data.stride, count_from(0)}, kFits | kEval, free,
+             "tokens that each window is further on than the one before; 0: the window's length"},
+            {"eval-steps", Whole{&o.training.eval_steps, count_from(0)}, kFits, free,
+             "evaluate every N steps; 0: only before and after training"},
+            {"save-steps", Whole{&o.training.save_steps, count_from(0)}, kFits, free,
+             "write a checkpoint every N steps; 0: only when stopped"},
+            {"save-total-limit", Whole{&o.training.save_total_limit, count_from(0)}, kFits, free,
+             "keep the newest N checkpoints; 0: all"},
+            {"resume", Text{&o.training.resume, "[DIR]"}, kTrain | kCompare, transient,
+             to(Verb::compare, "go on with the comparison in --out",
+                "continue from the newest intact checkpoint of --out, from that of the run in DIR, or from the "
+                "checkpoint DIR")},
+        });
     group("generation", {
                             {"prompt", Text{&o.generation.prompt, "TEXT", /*may_be_empty=*/true}, kGenerate, transient,
                              "text to continue"},

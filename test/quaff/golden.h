@@ -194,8 +194,10 @@ struct QuaffVariant {
     std::string name, variant;
 };
 inline const QuaffVariant kQuaffVariants[] = {
-    {"llama_gqa", "quaff"},   {"llama_tied_llama3", "quaff"},   {"phi3", "quaff"},
-    {"llama_gqa", "rotated"}, {"llama_tied_llama3", "rotated"}, {"phi3", "rotated"}};
+    {"llama_gqa", "quaff"},   {"llama_tied_llama3", "quaff"},         {"phi3", "quaff"},
+    {"llama_gqa", "rotated"}, {"llama_tied_llama3", "rotated"},       {"phi3", "rotated"},
+    {"llama_gqa", "split"},   {"llama_tied_llama3", "rotated_split"}, {"phi3", "rotated_split"},
+    {"llama_gqa", "naive"}};
 
 struct StepResult {
     double loss, gradient_norm;

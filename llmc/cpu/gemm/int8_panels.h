@@ -81,7 +81,7 @@ struct Output {
         if (bias != nullptr) columns.bias += col;
         return columns;
     }
-    // After the first `rows` have been written: while they are in the L1 cache this costs a third of a pass over y.
+    // After the first `rows` have been written: they are still in the L1 cache.
     void rotate(int64_t rows) const {
         for (int64_t m = 0; m < rows; m++) hadamard_row(y + m * stride, cols, rotation);
     }
