@@ -97,9 +97,15 @@ void quick_start(const Arguments& arguments) {
         batches.push_back(pack(data.examples, indices));
         if (batches.size() == 8) break;
     }
-    const quaff::OutlierChannels channels = arguments.outliers.empty()
-                                                ? quaff::calibrate(cpu::Device{}, checkpoint, batches, {})
-                                                : quaff::read_outlier_channels(arguments.outliers, checkpoint.config());
+    quaff::CalibrationOptions published;
+    published.strategy = quaff::OutlierStrategy::mean_times;
+    published.threshold = 100;
+    published.max_ratio = quaff::MaxRatio("0.01");
+    const auto find_channels = [&](const quaff::CalibrationOptions& options) {
+        return arguments.outliers.empty() ? quaff::calibrate(cpu::Device{}, checkpoint, batches, options)
+                                          : quaff::read_outlier_channels(arguments.outliers, checkpoint.config());
+    };
+    const quaff::OutlierChannels channels = find_channels({}), channels_of_paper = find_channels(published);
 
     const Batch& batch = batches[0];
     std::printf("%s: %lld sequences, %lld tokens, LoRA r = 16 on every linear, %d threads; median of %d steps\n",
@@ -111,7 +117,10 @@ void quick_start(const Arguments& arguments) {
     print("fp", fp, fp);
     for (const auto& [name, method] : quaff::kMethodNames)
         if (method != quaff::Method::fp)
-            print(name, time_training_step(checkpoint, channels, batch, method, arguments.steps), fp);
+            print(name,
+                  time_training_step(checkpoint, method == quaff::Method::quaff_paper ? channels_of_paper : channels,
+                                     batch, method, arguments.steps),
+                  fp);
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ import pickletools
 import re
 import sys
 import zipfile
+import zlib
 
 # A block's joint matrices, in the model's order, and the linears that they are made of where a model has these apart.
 PARTS = {
@@ -128,7 +129,7 @@ def read_torch(path):
             if pickles[0].file_size > MOST_BYTES:
                 raise Problem(f"its pickle has {pickles[0].file_size:,} bytes, too many for outlier channels")
             data = archive.read(pickles[0])
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise Problem(f"is damaged or cut ({error}); copy it again") from None
     return PickledLists(data).value, pickles[0].filename.partition("/")[0]
 

@@ -1,7 +1,7 @@
 // How far one distribution over the vocabulary is from another, row by row: Kullback-Leibler divergence, in nats.
 //
-//   divergences[n] = KL(p || q) = sum_v p[n,v] (log p[n,v] - log q[n,v]),   p = softmax(p_logits), q =
-//   softmax(q_logits)
+//   divergences[n] = KL(p || q) = sum_v p[n,v] (log p[n,v] - log q[n,v])
+//   p = softmax(p_logits), q = softmax(q_logits)
 //
 // With a = p_logits - max(p_logits) and b = q_logits - max(q_logits), both of one row:
 //

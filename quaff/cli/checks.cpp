@@ -117,8 +117,10 @@ void check_for_ranks(const CommandLine& line) {
 void apply_paper_settings(CommandLine& line) {
     if (line.options.compute.method != Method::quaff_paper) return;
     CommandLine asked = line;
-    line.options = with_paper_settings(line.options);
     const std::vector<Row> rows = option_table(line), rows_asked = option_table(asked);
+    const auto method = std::ranges::find(rows, std::string_view("method"), &Row::name);
+    if (!(method->used_by & takes(line.verb))) return;  // it stands in a file that is for other verbs, too
+    line.options = with_paper_settings(line.options);
     for (size_t i = 0; i < rows.size(); ++i) {
         const std::string has = value_text(rows[i]), wanted = value_text(rows_asked[i]);
         if (line.was_given(rows[i].name) && has != wanted && wanted != "auto")

@@ -163,6 +163,8 @@ void parse_file(CommandLine& line, const std::vector<Row>& table, const std::str
         if (given_before.contains(name)) continue;
         // eval evaluates on a training run's --eval-data, not on its --data; without it, on the share held out.
         if (line.verb == Verb::eval && has_eval_data && (name == "data" || name == "eval-split")) continue;
+        if (line.verb == Verb::eval && given_before.contains("data") && name == "eval-split")
+            continue;  // of other data
         // A comparison trains only where it is asked to.
         if (line.verb == Verb::compare && name == "max-steps" && path != line.config) continue;
         assign(*row, entry.values, where);

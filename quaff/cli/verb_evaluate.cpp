@@ -24,10 +24,11 @@ std::optional<BuildOptions> options_of_reference(const Options& options, const B
 
 // The examples to evaluate, and the rest of --data: with --eval-split, what training would hold out and what it would
 // train on; else all and none.
-std::pair<Dataset, Dataset> read_examples(const Options& options, const ExampleReader& reader) {
+std::pair<Dataset, Dataset> read_examples(const Options& options, const ExampleReader& reader, Terminal& terminal) {
     Dataset all = reader.read(options.data.files);
     if (options.data.eval_split == 0) return {std::move(all), Dataset()};
     auto [rest, held_out] = split(std::move(all), options.data.eval_split, static_cast<uint64_t>(options.compute.seed));
+    terminal.line(concat("evaluated on what training would hold out: ", counted(held_out.size(), "example")));
     return {std::move(held_out), std::move(rest)};
 }
 
@@ -39,7 +40,7 @@ int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) 
     if (device.comm->is_first()) check_predictions_file(options.data.predictions);
     const ModelFiles files = open_model_to_run(options, terminal);
     const ExampleReader reader(options, files.config(), terminal);
-    const auto [data, rest] = read_examples(options, reader);
+    const auto [data, rest] = read_examples(options, reader, terminal);
     const Task task = plan_task(options, data, reader, files.config(), terminal);
     const auto batches = sequential_batches(data.examples, options.data.batch_size, kEvaluationTokens);
     const Progress progress = show_progress(terminal);

@@ -5,8 +5,7 @@
 //   token_accuracy  share of labelled tokens that are the likeliest one
 //   exact_match     share of answers that greedy decoding gives token for token
 //   kl_to_fp        mean over the labelled tokens of KL(p_fp || p) in nats, if it was measured: how far the model is
-//   from
-//                   the same one with its frozen linears in full precision
+//                   from the same one with its frozen linears in full precision
 //   task            the other metrics of llmc/metrics/metric.h, where they were asked for
 //
 // Greedy decoding gives the true answer exactly when the likeliest token after each part of that answer is its next

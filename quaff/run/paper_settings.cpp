@@ -16,11 +16,13 @@ Options with_paper_settings(const Options& options) {
 }
 
 void require_paper_channels(const OutlierChannels& outliers, const std::string& origin) {
-    const bool is_of_paper = outliers.strategy == name_of(OutlierStrategy::mean_times) && outliers.threshold == 100;
+    const bool is_of_paper = outliers.strategy == name_of(OutlierStrategy::mean_times) && outliers.threshold == 100 &&
+                             (outliers.max_ratio.empty() || outliers.max_ratio == "0.01");
     if (!outliers.strategy.empty() && !is_of_paper)
         throw UsageError(concat(origin, ": these channels were found by ", outliers.strategy, " ", outliers.threshold,
-                                ", and --method quaff-paper takes those of mean_times 100; leave the file out, or ",
-                                "choose --method quaff"));
+                                " with a ratio of ", outliers.max_ratio,
+                                ", and --method quaff-paper takes those of mean_times 100 with 0.01; leave the file ",
+                                "out, or choose --method quaff"));
 }
 
 }  // namespace quaff

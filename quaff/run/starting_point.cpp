@@ -236,7 +236,11 @@ StartingPoint starting_point(const Options& options, const ModelFiles& files, co
     start.scale_momentum =
         options.compute.scale_momentum.value_or(state ? state->scale_momentum : start.scale_momentum);
     start.grad_bits = options.compute.grad_bits.value_or(state ? static_cast<int>(state->grad_bits) : start.grad_bits);
-    if (start.method == Method::quaff) choose_rotation_and_term(start, options, adapter, state, terminal);
+    if (start.method == Method::quaff)
+        choose_rotation_and_term(start, options, adapter, state, terminal);
+    else if (!options.compute.method && (options.compute.rotation || options.compute.outlier_term))
+        terminal.warn(concat("--", options.compute.rotation ? "rotation" : "outlier-term",
+                             " has no effect with the method ", name_of(start.method), "; it is for --method quaff"));
     if (linear_method(start.method).outliers) {
         choose_channels(start, options, files, state, terminal);
     } else if (const OutlierOptions& named = options.outliers;
