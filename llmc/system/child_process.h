@@ -2,7 +2,7 @@
 //
 // The child reads nothing and writes into files. It has a process group of its own, so that a Ctrl-C at the terminal
 // reaches this process alone, which passes the wish to stop on as SIGTERM. When this process ends, however it ends, the
-// child gets SIGTERM too.
+// child gets SIGTERM too. While it lives, SIGCHLD has its default action here, without which no status could be had.
 #pragma once
 
 #include <filesystem>
@@ -25,7 +25,7 @@ struct ChildEnd {
 };
 
 // `command`: the program's path and its arguments. `wants_stop` is asked several times a second. Throws Error when a
-// file cannot be opened or no process can be started.
+// file cannot be opened, no process can be started or the program cannot be run.
 ChildEnd run_child(const std::vector<std::string>& command, const ChildFiles& files,
                    const std::function<bool()>& wants_stop);
 

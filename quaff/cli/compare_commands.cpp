@@ -58,15 +58,17 @@ int64_t steps_of(const CommandLine& line) {
     return line.was_given("epochs") ? -1 : 0;
 }
 
-bool has_channels(const CommandLine& line) {
-    return line.was_given("outliers") || line.was_given("cal-data");
-}
-
 // Options that are for the other methods: the publication's has its own settings.
 std::set<std::string> not_for(const std::string& method) {
     if (parse_method(method) != Method::quaff_paper) return {};
     return {"outliers",       "outlier-strategy", "outlier-threshold", "outlier-max-ratio",
             "scale-momentum", "rotation",         "outlier-term"};
+}
+
+// Whether a method finds its outlier channels on --data: it has some, and no option for it says where they come from.
+bool calibrates_on_data(const CommandLine& line, const std::string& method) {
+    if (!linear_method(*parse_method(method)).outliers || line.was_given("cal-data")) return false;
+    return !line.was_given("outliers") || not_for(method).contains("outliers");
 }
 
 Words eval_split(const CommandLine& line) {
@@ -84,12 +86,12 @@ Words evaluation(const CommandLine& line, const CompareJob& job) {
     append(words, {"--model", line.options.model.folder});
     append(words, words_of_files("--data", splits ? data.files : data.eval_files));
     if (splits) append(words, eval_split(line));
-    std::set<std::string> left_out = not_for(job.method);
-    const bool calibrates = left_out.contains("outliers") ? !line.was_given("cal-data") : !has_channels(line);
-    if (before && !splits && calibrates && linear_method(*parse_method(job.method)).outliers)
-        append(words, {"--cal-data", data.files.front()});
+    if (before && !splits && calibrates_on_data(line, job.method)) append(words, {"--cal-data", data.files.front()});
     append(words, {"--seed", std::to_string(job.seed)});
-    if (!before) left_out.insert({"outliers", "cal-data", "rotation", "outlier-term"});  // an adapter has its own
+    std::set<std::string> left_out = not_for(job.method);
+    if (!before)  // an adapter has its own channels and settings
+        left_out.insert({"outliers", "outlier-strategy", "outlier-threshold", "outlier-max-ratio", "cal-data",
+                         "max-cal-samples", "rotation", "outlier-term"});
     append(words, chosen_options(line, kEval, left_out));
     return words;
 }
@@ -168,10 +170,13 @@ void check_comparison(const CommandLine& line) {
         std::ranges::find(o.data.eval_files, kStandardInput) != o.data.eval_files.end() ||
         o.outliers.data == kStandardInput)
         throw UsageError("compare reads its data once for each method: give files, not standard input (-)");
-    if (o.data.files.size() > 1 && !o.data.eval_files.empty() && !has_channels(line))
-        throw UsageError(
-            "compare calibrates on --data, which can be one file only beside --eval-data: join the files, or give "
-            "--cal-data or --outliers");
+    if (o.data.files.size() < 2 || o.data.eval_files.empty()) return;
+    for (const std::string& method : methods_of(line.methods))
+        if (calibrates_on_data(line, method))
+            throw UsageError(concat("compare calibrates ", method,
+                                    " on --data, which can be one file only beside --eval-data: join the files, or "
+                                    "give --cal-data",
+                                    not_for(method).contains("outliers") ? "" : " or --outliers"));
 }
 
 }  // namespace quaff::cli

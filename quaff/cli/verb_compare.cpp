@@ -1,4 +1,3 @@
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "llmc/core/error.h"
@@ -17,7 +16,7 @@ int compare(const CommandLine& line, Terminal& terminal, const Comm& ranks) {
     options.begin = comparison_of(line);
     options.out = line.options.out;
     options.resume = !line.options.training.resume.empty();
-    options.program = std::filesystem::read_symlink("/proc/self/exe").string();
+    options.program = "/proc/self/exe";  // the program that runs here, even if another takes its place meanwhile
     options.shown = "./train_quaff";
     options.arguments = [&line](const CompareJob& job) { return arguments_of(line, job); };
     bool stopped = false;

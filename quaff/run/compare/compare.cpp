@@ -10,6 +10,7 @@
 #include "llmc/io/ordered_json.h"
 #include "llmc/system/child_process.h"
 #include "llmc/system/signals.h"
+#include "quaff/files/checkpoint_folder.h"
 #include "quaff/run/compare/chart.h"
 #include "quaff/run/compare/step_log.h"
 #include "quaff/run/compare/table.h"
@@ -66,11 +67,18 @@ std::string last_words(const fs::path& log) {
     return line;
 }
 
-bool has_checkpoint(const fs::path& folder) {
-    std::error_code absent;
-    return std::ranges::any_of(fs::directory_iterator(folder, absent), [](const fs::directory_entry& entry) {
-        return entry.path().filename().string().starts_with("checkpoint-");
-    });
+// Whether the run in `folder` can go on. Otherwise it is trained anew.
+bool has_intact_checkpoint(const fs::path& folder) {
+    try {
+        newest_intact_checkpoint(folder, [](const std::string&) {});
+        return true;
+    } catch (const Error&) {
+        return false;
+    }
+}
+
+bool has_results(const Comparison& comparison) {
+    return std::ranges::any_of(comparison.methods, [](const MethodResult& result) { return !result.before.empty(); });
 }
 
 class Comparer {
@@ -80,15 +88,15 @@ class Comparer {
     // Takes up an earlier comparison, or begins one.
     void begin() {
         const fs::path file = path("compare.json");
-        const bool exists = fs::exists(file);
-        if (exists && !options_.resume)
-            throw UsageError(
-                concat(options_.out, " holds a comparison already: --resume goes on with it; or name another --out"));
-        if (!exists && options_.resume)
+        if (options_.resume && !fs::exists(file))
             throw UsageError(concat("--resume: ", options_.out, " holds no compare.json to go on with"));
-        comparison_ = exists ? earlier(file) : options_.begin;
         make_directories(path("logs"));
         lock_.emplace(options_.out);
+        if (!options_.resume && fs::exists(file) && has_results(read(file)))
+            throw UsageError(
+                concat(options_.out, " holds a comparison already: --resume goes on with it; or name another --out"));
+        comparison_ = options_.resume ? earlier(file) : options_.begin;
+        write();
     }
 
     void run() {
@@ -109,8 +117,12 @@ class Comparer {
   private:
     fs::path path(const std::string& name) const { return fs::path(options_.out) / name; }
 
+    static Comparison read(const fs::path& file) {
+        return comparison_of(parse_ordered_json(read_file(file), file.string()), file.string());
+    }
+
     Comparison earlier(const fs::path& file) const {
-        Comparison earlier = comparison_of(parse_ordered_json(read_file(file), file.string()), file.string());
+        Comparison earlier = read(file);
         const OptionTexts &was = earlier.options, &is = options_.begin.options;
         for (const auto& [name, value] : is) {
             const auto found = std::ranges::find(was, name, &OptionTexts::value_type::first);
@@ -132,7 +144,8 @@ class Comparer {
         const std::string folder = (path("runs") / run_name(result.method, seed)).string();
         auto run = std::ranges::find(result.runs, seed, &TrainedRun::seed);
         if (run == result.runs.end()) {
-            const ordered_json trained = run_job({Kind::train, result.method, seed, folder, has_checkpoint(folder)});
+            const ordered_json trained =
+                run_job({Kind::train, result.method, seed, folder, has_intact_checkpoint(folder)});
             TrainedRun made;
             made.seed = seed;
             made.step_seconds = steady_step_seconds(fs::path(folder) / "log.jsonl");
@@ -170,12 +183,23 @@ class Comparer {
         }
     }
 
+    // As it is shown.
+    std::vector<std::string> command_of(const CompareJob& job) const {
+        std::vector<std::string> command = options_.arguments(job);
+        command.insert(command.begin(), options_.shown);
+        return command;
+    }
+
+    // The command of a training that went on, as it was begun.
+    std::string first_command(CompareJob job) const {
+        job.resumes = false;
+        return shell_line(command_of(job));
+    }
+
     // Runs one process and returns its result. Throws Error with its last words if it failed.
     ordered_json run_job(const CompareJob& job) {
         if (signals_.requested()) throw StoppedBySignal{};
-        const std::vector<std::string> arguments = options_.arguments(job);
-        std::vector<std::string> command = {options_.shown};
-        command.insert(command.end(), arguments.begin(), arguments.end());
+        std::vector<std::string> command = command_of(job);
         const std::string line = shell_line(command);
         terminal_.line(concat(++done_, "/", total_, "  ", title_of(job)));
         const ChildFiles files = {path("logs/" + log_name(job) + ".json"), path("logs/" + log_name(job) + ".log")};
@@ -184,7 +208,7 @@ class Comparer {
         const ChildEnd end = run_child(command, files, [this] { return signals_.requested(); });
         if (signals_.requested() && (end.signal != 0 || end.status == kStopped)) throw StoppedBySignal{};
         if (!end.succeeded()) fail_job(job, end, files.err);
-        comparison_.commands.push_back(line);
+        comparison_.commands.push_back(job.resumes ? first_command(job) : line);
         return result_of(job, files.out);
     }
 

@@ -14,10 +14,15 @@ using nlohmann::ordered_json;
 
 namespace {
 
+// A whole number that every integer near it is told apart from, and that an int64_t holds.
+bool is_whole(double value) {
+    return value == std::trunc(value) && std::abs(value) < 0x1p53;
+}
+
 ordered_json object_of(const Figures& figures) {
     ordered_json object = ordered_json::object();
     for (const auto& [name, value] : figures)
-        object[name] = value == std::trunc(value) ? ordered_json(std::llround(value)) : ordered_json(value);
+        object[name] = is_whole(value) ? ordered_json(std::llround(value)) : ordered_json(value);
     return object;
 }
 

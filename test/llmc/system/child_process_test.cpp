@@ -1,5 +1,9 @@
 #include "llmc/system/child_process.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
 #include <csignal>
 
 #include "llmc/core/error.h"
@@ -41,9 +45,48 @@ TEST_CASE("a child's status and what it wrote come back", "[child_process]") {
 TEST_CASE("a signal that ends a child is told, and a program that is not there", "[child_process]") {
     const Shell shell;
     CHECK(shell.run("kill -KILL $$").signal == SIGKILL);
-    CHECK(run_child({"/no/such/program"}, shell.files, [] { return false; }).status == 127);
+    CHECK(shell.run("exit 127").status == 127);
+    CHECK_THROWS_WITH(run_child({"/no/such/program"}, shell.files, [] { return false; }),
+                      "cannot run /no/such/program: No such file or directory");
+    CHECK_THROWS_WITH(run_child({shell.folder.path()}, shell.files, [] { return false; }),
+                      Catch::Matchers::EndsWith(": Permission denied"));
     CHECK_THROWS_WITH(run_child({"/bin/true"}, {shell.folder / "none/out", shell.files.err}, [] { return false; }),
                       Catch::Matchers::ContainsSubstring("none/out: cannot open"));
+}
+
+TEST_CASE("a process without standard files runs a child that has them", "[child_process]") {
+    const Shell shell;
+    std::array<int, 3> saved{};
+    for (int fd = 0; fd < 3; ++fd) {
+        saved[static_cast<size_t>(fd)] = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        ::close(fd);
+    }
+    ChildEnd end;
+    std::string error;
+    try {
+        end = shell.run("cat && echo one && echo noise >&2");
+    } catch (const Error& caught) {
+        error = caught.what();
+    }
+    for (int fd = 0; fd < 3; ++fd) {
+        ::dup2(saved[static_cast<size_t>(fd)], fd);
+        ::close(saved[static_cast<size_t>(fd)]);
+    }
+    CHECK(error.empty());
+    CHECK(end.succeeded());
+    CHECK(shell.out() == "one\n");
+    CHECK(shell.err() == "noise\n");
+}
+
+TEST_CASE("a process that ignores the end of its children still learns their status", "[child_process]") {
+    const Shell shell;
+    struct sigaction before {
+    }, after{}, ignore{};
+    ignore.sa_handler = SIG_IGN;
+    ::sigaction(SIGCHLD, &ignore, &before);
+    CHECK(shell.run("exit 3").status == 3);
+    ::sigaction(SIGCHLD, &before, &after);
+    CHECK(after.sa_handler == SIG_IGN);  // as it was
 }
 
 TEST_CASE("the wish to stop reaches a child once, as SIGTERM", "[child_process]") {

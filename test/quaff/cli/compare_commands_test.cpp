@@ -44,6 +44,20 @@ TEST_CASE("a comparison that cannot be made is refused before anything runs", "[
     CHECK(mentions(complaint(with({"--max-steps", "-2"})), "--max-steps must be"));
     CHECK(mentions(complaint(with({"--data", "more.jsonl", "--eval-data", "e"})), "join the files"));
     CHECK(complaint(with({"--data", "more.jsonl", "--eval-data", "e", "--cal-data", "c"})).empty());
+    // It matters to the methods that find channels on --data.
+    const auto of_two_files = [](const std::string& methods, const std::vector<std::string>& more) {
+        std::vector<std::string> line = with({"--data", "more.jsonl", "--eval-data", "e", "--methods", methods});
+        line.insert(line.end(), more.begin(), more.end());
+        return complaint(line);
+    };
+    CHECK(of_two_files("fp", {}).empty());
+    CHECK(mentions(of_two_files("fp,quaff", {}), "compare calibrates quaff on --data"));
+    CHECK(mentions(of_two_files("fp,quaff", {}), "give --cal-data or --outliers"));
+    CHECK(of_two_files("fp,quaff", {"--outliers", "o.json"}).empty());
+    const std::string paper = of_two_files("quaff,quaff-paper", {"--outliers", "o.json"});
+    CHECK(mentions(paper, "compare calibrates quaff-paper on --data"));
+    CHECK_FALSE(mentions(paper, "--outliers"));  // this method does not take it
+    CHECK(of_two_files("quaff,quaff-paper", {"--cal-data", "c"}).empty());
     CHECK(complaint(with({"--resume"})).empty());
     CHECK(parse(with({"--method", "fp"})).unused == std::vector<std::string>{"method"});
     CHECK(parse(kBase).options.out == "out/m-compare");
@@ -115,7 +129,7 @@ TEST_CASE("a method gets the options that are for it", "[compare]") {
     CHECK(command(line, {Kind::evaluate_before, "quaff-paper", 0, ""}) ==
           "eval --json --reference --method quaff-paper --model m --data e.jsonl --cal-data train.jsonl --seed 0");
     CHECK(command(line, {Kind::evaluate_after, "quaff", 0, "r"}) ==
-          "eval --json --reference --adapter r/adapter --model m --data e.jsonl --seed 0 --outlier-max-ratio 0.05");
+          "eval --json --reference --adapter r/adapter --model m --data e.jsonl --seed 0");
     CHECK(command(line, {Kind::train, "quaff-paper", 0, "r"}) ==
           "train --json --method quaff-paper --model m --data train.jsonl --eval-split 0 --seed 0 --max-steps 8 "
           "--eval-steps 0 --save-steps 0 --out r");

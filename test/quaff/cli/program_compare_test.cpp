@@ -1,7 +1,9 @@
 // A whole comparison, as a user starts it. Its processes are this program, which is train_quaff when it is given a
 // verb.
 #include <sstream>
+#include <utility>
 
+#include "llmc/system/child_process.h"
 #include "test/quaff/program.h"
 
 using namespace program;
@@ -90,6 +92,27 @@ TEST_CASE("compare tells why one of its processes failed", "[program]") {
     CHECK(wrong.status == 2);
     CHECK(mentions(wrong.err, "the training of fp with seed 0 failed: --target-modules"));
     CHECK(desk.run({"compare", "--methods", "gptq"}).status == 2);
+}
+
+TEST_CASE("compare runs the program that it is, even if another has taken its place", "[program]") {
+    const Desk desk;
+    const fs::path program = desk.folder / "train_quaff", other = desk.folder / "other";
+    fs::copy_file(fs::read_symlink("/proc/self/exe"), program);
+    desk.folder.write("other", "#!/bin/sh\nexit 9\n");
+    fs::permissions(other, fs::perms::owner_all);
+    bool replaced = false;
+    const auto replace = [&] {
+        if (!std::exchange(replaced, true)) fs::rename(other, program);
+        return false;
+    };
+    const llmc::ChildFiles files = {desk.folder / "out.txt", desk.folder / "err.txt"};
+    const llmc::ChildEnd end =
+        llmc::run_child({program, "compare", "--model", desk.model, "--data", desk.data, "--eval-data", desk.data,
+                         "--methods", "fp", "--seeds", "1", "--max-steps", "2", "--threads", "1", "--out", desk.out},
+                        files, replace);
+    INFO(test::read(files.err));
+    CHECK(end.succeeded());
+    CHECK(replaced);
 }
 
 TEST_CASE("eval --eval-split evaluates what training holds out, with channels found on the rest", "[program]") {

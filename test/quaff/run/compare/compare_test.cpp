@@ -4,7 +4,9 @@
 #include <csignal>
 #include <nlohmann/json.hpp>
 
+#include "llmc/io/file_io.h"
 #include "llmc/io/json.h"
+#include "quaff/files/checkpoint_folder.h"
 #include "test/catch.h"
 #include "test/files.h"
 
@@ -47,8 +49,9 @@ struct Bench {
         if (name == failing)
             return {"-c", concat("echo loading >&2; echo 'train_quaff: there is no memory left' >&2; exit ", status)};
         if (job.kind != Kind::train) return {"-c", "echo '{\"loss\": 1.5, \"kl_to_fp\": 0.002}'"};
-        return {"-c", concat("mkdir -p ", job.folder, "; echo '{\"step_seconds\": 0.25}' > ", job.folder,
-                             "/log.jsonl; echo '{\"planned_memory_bytes\": 100, \"peak_memory_bytes\": 200}'")};
+        return {"-c",
+                concat("mkdir -p ", job.folder, "; echo '{\"step_seconds\": 0.25}' > ", job.folder,
+                       "/log.jsonl; echo '{\"planned_memory_bytes\": 100, \"peak_memory_bytes\": 200}' # ", name)};
     }
 
     // The jobs that were asked for; `stopped` says whether a signal ended them.
@@ -109,12 +112,11 @@ TEST_CASE("a comparison that was stopped goes on where it was", "[compare]") {
         CHECK(bench.run(&stopped).size() == at + 1);
         CHECK(stopped);
         bench.stopping = "";
-        bench.options.resume = at > 0;  // nothing was done before the first
+        bench.options.resume = true;
         CHECK(bench.run(&stopped) == std::vector(kAllJobs.begin() + static_cast<int64_t>(at), kAllJobs.end()));
         CHECK_FALSE(stopped);
         CHECK(bench.result()["methods"][1]["runs"].size() == 2);
         CHECK(bench.result()["commands"].size() == kAllJobs.size());
-        bench.options.resume = true;
         CHECK(bench.run().empty());  // all is done
     }
 }
@@ -123,10 +125,43 @@ TEST_CASE("a training that was stopped after a checkpoint goes on from it", "[co
     Bench bench;
     bench.failing = "train quaff 7";
     CHECK_FALSE(bench.error().empty());
-    std::filesystem::create_directories(bench.folder / "out/runs/quaff-seed7/checkpoint-3");
+    const std::filesystem::path run = bench.folder / "out/runs/quaff-seed7";
+    write_checkpoint(run, 3, 0,
+                     [](const std::filesystem::path& folder) { write_file_atomically(folder / "state.json", "{}"); });
     bench.failing = "";
     bench.options.resume = true;
-    CHECK(bench.run().front() == "train quaff 7 resumed");
+    SECTION("from an intact one") {
+        CHECK(bench.run().front() == "train quaff 7 resumed");
+        // The commands are those that make the comparison from its beginning.
+        CHECK(bench.result()["commands"].size() == kAllJobs.size());
+        CHECK_THAT(bench.result()["commands"].dump(), !ContainsSubstring("resumed"));
+    }
+    SECTION("but not from a torn one") {
+        write_file_atomically(run / "checkpoint-3/state.json", "{");
+        CHECK(bench.run().front() == "train quaff 7");
+    }
+}
+
+TEST_CASE("a comparison without results does not stand in the way of another", "[compare]") {
+    Bench bench;
+    bench.failing = kAllJobs.front();
+    CHECK_FALSE(bench.error().empty());
+    CHECK_THAT(test::read(bench.folder / "out/compare.md"), ContainsSubstring("| quaff | - | - |"));
+    bench.failing = "";
+    bench.options.begin.options.emplace_back("lora-r", "4");
+    CHECK(bench.run() == kAllJobs);
+    CHECK(bench.result()["options"]["lora-r"] == "4");
+}
+
+TEST_CASE("a comparison that somebody else works on is left alone", "[compare]") {
+    Bench bench;
+    std::filesystem::create_directories(bench.folder / "out");
+    const DirectoryLock other(bench.folder / "out");
+    bench.folder.write("out/compare.json", "half a fi");  // as it may be while the other writes
+    for (const bool resume : {false, true}) {
+        bench.options.resume = resume;
+        CHECK_THAT(bench.error(), ContainsSubstring("another run"));
+    }
 }
 
 TEST_CASE("a process that fails is named with its last words, and what was done is kept", "[compare]") {

@@ -46,6 +46,15 @@ TEST_CASE("a comparison is the same after it was written down", "[compare]") {
     CHECK(object["options"]["methods"] == "fp,quaff");
 }
 
+TEST_CASE("a figure that no integer holds stays the same when it is written down", "[compare]") {
+    Comparison comparison = made_up::evaluated();
+    for (const double value : {0x1p53 - 1, 0x1p53, 1e19, 1e30, -1e30}) {
+        comparison.methods[0].before = {{"perplexity", value}};
+        const ordered_json object = ordered_json::parse(to_json(comparison).dump());
+        CHECK(figure(comparison_of(object, "compare.json").methods[0].before, "perplexity") == value);
+    }
+}
+
 TEST_CASE("a file that is no comparison is refused by name", "[compare]") {
     ordered_json damaged = to_json(made_up::trained());
     damaged["methods"][1]["runs"][0].erase("step_seconds");
