@@ -65,8 +65,9 @@ class Pipe {
         write_.close();
         int reason = 0;
         ssize_t length = 0;
-        do length = ::read(read_.fd(), &reason, sizeof reason);
-        while (length < 0 && errno == EINTR);
+        do {
+            length = ::read(read_.fd(), &reason, sizeof reason);
+        } while (length < 0 && errno == EINTR);
         return length == sizeof reason ? reason : 0;
     }
 
