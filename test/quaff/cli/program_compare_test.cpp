@@ -26,8 +26,8 @@ TEST_CASE("compare evaluates, trains and evaluates every method, and goes on whe
     const std::string held_out = desk.folder.write("eval.jsonl", some_lines("eval.jsonl", 6));
     const std::vector<std::string> options = {"compare", "--methods",    "fp,quaff", "--data",    data, "--eval-data",
                                               held_out,  "--max-steps",  "3",        "--seeds",   "1",  "--lora-r",
-                                              "4",       "--batch-size", "4",        "--threads", "1",  "--out",
-                                              desk.out};
+                                              "4",       "--batch-size", "4",        "--threads", "1",  "--device",
+                                              "cpu",     "--out",        desk.out};
     const auto run = [&](const std::vector<std::string>& more) {
         std::vector<std::string> all = options;
         all.insert(all.end(), more.begin(), more.end());
@@ -107,8 +107,9 @@ TEST_CASE("compare runs the program that it is, even if another has taken its pl
     };
     const llmc::ChildFiles files = {desk.folder / "out.txt", desk.folder / "err.txt"};
     const llmc::ChildEnd end =
-        llmc::run_child({program, "compare", "--model", desk.model, "--data", desk.data, "--eval-data", desk.data,
-                         "--methods", "fp", "--seeds", "1", "--max-steps", "2", "--threads", "1", "--out", desk.out},
+        llmc::run_child({program,     "compare",   "--model",  desk.model, "--data", desk.data,     "--eval-data",
+                         desk.data,   "--methods", "fp",       "--seeds",  "1",      "--max-steps", "2",
+                         "--threads", "1",         "--device", "cpu",      "--out",  desk.out},
                         files, replace);
     INFO(test::read(files.err));
     CHECK(end.succeeded());
