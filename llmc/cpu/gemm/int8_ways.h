@@ -21,8 +21,8 @@ namespace cpu {
 
 // How y is cut. Tiles are large, because a product first packs its operands: of 512 x 2048 x 2560, tiles of 128 columns
 // reach 332 GOP/s on one core and 512 columns 399. One oneDNN call with all threads is no faster and makes all of them
-// wait for the slowest. But each thread gets at least one tile, and about as many as the others. A tile has whole blocks
-// of a rotation.
+// wait for the slowest. But each thread gets at least one tile, and about as many as the others. A tile has whole
+// blocks of a rotation.
 struct Int8Tiling {
     static constexpr int64_t kLargest = 512;
     int64_t rows, cols;  // of a tile
