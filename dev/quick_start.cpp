@@ -8,13 +8,13 @@
 // after two to warm up. Beside them: how many times faster than `fp`, the planned memory, its share of `fp`'s, and the
 // loss of the last step.
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <exception>
 #include <string>
 #include <vector>
 
+#include "llmc/core/median.h"
 #include "llmc/data/examples.h"
 #include "llmc/data/sampler.h"
 #include "llmc/system/thread_waiting.h"
@@ -40,11 +40,6 @@ struct Timing {
 
 double seconds() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double median(std::vector<double> values) {
-    std::ranges::sort(values);
-    return values[values.size() / 2];
 }
 
 Timing time_training_step(const quaff::ModelFiles& checkpoint, const quaff::OutlierChannels& channels,

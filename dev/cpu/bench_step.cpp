@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "dev/cpu/timed_device.h"
+#include "llmc/core/median.h"
 #include "llmc/core/philox.h"
 #include "llmc/cpu/peak.h"
 #include "llmc/system/memory_limits.h"
@@ -59,12 +60,6 @@ Batch random_batch(const Options& options, int64_t vocab_size) {
         pointers.push_back(&examples[s]);
     }
     return pack(pointers);
-}
-
-template <class Value>
-Value median(std::vector<Value> values) {
-    std::ranges::sort(values);
-    return values[values.size() / 2];
 }
 
 // Whether the name had the ending, which it then has no more.

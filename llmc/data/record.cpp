@@ -134,6 +134,10 @@ void ReadingNotes::add(Names& names, const std::string& name) {
         names.more = true;
 }
 
+bool ReadingNotes::has_message_field(const std::string& name) const {
+    return std::ranges::find(message_fields_.first, name) != message_fields_.first.end();
+}
+
 std::string ReadingNotes::list(const Names& names) {
     std::string text;
     for (const std::string& name : names.first) text += (text.empty() ? "" : ", ") + in_quotes(name);

@@ -72,6 +72,8 @@ class ReadingNotes {
   public:
     void add_unread_column(const std::string& name) { add(unread_columns_, name); }
     void add_message_field(const std::string& name) { add(message_fields_, name); }
+    // Whether it was added, and is among those that are named.
+    bool has_message_field(const std::string& name) const;
     void add_missing_column(const std::string& name) { add(missing_columns_, name); }
     void count_parsed_arguments() { ++parsed_arguments_; }
 

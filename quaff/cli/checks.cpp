@@ -31,8 +31,8 @@ void check_data(const CommandLine& line) {
 }
 
 void check_format(const std::string& name) {
-    std::vector<std::string> names = {kFormatOfColumns, kNoFormat};
-    for (const DataFormat& format : data_formats()) names.emplace_back(format.name);
+    std::vector<std::string> names = data_format_names();
+    names.insert(names.begin(), {kFormatOfColumns, kNoFormat});
     if (std::ranges::find(names, name) == names.end())
         throw UsageError(concat("--data-format must be ", join(names, ", ", " or "), ", not '", name, "'"));
 }

@@ -5,9 +5,9 @@
 #include <set>
 
 #include "llmc/core/error.h"
+#include "llmc/core/nearest_name.h"
 #include "llmc/core/words.h"
 #include "llmc/io/text_input.h"
-#include "quaff/cli/nearest_name.h"
 #include "quaff/cli/option_table.h"
 
 namespace quaff::cli {
@@ -138,6 +138,13 @@ std::vector<std::string> methods_of(const std::string& names) {
         begin = end + 1;
     }
     return methods;
+}
+
+std::vector<std::string> left_out(const CommandLine& line, const std::string& method) {
+    std::vector<std::string> names;
+    for (const std::string& name : not_for(method))
+        if (line.was_given(name)) names.push_back(name);
+    return names;
 }
 
 Comparison comparison_of(const CommandLine& line) {

@@ -66,12 +66,6 @@ const char* template_help() {
     return kHelp.c_str();
 }
 
-std::vector<std::string> format_names() {
-    std::vector<std::string> names;
-    for (const DataFormat& format : data_formats()) names.emplace_back(format.name);
-    return names;
-}
-
 }  // namespace
 
 std::vector<Row> option_table(CommandLine& line) {
@@ -100,7 +94,7 @@ std::vector<Row> option_table(CommandLine& line) {
               {"eval-data", Texts{&o.data.eval_files, "FILE"}, kFits | kEval, free,
                "held-out examples; may be given several times"},
               {"data-format", OptionalText{&o.data.format, kFormatOfColumns, "NAME"}, kReads, fixed,
-               concat("data set that the rows are of: ", join(format_names(), ", ", " or "),
+               concat("data set that the rows are of: ", join(data_format_names(), ", ", " or "),
                       "; auto: recognised by columns that mean nothing else; none: plain columns")},
               {"eval-split", Real{&o.data.eval_split, from_below(0, 1)}, kFits | kEval, fixed,
                to(Verb::eval, "share of --data that training holds out, to evaluate on it alone; 0: all of --data",
@@ -237,31 +231,33 @@ std::vector<Row> option_table(CommandLine& line) {
                             {"top-p", Real{&o.generation.top_p, {0, 1, true, false}}, kGenerate, transient,
                              "draw from the fewest likeliest tokens that together have this probability"},
                         });
-    group("how it is computed",
-          {
-              {"method", choice(o.compute.method, kMethodNames, ""), kRuns & ~kCalibrate & ~kCompare, fixed,
-               info_of(line.verb).adapter_decides_method
-                   ? "how frozen layers are computed: quaff and naive in 8 bits, fp in full precision [the adapter's "
-                     "own; else quaff where --outliers or --cal-data is given, else fp]"
-                   : "how frozen layers are computed: quaff and naive in 8 bits, fp in full precision [quaff]"},
-              {"methods", Text{&line.methods, "NAMES"}, kCompare, free, "methods to compare, with commas between them"},
-              {"seeds", Whole{&line.seeds, count_from(1)}, kCompare, free, "trainings of each method, from --seed on"},
-              {"device", choice(o.compute.device, kDeviceNames), kRuns, free,
-               "device to compute on; auto: a GPU where there is one"},
-              {"dtype", choice(o.compute.dtype, kComputeTypeNames), kRuns, fixed,
-               "compute type; auto: fp32 on the CPU, bf16 or (sm_75) fp16 on CUDA; bf16 on the CPU: products only"},
-              {"recompute", choice(o.compute.recompute, kRecomputeNames), kFits, free,
-               "recompute blocks in the backward pass; auto: as many as the memory asks for"},
-              {"seed", Whole{&o.compute.seed, at_least(0)}, kRuns, fixed,
-               "seed of the adapters' initial values, the examples' order, dropout and sampling"},
-              {"threads", Whole{&o.compute.threads, from_to(0, 4096)}, kAll & ~kTokenize, free,
-               "CPU threads; 0: one a core"},
-              {"comm", choice(o.compute.transport, kTransportNames), kRuns, free,
-               "how ranks exchange values: NCCL between GPUs, or MPI, which lets ranks share a GPU; auto: NCCL on "
-               "GPUs, else MPI"},
-              {"comm-timeout", Whole{&o.compute.comm_timeout, from_to(1, 86400)}, kRuns, free,
-               "seconds a rank may be late before the run fails"},
-          });
+    group(
+        "how it is computed",
+        {
+            {"method", choice(o.compute.method, kMethodNames, ""), kRuns & ~kCalibrate & ~kCompare, fixed,
+             info_of(line.verb).adapter_decides_method
+                 ? "how frozen layers are computed: in 8 bits by quaff, quaff-paper or naive, or in full precision by "
+                   "fp [the adapter's own; else quaff where --outliers or --cal-data is given, else fp]"
+                 : "how frozen layers are computed: in 8 bits by quaff, quaff-paper (as it was published) or naive "
+                   "(without outlier channels), or in full precision by fp [quaff]"},
+            {"methods", Text{&line.methods, "NAMES"}, kCompare, free, "methods to compare, with commas between them"},
+            {"seeds", Whole{&line.seeds, count_from(1)}, kCompare, free, "trainings of each method, from --seed on"},
+            {"device", choice(o.compute.device, kDeviceNames), kRuns, free,
+             "device to compute on; auto: a GPU where there is one"},
+            {"dtype", choice(o.compute.dtype, kComputeTypeNames), kRuns, fixed,
+             "compute type; auto: fp32 on the CPU, bf16 or (sm_75) fp16 on CUDA; bf16 on the CPU: products only"},
+            {"recompute", choice(o.compute.recompute, kRecomputeNames), kFits, free,
+             "recompute blocks in the backward pass; auto: as many as the memory asks for"},
+            {"seed", Whole{&o.compute.seed, at_least(0)}, kRuns, fixed,
+             "seed of the adapters' initial values, the examples' order, dropout and sampling"},
+            {"threads", Whole{&o.compute.threads, from_to(0, 4096)}, kAll & ~kTokenize, free,
+             "CPU threads; 0: one a core"},
+            {"comm", choice(o.compute.transport, kTransportNames), kRuns, free,
+             "how ranks exchange values: NCCL between GPUs, or MPI, which lets ranks share a GPU; auto: NCCL on "
+             "GPUs, else MPI"},
+            {"comm-timeout", Whole{&o.compute.comm_timeout, from_to(1, 86400)}, kRuns, free,
+             "seconds a rank may be late before the run fails"},
+        });
     group("the program itself",
           {
               {"config", Text{&line.config, "FILE"}, kAll, transient, "read options from a TOML file: name = value"},

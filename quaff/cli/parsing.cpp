@@ -5,12 +5,12 @@
 #include <filesystem>
 
 #include "llmc/core/error.h"
+#include "llmc/core/nearest_name.h"
 #include "llmc/core/words.h"
 #include "llmc/io/path.h"
 #include "llmc/io/toml.h"
 #include "quaff/cli/checks.h"
 #include "quaff/cli/help.h"
-#include "quaff/cli/nearest_name.h"
 #include "quaff/cli/option_table.h"
 #include "quaff/files/checkpoint_folder.h"
 #include "quaff/files/info.h"

@@ -40,9 +40,7 @@ int calibrate(const CommandLine& line, Terminal& terminal, const Device& device)
         if (path.has_parent_path()) make_directories(path.parent_path());
         write_outlier_channels(path, outliers);
     }
-    int64_t channels = 0;
-    for (const auto& [module, list] : outliers.channels) channels += std::ssize(list);
-    terminal.result(concat(path.string(), " holds ", counted(channels, "outlier channel"), " of ",
+    terminal.result(concat(path.string(), " holds ", counted(count_channels(outliers), "outlier channel"), " of ",
                            counted(std::ssize(outliers.channels), "layer"), "; use it with --outliers ",
                            path.string()));
     if (line.json) print_json(outliers_to_json(outliers));

@@ -57,14 +57,17 @@ int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) 
     allow_for_task(limits, task, data, reader, files.config());
     const BuildOptions build = build_options(options, start, limits, /*training=*/false, device.available_memory());
     const std::optional<BuildOptions> of_reference = options_of_reference(options, build);
-    MemoryPlan plan = plan_model(files, device, start, build);
-    if (of_reference) plan.add(plan_model(files, device, start, *of_reference), "reference");
-    if (line.plan) {
-        const nlohmann::ordered_json memory = show_plan(device, plan, "", terminal);
-        if (line.json) print_json(memory);
-        return kDone;
+    if (line.plan || of_reference) {  // build_model() looks after the memory of one model
+        MemoryPlan plan = plan_model(files, device, start, build);
+        if (of_reference) plan.add(plan_model(files, device, start, *of_reference), "reference");
+        if (!line.plan) {
+            require_memory(device, plan);
+        } else {
+            const nlohmann::ordered_json memory = show_plan(device, plan, "", terminal);
+            if (line.json) print_json(memory);
+            return kDone;
+        }
     }
-    require_memory(device, plan);
     const auto model = build_model(files, device, start, build);
     const auto reference =
         of_reference ? build_model(files, device, start, *of_reference) : std::unique_ptr<Model<Device>>();

@@ -5,7 +5,8 @@
 //   naive         int8 weights and inputs and nothing else
 //   fp            the weights as the model's file has them
 //
-// A method is what linear_method() says of it: code asks for these properties, not for the method's name.
+// What a method does to a linear is what linear_method() says of it: the model asks for these properties, never for the
+// method's name. Only where a run begins does the name count (run/starting_point.h, run/paper_settings.h).
 #pragma once
 
 #include <optional>

@@ -166,6 +166,12 @@ ordered_json outliers_to_json(const OutlierChannels& outliers) {
     return object;
 }
 
+int64_t count_channels(const OutlierChannels& outliers) {
+    int64_t count = 0;
+    for (const auto& [module, channels] : outliers.channels) count += std::ssize(channels);
+    return count;
+}
+
 OutlierChannels read_outlier_channels(const std::filesystem::path& path, const ModelConfig& config) {
     const json tree = read_json(path);
     return outliers_from_json(JsonObject(tree, path.string()), config);

@@ -37,6 +37,9 @@ struct OutlierChannels {
     std::map<std::string, std::vector<float>> max_abs;     // the same modules and lengths, or empty
 };
 
+// Of all layers together.
+int64_t count_channels(const OutlierChannels& outliers);
+
 // Throws Error, naming the layer, when the file is damaged or does not fit the model.
 OutlierChannels read_outlier_channels(const std::filesystem::path& path, const ModelConfig& config);
 // Writes the file atomically. Creates its folder where it is missing.

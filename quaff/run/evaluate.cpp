@@ -64,8 +64,10 @@ Evaluation evaluate(Model<Device>& model, const Dataset& data, const std::vector
         if (exact_match) mark_exact(evaluation.is_exact, batches[i], batch, sums.correct_rows);
     }
     model.comm().sum(std::span(&evaluation.loss_sum, 1));
-    model.comm().sum(std::span(&divergence, 1));
-    if (reference) evaluation.divergence_sum = divergence;
+    if (reference) {
+        model.comm().sum(std::span(&divergence, 1));
+        evaluation.divergence_sum = divergence;
+    }
     int64_t counts[] = {evaluation.labelled, evaluation.correct, evaluation.examples};
     model.comm().sum(counts);
     evaluation.labelled = counts[0];

@@ -92,9 +92,17 @@ std::string canonical_targets(const ModuleNames& names, const ModelConfig& model
     return text;
 }
 
-// The option, else the method in quaff.json, else quaff where outlier channels are named.
-Method method_of(const Options& options, const std::string& adapter, const std::optional<QuaffState>& state) {
-    if (options.compute.method) return *options.compute.method;
+// The option, else the method in quaff.json, else quaff where outlier channels are named. Tells where int8 is to be
+// made in another way than the adapter was trained with; full precision instead of int8 is a usual choice.
+Method method_of(const Options& options, const std::string& adapter, const std::optional<QuaffState>& state,
+                 Terminal& terminal) {
+    if (const std::optional<Method> chosen = options.compute.method) {
+        const std::optional<Method> own = state ? parse_method(state->method) : std::nullopt;
+        if (own && *own != *chosen && linear_method(*own).int8 && linear_method(*chosen).int8)
+            terminal.warn(concat("the method is ", name_of(*chosen), ", and the adapter ", adapter,
+                                 " was trained with ", name_of(*own), "; --method ", name_of(*own), " keeps that"));
+        return *chosen;
+    }
     const bool names_channels = !options.outliers.file.empty() || !options.outliers.data.empty();
     if (!state) return names_channels ? Method::quaff : Method::fp;
     const std::optional<Method> own = parse_method(state->method);
@@ -181,6 +189,16 @@ OutlierOptions outlier_options(const StartingPoint& start, const Options& option
     return start.method == Method::quaff_paper ? with_paper_settings(options).outliers : options.outliers;
 }
 
+// How many outlier channels calibration found.
+void tell_channels(const OutlierChannels& outliers, Terminal& terminal) {
+    const int64_t channels = count_channels(outliers);
+    terminal.line(concat("found ", counted(channels, "outlier channel"), " in ",
+                         counted(std::ssize(outliers.channels), "layer"), " by ", outliers.strategy));
+    if (channels == 0)
+        terminal.warn(concat("without outlier channels the layers are as with --method naive; lower ",
+                             "--outlier-threshold, or take another --outlier-strategy"));
+}
+
 // What the adapter decides of how texts are laid out. Where the options ask for something else, Chat tells.
 void take_chat(const ChatSettings& chat, DataOptions& data) {
     if (!data.chat_template) data.chat_template = chat.layout;
@@ -232,7 +250,7 @@ StartingPoint starting_point(const Options& options, const ModelFiles& files, co
     } else {
         start.lora = lora_of(options.lora, files.config());
     }
-    start.method = method_of(options, adapter, state);
+    start.method = method_of(options, adapter, state, terminal);
     start.scale_momentum =
         options.compute.scale_momentum.value_or(state ? state->scale_momentum : start.scale_momentum);
     start.grad_bits = options.compute.grad_bits.value_or(state ? static_cast<int>(state->grad_bits) : start.grad_bits);
@@ -290,6 +308,7 @@ void find_outlier_channels(StartingPoint& start, const Options& options, const M
     start.outliers = calibrate(device, files, batches, calibration);
     start.outliers.samples = std::ssize(chosen);
     start.calibration = Calibration::none;
+    tell_channels(start.outliers, terminal);
 }
 
 void assume_most_outlier_channels(StartingPoint& start, const Options& options, const ModelConfig& config) {

@@ -7,6 +7,13 @@
 #include "llmc/data/formats/row_of_format.h"
 
 namespace llmc {
+
+std::vector<std::string> data_format_names() {
+    std::vector<std::string> names;
+    for (const DataFormat& format : data_formats()) names.emplace_back(format.name);
+    return names;
+}
+
 namespace {
 
 const DataFormat* find_format(std::string_view name) {

@@ -40,6 +40,7 @@ struct DataFormat {
 };
 
 std::span<const DataFormat> data_formats();
+std::vector<std::string> data_format_names();
 
 struct FormatOptions {
     std::string name = "auto";  // of a format; or one of the two below

@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "llmc/core/error.h"
 
@@ -89,7 +90,7 @@ Columns::Columns(std::vector<Field> fields, const std::vector<ColumnName>& names
         Column column{.field = std::move(field)};
         const auto theirs = std::ranges::find(names, column.field.name, &ColumnName::theirs);
         if (theirs != names.end())
-            column.field.name = theirs->ours;
+            column.theirs = std::exchange(column.field.name, theirs->ours);
         else
             column.hidden = std::ranges::find(names, column.field.name, &ColumnName::ours) != names.end();
         columns_.push_back(std::move(column));
@@ -139,8 +140,9 @@ std::string Columns::list() const {
     constexpr size_t kMost = 20;
     std::string list;
     for (size_t i = 0; i < std::min(columns_.size(), kMost); ++i) {
-        list += (i ? ", " : "") + in_quotes(columns_[i].field.name);
-        if (columns_[i].field.value.is_null()) list += " (null)";
+        const Column& column = columns_[i];
+        list += (i ? ", " : "") + in_quotes(column.theirs.empty() ? column.field.name : column.theirs);
+        if (column.field.value.is_null()) list += " (null)";
     }
     if (columns_.size() > kMost) list += concat(" and ", columns_.size() - kMost, " more");
     return columns_.empty() ? "none" : list;

@@ -38,7 +38,8 @@ class Columns {
   private:
     struct Column {
         Field field;
-        bool hidden = false;  // by one that was renamed
+        std::string theirs = {};  // its name in the file, if that is another
+        bool hidden = false;      // by one that was renamed
         bool taken = false;
     };
     const Column* find(std::string_view name) const;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "llmc/core/error.h"
+#include "llmc/core/nearest_name.h"
 #include "llmc/data/records/columns.h"
 
 namespace llmc {
@@ -58,6 +59,16 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kShareGp
      {"observation", "tool"},
      {"function_call", "assistant"}}};
 
+// The roles of chat templates. One of their own, as "ipython", is a template's affair.
+constexpr std::array<const char*, 5> kRoles = {"assistant", "developer", "system", "tool", "user"};
+
+// The one of `known` that a word was meant to be, if it is mistyped: a letter or, in a long word, two are wrong.
+std::string mistyped(const std::string& word, const std::vector<std::string>& known) {
+    constexpr size_t kLong = 6;
+    if (std::ranges::find(known, word) != known.end()) return "";
+    return nearest_name(word, known, word.size() < kLong ? 2 : 3);
+}
+
 // The value under the name; null if it is absent or null.
 Json* find(Json& object, std::string_view name) {
     const auto it = object.find(name);
@@ -73,6 +84,14 @@ Json parse_object(const std::string& text) {
         return nullptr;  // a text is what it is
     }
     return nullptr;
+}
+
+// The marks that no other word is like.
+std::vector<std::string> long_marks() {
+    std::vector<std::string> names;
+    for (const Mark& mark : kMarks)
+        if (mark.name.size() > std::string_view("loss").size()) names.emplace_back(mark.name);
+    return names;
 }
 
 class MessageReader {
@@ -103,7 +122,11 @@ class MessageReader {
         const Json* named = role ? role : from;
         if (!named || !named->is_string()) fail(where_, R"( has no "role" (or "from") that is a string)");
         const auto& name = named->get_ref<const std::string&>();
-        if (role) return name == "human" ? "user" : name == "gpt" ? "assistant" : name;
+        if (role) {
+            const std::string meant = mistyped(name, {kRoles.begin(), kRoles.end()});
+            require(meant.empty(), where_, " has the role ", in_quotes(name), did_you_mean(meant));
+            return name == "human" ? "user" : name == "gpt" ? "assistant" : name;
+        }
         const auto known = std::ranges::find(kShareGptRoles, name, [](const auto& pair) { return pair.first; });
         require(known != kShareGptRoles.end(), where_, " is from ", in_quotes(name),
                 ", but only human, gpt, system, developer, tool, function, function_call and observation are known");
@@ -142,6 +165,8 @@ class MessageReader {
         if (refused != kRefused.end() && (says_something(value) || name == "train_detail"))
             fail(where_, " has a ", name, ": ", refused->advice);
         if (!says_something(value)) return;
+        const std::string meant = notes_.has_message_field(name) ? "" : mistyped(name, long_marks());
+        require(meant.empty(), where_, " has a field ", in_quotes(name), ", which nothing reads", did_you_mean(meant));
         require(!names_a_mark(name) || is_neutral_mark(value), where_, " has a field ", in_quotes(name),
                 ", which is not supported and may say what carries a loss; remove the field, or the row");
         notes_.add_message_field(name);

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "llmc/core/error.h"
+#include "llmc/core/median.h"
 #include "llmc/io/file_io.h"
 #include "llmc/io/json.h"
 #include "llmc/io/ordered_json.h"
@@ -90,6 +91,8 @@ class Comparer {
         const fs::path file = path("compare.json");
         if (options_.resume && !fs::exists(file))
             throw UsageError(concat("--resume: ", options_.out, " holds no compare.json to go on with"));
+        if (!fs::exists(file) && fs::exists(options_.out) && !fs::is_empty(options_.out))
+            throw UsageError(concat(options_.out, " holds other files; name another --out"));
         make_directories(path("logs"));
         lock_.emplace(options_.out);
         if (!options_.resume && fs::exists(file) && has_results(read(file)))
@@ -136,6 +139,10 @@ class Comparer {
             if (std::ranges::find(is, name, &OptionTexts::value_type::first) == is.end())
                 throw UsageError(concat("--resume: ", options_.out, " was begun with --", name, " ", value,
                                         "; give the same options, or name another --out"));
+        for (const auto& [name, fingerprint] : options_.begin.inputs)
+            if (std::ranges::find(earlier.inputs, std::pair(name, fingerprint)) == earlier.inputs.end())
+                throw UsageError(concat("--resume: ", name, " is not what it was when ", options_.out,
+                                        " was begun; restore it, or name another --out"));
         return earlier;
     }
 
@@ -217,10 +224,9 @@ class Comparer {
                                     ? concat("was ended by signal ", end.signal,
                                              end.signal == SIGKILL ? ", as the system does when memory runs out" : "")
                                     : concat("failed: ", last_words(log));
-        const std::string message = concat(title_of(job), " ", how, " (its log is ", log.string(),
-                                           "; what is done is kept, and --resume goes on)");
-        if (end.status == kWrongUsage) throw UsageError(message);
-        throw Error(message);
+        const std::string message = concat(title_of(job), " ", how, " (its log is ", log.string());
+        if (end.status == kWrongUsage) throw UsageError(message + ")");  // which stays wrong
+        throw Error(message + "; what is done is kept, and --resume goes on)");
     }
 
     static ordered_json result_of(const CompareJob& job, const fs::path& out) {

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "llmc/core/error.h"
+#include "llmc/core/median.h"
 
 namespace quaff {
 
@@ -88,13 +89,6 @@ Figures figures_of(const ordered_json& evaluation) {
     return figures;
 }
 
-double median(std::vector<double> values) {
-    const auto middle = values.begin() + std::ssize(values) / 2;
-    std::ranges::nth_element(values, middle);
-    if (values.size() % 2 == 1) return *middle;
-    return (*middle + *std::max_element(values.begin(), middle)) / 2;
-}
-
 std::optional<double> MethodResult::median_seconds() const {
     std::vector<double> all;
     for (const TrainedRun& run : runs) all.insert(all.end(), run.step_seconds.begin(), run.step_seconds.end());
@@ -129,11 +123,14 @@ Figures MethodResult::mean_after() const {
 ordered_json to_json(const Comparison& comparison) {
     ordered_json options = ordered_json::object();
     for (const auto& [name, value] : comparison.options) options[name] = value;
+    ordered_json inputs = ordered_json::object();
+    for (const auto& [name, fingerprint] : comparison.inputs) inputs[name] = fingerprint;
     ordered_json methods = ordered_json::array();
     for (const MethodResult& result : comparison.methods) methods.push_back(to_json(result));
-    return {{"model", comparison.model},           {"steps", comparison.steps}, {"seeds", comparison.seeds},
-            {"first_seed", comparison.first_seed}, {"options", options},        {"methods", methods},
-            {"commands", comparison.commands}};
+    return {{"model", comparison.model}, {"steps", comparison.steps},
+            {"seeds", comparison.seeds}, {"first_seed", comparison.first_seed},
+            {"options", options},        {"inputs", inputs},
+            {"methods", methods},        {"commands", comparison.commands}};
 }
 
 Comparison comparison_of(const ordered_json& object, const std::string& file) {
@@ -145,12 +142,13 @@ Comparison comparison_of(const ordered_json& object, const std::string& file) {
         object.at("first_seed").get_to(comparison.first_seed);
         for (const auto& [name, value] : object.at("options").items())
             comparison.options.emplace_back(name, value.get<std::string>());
+        for (const auto& [name, fingerprint] : object.at("inputs").items())
+            comparison.inputs.emplace_back(name, fingerprint.get<std::string>());
         for (const ordered_json& method : object.at("methods")) comparison.methods.push_back(result_of(method));
         object.at("commands").get_to(comparison.commands);
         return comparison;
-    } catch (const ordered_json::exception& error) {
-        fail(file, ": this is no comparison that could be continued (", error.what(),
-             "); begin anew with another folder");
+    } catch (const ordered_json::exception&) {
+        fail(file, ": this is no comparison that could be continued; name another --out");
     }
 }
 

@@ -48,6 +48,7 @@ struct Comparison {
     int64_t steps = 0;  // of each training; 0: runs are only timed; -1: as many as the epochs have
     int64_t seeds = 1, first_seed = 0;
     OptionTexts options;  // all that were chosen; a comparison goes on with the same only
+    OptionTexts inputs;   // what they name, and its fingerprint: likewise
     std::vector<MethodResult> methods;
     std::vector<std::string> commands;  // those that have been run, to be repeated by hand
 
@@ -57,8 +58,5 @@ struct Comparison {
 nlohmann::ordered_json to_json(const Comparison& comparison);
 // Throws Error naming `file` if it is none that to_json() made.
 Comparison comparison_of(const nlohmann::ordered_json& object, const std::string& file);
-
-// The middle value, or the mean of the two in the middle. `values` are not empty.
-double median(std::vector<double> values);
 
 }  // namespace quaff

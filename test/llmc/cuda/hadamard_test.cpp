@@ -5,34 +5,9 @@
 #include "llmc/core/integers.h"
 #include "llmc/cpu/quantize.h"
 #include "llmc/cuda/quantize.cuh"
-#include "test/llmc/cuda/device_matrix.h"
+#include "test/llmc/cuda/quantized.h"
 
 using namespace cuda_test;
-
-namespace {
-
-const cpu::Device kCpu{2};
-
-struct Quantized {
-    std::vector<int8_t> q;  // with its padding
-    std::vector<float> row_scale;
-    Buffer<float> outliers;
-    bool operator==(const Quantized&) const = default;
-};
-
-// What the CPU makes of rows of Xh, padded with zeros.
-Quantized reference(const Buffer<float>& xh, int64_t rotation) {
-    const int64_t rows = xh.rows(), cols = xh.cols(), stride = cuda::round_up(cols, 16);
-    Buffer<int8_t> q(rows, cols);
-    Quantized result{std::vector<int8_t>(cuda::round_up(rows, 16) * stride), std::vector<float>(rows),
-                     Buffer<float>(rows, 0)};
-    cpu::quantize_rows(kCpu, q.view(), result.row_scale.data(), {}, xh.view(), {.rotation = rotation});
-    for (int64_t n = 0; n < rows; n++)
-        for (int64_t c = 0; c < cols; c++) result.q[n * stride + c] = q(n, c);
-    return result;
-}
-
-}  // namespace
 
 TEMPLATE_TEST_CASE("rows rotated and quantised on the GPU are the CPU's, bit for bit", "[cuda][hadamard]", float, bf16,
                    fp16) {
@@ -67,7 +42,7 @@ TEMPLATE_TEST_CASE("rows rotated and quantised on the GPU are the CPU's, bit for
             xh(n, channels[j]) = split ? 0 : outliers(n, j);
         }
     }
-    Quantized expected = reference(xh, block);
+    Quantized expected = quantized_on_cpu(xh, block);
     expected.outliers = outliers;
     CHECK(gpu == expected);
 }
@@ -85,7 +60,7 @@ TEST_CASE("a weight rotated and quantised on the GPU is the CPU's, bit for bit",
         cuda::quantize_weight(device, q.matrix(q_rows, cols, stride), scale.data(), device_w.const_view(), block);
         return Quantized{q.download(), scale.download(), Buffer<float>(rows, 0)};
     });
-    CHECK(gpu == reference(w, block));
+    CHECK(gpu == quantized_on_cpu(w, block));
 }
 
 TEMPLATE_TEST_CASE("rows rotated as they are dequantised on the GPU are the CPU's", "[cuda][hadamard]", float, bf16,

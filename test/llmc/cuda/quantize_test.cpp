@@ -5,31 +5,13 @@
 #include "llmc/core/integers.h"
 #include "llmc/cpu/gemm/int8_ways.h"
 #include "llmc/cpu/quantize.h"
-#include "test/llmc/cuda/device_matrix.h"
+#include "test/llmc/cuda/quantized.h"
 
 using namespace cuda_test;
 
 namespace {
 
 const cpu::Device kCpu{2};
-
-struct Quantized {
-    std::vector<int8_t> q;  // with its padding
-    std::vector<float> row_scale;
-    Buffer<float> outliers;
-    bool operator==(const Quantized&) const = default;
-};
-
-// What the CPU makes of v's rows, padded with zeros.
-Quantized reference(const Buffer<float>& v) {
-    Buffer<int8_t> q(v.rows(), v.cols());
-    Quantized result{std::vector<int8_t>(cuda::round_up(v.rows(), 16) * cuda::round_up(v.cols(), 16)),
-                     std::vector<float>(v.rows()), Buffer<float>(v.rows(), 0)};
-    cpu::quantize_weight(kCpu, q.view(), result.row_scale.data(), v.view(), 0);
-    for (int64_t n = 0; n < v.rows(); n++)
-        for (int64_t c = 0; c < v.cols(); c++) result.q[n * cuda::round_up(v.cols(), 16) + c] = q(n, c);
-    return result;
-}
 
 }  // namespace
 
@@ -63,7 +45,7 @@ TEMPLATE_TEST_CASE("rows quantised on the GPU are the CPU's, bit for bit", "[cud
             outliers(n, j) = scaled(n, channels[j]);
         }
     }
-    Quantized expected = reference(scaled);
+    Quantized expected = quantized_on_cpu(scaled);
     expected.outliers = outliers;
     CHECK(gpu == expected);
 }
@@ -89,7 +71,7 @@ TEMPLATE_TEST_CASE("gradient rows quantised on the GPU are the CPU's, bit for bi
     auto product = dy;
     for (int64_t n = 0; n < shape.rows; n++)
         for (int64_t o = 0; o < shape.cols; o++) product(n, o) = dy(n, o) * col_scale[o];
-    CHECK(gpu == reference(product));
+    CHECK(gpu == quantized_on_cpu(product));
 }
 
 TEST_CASE("a weight quantised on the GPU is the CPU's, bit for bit", "[cuda][quantize]") {
@@ -99,7 +81,7 @@ TEST_CASE("a weight quantised on the GPU is the CPU's, bit for bit", "[cuda][qua
     const DeviceVector<int8_t> q(48 * 80);
     const DeviceVector<float> scale(35);
     cuda::quantize_weight(device, q.matrix(48, 77, 80), scale.data(), device_w.const_view(), 0);
-    CHECK(Quantized{q.download(), scale.download(), Buffer<float>(35, 0)} == reference(w));
+    CHECK(Quantized{q.download(), scale.download(), Buffer<float>(35, 0)} == quantized_on_cpu(w));
 }
 
 // A scale just below a power of two has the least accurate reciprocal, which puts many products on the wrong side of a
@@ -124,7 +106,7 @@ TEST_CASE("halves between two integers go to the even one on the GPU, whatever t
     const DeviceVector<float> row_scale(rows);
     cuda::quantize_rows<float>(device, q.matrix(cuda::round_up(rows, 16), cols, stride), row_scale.data(),
                                outliers.view(), device_x.view(), {});
-    CHECK(Quantized{q.download(), row_scale.download(), Buffer<float>(rows, 0)} == reference(x));
+    CHECK(Quantized{q.download(), row_scale.download(), Buffer<float>(rows, 0)} == quantized_on_cpu(x));
 }
 
 TEST_CASE("zero rows, denormal rows, infinities and NaN are what they are on the CPU", "[cuda][quantize]") {

@@ -28,6 +28,10 @@ Sentences notes_of(const std::string& rows, const std::string& names = "") {
 
 }  // namespace
 
+TEST_CASE("a row that is of no kind is told under the file's own names", "[data][reader]") {
+    expect_within(error_of(R"({"q": "a", "a": "b"})", "input=q,output=b"), "found \"q\", \"a\"; wanted");
+}
+
 TEST_CASE("names of columns are written as pairs", "[data][columns]") {
     const std::vector<ColumnName> names = parse_column_names("input=question, output = the answer");
     REQUIRE(names.size() == 2);

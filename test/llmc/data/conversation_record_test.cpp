@@ -81,6 +81,23 @@ TEST_CASE("a template gets every field of a message but those that are null", "[
     CHECK(read.messages[4].dump() == R"({"role":"assistant","content":"a","reasoning_content":"r","other":{"x":1}})");
 }
 
+TEST_CASE("mistyped roles and marks are refused by name, other words are the template's", "[data][reader]") {
+    const auto error = [](const std::string& message) {
+        return error_of("a.jsonl", "{\"messages\": [" + kUser + ", " + message + "]}");
+    };
+    expect_within(error(R"({"role": "asistant", "content": "a"})"),
+                  "has the role \"asistant\"; did you mean assistant?");
+    expect_within(error(R"({"role": "assistant", "content": "a", "wieght": 0})"),
+                  "has a field \"wieght\", which nothing reads; did you mean weight?");
+    for (const char* role : {"ipython", "function", "model", "critic"})
+        CHECK(conversation_of(kUser + R"(, {"role": ")" + role + R"(", "content": "a"}, )" + kAnswer)
+                  .messages[1]["role"] == role);
+    // A mark that says nothing at first still counts later.
+    expect_within(error(R"({"role": "assistant", "content": "a", "token_weights": 1}, )" + kUser +
+                        R"(, {"role": "assistant", "content": "b", "token_weights": 0})"),
+                  "\"token_weights\", which is not supported");
+}
+
 TEST_CASE("content may be a list of parts of text and nothing else", "[data][reader]") {
     const auto with = [](const std::string& content) {
         return R"({"role": "user", "content": )" + content + "}, " + kAnswer;

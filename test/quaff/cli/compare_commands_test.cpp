@@ -130,6 +130,9 @@ TEST_CASE("a method gets the options that are for it", "[compare]") {
           "eval --json --reference --method quaff-paper --model m --data e.jsonl --cal-data train.jsonl --seed 0");
     CHECK(command(line, {Kind::evaluate_after, "quaff", 0, "r"}) ==
           "eval --json --reference --adapter r/adapter --model m --data e.jsonl --seed 0");
+    CHECK(left_out(parse(line), "quaff").empty());
+    CHECK(left_out(parse(line), "quaff-paper") ==
+          std::vector<std::string>{"outlier-max-ratio", "outliers", "rotation", "scale-momentum"});
     CHECK(command(line, {Kind::train, "quaff-paper", 0, "r"}) ==
           "train --json --method quaff-paper --model m --data train.jsonl --eval-split 0 --seed 0 --max-steps 8 "
           "--eval-steps 0 --save-steps 0 --out r");

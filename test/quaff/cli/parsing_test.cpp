@@ -1,6 +1,5 @@
 #include "quaff/cli/parsing.h"
 
-#include "quaff/cli/nearest_name.h"
 #include "test/catch.h"
 #include "test/quaff/cli/command_line.h"
 
@@ -78,7 +77,6 @@ TEST_CASE("an unknown verb or option names the nearest one", "[options]") {
     CHECK(mentions(complaint({"--xyzzy"}), "there is no option --xyzzy"));
     CHECK_FALSE(mentions(complaint({"--xyzzy"}), "did you mean"));
     CHECK(mentions(complaint({"--model", "m", "eval"}), "unexpected argument 'eval'"));
-    CHECK(nearest_name("evla", {"train", "eval", "merge"}) == "eval");
 }
 
 TEST_CASE("every value is checked against its range", "[options]") {

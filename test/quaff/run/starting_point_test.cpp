@@ -229,6 +229,22 @@ TEST_CASE("the paper's method calibrates as the paper does, and takes no other c
     // With an adapter of another method it calibrates anew.
     shop.run("third", with(paper, {"--adapter", (shop.folder / "ours" / "adapter").string()}));
     CHECK(shop.quaff_json("third/adapter")["outliers"]["strategy"] == "mean_times");
+    CHECK(small::read_text(shop.folder / "terminal.txt").find("was trained with quaff; --method quaff keeps that") !=
+          std::string::npos);
+}
+
+TEST_CASE("training tells how many outlier channels were found, and that none makes it naive", "[trainer]") {
+    const Workshop shop("found");
+    const auto told = [&](const char* out, const Arguments& more, const char* what) {
+        shop.run(out, with(kOneStep, more));
+        INFO(small::read_text(shop.folder / "terminal.txt"));
+        CHECK(small::read_text(shop.folder / "terminal.txt").find(what) != std::string::npos);
+    };
+    told("some", {}, " by token_max");
+    told("none", {"--outlier-strategy", "static", "--outlier-threshold", "1e9"},
+         "found 0 outlier channels in 8 layers by static");
+    told("none2", {"--outlier-strategy", "static", "--outlier-threshold", "1e9"},
+         "the layers are as with --method naive");
 }
 
 TEST_CASE("naive int8 needs no calibration", "[trainer][adapter]") {

@@ -199,3 +199,20 @@ TEST_CASE("an earlier comparison is neither overwritten nor continued with other
     CHECK_THAT(bench.error(), ContainsSubstring("was begun with --seeds 2"));
     CHECK_THROWS_AS(bench.run(), UsageError);
 }
+
+TEST_CASE("a comparison goes on with the same model and data alone", "[compare]") {
+    Bench bench;
+    bench.options.begin.inputs = {{"model", "a1"}, {"eval.jsonl", "b2"}};
+    bench.run();
+    bench.options.resume = true;
+    CHECK(bench.error().empty());
+    bench.options.begin.inputs[1].second = "c3";
+    CHECK_THAT(bench.error(), ContainsSubstring("--resume: eval.jsonl is not what it was when"));
+}
+
+TEST_CASE("a folder with other files is left as it is", "[compare]") {
+    Bench bench;
+    bench.folder.write("out/compare.md", "my notes");
+    CHECK_THAT(bench.error(), ContainsSubstring("out holds other files; name another --out"));
+    CHECK(test::read(bench.folder / "out/compare.md") == "my notes");
+}

@@ -11,12 +11,6 @@
 using namespace quaff;
 using nlohmann::ordered_json;
 
-TEST_CASE("the median is the middle of the values", "[compare]") {
-    CHECK(median({3}) == 3);
-    CHECK(median({5, 1, 3}) == 3);
-    CHECK(median({4, 1, 3, 2}) == 2.5);
-}
-
 TEST_CASE("what the runs of a method have in common is summed up", "[compare]") {
     const Comparison comparison = made_up::trained();
     const MethodResult &fp = comparison.methods[0], &quaff = comparison.methods[1];

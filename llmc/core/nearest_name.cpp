@@ -1,15 +1,15 @@
-#include "quaff/cli/nearest_name.h"
+#include "llmc/core/nearest_name.h"
 
 #include <algorithm>
 #include <numeric>
 
 #include "llmc/core/error.h"
 
-namespace quaff::cli {
+namespace llmc {
 
-std::string nearest_name(const std::string& word, const std::vector<std::string>& candidates) {
+std::string nearest_name(const std::string& word, const std::vector<std::string>& candidates, size_t too_many) {
     std::string nearest;
-    size_t smallest = std::max<size_t>(3, word.size() / 2 + 1);  // further away than this is another word
+    size_t smallest = too_many > 0 ? too_many : std::max<size_t>(3, word.size() / 2 + 1);
     for (const std::string& candidate : candidates) {
         // Levenshtein distance, one row of the table at a time.
         std::vector<size_t> row(candidate.size() + 1);
@@ -32,7 +32,7 @@ std::string nearest_name(const std::string& word, const std::vector<std::string>
 }
 
 std::string did_you_mean(const std::string& name, const char* prefix) {
-    return name.empty() ? "" : llmc::concat("; did you mean ", prefix, name, "?");
+    return name.empty() ? "" : concat("; did you mean ", prefix, name, "?");
 }
 
-}  // namespace quaff::cli
+}  // namespace llmc
