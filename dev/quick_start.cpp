@@ -20,6 +20,7 @@
 #include "llmc/system/thread_waiting.h"
 #include "llmc/tokenizer/tokenizer.h"
 #include "quaff/quaff.h"
+#include "quaff/run/method_settings.h"
 
 namespace {
 
@@ -92,15 +93,17 @@ void quick_start(const Arguments& arguments) {
         batches.push_back(pack(data.examples, indices));
         if (batches.size() == 8) break;
     }
-    quaff::CalibrationOptions published;
-    published.strategy = quaff::OutlierStrategy::mean_times;
-    published.threshold = 100;
-    published.max_ratio = quaff::MaxRatio("0.01");
-    const auto find_channels = [&](const quaff::CalibrationOptions& options) {
-        return arguments.outliers.empty() ? quaff::calibrate(cpu::Device{}, checkpoint, batches, options)
-                                          : quaff::read_outlier_channels(arguments.outliers, checkpoint.config());
+    const auto channels_of = [&](quaff::Method method) {
+        if (!quaff::linear_method(method).outliers) return quaff::OutlierChannels();
+        if (!arguments.outliers.empty() && method != quaff::Method::smooth_static)
+            return quaff::read_outlier_channels(arguments.outliers, checkpoint.config());
+        const quaff::OutlierOptions how = quaff::outlier_options({}, method);
+        quaff::CalibrationOptions options;
+        options.strategy = how.strategy;
+        options.threshold = how.threshold;
+        options.max_ratio = quaff::MaxRatio(how.max_ratio);
+        return quaff::calibrate(cpu::Device{}, checkpoint, batches, options);
     };
-    const quaff::OutlierChannels channels = find_channels({}), channels_of_paper = find_channels(published);
 
     const Batch& batch = batches[0];
     std::printf("%s: %lld sequences, %lld tokens, LoRA r = 16 on every linear, %d threads; median of %d steps\n",
@@ -112,10 +115,7 @@ void quick_start(const Arguments& arguments) {
     print("fp", fp, fp);
     for (const auto& [name, method] : quaff::kMethodNames)
         if (method != quaff::Method::fp)
-            print(name,
-                  time_training_step(checkpoint, method == quaff::Method::quaff_paper ? channels_of_paper : channels,
-                                     batch, method, arguments.steps),
-                  fp);
+            print(name, time_training_step(checkpoint, channels_of(method), batch, method, arguments.steps), fp);
 }
 
 }  // namespace

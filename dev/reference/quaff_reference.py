@@ -17,6 +17,8 @@ rotated     Wq is made of W H, Xq of Xh H, and the backward pass ends with dX H.
             matrices of the largest power of two that divides I, from 8 to 64, divided by the root of their size
 split       Xh is X with 0 in the channels Oc, and X[:,Oc] Wo^T is added to Y; there is no s
 naive       there are no channels Oc
+strength    beta = max(1, (xmax / wmax)^strength)
+The methods that Quaff is compared with are in other_methods.py.
 
 Rounding is to the nearest even. A row of zeros gets the scale 1. int8 products are summed exactly (fp64 holds them).
 Everything else is fp32, on one thread.
@@ -49,6 +51,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import tiny_models
+from other_methods import METHODS
 from make_golden import ADAMW, MAX_GRAD_NORM, ROOT, learning_rate
 
 F = torch.nn.functional
@@ -70,7 +73,14 @@ VARIANTS = {
     "split": (OURS | dict(term="split"), ["llama_gqa"]),
     "rotated_split": (OURS | dict(rotation=True, term="split"), ["llama_tied_llama3", "phi3"]),
     "naive": (OURS | dict(method="naive"), ["llama_gqa"]),
+    "strength": (OURS | dict(rotation=True, strength=0.75), ["phi3"]),
+    "llm_int8": (OURS | dict(method="llm-int8", threshold=2.5), ["llama_gqa", "phi3"]),
+    "smooth_static": (OURS | dict(method="smooth-static", alpha=0.5), ["llama_gqa", "phi3"]),
+    "smooth_dynamic": (OURS | dict(method="smooth-dynamic", alpha=0.625), ["llama_gqa", "phi3"]),
+    "qlora": (OURS | dict(method="qlora"), ["llama_gqa", "llama_tied_llama3"]),
 }
+# The outlier file of all channels, which smooth-static takes.
+ALL_CHANNELS = "all"
 # Thresholds for tiny models: low enough that each strategy finds some channels and leaves others.
 THRESHOLDS = {"token_max": 100.0, "mean_times": 6.0, "static": 5.0, "zscore": 3.5, "top_abs": 100.0}
 GROUPS = {"self_attn.qkv_proj": ["q_proj", "k_proj", "v_proj"], "self_attn.o_proj": ["o_proj"],
@@ -84,19 +94,25 @@ class Rounding:
     @classmethod
     def quantise(cls, x, scale):
         steps = x / scale
-        distance = (steps - torch.floor(steps) - 0.5).abs().min().item()
-        cls.margin = min(cls.margin, distance)
+        cls.keep_away((steps - torch.floor(steps) - 0.5).abs().min())
         return steps.round().clamp(-127, 127)  # torch rounds half to even
 
+    @classmethod
+    def keep_away(cls, distance):
+        cls.margin = min(cls.margin, distance.item())
 
-def row_scale(x):
-    scale = x.abs().amax(dim=1, keepdim=True) / 127
-    return torch.where(scale == 0, torch.ones_like(scale), scale)
+    @staticmethod
+    def row_scale(x):
+        scale = x.abs().amax(dim=1, keepdim=True) / 127
+        return torch.where(scale == 0, torch.ones_like(scale), scale)
+
+    @staticmethod
+    def int_matmul(a, b):
+        """a @ b for integer-valued fp32: exact, then rounded once to fp32, as int32 accumulation is."""
+        return (a.double() @ b.double()).float()
 
 
-def int_matmul(a, b):
-    """a @ b for integer-valued fp32: exact, then rounded once to fp32, as int32 accumulation is."""
-    return (a.double() @ b.double()).float()
+row_scale, int_matmul = Rounding.row_scale, Rounding.int_matmul
 
 
 def hadamard(width):
@@ -138,11 +154,15 @@ class JointLinear:
 
     def __init__(self, weight, bias, adapters, scaling):
         self.weight, self.bias, self.adapters, self.scaling = weight, bias, adapters, scaling
-        self.quantised = False
+        self.quantised, self.other = False, None
 
     def quantise(self, channels, max_abs, options):
         self.quantised, self.gamma, self.grad_bits = True, options["gamma"], options["grad_bits"]
-        self.split = options["term"] == "split"
+        if options["method"] in METHODS:
+            self.other = METHODS[options["method"]](self.weight, (channels, max_abs), options, Rounding)
+            self.s, self.initialised = torch.ones(0), False
+            return
+        self.split, self.strength = options["term"] == "split", options.get("strength", 0.5)
         self.h = hadamard(self.weight.shape[1]) if options["rotation"] else None
         if options["method"] == "naive":
             channels, max_abs = [], None
@@ -163,7 +183,7 @@ class JointLinear:
 
     def beta(self, xmax):
         ratio = torch.where(self.wmax == 0, torch.ones_like(xmax), xmax / self.wmax)
-        return ratio.sqrt().clamp(min=1)
+        return (ratio ** self.strength).clamp(min=1)
 
     def observe(self, x):
         """The scales move once per training forward, with the maxima of the whole packed micro-batch."""
@@ -174,7 +194,9 @@ class JointLinear:
         self.initialised = True
 
     def __call__(self, x, training):
-        if self.quantised:
+        if self.other:
+            y = self.other(x)
+        elif self.quantised:
             if training:
                 self.observe(x)
             y = StraightThrough.apply(x, self, self.s)
@@ -342,7 +364,7 @@ def calibrate(model, batches, strategy, ratio):
     channels, max_abs = {}, {}
     for name, linear in model.linears.items():
         linear.adapters = saved[name]
-        cap = math.floor(linear.weight.shape[1] * ratio / 4) * 4
+        cap = math.floor(linear.weight.shape[1] * ratio / 4) * 4 if ratio < 1 else linear.weight.shape[1]
         channels[name] = select(ranks(strategy, THRESHOLDS[strategy], seen[name]), cap)
         max_abs[name] = torch.cat(seen[name]).abs().amax(dim=0)[channels[name]].tolist()
     return dict(strategy=strategy, threshold=THRESHOLDS[strategy], max_ratio=ratio, dataset="golden",
@@ -449,13 +471,17 @@ def make(name, variant):
     model = Model(directory)
     check_against_transformers(model, batches[0])
 
+    strategy = ALL_CHANNELS if options["method"] == "smooth-static" else options["strategy"]
+    if variant == "smooth_static":
+        found = dict(model=name) | calibrate(model, batches, "top_abs", 1)
+        (directory / "outlier" / f"{ALL_CHANNELS}.json").write_text(json.dumps(found) + "\n")
     if variant == "quaff":
         (directory / "outlier").mkdir(exist_ok=True)
-        for strategy in THRESHOLDS:
-            found = dict(model=name) | calibrate(model, batches, strategy, options["ratio"])
-            (directory / "outlier" / f"{strategy}.json").write_text(json.dumps(found) + "\n")
-            print(f"{name:20} {strategy:10}", [len(c) for c in found["channels"].values()])
-    outliers = json.loads((directory / "outlier" / f"{options['strategy']}.json").read_text())
+        for each in THRESHOLDS:
+            found = dict(model=name) | calibrate(model, batches, each, options["ratio"])
+            (directory / "outlier" / f"{each}.json").write_text(json.dumps(found) + "\n")
+            print(f"{name:20} {each:10}", [len(c) for c in found["channels"].values()])
+    outliers = json.loads((directory / "outlier" / f"{strategy}.json").read_text())
 
     def start(noise_seed=None):
         return Run(directory, options, outliers, golden["adamw"], noise_seed)
@@ -463,7 +489,7 @@ def make(name, variant):
     found, margin = search_exact(start(), case["config"].vocab_size)
     orders = {"exact": (found[:1], found[1:-1], found[-1:]),
               "train": ([], [batches[i % len(batches)] for i in range(options["steps"])], batches)}
-    tensors, numbers = {}, dict(case=name, outliers=f"outlier/{options['strategy']}.json", adamw=golden["adamw"],
+    tensors, numbers = {}, dict(case=name, outliers=f"outlier/{strategy}.json", adamw=golden["adamw"],
                                 max_grad_norm=MAX_GRAD_NORM, **options)
     for kind, order in orders.items():
         run = replay(start(), *order)
@@ -477,7 +503,8 @@ def make(name, variant):
                              grad_norms=run.grad_norms, eval_losses=run.eval_losses, spread=moved)
         print(f"{name:20} {variant:13} {kind}: loss {run.losses[0]:.4f} -> {run.losses[-1]:.4f}; spread "
               + ", ".join(f"{what} {value:.1e}" for what, value in moved.items()))
-    numbers["exact"]["margin"] = margin
+    if math.isfinite(margin):  # nothing is rounded where weights have four bits
+        numbers["exact"]["margin"] = margin
     print(f"{name:20} {variant:13} margin {margin:.1e}")
     save_file(tensors, directory / f"{variant}.safetensors")
     (directory / f"{variant}.json").write_text(json.dumps(numbers) + "\n")

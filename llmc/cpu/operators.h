@@ -12,6 +12,7 @@
 #include "llmc/cpu/gemm/half_matrix.h"
 #include "llmc/cpu/gemm/int8_gemm.h"
 #include "llmc/cpu/gemm/lora_down.h"
+#include "llmc/cpu/gemm/nf4_gemm.h"
 #include "llmc/cpu/global_norm.h"
 #include "llmc/cpu/kl_divergence.h"
 #include "llmc/cpu/quantize.h"

@@ -5,10 +5,12 @@
 //
 //   quantize_weight          v = W H
 //   quantize_rows            v = Xh H: x, transformed (RowTransform in llmc/core/operator_options.h)
-//                            outliers[n,j] = Xh[n,channels[j]], or x[n,channels[j]] where these are taken out
+//                            outliers[n,j] = Xh[n,channels[j]], or x[n,channels[j]] where these are taken out;
+//                            unless its data is null
 //   quantize_gradient_rows   v[n,o] = dy[n,o] col_scale[o]
 //
 //   outlier_absmax           xmax[j] = max_n |x[n,channels[j]]|
+//   dequantize_columns       w[o,j] = scale[o] q[o,channels[j]]
 //
 // All outputs are written (=). A NaN anywhere in a row makes its scale NaN, an infinity makes it infinite, so that
 // neither is rounded away: the loss shows it.
@@ -78,13 +80,19 @@ inline float quantize_row(int8_t* q, const float* v, int64_t cols) {
     return scale;
 }
 
-// v [cols] = the transform of x. outliers [n]: as quantize_rows.
+// v [cols] = the transform of x. outliers [n]: as quantize_rows. With scales for all channels and no outliers to keep
+// it is one division of vectors.
 inline void transform_row(float* v, float* outliers, const float* x, int64_t cols, const RowTransform& transform) {
+    if (!outliers && transform.s && static_cast<int64_t>(transform.channels.size()) == cols) {
+#pragma omp simd
+        for (int64_t i = 0; i < cols; i++) v[i] = x[i] / transform.s[i];
+        return hadamard_row(v, cols, transform.rotation);
+    }
     std::copy_n(x, cols, v);
     for (size_t j = 0; j < transform.channels.size(); j++) {
         float& value = v[transform.channels[j]];
         if (transform.s != nullptr) value /= transform.s[j];
-        outliers[j] = value;
+        if (outliers) outliers[j] = value;
         if (transform.s == nullptr) value = 0;
     }
     hadamard_row(v, cols, transform.rotation);
@@ -116,6 +124,16 @@ inline void quantize_gradient_rows(const Device& device, Matrix<int8_t> q, float
         row_scale[n] = scale;
 #pragma omp simd
         for (int64_t o = 0; o < dy.cols; o++) q_row[o] = quantize(dy_row[o] * col_scale[o], scale);
+    }
+}
+
+// w [O,n] = columns `channels` of the matrix that q [O,I] and scale [O] hold.
+inline void dequantize_columns(const Device& device, Matrix<float> w, Matrix<const int8_t> q, const float* scale,
+                               std::span<const int32_t> channels) {
+#pragma omp parallel for num_threads(device.threads) schedule(static)
+    for (int64_t o = 0; o < w.rows; o++) {
+        const int8_t* row = q.row(o);
+        for (int64_t j = 0; j < w.cols; j++) w(o, j) = scale[o] * static_cast<float>(row[channels[j]]);
     }
 }
 

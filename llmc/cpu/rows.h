@@ -1,8 +1,9 @@
-// Rows set to something known.
+// Rows set to something known, or scaled.
 //
 //   y[n,o] = bias[o]            fill_rows
 //   dst[n,c] = src[n,c]         copy
 //   y[n,c] = 0                  set_zero
+//   y[n,c] = y[n,c] / d[c]      divide_columns
 //
 // `=`: everything is written.
 #pragma once
@@ -32,6 +33,17 @@ template <class T>
 void set_zero(const Device& device, Matrix<T> y) {
 #pragma omp parallel for num_threads(device.threads)
     for (int64_t n = 0; n < y.rows; n++) std::fill(y.row(n), y.row(n) + y.cols, T(0));
+}
+
+// y [N,C] = y diag(1/divisor [C]).
+template <class T>
+void divide_columns(const Device& device, Matrix<T> y, const float* divisor) {
+#pragma omp parallel for num_threads(device.threads) schedule(static)
+    for (int64_t n = 0; n < y.rows; n++) {
+        T* row = y.row(n);
+#pragma omp simd
+        for (int64_t c = 0; c < y.cols; c++) row[c] /= divisor[c];
+    }
 }
 
 }  // namespace cpu

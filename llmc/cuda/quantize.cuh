@@ -5,10 +5,12 @@
 //
 //   quantize_weight          v = W H
 //   quantize_rows            v = Xh H: x, transformed (RowTransform in llmc/core/operator_options.h), Xh rounded to T
-//                            outliers[n,j] = Xh[n,channels[j]], or x[n,channels[j]] where these are taken out
+//                            outliers[n,j] = Xh[n,channels[j]], or x[n,channels[j]] where these are taken out;
+//                            unless it has no columns
 //   quantize_gradient_rows   v[n,o] = dy[n,o] col_scale[o]
 //
 //   outlier_absmax           xmax[j] = max_n |x[n,channels[j]]|
+//   dequantize_columns       w[o,j] = scale[o] q[o,channels[j]]
 //
 // and the way back, from an integer product:
 //
@@ -132,7 +134,7 @@ __device__ void held_row_outliers(T* outliers, int outlier_cols, T* held, const 
         for (int j = static_cast<int>(threadIdx.x); j < count; j += static_cast<int>(blockDim.x)) {
             T& value = held[channels[j]];
             if (transform.s != nullptr) value = from_float<T>(to_float(value) / transform.s[j]);
-            outliers[j] = value;
+            if (j < outlier_cols) outliers[j] = value;
             if (transform.s == nullptr) value = from_float<T>(0.0f);
         }
         __syncthreads();
@@ -332,6 +334,24 @@ void outlier_absmax(const Device<T>& device, float* xmax, ConstMatrix<T> x, std:
     launch(device, "outlier_absmax", outlier_absmax_kernel<T>,
            dim3(static_cast<unsigned>(row_groups), static_cast<unsigned>(ceil_div(count, 64))), 64, 0, xmax, x,
            channels.data(), count);
+}
+
+template <class T>
+__global__ void dequantize_columns_kernel(Matrix<T> w, Matrix<const int8_t> q, const float* scale,
+                                          const int32_t* channels) {
+    const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+    const int64_t o = index / w.cols, j = index % w.cols;
+    if (o < w.rows) w(o, j) = from_float<T>(scale[o] * static_cast<float>(q(o, channels[j])));
+}
+
+// w [O,n] = columns `channels` of the matrix that q [O,I] and scale [O] hold.
+template <class T>
+void dequantize_columns(const Device<T>& device, Matrix<T> w, Matrix<const int8_t> q, const float* scale,
+                        std::span<const int32_t> channels) {
+    constexpr int64_t kThreads = 256;
+    if (w.empty()) return;
+    launch(device, "dequantize_columns", dequantize_columns_kernel<T>,
+           dim3(static_cast<unsigned>(ceil_div(w.size(), kThreads))), kThreads, 0, w, q, scale, channels.data());
 }
 
 // col_scale and bias may be null: 1 and 0. sums may have more rows and columns than y. rotation: as in RowTransform.

@@ -12,8 +12,8 @@
 #include "quaff/files/chat_settings.h"
 #include "quaff/files/outliers.h"
 #include "quaff/run/chat.h"
+#include "quaff/run/method_settings.h"
 #include "quaff/run/metrics/metric_list.h"
-#include "quaff/run/paper_settings.h"
 
 namespace quaff::cli {
 
@@ -53,11 +53,14 @@ void check_columns(const CommandLine& line) {
     }
 }
 
-// What a method without outlier channels does not use; and one in full precision.
-constexpr const char* kOfOutliers[] = {"outliers",          "outlier-strategy", "outlier-threshold",
-                                       "outlier-max-ratio", "cal-data",         "max-cal-samples",
-                                       "scale-momentum",    "outlier-term",     "rotation"};
+// What a method does not use that has no outlier channels; that chooses them in its own way; that does not scale them;
+// and others.
+constexpr const char* kOfOutliers[] = {"outliers", "cal-data", "max-cal-samples"};
+constexpr const char* kOfChoosing[] = {"outlier-strategy", "outlier-threshold", "outlier-max-ratio"};
+constexpr const char* kOfScaling[] = {"scale-momentum", "scale-strength", "outlier-term", "rotation"};
 constexpr const char* kOfInt8[] = {"grad-bits"};
+constexpr const char* kOfLlmInt8[] = {"int8-threshold"};
+constexpr const char* kOfSmoothing[] = {"smooth-alpha"};
 
 }  // namespace
 
@@ -145,8 +148,13 @@ void note_unused(CommandLine& line, const std::set<std::string>& on_command_line
         for (const char* name : names)
             if (on_command_line.contains(name)) line.unused.push_back(concat(name, " with --method ", name_of(method)));
     };
-    if (!linear_method(method).outliers) note(kOfOutliers);
-    if (!linear_method(method).int8) note(kOfInt8);
+    const LinearMethod linear = linear_method(method);
+    if (!linear.outliers) note(kOfOutliers);
+    if (!linear.outliers || has_smoothing(method)) note(kOfChoosing);
+    if (!linear.has_scales()) note(kOfScaling);
+    if (!linear.int8) note(kOfInt8);
+    if (!has_threshold(method)) note(kOfLlmInt8);
+    if (!has_smoothing(method)) note(kOfSmoothing);
 }
 
 }  // namespace quaff::cli

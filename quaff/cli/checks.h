@@ -14,7 +14,7 @@ void check_contradictions(const CommandLine& line);
 // The same for what several ranks cannot do.
 void check_for_ranks(const CommandLine& line);
 
-// With --method quaff-paper, the options that it decides become what it makes of them (run/paper_settings.h). Throws
+// With --method quaff-paper, the options that it decides become what it makes of them (run/method_settings.h). Throws
 // UsageError if one was given another value.
 void apply_paper_settings(CommandLine& line);
 

@@ -9,6 +9,7 @@
 #include "llmc/core/words.h"
 #include "llmc/io/text_input.h"
 #include "quaff/cli/option_table.h"
+#include "quaff/run/method_settings.h"
 
 namespace quaff::cli {
 
@@ -58,11 +59,24 @@ int64_t steps_of(const CommandLine& line) {
     return line.was_given("epochs") ? -1 : 0;
 }
 
-// Options that are for the other methods: the publication's has its own settings.
-std::set<std::string> not_for(const std::string& method) {
-    if (parse_method(method) != Method::quaff_paper) return {};
-    return {"outliers",       "outlier-strategy", "outlier-threshold", "outlier-max-ratio",
-            "scale-momentum", "rotation",         "outlier-term"};
+// Options whose place a method's own settings take.
+std::set<std::string> settled_by(const std::string& name) {
+    const Method method = *parse_method(name);
+    std::set<std::string> options;
+    if (has_own_channels(method)) options = {"outliers", "outlier-strategy", "outlier-threshold", "outlier-max-ratio"};
+    if (method == Method::quaff_paper) options.insert({"scale-momentum", "scale-strength", "rotation", "outlier-term"});
+    return options;
+}
+
+// These, and options that are for the other methods.
+std::set<std::string> not_for(const std::string& name) {
+    const Method method = *parse_method(name);
+    std::set<std::string> others = settled_by(name);
+    if (method != Method::quaff) others.insert({"scale-strength", "rotation", "outlier-term"});
+    if (!linear_method(method).has_scales()) others.insert("scale-momentum");
+    if (!has_threshold(method)) others.insert("int8-threshold");
+    if (!has_smoothing(method)) others.insert("smooth-alpha");
+    return others;
 }
 
 // Whether a method finds its outlier channels on --data: it has some, and no option for it says where they come from.
@@ -91,7 +105,8 @@ Words evaluation(const CommandLine& line, const CompareJob& job) {
     std::set<std::string> left_out = not_for(job.method);
     if (!before)  // an adapter has its own channels and settings
         left_out.insert({"outliers", "outlier-strategy", "outlier-threshold", "outlier-max-ratio", "cal-data",
-                         "max-cal-samples", "rotation", "outlier-term"});
+                         "max-cal-samples", "rotation", "outlier-term", "scale-strength", "int8-threshold",
+                         "smooth-alpha"});
     append(words, chosen_options(line, kEval, left_out));
     return words;
 }
@@ -142,7 +157,7 @@ std::vector<std::string> methods_of(const std::string& names) {
 
 std::vector<std::string> left_out(const CommandLine& line, const std::string& method) {
     std::vector<std::string> names;
-    for (const std::string& name : not_for(method))
+    for (const std::string& name : settled_by(method))
         if (line.was_given(name)) names.push_back(name);
     return names;
 }

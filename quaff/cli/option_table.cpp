@@ -152,6 +152,12 @@ std::vector<Row> option_table(CommandLine& line) {
                "outlier channels are scaled, or split off from the int8 product; auto: scaled"},
               {"scale-momentum", OptionalReal{&o.compute.scale_momentum, 0.1, from_to(0, 1)}, kFits, fixed,
                "weight of a channel's old scale in its update"},
+              {"scale-strength", OptionalReal{&o.compute.scale_strength, 0.5, from_to(0, 1)}, kRuns & ~kCalibrate,
+               fixed, "exponent of xmax / wmax in an outlier channel's scale; the paper's is 0.5"},
+              {"int8-threshold", OptionalReal{&o.compute.int8_threshold, 6, at_least(0)}, kRuns & ~kCalibrate, fixed,
+               "llm-int8: channels with a larger |X| are multiplied in the compute type"},
+              {"smooth-alpha", OptionalReal{&o.compute.smooth_alpha, 0.5, from_to(0, 1)}, kRuns & ~kCalibrate, fixed,
+               "smooth-static, smooth-dynamic: how much of the inputs' size moves to the weights"},
               {"grad-bits", choice(o.compute.grad_bits, kGradBitsNames, "8"), kFits, fixed,
                "bits of the frozen layers' product in the backward pass"},
           });

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "llmc/core/bytes.h"
@@ -124,8 +125,12 @@ ordered_json inspect_adapter(const fs::path& path) {
     const json tree = read_json(path / kQuaffJson);
     const JsonObject state(tree, (path / kQuaffJson).string());
     info["method"] = state.string("method");
+    const std::optional<Method> method = parse_method(state.string("method"));
+    const bool chooses = method && linear_method(*method).outliers && !has_smoothing(*method);
     for (const char* key : {"rotation", "outlier_term"})
-        if (state.has(key) && state.has("outliers")) info[key] = state.value(key);
+        if (state.has(key) && chooses) info[key] = state.value(key);
+    for (const char* key : {"scale_strength", "int8_threshold", "smooth_alpha"})
+        if (state.has(key)) info[key] = state.value(key);
     if (state.has("chat")) {
         const JsonObject chat = state.object("chat");
         info["template"] = chat.string("template");

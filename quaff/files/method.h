@@ -1,12 +1,16 @@
 // How the frozen linears of a model are computed. quaff.json and --method know the methods by these names:
 //
-//   quaff         int8 weights and inputs with outlier channels; rotated or not, as the run chooses
-//   quaff-paper   the same as it was published: outlier channels by momentum scaling, no rotation
-//   naive         int8 weights and inputs and nothing else
-//   fp            the weights as the model's file has them
+//   quaff           int8 weights and inputs with outlier channels; rotated or not, as the run chooses
+//   quaff-paper     the same as it was published: outlier channels by momentum scaling, no rotation
+//   naive           int8 weights and inputs and nothing else
+//   llm-int8        int8; what is large in a batch is multiplied in the compute type
+//   smooth-static   int8; all channels scaled by what calibration saw
+//   smooth-dynamic  int8; all channels scaled by what each batch holds
+//   qlora           weights in four bits, dequantised for each product
+//   fp              the weights as the model's file has them
 //
 // What a method does to a linear is what linear_method() says of it: the model asks for these properties, never for the
-// method's name. Only where a run begins does the name count (run/starting_point.h, run/paper_settings.h).
+// method's name. Only where a run begins does the name count (run/starting_point.h, run/method_settings.h).
 #pragma once
 
 #include <optional>
@@ -16,14 +20,20 @@
 
 namespace quaff {
 
-enum class Method { quaff, quaff_paper, naive, fp };
+enum class Method { quaff, quaff_paper, naive, llm_int8, smooth_static, smooth_dynamic, qlora, fp };
 
 // What becomes of the outlier channels in the int8 product: divided by s, or taken out of it altogether
-// (quantized_linear.h).
+// (model/methods/outlier_channels.h).
 enum class OutlierTerm { scaled, split };
 
-inline constexpr llmc::Named<Method> kMethodNames[] = {
-    {"quaff", Method::quaff}, {"quaff-paper", Method::quaff_paper}, {"naive", Method::naive}, {"fp", Method::fp}};
+inline constexpr llmc::Named<Method> kMethodNames[] = {{"quaff", Method::quaff},
+                                                       {"quaff-paper", Method::quaff_paper},
+                                                       {"naive", Method::naive},
+                                                       {"llm-int8", Method::llm_int8},
+                                                       {"smooth-static", Method::smooth_static},
+                                                       {"smooth-dynamic", Method::smooth_dynamic},
+                                                       {"qlora", Method::qlora},
+                                                       {"fp", Method::fp}};
 inline constexpr llmc::Named<OutlierTerm> kOutlierTermNames[] = {{"scaled", OutlierTerm::scaled},
                                                                  {"split", OutlierTerm::split}};
 
@@ -35,31 +45,63 @@ constexpr std::optional<Method> parse_method(std::string_view name) {
     return llmc::value_in(kMethodNames, name);
 }
 
-// What a method does to a frozen linear.
-struct LinearMethod {
-    bool int8 = true;      // weights and inputs are quantised; otherwise none of the following counts
-    bool outliers = true;  // there are outlier channels, found by calibration or read from a file
-    OutlierTerm outlier_term = OutlierTerm::scaled;
-    bool rotation = true;  // rows are rotated before they are quantised (llmc/core/hadamard.h)
+// How a method keeps a frozen weight: the classes of model/methods/.
+enum class WeightKind { outlier_channels, llm_int8, smooth_static, smooth_dynamic, four_bits, full_precision };
 
-    // Whether the scales s exist, which every training pass moves.
-    constexpr bool has_scales() const { return outliers && outlier_term == OutlierTerm::scaled; }
+// What a run may choose of a method.
+struct MethodChoices {
+    bool rotation = true;                            // of quaff
+    OutlierTerm outlier_term = OutlierTerm::scaled;  // of quaff
+    float scale_strength = 0.5;                      // of quaff: the exponent of beta (model/scales.h)
+    float int8_threshold = 6;                        // of llm-int8: |X| above it is large
+    float smooth_alpha = 0.5;                        // of smooth-static and smooth-dynamic: how much moves to W
+
+    bool operator==(const MethodChoices&) const = default;
 };
 
-// rotation and outlier_term: what a run has chosen, which only Method::quaff heeds.
-constexpr LinearMethod linear_method(Method method, bool rotation = true,
-                                     OutlierTerm outlier_term = OutlierTerm::scaled) {
+// What a method does to a frozen linear.
+struct LinearMethod : MethodChoices {
+    WeightKind weight = WeightKind::outlier_channels;
+    bool int8 = true;      // int8 x int8 products
+    bool outliers = true;  // there are outlier channels, found by calibration or read from a file
+
+    // Whether the scales s exist, which every training pass moves.
+    constexpr bool has_scales() const {
+        return weight == WeightKind::outlier_channels && outliers && outlier_term == OutlierTerm::scaled;
+    }
+};
+
+// The choices that are not the method's are ignored.
+constexpr LinearMethod linear_method(Method method, MethodChoices choices = {}) {
+    if (method != Method::quaff) choices.rotation = false;
+    if (method != Method::quaff) choices.outlier_term = OutlierTerm::scaled;
+    if (method != Method::quaff) choices.scale_strength = MethodChoices().scale_strength;
     switch (method) {
         case Method::quaff:
-            return {.outlier_term = outlier_term, .rotation = rotation};
         case Method::quaff_paper:
-            return {.rotation = false};
+            return {choices};
         case Method::naive:
-            return {.outliers = false, .rotation = false};
+            return {choices, WeightKind::outlier_channels, true, false};
+        case Method::llm_int8:
+            return {choices, WeightKind::llm_int8, true, false};
+        case Method::smooth_static:
+            return {choices, WeightKind::smooth_static};
+        case Method::smooth_dynamic:
+            return {choices, WeightKind::smooth_dynamic, true, false};
+        case Method::qlora:
+            return {choices, WeightKind::four_bits, false, false};
         case Method::fp:
             break;
     }
-    return {.int8 = false, .outliers = false, .rotation = false};
+    return {choices, WeightKind::full_precision, false, false};
+}
+
+// Which methods heed which of the choices. The others are quaff's alone.
+constexpr bool has_threshold(Method method) {
+    return method == Method::llm_int8;
+}
+constexpr bool has_smoothing(Method method) {
+    return method == Method::smooth_static || method == Method::smooth_dynamic;
 }
 
 }  // namespace quaff

@@ -217,6 +217,7 @@ double MaxRatio::of(const std::string& joint_module) const {
 }
 
 int64_t max_outliers(int64_t in_features, double ratio) {
+    if (ratio >= 1) return in_features;
     // 0.29 * 400 is 115.99.. in binary; the small addend makes it the 116 it is in decimal.
     return static_cast<int64_t>(std::floor(static_cast<double>(in_features) * ratio / 4 + 1e-9)) * 4;
 }

@@ -65,7 +65,7 @@ class MaxRatio {
 };
 
 // The most outlier channels a layer may have, floor(in_features * ratio / 4) * 4: whole groups of four, so that rows of
-// outlier values stay aligned.
+// outlier values stay aligned. All of them with a ratio of 1.
 int64_t max_outliers(int64_t in_features, double ratio);
 
 }  // namespace quaff

@@ -2,13 +2,15 @@
 // it is evaluated and used in the same way. PEFT and others ignore the file.
 //
 //   {"method": "quaff", "rotation": true, "outlier_term": "scaled", "scale_momentum": 0.1, "grad_bits": 8,
+//    "scale_strength": 0.5, "int8_threshold": 6, "smooth_alpha": 0.5,
 //    "outliers": {an outlier file's object}, "scales": {"model.layers.0.self_attn.qkv_proj": [1.25, ..], ..},
 //    "chat": {how texts are laid out}}
 //
 // `scales` holds s of every outlier channel after the last training step. Methods without outlier channels have neither
 // "outliers" nor "scales", and "split" outlier channels have no scales. A file without "rotation" and "outlier_term"
-// was written before there was a choice: its layers are not rotated and their outlier channels are scaled.
-// chat_settings.h has the object under "chat".
+// was written before there was a choice: its layers are not rotated and their outlier channels are scaled. A
+// "scale_strength" that is missing is 0.5. Only llm-int8 has an "int8_threshold", and smooth-static and smooth-dynamic
+// a "smooth_alpha". chat_settings.h has the object under "chat".
 #pragma once
 
 #include <cstdint>
@@ -26,10 +28,8 @@ namespace quaff {
 
 inline constexpr const char* kQuaffJson = "quaff.json";
 
-struct QuaffState {
+struct QuaffState : MethodChoices {
     std::string method;
-    bool rotation = false;
-    OutlierTerm outlier_term = OutlierTerm::scaled;
     double scale_momentum = 0.1;
     int64_t grad_bits = 8;
     std::optional<OutlierChannels> outliers;

@@ -21,6 +21,7 @@
 #include <cmath>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "quaff/files/model_config.h"
@@ -128,10 +129,10 @@ class Block {
     }
     bool has_adapters() const { return ranks() != std::array<int64_t, kLayersPerBlock>{}; }
 
-    // Sets the names and shapes of block `index`. Both lists are in the order of Layer: `channels`, all empty for a
+    // Sets the names and shapes of block `index`. Both lists are in the order of Layer: `outliers`, all empty for a
     // method without outliers, and `stored`, which stored_types() returns.
     void configure(const ModelConfig& config, int64_t index, const LinearMethod& method,
-                   const std::vector<std::vector<int32_t>>& channels, const std::vector<DType>& stored);
+                   std::vector<LayerOutliers> outliers, const std::vector<DType>& stored);
     void layout_weights(Arena<Device>& arena, const Device& device);
     // Reads block `index` of the checkpoint, quantising each linear as soon as it is read.
     void load(const Device& device, const ModelFiles& checkpoint, int64_t index, std::vector<float>& staging);
@@ -299,7 +300,7 @@ auto linears_of(Blocks& blocks) {
 
 template <class Device>
 void Block<Device>::configure(const ModelConfig& config, int64_t index, const LinearMethod& method,
-                              const std::vector<std::vector<int32_t>>& channels, const std::vector<DType>& stored) {
+                              std::vector<LayerOutliers> outliers, const std::vector<DType>& stored) {
     hidden_size = config.hidden_size;
     intermediate_size = config.intermediate_size;
     eps = static_cast<float>(config.rms_norm_eps);
@@ -311,22 +312,20 @@ void Block<Device>::configure(const ModelConfig& config, int64_t index, const Li
 
     const std::vector<JointLinear> joints = joint_linears(config);
     for (int k = 0; k < kLayersPerBlock; k++) {
-        QuantizedLinear<Device>& linear = linears[k];
-        linear.module = block_name(index) + "." + joints[k].name;
-        linear.in_features = joints[k].in_features;
-        linear.out_features = joints[k].out_features();
-        linear.id = static_cast<uint32_t>(index * kLayersPerBlock + k);
-        linear.method = method;
-        linear.stored = stored[k];
-        linear.has_bias = joints[k].bias;
-        linear.channels = channels[k];
+        const LinearShape its_shape{.module = block_name(index) + "." + joints[k].name,
+                                    .in_features = joints[k].in_features,
+                                    .out_features = joints[k].out_features(),
+                                    .stored = stored[k],
+                                    .has_bias = joints[k].bias};
+        linears[k].configure(its_shape, static_cast<uint32_t>(index * kLayersPerBlock + k), method,
+                             std::move(outliers[k]));
     }
 }
 
 template <class Device>
 void Block<Device>::layout_weights(Arena<Device>& arena, const Device& device) {
     {
-        const ArenaScope scope(arena, linears[0].module.substr(0, linears[0].module.find(".self_attn")));
+        const ArenaScope scope(arena, linears[0].shape.module.substr(0, linears[0].shape.module.find(".self_attn")));
         arena.place(norm_attention, MemoryKind::weights, "input_layernorm", hidden_size);
         arena.place(norm_mlp, MemoryKind::weights, "post_attention_layernorm", hidden_size);
     }
@@ -350,11 +349,11 @@ void Block<Device>::load(const Device& device, const ModelFiles& checkpoint, int
         int64_t out_begin = 0;
         for (const LinearPart& part : joints[k].parts) {
             const int64_t out = part.out_features;
-            staging.resize(std::max(staging.size(), static_cast<size_t>(out * linear.in_features)));
-            const Matrix<float> w(staging.data(), out, linear.in_features);
+            staging.resize(std::max(staging.size(), static_cast<size_t>(out * linear.shape.in_features)));
+            const Matrix<float> w(staging.data(), out, linear.shape.in_features);
             checkpoint.read(owner + part.name + ".weight", w);
-            linear.load_rows(device, out_begin, w);
-            if (linear.has_bias) read(part.name + ".bias", linear.bias.subspan(out_begin, out));
+            linear.weight->load_rows(device, out_begin, w);
+            if (linear.shape.has_bias) read(part.name + ".bias", linear.bias.subspan(out_begin, out));
             out_begin += out;
         }
     }

@@ -26,8 +26,8 @@ class CalibrationLayer {
 
     CalibrationLayer(const Device& device, const ModelFiles& checkpoint, const MicroBatchLimits& limits)
         : device_(device), arena_(device, kMemoryKinds), batch_(checkpoint.config(), limits) {
-        block_.configure(checkpoint.config(), 0, linear_method(Method::fp),
-                         std::vector<std::vector<int32_t>>(kLayersPerBlock), stored_types(checkpoint));
+        block_.configure(checkpoint.config(), 0, linear_method(Method::fp), std::vector<LayerOutliers>(kLayersPerBlock),
+                         stored_types(checkpoint));
         const auto everything = [&](Arena<Device>& arena) { layout(arena, limits.max_tokens); };
         require_memory_to_calibrate("the device", arena_.dry_run(everything).total(), device.available_memory());
         arena_.build(everything);

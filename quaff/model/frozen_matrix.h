@@ -81,6 +81,27 @@ class FrozenMatrix {
         fill_from_host(device, values_, [&](Matrix<float> host) { checkpoint.read(tensor, host); });
     }
 
+    // Elements of the workspace that for_each_rows() needs.
+    static int64_t rows_workspace(int64_t rows, int64_t cols, DType stored) {
+        return Device::keeps_stored_types && stored != DType::f32 ? std::min(kRowsAtOnce, rows) * cols : 0;
+    }
+    // use(begin, rows) for rows begin, begin + 1, ... [n, cols] in the compute type, from the first to the last.
+    template <class Use>
+    void for_each_rows(const Device& device, std::span<T> workspace, const Use& use) const {
+        if constexpr (Device::keeps_stored_types) {
+            if (is_half_) {
+                for (int64_t begin = 0; begin < half_.rows(); begin += kRowsAtOnce) {
+                    const Matrix<T> rows(workspace.data(), std::min(kRowsAtOnce, half_.rows() - begin), half_.cols());
+#pragma omp parallel for num_threads(device.threads) schedule(static)
+                    for (int64_t i = 0; i < rows.rows; i++) half_.widen(begin + i, 0, rows.row(i), rows.cols);
+                    use(begin, Matrix<const T>(rows));
+                }
+                return;
+            }
+        }
+        use(0, Matrix<const T>(values_));
+    }
+
     // out[n, :] = W[ids[n], :]
     void look_up(const Device& device, Matrix<T> out, std::span<const int32_t> ids) const {
         if constexpr (Device::keeps_stored_types) {
@@ -106,6 +127,8 @@ class FrozenMatrix {
     }
 
   private:
+    static constexpr int64_t kRowsAtOnce = 256;
+
     Matrix<T> values_;
     cpu::HalfMatrix half_;
     bool is_half_ = false;

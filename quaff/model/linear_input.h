@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <span>
+#include <variant>
 
 #include "llmc/core/operator_options.h"
 #include "llmc/core/tensor.h"
@@ -78,6 +79,30 @@ struct ActivatedInput {
     void make_quantized(const Device& device, const QuantizedRows<T>& rows, const RowTransform& transform) const {
         swiglu_forward_quantize(device, x, rows.q, rows.row_scale, rows.outliers, gate_up, transform);
     }
+};
+
+// One of them.
+template <class Device>
+class LinearInput {
+  public:
+    using T = typename Device::compute_t;
+    Matrix<const T> x;
+
+    template <class Input>
+    LinearInput(const Input& input) : x(input.x), input_(input) {}
+
+    void make(const Device& device) const {
+        std::visit([&](const auto& input) { input.make(device); }, input_);
+    }
+    void make_absmax(const Device& device, float* xmax, std::span<const int32_t> channels) const {
+        std::visit([&](const auto& input) { input.make_absmax(device, xmax, channels); }, input_);
+    }
+    void make_quantized(const Device& device, const QuantizedRows<T>& rows, const RowTransform& transform) const {
+        std::visit([&](const auto& input) { input.make_quantized(device, rows, transform); }, input_);
+    }
+
+  private:
+    std::variant<PlainInput<Device>, NormedInput<Device>, ActivatedInput<Device>> input_;
 };
 
 }  // namespace quaff

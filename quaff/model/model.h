@@ -28,10 +28,8 @@ namespace quaff {
 
 enum class Recompute { none, block, automatic };
 
-struct BuildOptions : MicroBatchLimits {
+struct BuildOptions : MicroBatchLimits, MethodChoices {
     Method method = Method::quaff;
-    bool rotation = true;                            // of Method::quaff
-    OutlierTerm outlier_term = OutlierTerm::scaled;  // of Method::quaff
     LoraConfig lora;
     double scale_momentum = 0.1;
     int grad_bits = 8;
@@ -45,7 +43,7 @@ struct BuildOptions : MicroBatchLimits {
     // The fewest gradients that the ranks sum at a time: 4 MiB, which a network moves at its full speed.
     int64_t bucket_size = int64_t{1} << 20;
 
-    LinearMethod linear() const { return linear_method(method, rotation, outlier_term); }
+    LinearMethod linear() const { return linear_method(method, *this); }
 };
 
 // The scales of one joint layer.
@@ -141,7 +139,7 @@ class Model {
     // Everything the model holds (arena.h).
     void layout(Arena<Device>& arena);
     void layout_activations(Arena<Device>& arena);
-    void load(const ModelFiles& checkpoint, const OutlierChannels& outliers);
+    void load(const ModelFiles& checkpoint);
 
     // Sends the batch to the device and notes what the pass is for. total_length: MicroBatch::send().
     void begin(const Batch& batch, Mode mode, int64_t total_length = 0);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "quaff/model/find_nonfinite.h"
 #include "quaff/model/model.h"
@@ -32,28 +33,36 @@ Model<Device>::Model(const Device& device, const ModelFiles& checkpoint, const O
         return;
     }
     arena_.build(everything);
-    load(checkpoint, outliers);
+    load(checkpoint);
     if (options_.adapters) parameters_.initialise(device_, blocks_, options_.seed);
+}
+
+// Those of one layer. Throws Error if they are of another model.
+inline LayerOutliers outliers_of(const OutlierChannels& all, const std::string& module, int64_t in_features) {
+    LayerOutliers of_layer;
+    if (const auto found = all.channels.find(module); found != all.channels.end()) of_layer.channels = found->second;
+    for (const int32_t channel : of_layer.channels)
+        require(channel >= 0 && channel < in_features, "outlier channel ", channel, " of ", module, " is outside 0 .. ",
+                in_features - 1, "; the outlier file belongs to another model");
+    if (const auto found = all.max_abs.find(module); found != all.max_abs.end()) of_layer.max_abs = found->second;
+    require(of_layer.max_abs.empty() || of_layer.max_abs.size() == of_layer.channels.size(), module, " has ",
+            of_layer.channels.size(), " outlier channels, but max_abs lists ", of_layer.max_abs.size());
+    return of_layer;
 }
 
 template <class Device>
 void Model<Device>::configure(const ModelFiles& checkpoint, const OutlierChannels& outliers) {
     const LinearMethod method = options_.linear();
-    const std::vector<DType> stored =
-        method.int8 ? std::vector<DType>(kLayersPerBlock, DType::f32) : stored_types(checkpoint);
+    const std::vector<DType> stored = stored_types(checkpoint);
     const std::vector<JointLinear> joints = joint_linears(config_);
     blocks_.resize(static_cast<size_t>(config_.num_hidden_layers));
     for (size_t layer = 0; layer < blocks_.size(); layer++) {
-        std::vector<std::vector<int32_t>> channels(kLayersPerBlock);
+        std::vector<LayerOutliers> of_block(kLayersPerBlock);
         for (int k = 0; k < kLayersPerBlock && method.outliers; k++) {
-            const auto found = outliers.channels.find(block_name(static_cast<int64_t>(layer)) + "." + joints[k].name);
-            if (found != outliers.channels.end()) channels[k] = found->second;
-            for (int32_t channel : channels[k])
-                require(channel >= 0 && channel < joints[k].in_features, "outlier channel ", channel, " of ",
-                        joints[k].name, " in layer ", layer, " is outside 0 .. ", joints[k].in_features - 1,
-                        "; the outlier file belongs to another model");
+            const std::string module = block_name(static_cast<int64_t>(layer)) + "." + joints[k].name;
+            of_block[k] = outliers_of(outliers, module, joints[k].in_features);
         }
-        blocks_[layer].configure(config_, static_cast<int64_t>(layer), method, channels, stored);
+        blocks_[layer].configure(config_, static_cast<int64_t>(layer), method, std::move(of_block), stored);
     }
 }
 
@@ -146,17 +155,13 @@ void Model<Device>::layout_activations(Arena<Device>& arena) {
 }
 
 template <class Device>
-void Model<Device>::load(const ModelFiles& checkpoint, const OutlierChannels& outliers) {
+void Model<Device>::load(const ModelFiles& checkpoint) {
     batch_.load(device_);
     embedding_.load(device_, checkpoint, checkpoint.embedding());
     head_.load(device_, checkpoint);
     std::vector<float> staging;
     for (size_t layer = 0; layer < blocks_.size(); layer++)
         blocks_[layer].load(device_, checkpoint, static_cast<int64_t>(layer), staging);
-    for (QuantizedLinear<Device>& linear : linears_of(blocks_)) {
-        const auto maxima = outliers.max_abs.find(linear.module);
-        if (!linear.channels.empty() && maxima != outliers.max_abs.end()) linear.start_scales(device_, maxima->second);
-    }
 }
 
 // ---- passes --------------------------------------------------------------------------------------------------------
@@ -325,14 +330,20 @@ std::vector<LoraAdapter> Model<Device>::adapters() const {
 template <class Device>
 void Model<Device>::follow() {
     for (QuantizedLinear<Device>& linear : linears_of(blocks_))
-        linear.follow_scales(device_, static_cast<float>(options_.scale_momentum), workspace_.linear);
+        if (MomentumScales<Device>* scales = linear.scales())
+            scales->follow(device_, static_cast<float>(options_.scale_momentum), workspace_.linear);
 }
 
 template <class Device>
 std::vector<LayerScales> Model<Device>::scales() const {
     std::vector<LayerScales> all;
-    for (const QuantizedLinear<Device>& linear : linears_of(blocks_))
-        all.push_back({linear.module, read(linear.s), linear.scales_initialised});
+    for (const QuantizedLinear<Device>& linear : linears_of(blocks_)) {
+        LayerScales& of_layer = all.emplace_back(LayerScales{linear.shape.module, {}, false});
+        if (const MomentumScales<Device>* scales = linear.scales()) {
+            of_layer.s = read(scales->s);
+            of_layer.initialised = scales->initialised;
+        }
+    }
     return all;
 }
 
@@ -340,22 +351,28 @@ template <class Device>
 void Model<Device>::set_scales(const std::vector<LayerScales>& scales) {
     auto layer = scales.begin();
     for (QuantizedLinear<Device>& linear : linears_of(blocks_)) {
-        require(layer != scales.end() && layer->module == linear.module && layer->s.size() == linear.s.size(),
-                "the scales of ", linear.module, " are not those of this model");
-        set_values(device_, linear.s, layer->s);
-        linear.scales_initialised = layer->initialised;
+        MomentumScales<Device>* own = linear.scales();
+        require(layer != scales.end() && layer->module == linear.shape.module &&
+                    layer->s.size() == (own ? own->s.size() : 0),
+                "the scales of ", linear.shape.module, " are not those of this model");
+        if (own) {
+            set_values(device_, own->s, layer->s);
+            own->initialised = layer->initialised;
+        }
         ++layer;
     }
 }
 
 template <class Device>
 void Model<Device>::keep_scales() {
-    for (QuantizedLinear<Device>& linear : linears_of(blocks_)) linear.keep_scales(device_);
+    for (QuantizedLinear<Device>& linear : linears_of(blocks_))
+        if (MomentumScales<Device>* scales = linear.scales()) scales->keep(device_);
 }
 
 template <class Device>
 void Model<Device>::restore_scales() {
-    for (QuantizedLinear<Device>& linear : linears_of(blocks_)) linear.restore_scales(device_);
+    for (QuantizedLinear<Device>& linear : linears_of(blocks_))
+        if (MomentumScales<Device>* scales = linear.scales()) scales->restore(device_);
 }
 
 }  // namespace quaff

@@ -103,7 +103,7 @@ void Parameters<Device>::layout(Arena<Device>& arena, const Device& device, std:
                                 bool training, int64_t bucket_size) {
     int64_t size = 0;
     for (const QuantizedLinear<Device>& linear : linears_of(blocks)) {
-        size += room(stacked_rank(linear), linear.in_features);
+        size += room(stacked_rank(linear), linear.shape.in_features);
         for (const LoraAdapter& adapter : linear.adapters) size += room(adapter.b.rows, adapter.b.cols);
     }
     const int64_t trained = training ? size : 0;
@@ -123,10 +123,10 @@ void Parameters<Device>::layout(Arena<Device>& arena, const Device& device, std:
         begins.push_back(next);
         for (QuantizedLinear<Device>& linear : block.linears) {
             const int64_t rank = stacked_rank(linear);
-            linear.lora_a = view(values_, next, rank, linear.in_features);
-            linear.lora_da = view(gradients_, next, rank, linear.in_features);
-            linear.compute_a = view(rounded_, next, rank, linear.in_features);
-            next += room(rank, linear.in_features);
+            linear.lora_a = view(values_, next, rank, linear.shape.in_features);
+            linear.lora_da = view(gradients_, next, rank, linear.shape.in_features);
+            linear.compute_a = view(rounded_, next, rank, linear.shape.in_features);
+            next += room(rank, linear.shape.in_features);
             linear.compute_b.resize(linear.adapters.size());
             int64_t row = 0;
             for (size_t p = 0; p < linear.adapters.size(); p++) {
@@ -162,7 +162,7 @@ void Parameters<Device>::initialise(const Device& device, std::vector<Block<Devi
     constexpr uint32_t kStream = 0x61646170;  // "adap": apart from the counters of dropout
     const PhiloxKey key{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)};
     for (QuantizedLinear<Device>& linear : linears_of(blocks)) {
-        const float bound = 1.0f / std::sqrt(static_cast<float>(linear.in_features));
+        const float bound = 1.0f / std::sqrt(static_cast<float>(linear.shape.in_features));
         fill_from_host(device, linear.lora_a, [&](Matrix<float> a) {
             for (int64_t i = 0; i < a.size(); i++) {
                 const PhiloxWords words =

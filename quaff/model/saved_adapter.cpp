@@ -26,8 +26,7 @@ void save_adapter(const std::filesystem::path& folder, Model<Device>& model, con
     state.grad_bits = options.grad_bits;
     state.chat = chat;
     const LinearMethod method = options.linear();
-    state.rotation = method.rotation;
-    state.outlier_term = method.outlier_term;
+    static_cast<MethodChoices&>(state) = method;
     if (method.outliers) state.outliers = outliers;
     if (method.has_scales()) {
         // All or none: channels without calibrated maxima have no scales before the first training step.

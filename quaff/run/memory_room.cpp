@@ -36,8 +36,7 @@ BuildOptions build_options(const Options& options, const StartingPoint& start, c
                            int64_t available_memory) {
     BuildOptions build;
     build.method = start.method;
-    build.rotation = start.rotation;
-    build.outlier_term = start.outlier_term;
+    static_cast<MethodChoices&>(build) = start;
     build.lora = start.lora;
     build.scale_momentum = start.scale_momentum;
     build.grad_bits = start.grad_bits;

@@ -83,8 +83,11 @@ struct AdapterOptions {
 
 struct ComputeOptions {
     std::optional<Method> method;             // quaff; eval and generate: fp, unless outlier channels are named
-    std::optional<bool> rotation;             // on; heeded by Method::quaff alone, like the next
+    std::optional<bool> rotation;             // on; MethodChoices says which method heeds which of these
     std::optional<OutlierTerm> outlier_term;  // scaled
+    std::optional<double> scale_strength;     // 0.5
+    std::optional<double> int8_threshold;     // 6
+    std::optional<double> smooth_alpha;       // 0.5
     DeviceChoice device = DeviceChoice::automatic;
     ComputeType dtype = ComputeType::automatic;
     std::optional<double> scale_momentum;  // 0.1

@@ -11,8 +11,8 @@
 #include "quaff/files/quaff_json.h"
 #include "quaff/model/calibrate.h"
 #include "quaff/model/devices.h"
+#include "quaff/run/method_settings.h"
 #include "quaff/run/open_model.h"
-#include "quaff/run/paper_settings.h"
 
 namespace quaff {
 namespace {
@@ -111,54 +111,83 @@ Method method_of(const Options& options, const std::string& adapter, const std::
     return *own;
 }
 
-// What the adapter's quaff.json, if it decides that, says of the rotation and the outlier term.
-struct OwnChoices {
-    bool rotation;
-    OutlierTerm outlier_term;
-};
-std::optional<OwnChoices> own_choices(const std::optional<QuaffState>& state) {
+// What the adapter's quaff.json says of the choices of a method, if it was trained with that.
+std::optional<MethodChoices> own_choices(const std::optional<QuaffState>& state, Method method) {
     const std::optional<Method> own = state ? parse_method(state->method) : std::nullopt;
-    if (!own || !linear_method(*own).outliers) return std::nullopt;
-    return OwnChoices{state->rotation, state->outlier_term};
+    const auto paired = [](Method one, Method other) {
+        return linear_method(one).outliers == linear_method(other).outliers &&
+               linear_method(one).weight == linear_method(other).weight;
+    };
+    if (!own || !(paired(*own, method) || (has_smoothing(*own) && has_smoothing(method)))) return std::nullopt;
+    return *state;
 }
 
-// The option, else the adapter's own, else `otherwise`. A run that is resumed keeps the adapter's.
-template <class Value, size_t N>
-Value chosen(const char* name, const Named<Value> (&names)[N], const std::optional<Value>& option,
-             const std::optional<Value>& own, Value otherwise, const std::string& adapter, bool resumed,
-             Terminal& terminal) {
-    if (!option || !own || *option == *own) return option.value_or(own.value_or(otherwise));
-    const std::string differs =
-        concat("--", name, " ", name_in(names, *option), ": the adapter ", adapter, " was trained with ",
-               name_in(names, *own), "; leave --", name, " out to keep that");
-    if (resumed) throw UsageError(differs);
-    terminal.warn(differs);
-    return *option;
-}
+// Settles the choices of a method: each by the option, else the adapter's own, else the default. A run that is resumed
+// keeps the adapter's.
+class Chooser {
+  public:
+    Chooser(const Options& options, const std::string& adapter, Terminal& terminal)
+        : adapter_(adapter), resumed_(!options.training.resume.empty()), terminal_(terminal) {}
 
-void choose_rotation_and_term(StartingPoint& start, const Options& options, const std::string& adapter,
-                              const std::optional<QuaffState>& state, Terminal& terminal) {
-    const std::optional<OwnChoices> own = own_choices(state);
-    const bool resumed = !options.training.resume.empty();
-    start.rotation =
-        chosen("rotation", kOnOffNames, options.compute.rotation, own ? std::optional(own->rotation) : std::nullopt,
-               start.rotation, adapter, resumed, terminal);
-    start.outlier_term =
-        chosen("outlier-term", kOutlierTermNames, options.compute.outlier_term,
-               own ? std::optional(own->outlier_term) : std::nullopt, start.outlier_term, adapter, resumed, terminal);
+    // value: the default on entry. own: null if the adapter has none. text: how a value is written.
+    template <class Value, class Option, class Text>
+    void settle(const char* name, Value& value, const std::optional<Option>& option, const Value* own,
+                const Text& text) const {
+        if (own) value = *own;
+        if (!option || static_cast<Value>(*option) == value) return;
+        const auto asked = static_cast<Value>(*option);
+        if (own) {
+            const std::string differs =
+                concat("--", name, " ", text(asked), ": the adapter ", adapter_, " was trained with ", text(*own),
+                       "; leave --", name, " out to keep that");
+            if (resumed_) throw UsageError(differs);
+            terminal_.warn(differs);
+        }
+        value = asked;
+    }
+
+  private:
+    const std::string& adapter_;
+    bool resumed_;
+    Terminal& terminal_;
+};
+
+void settle_choices(StartingPoint& start, const Options& options, const std::string& adapter,
+                    const std::optional<QuaffState>& state, Terminal& terminal) {
+    const std::optional<MethodChoices> adapters = own_choices(state, start.method);
+    const Chooser chooser(options, adapter, terminal);
+    const auto own = [&](auto member) { return adapters ? &((*adapters).*member) : nullptr; };
+    const auto number = [](float value) { return concat(value); };
+    const ComputeOptions& asked = options.compute;
+    if (start.method == Method::quaff) {
+        chooser.settle("rotation", start.rotation, asked.rotation, own(&MethodChoices::rotation),
+                       [](bool value) { return name_in(kOnOffNames, value); });
+        chooser.settle("outlier-term", start.outlier_term, asked.outlier_term, own(&MethodChoices::outlier_term),
+                       [](OutlierTerm value) { return name_in(kOutlierTermNames, value); });
+    }
+    if (start.method == Method::quaff)
+        chooser.settle("scale-strength", start.scale_strength, asked.scale_strength,
+                       own(&MethodChoices::scale_strength), number);
+    if (has_threshold(start.method))
+        chooser.settle("int8-threshold", start.int8_threshold, asked.int8_threshold,
+                       own(&MethodChoices::int8_threshold), number);
+    if (has_smoothing(start.method))
+        chooser.settle("smooth-alpha", start.smooth_alpha, asked.smooth_alpha, own(&MethodChoices::smooth_alpha),
+                       number);
 }
 
 // Where the outlier channels come from: a file, the adapter, or a calibration that is yet to run.
 void choose_channels(StartingPoint& start, const Options& options, const ModelFiles& files,
                      const std::optional<QuaffState>& state, Terminal& terminal) {
     const std::string &file = options.outliers.file, &data = options.outliers.data;
-    const bool is_paper = start.method == Method::quaff_paper;
-    // The published method takes no other method's channels.
-    const bool has_own = state && state->outliers && (!is_paper || parse_method(state->method) == start.method);
+    const std::optional<Method> adapters = state ? parse_method(state->method) : std::nullopt;
+    const bool fits =
+        adapters == start.method || (!has_own_channels(start.method) && adapters != Method::smooth_static);
+    const bool has_own = fits && state && state->outliers;
     const bool resumed = !options.training.resume.empty() && has_own;
     if (!resumed && !file.empty()) {
         start.outliers = read_outlier_channels(file, files.config());
-        if (is_paper) require_paper_channels(start.outliers, file);
+        require_channels_of(start.method, start.outliers, file);
         // Layers and sizes fit; a folder may have been renamed.
         if (!start.outliers.model.empty() && start.outliers.model != files.name())
             terminal.warn(concat(file, " was made for the model ", start.outliers.model, ", and this one is called ",
@@ -182,11 +211,6 @@ void take_setting(const char* name, std::optional<Value>& option, Value own, con
         terminal.warn(concat("--", name, " ", *option, ": the adapter ", options.model.adapter, " was trained with ",
                              own, "; leave --", name, " out to keep that"));
     if (!option) option = own;
-}
-
-// How channels are found: as the options say, or as the publication does.
-OutlierOptions outlier_options(const StartingPoint& start, const Options& options) {
-    return start.method == Method::quaff_paper ? with_paper_settings(options).outliers : options.outliers;
 }
 
 // How many outlier channels calibration found.
@@ -229,9 +253,15 @@ Options with_options_of_adapter(const Options& options, Terminal& terminal) {
         take_setting("scale-momentum", with.compute.scale_momentum, state->scale_momentum, options, terminal);
         if (state->chat) take_chat(*state->chat, with.data);
         take_setting("grad-bits", with.compute.grad_bits, static_cast<int>(state->grad_bits), options, terminal);
-        if (const auto own = own_choices(state)) {  // starting_point() tells where the options ask for something else
+        const std::optional<Method> method =
+            options.compute.method ? options.compute.method : parse_method(state->method);
+        if (const auto own = method ? own_choices(state, *method) : std::nullopt) {
+            // starting_point() tells where the options ask for something else.
             if (!with.compute.rotation) with.compute.rotation = own->rotation;
             if (!with.compute.outlier_term) with.compute.outlier_term = own->outlier_term;
+            if (!with.compute.scale_strength) with.compute.scale_strength = own->scale_strength;
+            if (!with.compute.int8_threshold) with.compute.int8_threshold = own->int8_threshold;
+            if (!with.compute.smooth_alpha) with.compute.smooth_alpha = own->smooth_alpha;
         }
     }
     return with;
@@ -254,9 +284,9 @@ StartingPoint starting_point(const Options& options, const ModelFiles& files, co
     start.scale_momentum =
         options.compute.scale_momentum.value_or(state ? state->scale_momentum : start.scale_momentum);
     start.grad_bits = options.compute.grad_bits.value_or(state ? static_cast<int>(state->grad_bits) : start.grad_bits);
-    if (start.method == Method::quaff)
-        choose_rotation_and_term(start, options, adapter, state, terminal);
-    else if (!options.compute.method && (options.compute.rotation || options.compute.outlier_term))
+    settle_choices(start, options, adapter, state, terminal);
+    if (start.method != Method::quaff && !options.compute.method &&
+        (options.compute.rotation || options.compute.outlier_term))
         terminal.warn(concat("--", options.compute.rotation ? "rotation" : "outlier-term",
                              " has no effect with the method ", name_of(start.method), "; it is for --method quaff"));
     if (linear_method(start.method).outliers) {
@@ -294,7 +324,7 @@ void find_outlier_channels(StartingPoint& start, const Options& options, const M
     for (const std::vector<int64_t>& positions : sequential_batches(chosen, options.data.batch_size))
         batches.push_back(pack(chosen, positions));
 
-    const OutlierOptions how = outlier_options(start, options);
+    const OutlierOptions how = outlier_options(options, start.method);
     CalibrationOptions calibration;
     calibration.strategy = how.strategy;
     calibration.threshold = how.threshold;
@@ -313,7 +343,7 @@ void find_outlier_channels(StartingPoint& start, const Options& options, const M
 
 void assume_most_outlier_channels(StartingPoint& start, const Options& options, const ModelConfig& config) {
     if (start.calibration == Calibration::none) return;
-    start.outliers = most_outlier_channels(config, outlier_options(start, options).max_ratio);
+    start.outliers = most_outlier_channels(config, outlier_options(options, start.method).max_ratio);
     start.calibration = Calibration::none;
 }
 

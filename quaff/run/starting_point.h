@@ -1,6 +1,6 @@
 // Where a run begins: how its frozen layers are computed, and the adapter it starts from.
 //
-//   method, rotation, outlier term,
+//   method and its choices,
 //   scale momentum, gradient bits           the option; else the adapter's quaff.json; else the default
 //   outlier channels                        --outliers, --cal-data, the adapter's own, or the run's own examples
 //
@@ -32,10 +32,8 @@ using Progress = std::function<void(const std::string& what, int64_t done, int64
 // What the outlier channels have yet to be found on, if anything.
 enum class Calibration { none, on_cal_data, on_examples };
 
-struct StartingPoint {
+struct StartingPoint : MethodChoices {
     Method method = Method::fp;
-    bool rotation = true;                            // of Method::quaff
-    OutlierTerm outlier_term = OutlierTerm::scaled;  // of Method::quaff
     LoraConfig lora;
     double scale_momentum = 0.1;
     int grad_bits = 8;
@@ -47,13 +45,13 @@ struct StartingPoint {
 };
 
 // The options of a run that starts from options.model.adapter, with the adapter's settings filled in: r, alpha and
-// target modules, and from its quaff.json the rotation, the outlier term, the scale momentum and the gradient bits.
+// target modules, and from its quaff.json the method's choices, the scale momentum and the gradient bits.
 // Throws UsageError if the options ask for another r, alpha or target modules, and warns if they ask for other values
 // of the last two. A resumed run has all of them in its config.toml.
 Options with_options_of_adapter(const Options& options, Terminal& terminal);
 
-// Everything but the search for outlier channels. `adapter` may be empty. Warns if the options ask for another rotation
-// or outlier term than the adapter was trained with; for a resumed run that is a UsageError.
+// Everything but the search for outlier channels. `adapter` may be empty. Warns if the options choose otherwise of
+// the method than the adapter was trained with; for a resumed run that is a UsageError.
 StartingPoint starting_point(const Options& options, const ModelFiles& files, const std::string& adapter,
                              Terminal& terminal);
 

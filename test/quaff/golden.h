@@ -158,6 +158,9 @@ struct QuaffCase {
           options(build_options(full_precision, *quaff::parse_method(numbers.value("method", "quaff")))) {
         options.rotation = numbers.value("rotation", false);
         options.outlier_term = *value_in(quaff::kOutlierTermNames, numbers.value("term", "scaled"));
+        options.scale_strength = numbers.value("strength", options.scale_strength);
+        options.int8_threshold = numbers.value("threshold", options.int8_threshold);
+        options.smooth_alpha = numbers.value("alpha", options.smooth_alpha);
         options.scale_momentum = numbers["gamma"];
         options.grad_bits = numbers["grad_bits"];
         if (!numbers["use_max_abs"]) outliers.max_abs.clear();
@@ -189,18 +192,33 @@ struct QuaffCase {
     BuildOptions options;
 };
 
-// The cases of quaff_reference.py: the published method, its rotation and split outlier channels, and naive int8.
+// The cases of quaff_reference.py: the published method, its rotation and split outlier channels, and other methods.
 struct QuaffVariant {
     std::string name, variant;
 };
-inline const QuaffVariant kQuaffVariants[] = {
-    {"llama_gqa", "quaff"},   {"llama_tied_llama3", "quaff"},         {"phi3", "quaff"},
-    {"llama_gqa", "rotated"}, {"llama_tied_llama3", "rotated"},       {"phi3", "rotated"},
-    {"llama_gqa", "split"},   {"llama_tied_llama3", "rotated_split"}, {"phi3", "rotated_split"},
-    {"llama_gqa", "naive"}};
+inline const QuaffVariant kQuaffVariants[] = {{"llama_gqa", "quaff"},
+                                              {"llama_tied_llama3", "quaff"},
+                                              {"phi3", "quaff"},
+                                              {"llama_gqa", "rotated"},
+                                              {"llama_tied_llama3", "rotated"},
+                                              {"phi3", "rotated"},
+                                              {"llama_gqa", "split"},
+                                              {"llama_tied_llama3", "rotated_split"},
+                                              {"phi3", "rotated_split"},
+                                              {"llama_gqa", "naive"},
+                                              {"phi3", "strength"},
+                                              {"llama_gqa", "llm_int8"},
+                                              {"phi3", "llm_int8"},
+                                              {"llama_gqa", "smooth_static"},
+                                              {"phi3", "smooth_static"},
+                                              {"llama_gqa", "smooth_dynamic"},
+                                              {"phi3", "smooth_dynamic"},
+                                              {"llama_gqa", "qlora"},
+                                              {"llama_tied_llama3", "qlora"}};
 
 // The bound of an `exact` golden: that of fp32 noise, or twice what the reference itself moves when it is disturbed. It
-// moves in naive int8, whose steps are larger: no batches were found on which it does not.
+// moves in naive int8, whose steps are larger, and in smooth-dynamic, which rounds all weights anew: no batches were
+// found on which it does not.
 inline double bound_of(const json& expected, const char* kind, double fp32_noise) {
     return std::max(fp32_noise, 2 * expected["spread"][kind].get<double>());
 }

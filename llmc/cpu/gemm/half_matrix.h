@@ -5,10 +5,10 @@
 //   half_gemm_nt             y[N,O]   = x[N,I] w[O,I]^T + beta y
 //   half_gemm_nn             y[N,I]   = x[N,O] w[O,I]
 //
-// y is written (=), and not read if beta is 0. Each thread widens a block of w at a time into its part of `workspace`
-// and multiplies it. If the device's products are bf16, BF16 weights are multiplied as stored, and F16 ones are rounded
-// after all. One or two rows of y = x w^T, as in generation, are sums of floats in either case (two are not if BF16
-// weights are multiplied as stored): reading w takes as long as they do.
+// y is written (=), and not read if beta is 0. w is widened a block at a time (widened_gemm.h). If the device's
+// products are bf16, BF16 weights are multiplied as stored, and F16 ones are rounded after all. One or two rows of y =
+// x w^T, as in generation, are sums of floats in either case (two are not if BF16 weights are multiplied as stored):
+// reading w takes as long as they do.
 #pragma once
 
 #include <algorithm>
@@ -22,6 +22,7 @@
 #include "llmc/cpu/device.h"
 #include "llmc/cpu/embedding.h"
 #include "llmc/cpu/gemm/gemm.h"
+#include "llmc/cpu/gemm/widened_gemm.h"
 
 namespace cpu {
 
@@ -29,6 +30,8 @@ struct HalfMatrix {
     DType dtype = DType::bf16;  // or f16
     Matrix<uint16_t> bits;
 
+    int64_t rows() const { return bits.rows; }
+    int64_t cols() const { return bits.cols; }
     // out = `count` elements of a row, from `col` on.
     void widen(int64_t row, int64_t col, float* out, int64_t count) const {
         to_float(dtype, reinterpret_cast<const std::byte*>(bits.row(row) + col), out, count);
@@ -40,13 +43,10 @@ inline bool multiplies_as_stored(const Device& device, DType dtype) {
     return device.products == Products::bf16 && dtype == DType::bf16;
 }
 
-// A block of w that a thread widens: long in the contraction, 1 MiB in all.
-constexpr int64_t kWidenedTerms = 1024, kWidenedColumns = 256;
-
 // For weights of `dtype` [rows, cols].
 inline int64_t half_gemm_workspace(const Device& device, DType dtype, int64_t rows, int64_t cols) {
     if (multiplies_as_stored(device, dtype)) return 0;
-    return device.threads * std::min(kWidenedTerms * kWidenedColumns, rows * cols);
+    return widened_gemm_workspace(device, rows, cols);
 }
 
 inline void half_embedding_forward(const Device& device, Matrix<float> out, const HalfMatrix& table,
@@ -82,33 +82,7 @@ inline void half_gemm(const Device& device, char transpose_w, Matrix<float> y, M
                       const HalfMatrix& w, float beta, std::span<float> workspace) {
     if (multiplies_as_stored(device, w.dtype))
         return bf16_gemm(device, 'N', transpose_w, y, x, Matrix<const uint16_t>(w.bits), x.cols, 1, beta);
-    const int64_t block = std::min(kWidenedTerms * kWidenedColumns, w.bits.size());
-    require(static_cast<int64_t>(workspace.size()) >= device.threads * block, "a GEMM of 16-bit weights needs ",
-            device.threads * block, " elements of workspace and got ", workspace.size());
-    // Enough tiles of y to keep every thread busy; each widens what it needs of w.
-    const int64_t across = ceil_div(y.cols, kWidenedColumns);
-    int64_t rows = y.rows;
-    while (rows > 64 && across * ceil_div(y.rows, rows) < 2 * device.threads) rows = (rows + 1) / 2;
-    const Device alone = device.alone();
-#pragma omp parallel num_threads(device.threads)
-    {
-        float* own = workspace.data() + omp_get_thread_num() * block;
-#pragma omp for collapse(2) schedule(dynamic)
-        for (int64_t col = 0; col < y.cols; col += kWidenedColumns) {
-            for (int64_t row = 0; row < y.rows; row += rows) {
-                const int64_t cols = std::min(kWidenedColumns, y.cols - col), m = std::min(rows, y.rows - row);
-                for (int64_t k = 0; k < x.cols; k += kWidenedTerms) {
-                    const int64_t terms = std::min(kWidenedTerms, x.cols - k);
-                    const bool transposed = transpose_w == 'T';
-                    const Matrix<float> part(own, transposed ? cols : terms, transposed ? terms : cols);
-                    for (int64_t i = 0; i < part.rows; i++)
-                        w.widen((transposed ? col : k) + i, transposed ? k : col, part.row(i), part.cols);
-                    gemm<float>(alone, 'N', transpose_w, y.rows_at(row, m).columns(col, cols),
-                                x.rows_at(row, m).columns(k, terms), part, terms, 1.0f, k == 0 ? beta : 1.0f);
-                }
-            }
-        }
-    }
+    widened_gemm(device, transpose_w, y, x, w, beta, workspace);
 }
 
 inline void half_gemm_nt(const Device& device, Matrix<float> y, Matrix<const float> x, const HalfMatrix& w, float beta,

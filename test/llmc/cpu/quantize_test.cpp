@@ -131,3 +131,45 @@ TEST_CASE("outlier_absmax is the largest magnitude of each channel", "[quantize]
     CHECK(xmax[0] == 0.0f);
     cpu::outlier_absmax(kDevice, nullptr, x.view(), {});
 }
+
+TEST_CASE("rows may be divided by a scale for every channel, and keep no outliers", "[quantize]") {
+    const cpu::Device device{2};
+    const int64_t cols = 37;
+    const auto x = random_buffer<float>(5, cols, 1);
+    std::vector<float> s(cols);
+    std::vector<int32_t> channels(cols);
+    Buffer<float> divided = x;
+    for (int64_t i = 0; i < cols; i++) {
+        channels[i] = static_cast<int32_t>(i);
+        s[i] = 0.25f + 0.3f * static_cast<float>(i % 7);
+        for (int64_t n = 0; n < 5; n++) divided(n, i) = x(n, i) / s[i];
+    }
+    Buffer<int8_t> q(5, cols), expected(5, cols);
+    std::vector<float> scale(5), expected_scale(5);
+    cpu::quantize_weight(device, expected.view(), expected_scale.data(), divided.view(), 0);
+    cpu::quantize_rows(device, q.view(), scale.data(), {}, x.view(), {.channels = channels, .s = s.data()});
+    CHECK(q == expected);
+    CHECK(scale == expected_scale);
+    // And for some of them.
+    channels.resize(3);
+    divided = x;
+    for (int64_t i = 0; i < 3; i++)
+        for (int64_t n = 0; n < 5; n++) divided(n, i) = x(n, i) / s[i];
+    cpu::quantize_weight(device, expected.view(), expected_scale.data(), divided.view(), 0);
+    cpu::quantize_rows(device, q.view(), scale.data(), {}, x.view(), {.channels = channels, .s = s.data()});
+    CHECK(q == expected);
+    CHECK(scale == expected_scale);
+}
+
+TEST_CASE("columns of a quantised weight are dequantised", "[quantize]") {
+    Buffer<int8_t> q(3, 20);
+    for (int64_t o = 0; o < 3; o++)
+        for (int64_t i = 0; i < 20; i++) q(o, i) = static_cast<int8_t>(o * 20 + i - 30);
+    const std::vector<float> scale{0.5f, 2.0f, 0.25f};
+    const std::vector<int32_t> channels{0, 7, 19};
+    Buffer<float> w(3, 3);
+    cpu::dequantize_columns(cpu::Device{2}, w.view(), q.view(), scale.data(), channels);
+    for (int64_t o = 0; o < 3; o++)
+        for (int64_t j = 0; j < 3; j++) CHECK(w(o, j) == scale[o] * static_cast<float>(o * 20 + channels[j] - 30));
+    CHECK(w.padding_untouched());
+}

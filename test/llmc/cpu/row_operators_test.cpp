@@ -6,6 +6,7 @@
 #include "llmc/cpu/quantize.h"
 #include "llmc/cpu/rmsnorm.h"
 #include "llmc/cpu/rope.h"
+#include "llmc/cpu/rows.h"
 #include "llmc/cpu/swiglu.h"
 #include "test/catch.h"
 #include "test/llmc/cpu/operator_testing.h"
@@ -112,4 +113,15 @@ TEST_CASE("row by row operators give the same bits for any number of threads", "
     const Outputs one = run(1);
     CHECK(run(2) == one);
     CHECK(run(5) == one);
+}
+
+TEST_CASE("columns are divided, each by its own number", "[row_operators]") {
+    auto y = random_buffer<float>(4, 19, 1);
+    const auto before = y;
+    std::vector<float> divisor(19);
+    for (size_t c = 0; c < divisor.size(); c++) divisor[c] = 0.5f + 0.1f * static_cast<float>(c);
+    cpu::divide_columns<float>(cpu::Device{2}, y.view(), divisor.data());
+    for (int64_t n = 0; n < 4; n++)
+        for (int64_t c = 0; c < 19; c++) CHECK(y(n, c) == before(n, c) / divisor[c]);
+    CHECK(y.padding_untouched());
 }

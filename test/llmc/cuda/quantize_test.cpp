@@ -200,3 +200,53 @@ TEST_CASE("a row that outgrows the GPU's shared memory is an error that names th
     emu::machine() = {};
 }
 #endif
+
+TEMPLATE_TEST_CASE("rows divided by a scale for every channel are the CPU's, and keep no outliers", "[cuda][quantize]",
+                   float, bf16) {
+    using T = TestType;
+    const cuda::Device<T> device;
+    const Shape shape = GENERATE(Shape{5, 72, 8}, Shape{3, 61, 3});
+    const auto x = rounded<T>(random_buffer<float>(shape.rows, shape.cols, 1));
+    std::vector<int32_t> channels;
+    std::vector<float> s;
+    auto divided = x;
+    for (int64_t i = 0; i < shape.cols; i++) {
+        channels.push_back(static_cast<int32_t>(i));
+        s.push_back(0.25f + 0.3f * static_cast<float>(i % 7));
+        for (int64_t n = 0; n < shape.rows; n++) divided(n, i) = widen(narrow<T>(x(n, i) / s.back()));
+    }
+    const Quantized gpu = same_in_every_schedule([&] {
+        const DeviceMatrix<T> device_x(x, shape.padding);
+        const DeviceVector<int8_t> q(cuda::round_up(shape.rows, 16) * cuda::round_up(shape.cols, 16));
+        const DeviceVector<float> row_scale(shape.rows), device_s(s);
+        const DeviceVector<int32_t> device_channels(channels);
+        cuda::quantize_rows<T>(
+            device, q.matrix(cuda::round_up(shape.rows, 16), shape.cols, cuda::round_up(shape.cols, 16)),
+            row_scale.data(), Matrix<T>(), device_x.view(), {device_channels.span(), device_s.data()});
+        return Quantized{q.download(), row_scale.download(), Buffer<float>(shape.rows, 0)};
+    });
+    CHECK(gpu == quantized_on_cpu(divided));
+}
+
+TEMPLATE_TEST_CASE("columns of a quantised weight are dequantised as on the CPU", "[cuda][quantize]", float, bf16) {
+    using T = TestType;
+    const cuda::Device<T> device;
+    const int64_t rows = 37, cols = 61;
+    const Quantized weight = quantized_on_cpu(random_buffer<float>(rows, cols, 1));
+    const std::vector<int32_t> channels{0, 5, 8, 60};
+    Buffer<int8_t> q(rows, cols);
+    for (int64_t o = 0; o < rows; o++)
+        for (int64_t i = 0; i < cols; i++) q(o, i) = weight.q[static_cast<size_t>(o * 64 + i)];
+    Buffer<float> expected(rows, 4);
+    cpu::dequantize_columns(kCpu, expected.view(), q.view(), weight.row_scale.data(), channels);
+    const DeviceVector<int8_t> device_q(weight.q);
+    const DeviceVector<float> scale(weight.row_scale);
+    const DeviceVector<int32_t> device_channels(channels);
+    const auto gpu = same_in_every_schedule([&] {
+        const DeviceMatrix<T> w(rows, 4);
+        cuda::dequantize_columns<T>(device, w.view(), device_q.matrix(rows, cols, 64), scale.data(),
+                                    device_channels.span());
+        return w.download();
+    });
+    CHECK(gpu == rounded<T>(expected));
+}

@@ -1,5 +1,6 @@
 // The operators that only move, set or add rows.
 #include "llmc/cpu/gather.h"
+#include "llmc/cpu/rows.h"
 #include "llmc/cuda/add.cuh"
 #include "llmc/cuda/embedding.cuh"
 #include "llmc/cuda/gather.cuh"
@@ -90,4 +91,21 @@ TEMPLATE_TEST_CASE("rows are added, filled, copied and zeroed", "[cuda][rows]", 
         CHECK(wide.download() == Buffer<float>(shape.rows, shape.cols));
         return 0;
     });
+}
+
+TEMPLATE_TEST_CASE("columns are divided, each by its own number", "[cuda][rows]", float, bf16, fp16) {
+    using T = TestType;
+    const cuda::Device<T> device;
+    const Shape shape = GENERATE(from_range(std::begin(kShapes), std::end(kShapes)));
+    const auto y = rounded<T>(random_buffer<float>(shape.rows, shape.cols, 1));
+    std::vector<float> divisor;
+    for (int64_t c = 0; c < shape.cols; c++) divisor.push_back(0.5f + 0.1f * static_cast<float>(c % 9));
+    auto expected = y;
+    cpu::divide_columns<float>(kCpu, expected.view(), divisor.data());
+    const auto gpu = same_in_every_schedule([&] {
+        const DeviceMatrix<T> out(y, shape.padding);
+        cuda::divide_columns<T>(device, out.view(), DeviceVector<float>(divisor).data());
+        return out.download();
+    });
+    CHECK(gpu == rounded<T>(expected));
 }

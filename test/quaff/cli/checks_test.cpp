@@ -86,6 +86,16 @@ TEST_CASE("full precision reports that it does not use outlier channels", "[opti
                                  "grad-bits with --method fp"});
     CHECK(parse({"train", "--method", "naive", "--grad-bits", "16", "--rotation", "on"}).unused ==
           std::vector<std::string>{"rotation with --method naive"});
+    CHECK(parse({"train", "--method", "smooth-static", "--outlier-max-ratio", "0.1", "--smooth-alpha", "0.4",
+                 "--outlier-term", "split"})
+              .unused == std::vector<std::string>{"outlier-max-ratio with --method smooth-static",
+                                                  "outlier-term with --method smooth-static"});
+    CHECK(parse({"train", "--method", "llm-int8", "--int8-threshold", "4", "--cal-data", "c"}).unused ==
+          std::vector<std::string>{"cal-data with --method llm-int8"});
+    CHECK(parse({"train", "--int8-threshold", "4", "--smooth-alpha", "0.4"}).unused ==
+          std::vector<std::string>{"int8-threshold with --method quaff", "smooth-alpha with --method quaff"});
+    CHECK(parse({"train", "--method", "qlora", "--grad-bits", "8"}).unused ==
+          std::vector<std::string>{"grad-bits with --method qlora"});
     CHECK(parse({"train", "--outliers", "o.json"}).unused.empty());
     CHECK(parse({"calibrate", "--method", "fp", "--outliers", "o.json"}).unused == std::vector<std::string>{"method"});
 }

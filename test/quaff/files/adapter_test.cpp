@@ -379,11 +379,30 @@ TEST_CASE("quaff.json keeps how the frozen layers were computed", "[adapter]") {
           }) == "quaff.json: field \"outliers.channels." + down + "\" must hold channels from 0 to 11, found 12");
     CHECK(error_with([](json& o) { o["outlier_term"] = "cut"; }) ==
           "quaff.json: field \"outlier_term\" must be scaled or split, found \"cut\"");
-    CHECK(error_with([](json& o) { o["rotation"] = 1; }) == "quaff.json: field \"rotation\" must be true or false, found 1");
+    CHECK(error_with([](json& o) { o["rotation"] = 1; }) ==
+          "quaff.json: field \"rotation\" must be true or false, found 1");
     CHECK(error_with([](json& o) { o["grad_bits"] = 12; }) ==
           "quaff.json: field \"grad_bits\" must be 8 or 16, found 12");
     CHECK(error_with([](json& o) { o.erase("outliers"); }) ==
           "quaff.json: field \"scales\" is there without \"outliers\"");
+
+    CHECK(error_with([](json& o) { o["smooth_alpha"] = 1.5; }) ==
+          "quaff.json: field \"smooth_alpha\" must be a number from 0 to 1, found 1.5");
+    CHECK_FALSE((good.contains("smooth_alpha") || good.contains("int8_threshold") || good.contains("scale_strength")));
+
+    QuaffState others;
+    others.method = "smooth-static";
+    others.smooth_alpha = 0.7f;
+    others.scale_strength = 0.75f;
+    others.outliers = state.outliers;
+    write_quaff_state(directory.path(), others);
+    CHECK(read_quaff_state(directory.path(), model)->smooth_alpha == 0.7f);
+    CHECK(read_quaff_state(directory.path(), model)->scale_strength == 0.75f);
+    others.method = "llm-int8";
+    others.int8_threshold = 4.5f;
+    write_quaff_state(directory.path(), others);
+    CHECK(read_quaff_state(directory.path(), model)->int8_threshold == 4.5f);
+    CHECK_FALSE(json::parse(test::read(directory / "quaff.json")).contains("smooth_alpha"));
 
     QuaffState full_precision;
     full_precision.method = "fp";

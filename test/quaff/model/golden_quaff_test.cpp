@@ -109,12 +109,13 @@ TEST_CASE("calibration finds the reference's channels with every strategy", "[go
     for (const std::string name : kCases) {
         const QuaffCase test(name);
         const std::vector<Batch> batches = make_batches(test.full_precision["batches"]);
-        for (const char* strategy : {"token_max", "mean_times", "static", "zscore", "top_abs"}) {
-            CAPTURE(name, strategy);
-            const quaff::OutlierChannels expected = quaff::read_outlier_channels(
-                directory(name) / "outlier" / (std::string(strategy) + ".json"), test.checkpoint.config());
+        for (const std::string file : {"token_max", "mean_times", "static", "zscore", "top_abs", "all"}) {
+            if (file == "all" && name == "llama_tied_llama3") continue;  // two cases have it
+            CAPTURE(name, file);
+            const quaff::OutlierChannels expected =
+                quaff::read_outlier_channels(directory(name) / "outlier" / (file + ".json"), test.checkpoint.config());
             quaff::CalibrationOptions options;
-            options.strategy = value_in(quaff::kOutlierStrategyNames, strategy).value();
+            options.strategy = value_in(quaff::kOutlierStrategyNames, expected.strategy).value();
             options.threshold = expected.threshold;
             options.max_ratio = quaff::MaxRatio(expected.max_ratio);
             const auto check = [&](const quaff::OutlierChannels& found) {

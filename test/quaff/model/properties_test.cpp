@@ -113,9 +113,8 @@ TEST_CASE("a layer without outlier channels is naive per-token int8", "[properti
 
     const cpu::Device device;
     quaff::QuantizedLinear<cpu::Device> linear;
-    linear.module = "layer";
-    linear.in_features = in;
-    linear.out_features = out;
+    linear.configure({.module = "layer", .in_features = in, .out_features = out}, 0,
+                     quaff::linear_method(Method::naive), {});
     Arena<cpu::Device> arena(device, quaff::kMemoryKinds);
     quaff::LinearWorkspace<cpu::Device> workspace;
     arena.build([&](Arena<cpu::Device>& from) {
@@ -124,7 +123,7 @@ TEST_CASE("a layer without outlier channels is naive per-token int8", "[properti
         linear.size_workspace(device, sizes, n, true, 0, 8);
         workspace.layout(from, sizes);
     });
-    linear.load_rows(device, 0, {w.data(), out, in});
+    linear.weight->load_rows(device, 0, {w.data(), out, in});
     std::vector<float> y(n * out);
     quaff::PassInfo pass;
     pass.mode = quaff::Mode::train;
