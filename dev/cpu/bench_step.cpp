@@ -90,7 +90,11 @@ class Bench {
         build_.max_sequence_length = options.tokens;
         build_.max_labelled = batch_.n_labelled();
         if (build_.linear().outliers)
-            channels_ = quaff::most_outlier_channels(checkpoint_.config(), options.outlier_max_ratio);
+            channels_ = quaff::most_outlier_channels(
+                checkpoint_.config(), *known == quaff::Method::smooth_static ? "1" : options.outlier_max_ratio);
+        if (*known == quaff::Method::smooth_static)  // any maxima do for a timing
+            for (const auto& [module, channels] : channels_.channels)
+                channels_.max_abs[module].assign(channels.size(), 1.0f);
         model_ = std::make_unique<quaff::Model<Device>>(device_, checkpoint_, channels_, build_);
     }
 

@@ -68,7 +68,7 @@ class LlmInt8:
 def smoothing(xmax, weight, alpha):
     """s [I], in fp64 and then rounded."""
     xmax, wmax = xmax.double(), weight.abs().amax(dim=0).double()
-    s = xmax ** alpha / wmax ** (1 - alpha)
+    s = xmax.clamp(min=1e-5) ** alpha / wmax.clamp(min=1e-5) ** (1 - alpha)
     return torch.where((xmax > 0) & (wmax > 0), s, torch.ones_like(s)).float()
 
 
@@ -92,8 +92,7 @@ class SmoothDynamic:
     def __call__(self, x):
         with torch.no_grad():
             s = smoothing(x.abs().amax(dim=0), self.weight, self.options["alpha"])
-            # Divided by 1/s, as the C++ does it: a product would round otherwise.
-            int8 = Int8Weight(self.weight / (1 / s), self.rounding, self.options["grad_bits"])
+            int8 = Int8Weight(self.weight * s, self.rounding, self.options["grad_bits"])
             y = int8.product(x / s)
         return GivenGradient.apply(x, y, lambda dy: int8.back(dy) / s)
 

@@ -57,6 +57,7 @@ inline float row_scale_of(const float* x, int64_t n) {
 inline void outlier_absmax(const Device& device, float* xmax, Matrix<const float> x,
                            std::span<const int32_t> channels) {
     const size_t count = channels.size();
+    const bool all = static_cast<int64_t>(count) == x.cols;
     std::fill_n(xmax, count, 0.0f);
 #pragma omp parallel num_threads(device.threads)
     {
@@ -64,6 +65,12 @@ inline void outlier_absmax(const Device& device, float* xmax, Matrix<const float
 #pragma omp for schedule(static)
         for (int64_t n = 0; n < x.rows; n++) {
             const float* row = x.row(n);
+            if (all) {
+                int32_t* bits = largest.data();
+#pragma omp simd
+                for (size_t j = 0; j < count; j++) bits[j] = std::max(bits[j], magnitude_bits(row[j]));
+                continue;
+            }
             for (size_t j = 0; j < count; j++) largest[j] = std::max(largest[j], magnitude_bits(row[channels[j]]));
         }
 #pragma omp critical(outlier_absmax)

@@ -54,10 +54,11 @@ void check_columns(const CommandLine& line) {
 }
 
 // What a method does not use that has no outlier channels; that chooses them in its own way; that does not scale them;
-// and others.
+// that is not quaff; and others.
 constexpr const char* kOfOutliers[] = {"outliers", "cal-data", "max-cal-samples"};
 constexpr const char* kOfChoosing[] = {"outlier-strategy", "outlier-threshold", "outlier-max-ratio"};
-constexpr const char* kOfScaling[] = {"scale-momentum", "scale-strength", "outlier-term", "rotation"};
+constexpr const char* kOfScaling[] = {"scale-momentum", "scale-strength"};
+constexpr const char* kOfQuaff[] = {"outlier-term", "rotation"};
 constexpr const char* kOfInt8[] = {"grad-bits"};
 constexpr const char* kOfLlmInt8[] = {"int8-threshold"};
 constexpr const char* kOfSmoothing[] = {"smooth-alpha"};
@@ -148,10 +149,13 @@ void note_unused(CommandLine& line, const std::set<std::string>& on_command_line
         for (const char* name : names)
             if (on_command_line.contains(name)) line.unused.push_back(concat(name, " with --method ", name_of(method)));
     };
-    const LinearMethod linear = linear_method(method);
+    MethodChoices choices;
+    choices.outlier_term = line.options.compute.outlier_term.value_or(choices.outlier_term);
+    const LinearMethod linear = linear_method(method, choices);
     if (!linear.outliers) note(kOfOutliers);
     if (!linear.outliers || has_smoothing(method)) note(kOfChoosing);
     if (!linear.has_scales()) note(kOfScaling);
+    if (method != Method::quaff && method != Method::quaff_paper) note(kOfQuaff);
     if (!linear.int8) note(kOfInt8);
     if (!has_threshold(method)) note(kOfLlmInt8);
     if (!has_smoothing(method)) note(kOfSmoothing);

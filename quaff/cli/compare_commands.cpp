@@ -155,6 +155,16 @@ std::vector<std::string> methods_of(const std::string& names) {
     return methods;
 }
 
+std::vector<std::string> heeded_by_none(const CommandLine& line) {
+    const std::vector<std::string> methods = methods_of(line.methods);
+    std::vector<std::string> names;
+    for (const std::string& name : not_for(methods.front()))
+        if (line.was_given(name) &&
+            std::ranges::all_of(methods, [&](const std::string& method) { return not_for(method).contains(name); }))
+            names.push_back(name);
+    return names;
+}
+
 std::vector<std::string> left_out(const CommandLine& line, const std::string& method) {
     std::vector<std::string> names;
     for (const std::string& name : settled_by(method))

@@ -14,6 +14,9 @@ namespace quaff::cli {
 // or that stands there twice.
 std::vector<std::string> methods_of(const std::string& names);
 
+// The chosen options that none of the methods heeds.
+std::vector<std::string> heeded_by_none(const CommandLine& line);
+
 // The chosen options that a method does not take, for it has settings of its own.
 std::vector<std::string> left_out(const CommandLine& line, const std::string& method);
 

@@ -129,38 +129,39 @@ std::vector<Row> option_table(CommandLine& line) {
                           {"show-tokens", Whole{&line.show_tokens, count_from(0)}, kData & ~kCompare, transient,
                            "print the first N examples token by token, mark those in the loss, and stop"},
                       });
-    group("outlier channels and int8",
-          {
-              {"outliers", Text{&o.outliers.file, "FILE"}, kRuns | kInfo, fixed,
-               to(Verb::calibrate,
-                  "file of outlier channels to write [outlier/<strategy><threshold>_<data>_<model>.json]",
-                  "file of outlier channels to read")},
-              {"outlier-strategy", choice(o.outliers.strategy, kOutlierStrategyNames), kRuns, fixed,
-               "how calibration ranks the channels"},
-              {"outlier-threshold", Real{&o.outliers.threshold, above(0)}, kRuns, fixed,
-               "bound of the strategies mean_times, static and zscore"},
-              {"outlier-max-ratio", Text{&o.outliers.max_ratio, "RATIO"}, kRuns, fixed,
-               "largest share of outlier channels; per module: down_proj=0.05,o_proj=0.02,0.003"},
-              {"cal-data", Text{&o.outliers.data, "FILE"}, kRuns, fixed,
-               to(Verb::train, "examples to calibrate on; else the training data",
-                  to(Verb::generate, "examples to calibrate on", "examples to calibrate on; else --data"))},
-              {"max-cal-samples", Whole{&o.outliers.max_samples, count_from(1)}, kRuns, fixed,
-               "largest number of examples to calibrate on"},
-              {"rotation", choice_or_auto(o.compute.rotation, kOnOffNames), kRuns & ~kCalibrate, fixed,
-               "turn rows by Hadamard blocks before they are quantised; auto: on"},
-              {"outlier-term", choice_or_auto(o.compute.outlier_term, kOutlierTermNames), kRuns & ~kCalibrate, fixed,
-               "outlier channels are scaled, or split off from the int8 product; auto: scaled"},
-              {"scale-momentum", OptionalReal{&o.compute.scale_momentum, 0.1, from_to(0, 1)}, kFits, fixed,
-               "weight of a channel's old scale in its update"},
-              {"scale-strength", OptionalReal{&o.compute.scale_strength, 0.5, from_to(0, 1)}, kRuns & ~kCalibrate,
-               fixed, "exponent of xmax / wmax in an outlier channel's scale; the paper's is 0.5"},
-              {"int8-threshold", OptionalReal{&o.compute.int8_threshold, 6, at_least(0)}, kRuns & ~kCalibrate, fixed,
-               "llm-int8: channels with a larger |X| are multiplied in the compute type"},
-              {"smooth-alpha", OptionalReal{&o.compute.smooth_alpha, 0.5, from_to(0, 1)}, kRuns & ~kCalibrate, fixed,
-               "smooth-static, smooth-dynamic: how much of the inputs' size moves to the weights"},
-              {"grad-bits", choice(o.compute.grad_bits, kGradBitsNames, "8"), kFits, fixed,
-               "bits of the frozen layers' product in the backward pass"},
-          });
+    group(
+        "outlier channels and int8",
+        {
+            {"outliers", Text{&o.outliers.file, "FILE"}, kRuns | kInfo, fixed,
+             to(Verb::calibrate,
+                "file of outlier channels to write [outlier/<strategy><threshold>_<data>_<model>.json]",
+                "file of outlier channels to read")},
+            {"outlier-strategy", choice(o.outliers.strategy, kOutlierStrategyNames), kRuns, fixed,
+             "how calibration ranks the channels"},
+            {"outlier-threshold", Real{&o.outliers.threshold, above(0)}, kRuns, fixed,
+             "bound of the strategies mean_times, static and zscore"},
+            {"outlier-max-ratio", Text{&o.outliers.max_ratio, "RATIO"}, kRuns, fixed,
+             "largest share of outlier channels; per module: down_proj=0.05,o_proj=0.02,0.003"},
+            {"cal-data", Text{&o.outliers.data, "FILE"}, kRuns, fixed,
+             to(Verb::train, "examples to calibrate on; else the training data",
+                to(Verb::generate, "examples to calibrate on", "examples to calibrate on; else --data"))},
+            {"max-cal-samples", Whole{&o.outliers.max_samples, count_from(1)}, kRuns, fixed,
+             "largest number of examples to calibrate on"},
+            {"rotation", choice_or_auto(o.compute.rotation, kOnOffNames), kRuns & ~kCalibrate, fixed,
+             "turn rows by Hadamard blocks before they are quantised; auto: on"},
+            {"outlier-term", choice_or_auto(o.compute.outlier_term, kOutlierTermNames), kRuns & ~kCalibrate, fixed,
+             "outlier channels are scaled, or split off from the int8 product; auto: scaled"},
+            {"scale-momentum", OptionalReal{&o.compute.scale_momentum, 0.1, from_to(0, 1)}, kFits, fixed,
+             "weight of a channel's old scale in its update"},
+            {"scale-strength", RealOrAuto{&o.compute.scale_strength, from_to(0, 1)}, kRuns & ~kCalibrate, fixed,
+             "exponent of xmax / wmax in an outlier channel's scale; auto: 1 with the rotation, else the paper's 0.5"},
+            {"int8-threshold", OptionalReal{&o.compute.int8_threshold, 6, at_least(0)}, kRuns & ~kCalibrate, fixed,
+             "llm-int8: channels with a larger |X| are multiplied in the compute type"},
+            {"smooth-alpha", OptionalReal{&o.compute.smooth_alpha, 0.5, from_to(0, 1)}, kRuns & ~kCalibrate, fixed,
+             "smooth-static, smooth-dynamic: how much of the inputs' size moves to the weights"},
+            {"grad-bits", choice(o.compute.grad_bits, kGradBitsNames, "8"), kFits, fixed,
+             "bits of the frozen layers' product in the backward pass"},
+        });
     group(
         "adapters",
         {
@@ -242,10 +243,12 @@ std::vector<Row> option_table(CommandLine& line) {
         {
             {"method", choice(o.compute.method, kMethodNames, ""), kRuns & ~kCalibrate & ~kCompare, fixed,
              info_of(line.verb).adapter_decides_method
-                 ? "how frozen layers are computed: in 8 bits by quaff, quaff-paper or naive, or in full precision by "
-                   "fp [the adapter's own; else quaff where --outliers or --cal-data is given, else fp]"
-                 : "how frozen layers are computed: in 8 bits by quaff, quaff-paper (as it was published) or naive "
-                   "(without outlier channels), or in full precision by fp [quaff]"},
+                 ? "how frozen layers are computed: in 8 bits by quaff, quaff-paper, naive, llm-int8, smooth-static or "
+                   "smooth-dynamic, in 4 by qlora, or in full precision by fp [the adapter's own; else quaff where "
+                   "--outliers or --cal-data is given, else fp]"
+                 : "how frozen layers are computed: in 8 bits by quaff, quaff-paper (as it was published), naive "
+                   "(without outlier channels), llm-int8, smooth-static or smooth-dynamic, in 4 by qlora, or in full "
+                   "precision by fp [quaff]"},
             {"methods", Text{&line.methods, "NAMES"}, kCompare, free, "methods to compare, with commas between them"},
             {"seeds", Whole{&line.seeds, count_from(1)}, kCompare, free, "trainings of each method, from --seed on"},
             {"device", choice(o.compute.device, kDeviceNames), kRuns, free,

@@ -58,6 +58,11 @@ struct OptionalReal {
     double otherwise;
     Range range;
 };
+// "auto", which is nothing, or a number.
+struct RealOrAuto {
+    std::optional<double>* value;
+    Range range;
+};
 struct Text {
     std::string* value;
     const char* type;  // DIR, FILE, TEXT
@@ -78,8 +83,8 @@ struct Choice {
     std::function<std::string()> get;  // "" while nothing is chosen
     std::function<void(const std::string& word)> set;
 };
-using Value =
-    std::variant<Switch, OptionalSwitch, Whole, OptionalWhole, Real, OptionalReal, Text, Texts, OptionalText, Choice>;
+using Value = std::variant<Switch, OptionalSwitch, Whole, OptionalWhole, Real, OptionalReal, RealOrAuto, Text, Texts,
+                           OptionalText, Choice>;
 
 // What happens to an option when a run is resumed and when its options are written down.
 enum class Kept {

@@ -74,6 +74,8 @@ void assign(const Row& row, const std::vector<std::string>& values, const std::s
         *real->value = real_number(real->range);
     } else if (const auto* real = std::get_if<OptionalReal>(&row.value)) {
         *real->value = real_number(real->range);
+    } else if (const auto* real = std::get_if<RealOrAuto>(&row.value)) {
+        *real->value = text == "auto" ? std::nullopt : std::optional(real_number(real->range));
     } else if (const auto* choice = std::get_if<Choice>(&row.value)) {
         if (std::find(choice->words.begin(), choice->words.end(), text) == choice->words.end())
             wrong(join(choice->words, ", ", " or "));
@@ -104,6 +106,9 @@ std::string value_text(const Row& row) {
         std::string operator()(const OptionalReal& real) const {
             return number_text(real.value->value_or(real.otherwise));
         }
+        std::string operator()(const RealOrAuto& real) const {
+            return real.value->has_value() ? number_text(**real.value) : "auto";
+        }
         std::string operator()(const Text& text) const { return *text.value; }
         std::string operator()(const Texts& texts) const { return join(*texts.value, ", ", ", "); }
         std::string operator()(const OptionalText& text) const { return text.value->value_or(text.otherwise); }
@@ -120,6 +125,7 @@ std::string type_text(const Row& row) {
         std::string operator()(const OptionalWhole&) const { return " N"; }
         std::string operator()(const Real&) const { return " X"; }
         std::string operator()(const OptionalReal&) const { return " X"; }
+        std::string operator()(const RealOrAuto&) const { return " auto|X"; }
         std::string operator()(const Text& text) const { return std::string(" ") + text.type; }
         std::string operator()(const Texts& texts) const { return std::string(" ") + texts.type; }
         std::string operator()(const OptionalText& text) const { return std::string(" ") + text.type; }

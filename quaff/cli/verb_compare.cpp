@@ -43,6 +43,8 @@ int compare(const CommandLine& line, Terminal& terminal, const Comm& ranks) {
     for (const MethodResult& result : options.begin.methods)
         if (const auto names = left_out(line, result.method); !names.empty())
             terminal.warn(concat(result.method, " has settings of its own and does not take --", join(names, ", --")));
+    for (const std::string& name : heeded_by_none(line))
+        terminal.warn(concat("--", name, " has no effect: none of the methods that are compared heeds it"));
     bool stopped = false;
     const Comparison comparison = quaff::compare(options, terminal, stopped);
     terminal.result(comparison_table(comparison));

@@ -48,13 +48,17 @@ constexpr std::optional<Method> parse_method(std::string_view name) {
 // How a method keeps a frozen weight: the classes of model/methods/.
 enum class WeightKind { outlier_channels, llm_int8, smooth_static, smooth_dynamic, four_bits, full_precision };
 
+// Rotated rows want what is left of an outlier channel as small as the others; the paper's scale halves it on the way.
+inline constexpr float kRotatedStrength = 1, kPaperStrength = 0.5;
+
 // What a run may choose of a method.
 struct MethodChoices {
     bool rotation = true;                            // of quaff
     OutlierTerm outlier_term = OutlierTerm::scaled;  // of quaff
-    float scale_strength = 0.5;                      // of quaff: the exponent of beta (model/scales.h)
-    float int8_threshold = 6;                        // of llm-int8: |X| above it is large
-    float smooth_alpha = 0.5;                        // of smooth-static and smooth-dynamic: how much moves to W
+    // Of quaff: the exponent of beta (model/scales.h). Nothing: kRotatedStrength, or the paper's without the rotation.
+    std::optional<float> scale_strength;
+    float int8_threshold = 6;  // of llm-int8: |X| above it is large
+    float smooth_alpha = 0.5;  // of smooth-static and smooth-dynamic: how much moves to W
 
     bool operator==(const MethodChoices&) const = default;
 };
@@ -75,7 +79,8 @@ struct LinearMethod : MethodChoices {
 constexpr LinearMethod linear_method(Method method, MethodChoices choices = {}) {
     if (method != Method::quaff) choices.rotation = false;
     if (method != Method::quaff) choices.outlier_term = OutlierTerm::scaled;
-    if (method != Method::quaff) choices.scale_strength = MethodChoices().scale_strength;
+    if (method != Method::quaff) choices.scale_strength = kPaperStrength;
+    if (!choices.scale_strength) choices.scale_strength = choices.rotation ? kRotatedStrength : kPaperStrength;
     switch (method) {
         case Method::quaff:
         case Method::quaff_paper:

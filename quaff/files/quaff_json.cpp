@@ -20,8 +20,7 @@ void write_quaff_state(const std::filesystem::path& adapter_directory, const Qua
                            {"scale_momentum", state.scale_momentum},
                            {"grad_bits", state.grad_bits}};
     const std::optional<Method> method = parse_method(state.method);
-    if (state.scale_strength != MethodChoices().scale_strength)
-        object["scale_strength"] = shortest_decimal(state.scale_strength);
+    if (state.scale_strength) object["scale_strength"] = shortest_decimal(*state.scale_strength);
     if (method && has_threshold(*method)) object["int8_threshold"] = shortest_decimal(state.int8_threshold);
     if (method && has_smoothing(*method)) object["smooth_alpha"] = shortest_decimal(state.smooth_alpha);
     if (state.outliers) object["outliers"] = outliers_to_json(*state.outliers);
@@ -49,7 +48,7 @@ std::optional<QuaffState> read_quaff_state(const std::filesystem::path& adapter_
         require(known.has_value(), object.field("outlier_term"), " must be scaled or split, found \"", term, "\"");
         state.outlier_term = *known;
     }
-    state.scale_strength = static_cast<float>(object.number("scale_strength", 0, 1, 0.5));
+    state.scale_strength = static_cast<float>(object.number("scale_strength", 0, 1, kPaperStrength));
     state.int8_threshold = static_cast<float>(object.number("int8_threshold", 0, std::numeric_limits<float>::max(), 6));
     state.smooth_alpha = static_cast<float>(object.number("smooth_alpha", 0, 1, 0.5));
     state.scale_momentum = object.number("scale_momentum", 0, 1, 0.1);

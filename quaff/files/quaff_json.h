@@ -9,8 +9,8 @@
 // `scales` holds s of every outlier channel after the last training step. Methods without outlier channels have neither
 // "outliers" nor "scales", and "split" outlier channels have no scales. A file without "rotation" and "outlier_term"
 // was written before there was a choice: its layers are not rotated and their outlier channels are scaled. A
-// "scale_strength" that is missing is 0.5. Only llm-int8 has an "int8_threshold", and smooth-static and smooth-dynamic
-// a "smooth_alpha". chat_settings.h has the object under "chat".
+// "scale_strength" that is missing is the paper's 0.5. Only llm-int8 has an "int8_threshold", and smooth-static and
+// smooth-dynamic a "smooth_alpha". chat_settings.h has the object under "chat".
 #pragma once
 
 #include <cstdint>

@@ -352,7 +352,7 @@ void Block<Device>::load(const Device& device, const ModelFiles& checkpoint, int
             staging.resize(std::max(staging.size(), static_cast<size_t>(out * linear.shape.in_features)));
             const Matrix<float> w(staging.data(), out, linear.shape.in_features);
             checkpoint.read(owner + part.name + ".weight", w);
-            linear.weight->load_rows(device, out_begin, w);
+            linear.weight.load_rows(device, out_begin, w);
             if (linear.shape.has_bias) read(part.name + ".bias", linear.bias.subspan(out_begin, out));
             out_begin += out;
         }

@@ -1,5 +1,5 @@
-// A matrix [rows, cols] that is read and never trained: the embedding table, the head, and with --method fp the weights
-// of the linears.
+// A matrix [rows, cols] that is read and never trained: the embedding table, the head, and the weights of the
+// linears of methods that need them in full.
 //
 // On the CPU, what the model's file has in 16 bits stays as it is (llmc/cpu/gemm/half_matrix.h). Everything else is in
 // the compute type, which on a GPU has 16 bits anyway.

@@ -5,7 +5,7 @@
 // gets the operator and calls it:
 //
 //   make             x
-//   make_absmax      x, and xmax[j] = max_n |x[n,channels[j]]|         where the scales are about to move
+//   make_absmax      x, and xmax[j] = max_n |x[n,channels[j]]|         where the method must know them first
 //   make_quantized   x, and q, row_scale, outliers of quantize_rows    where they do not
 //
 // All write (=). The results have the bits of the operator followed by outlier_absmax or quantize_rows.

@@ -19,7 +19,7 @@ using namespace llmc;
 enum class Mode {
     train,      // moves s, drops out, keeps what backward needs
     recompute,  // the same numbers again from the same input: s and the dropout mask are those of the train pass
-    evaluate,   // s as it stands, no dropout, keeps nothing
+    evaluate,   // s of quaff as it stands, no dropout, keeps nothing
 };
 
 // What a linear must know about the pass.
@@ -43,7 +43,7 @@ struct LinearShape {
 // Elements of each buffer of a LinearWorkspace: the largest need of any layer.
 struct LinearWorkspaceSizes {
     int64_t quantized = 0, row_scale = 0, lora = 0, z = 0, joint_weight = 0, xmax = 0, tile = 0, dequantized = 0,
-            widened = 0, channels = 0, columns = 0, weight_q = 0, weight_scale = 0;
+            widened = 0, channels = 0, weight_q = 0, weight_scale = 0;
 };
 
 // A vector as a matrix of one row.
@@ -71,7 +71,6 @@ struct LinearWorkspace {
     std::span<T> dequantized;       // rows of W, dequantised
     std::span<T> widened;           // blocks of 16-bit weights; the head's products use it, too
     std::span<int32_t> channels;    // channels that were found in this batch [n]
-    std::span<T> columns;           // these columns of W [O,n]
     std::span<int8_t> weight_q;     // Wq [O,I] of a method that quantises W in every pass, padded
     std::span<float> weight_scale;  // and its scales [O]
 
@@ -87,7 +86,6 @@ struct LinearWorkspace {
         arena.place(dequantized, kind, "dequantized rows", sizes.dequantized);
         arena.place(widened, kind, "widened weights", sizes.widened);
         arena.place(channels, kind, "channels found", sizes.channels);
-        arena.place(columns, kind, "their columns", sizes.columns);
         arena.place(weight_q, kind, "quantized weight", sizes.weight_q);
         arena.place(weight_scale, kind, "its scales", sizes.weight_scale);
     }

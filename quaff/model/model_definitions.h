@@ -330,7 +330,7 @@ std::vector<LoraAdapter> Model<Device>::adapters() const {
 template <class Device>
 void Model<Device>::follow() {
     for (QuantizedLinear<Device>& linear : linears_of(blocks_))
-        if (MomentumScales<Device>* scales = linear.scales())
+        if (MomentumScales<Device>* scales = linear.weight.scales())
             scales->follow(device_, static_cast<float>(options_.scale_momentum), workspace_.linear);
 }
 
@@ -339,7 +339,7 @@ std::vector<LayerScales> Model<Device>::scales() const {
     std::vector<LayerScales> all;
     for (const QuantizedLinear<Device>& linear : linears_of(blocks_)) {
         LayerScales& of_layer = all.emplace_back(LayerScales{linear.shape.module, {}, false});
-        if (const MomentumScales<Device>* scales = linear.scales()) {
+        if (const MomentumScales<Device>* scales = linear.weight.scales()) {
             of_layer.s = read(scales->s);
             of_layer.initialised = scales->initialised;
         }
@@ -351,7 +351,7 @@ template <class Device>
 void Model<Device>::set_scales(const std::vector<LayerScales>& scales) {
     auto layer = scales.begin();
     for (QuantizedLinear<Device>& linear : linears_of(blocks_)) {
-        MomentumScales<Device>* own = linear.scales();
+        MomentumScales<Device>* own = linear.weight.scales();
         require(layer != scales.end() && layer->module == linear.shape.module &&
                     layer->s.size() == (own ? own->s.size() : 0),
                 "the scales of ", linear.shape.module, " are not those of this model");
@@ -366,13 +366,13 @@ void Model<Device>::set_scales(const std::vector<LayerScales>& scales) {
 template <class Device>
 void Model<Device>::keep_scales() {
     for (QuantizedLinear<Device>& linear : linears_of(blocks_))
-        if (MomentumScales<Device>* scales = linear.scales()) scales->keep(device_);
+        if (MomentumScales<Device>* scales = linear.weight.scales()) scales->keep(device_);
 }
 
 template <class Device>
 void Model<Device>::restore_scales() {
     for (QuantizedLinear<Device>& linear : linears_of(blocks_))
-        if (MomentumScales<Device>* scales = linear.scales()) scales->restore(device_);
+        if (MomentumScales<Device>* scales = linear.weight.scales()) scales->restore(device_);
 }
 
 }  // namespace quaff

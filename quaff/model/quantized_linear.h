@@ -12,7 +12,6 @@
 // methods/outlier_channels.h with int8_matrix.h.
 #pragma once
 
-#include <memory>
 #include <utility>
 #include <vector>
 
@@ -24,7 +23,7 @@
 #include "quaff/model/linear_input.h"
 #include "quaff/model/linear_workspace.h"
 #include "quaff/model/lora.h"
-#include "quaff/model/methods/make_frozen_weight.h"
+#include "quaff/model/methods/frozen_weight.h"
 
 namespace quaff {
 
@@ -37,7 +36,7 @@ class QuantizedLinear {
     uint32_t id = 0;  // distinct in the model: names the layer's dropout stream
 
     // Frozen.
-    std::unique_ptr<FrozenWeight<Device>> weight;
+    FrozenWeight<Device> weight;
     std::span<T> bias;  // [O], or empty
 
     // Set by calibration only: what gathers the inputs, and a buffer for those that must be copied to the host.
@@ -52,31 +51,28 @@ class QuantizedLinear {
     std::vector<Matrix<T>> compute_b;
 
     int64_t rank() const { return lora_a.rows; }
-    // Null: the method has none.
-    MomentumScales<Device>* scales() const { return weight->scales(); }
-
     // outliers: none for a method that has none.
     void configure(const LinearShape& its_shape, uint32_t its_id, const LinearMethod& method, LayerOutliers outliers) {
         shape = its_shape;
         id = its_id;
-        weight = make_frozen_weight<Device>(shape, method, std::move(outliers));
+        weight = FrozenWeight<Device>(shape, method, std::move(outliers));
     }
 
     void layout(Arena<Device>& arena, const Device& device) {
         const ArenaScope scope(arena, shape.module);
-        weight->layout(arena, device);
+        weight.layout(arena, device);
         arena.place(bias, MemoryKind::weights, "bias", shape.has_bias ? shape.out_features : 0);
     }
 
     // Raises `sizes` to what this layer needs for `n_tokens` rows. `dropout` and `grad_bits` count in training only.
     void size_workspace(const Device& device, LinearWorkspaceSizes& sizes, int64_t n_tokens, bool training,
                         float dropout, int grad_bits) const {
-        const JointColumns columns{rank(), weight->most_outliers()};
+        const JointColumns columns{rank(), weight.most_outliers()};
         raise_to(sizes.z, n_tokens * columns.stride());
         raise_to(sizes.joint_weight, shape.out_features * columns.stride());
         if (training && rank() > 0)
             raise_to(sizes.lora, lora_down_workspace(device, n_tokens, shape.in_features, rank(), dropout));
-        weight->size_workspace(device, sizes, n_tokens, training, grad_bits);
+        weight.size_workspace(device, sizes, n_tokens, training, grad_bits);
     }
 
     // y [N,O] =, of the x that `input` makes first (linear_input.h). `saved_z` [N,R] = dropout(X) A^T, unless the pass
@@ -85,7 +81,7 @@ class QuantizedLinear {
                  const PassInfo& pass, LinearWorkspace<Device>& workspace) {
         const Matrix<const T> x = input.x;
         const int64_t r = rank();
-        const OutlierColumns<T> outliers = weight->prepare(device, input, r, pass, workspace);
+        const OutlierColumns<T> outliers = weight.prepare(device, input, r, pass, workspace);
         if (statistics) statistics->observe(host_view(device, x, *observed), host_of(device).threads);
 
         // Z = [ dropout(X) A^T | .. ],  Wz = [ (alpha/r) B | .. ]
@@ -99,7 +95,7 @@ class QuantizedLinear {
         if (z.cols > 0) joint_weight(device, wz, adapters, outliers.weight, outliers.s);
 
         // Y = X W^T + bias + Z Wz^T
-        weight->multiply(device, y, x, shape.has_bias ? bias.data() : nullptr, z, wz, workspace);
+        weight.multiply(device, y, x, shape.has_bias ? bias.data() : nullptr, z, wz, workspace);
     }
 
     // dx [N,I] = unless its data is null (nothing below is trained); da and db of the adapters +=.
@@ -107,7 +103,7 @@ class QuantizedLinear {
     void backward(const Device& device, Matrix<T> dx, Matrix<const T> dy, Matrix<const T> x, Matrix<const T> saved_z,
                   const PassInfo& pass, LinearWorkspace<Device>& workspace) {
         const bool wants_dx = dx.data != nullptr;
-        if (wants_dx) weight->multiply_back(device, dx, dy, pass, workspace);
+        if (wants_dx) weight.multiply_back(device, dx, dy, pass, workspace);
         if (rank() == 0) return;
 
         // dZ = (alpha/r) dY B,  dB += (alpha/r) dY^T (dropout(X) A^T)

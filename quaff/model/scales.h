@@ -1,6 +1,6 @@
 // The scales of a layer's input channels, which move what is too large for int8 from X to W.
 //
-// Targeted momentum scaling: the scales are the only part of a frozen layer that moves during training.
+// Targeted momentum scaling of outlier channels, whose scales every training pass moves:
 //
 //   beta[j] = max(1, (xmax[j] / wmax[j])^strength)      1 where wmax[j] == 0; the paper's strength is 1/2
 //   s[j]    = gamma s[j] + (1 - gamma) beta[j]           s[j] = beta[j] the first time, when nothing was calibrated
@@ -11,7 +11,7 @@
 //
 // Smoothing, of all channels i:
 //
-//   s[i]    = xmax[i]^a / wmax[i]^(1-a)                  1 where either is 0
+//   s[i]    = xmax[i]^a / wmax[i]^(1-a)                  1 where either is 0; both are taken as 1e-5 at least
 //
 // Xiao et al. 2023, arXiv 2211.10438, equation 4.
 #pragma once
@@ -43,16 +43,20 @@ inline void update_scales(const Device&, std::span<float> s, const float* xmax, 
         s[j] = gamma * s[j] + (1.0f - gamma) * beta_of_maxima(xmax[j], wmax[j], strength);
 }
 
-// s [I] and reciprocal [I] = 1/s of the maxima xmax [I] and wmax [I]. reciprocal may be empty.
-inline void smoothing_scales(const Device&, std::span<float> s, std::span<float> reciprocal, const float* xmax,
-                             const float* wmax, float alpha) {
+// A channel that was nearly silent must not be blown up when it speaks: the bound of the paper's code.
+constexpr float kLeastMaximum = 1e-5f;
+
+// In double, as what is rounded to int8 should not hang on how a processor rounds a power.
+inline double power(double x, double exponent) {
+    return exponent == 0.5 ? std::sqrt(x) : std::pow(x, exponent);
+}
+
+// s [I] of the maxima xmax [I] and wmax [I].
+inline void smoothing_scales(const Device&, std::span<float> s, const float* xmax, const float* wmax, float alpha) {
     for (size_t i = 0; i < s.size(); i++) {
+        const double x = std::max(xmax[i], kLeastMaximum), w = std::max(wmax[i], kLeastMaximum);
         const bool scaled = xmax[i] > 0 && wmax[i] > 0;
-        // In double: what is rounded to int8 should not hang on how a processor rounds a power.
-        s[i] = scaled ? static_cast<float>(std::pow(double{xmax[i]}, double{alpha}) /
-                                           std::pow(double{wmax[i]}, 1.0 - double{alpha}))
-                      : 1.0f;
-        if (!reciprocal.empty()) reciprocal[i] = 1.0f / s[i];
+        s[i] = scaled ? static_cast<float>(power(x, alpha) / power(w, 1.0 - double{alpha})) : 1.0f;
     }
 }
 

@@ -1,5 +1,7 @@
 #include "quaff/run/method_settings.h"
 
+#include <cstdlib>
+
 #include "llmc/core/error.h"
 
 namespace quaff {
@@ -27,21 +29,28 @@ OutlierOptions outlier_options(const Options& options, Method method) {
     return how;
 }
 
+// A file says 0.01 or 1.0, or nothing.
+static bool same_ratio(const std::string& of_file, const std::string& own) {
+    return of_file.empty() || std::strtod(of_file.c_str(), nullptr) == std::strtod(own.c_str(), nullptr);
+}
+
 bool has_own_channels(Method method) {
     return method == Method::quaff_paper || method == Method::smooth_static;
 }
 
 void require_channels_of(Method method, const OutlierChannels& outliers, const std::string& origin) {
+    if (method == Method::smooth_static && outliers.max_abs.empty())
+        throw UsageError(concat(origin, " has no max_abs, the largest |X| of each channel, which --method ",
+                                name_of(method), " scales by; leave the file out, so that they are found"));
     if (!has_own_channels(method) || outliers.strategy.empty()) return;
     const OutlierOptions own = outlier_options({}, method);
     const bool counts = own.strategy == OutlierStrategy::mean_times;  // the threshold
-    if (outliers.strategy == name_of(own.strategy) && (!counts || outliers.threshold == own.threshold) &&
-        (outliers.max_ratio.empty() || outliers.max_ratio == own.max_ratio))
-        return;
-    throw UsageError(concat(origin, ": these channels were found by ", outliers.strategy, " ", outliers.threshold,
-                            " with a ratio of ", outliers.max_ratio, ", and --method ", name_of(method),
-                            " takes those of ", name_of(own.strategy), counts ? concat(" ", own.threshold) : "",
-                            " with ", own.max_ratio, "; leave the file out, or choose --method quaff"));
+    if (outliers.strategy != name_of(own.strategy) || (counts && outliers.threshold != own.threshold) ||
+        !same_ratio(outliers.max_ratio, own.max_ratio))
+        throw UsageError(concat(origin, ": these channels were found by ", outliers.strategy, " ", outliers.threshold,
+                                " with a ratio of ", outliers.max_ratio, ", and --method ", name_of(method),
+                                " takes those of ", name_of(own.strategy), counts ? concat(" ", own.threshold) : "",
+                                " with ", own.max_ratio, "; leave the file out, or choose --method quaff"));
 }
 
 }  // namespace quaff

@@ -85,7 +85,7 @@ struct ComputeOptions {
     std::optional<Method> method;             // quaff; eval and generate: fp, unless outlier channels are named
     std::optional<bool> rotation;             // on; MethodChoices says which method heeds which of these
     std::optional<OutlierTerm> outlier_term;  // scaled
-    std::optional<double> scale_strength;     // 0.5
+    std::optional<double> scale_strength;     // 1 with the rotation, else 0.5
     std::optional<double> int8_threshold;     // 6
     std::optional<double> smooth_alpha;       // 0.5
     DeviceChoice device = DeviceChoice::automatic;

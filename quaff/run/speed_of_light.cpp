@@ -29,7 +29,7 @@ WorkModel::WorkModel(const ModelConfig& config, const BuildOptions& options, con
             trained = true;
         }
         const auto channels = outliers.channels.find(joint.name);
-        if (method.outliers && channels != outliers.channels.end())
+        if (method.weight == WeightKind::outlier_channels && channels != outliers.channels.end())
             skinny_ += 2.0 * static_cast<double>(channels->second.size()) * out;
     }
     const auto forward_pair = 4.0 * static_cast<double>(config.q_size());

@@ -7,6 +7,7 @@
 
 #include "llmc/core/error.h"
 #include "llmc/data/sampler.h"
+#include "llmc/io/json.h"
 #include "llmc/io/text_input.h"
 #include "quaff/files/quaff_json.h"
 #include "quaff/model/calibrate.h"
@@ -92,13 +93,13 @@ std::string canonical_targets(const ModuleNames& names, const ModelConfig& model
     return text;
 }
 
-// The option, else the method in quaff.json, else quaff where outlier channels are named. Tells where int8 is to be
-// made in another way than the adapter was trained with; full precision instead of int8 is a usual choice.
+// The option, else the method in quaff.json, else quaff where outlier channels are named. Tells where layers are to
+// be quantised in another way than the adapter was trained with; full precision instead is a usual choice.
 Method method_of(const Options& options, const std::string& adapter, const std::optional<QuaffState>& state,
                  Terminal& terminal) {
     if (const std::optional<Method> chosen = options.compute.method) {
         const std::optional<Method> own = state ? parse_method(state->method) : std::nullopt;
-        if (own && *own != *chosen && linear_method(*own).int8 && linear_method(*chosen).int8)
+        if (own && *own != *chosen && *own != Method::fp && *chosen != Method::fp)
             terminal.warn(concat("the method is ", name_of(*chosen), ", and the adapter ", adapter,
                                  " was trained with ", name_of(*own), "; --method ", name_of(*own), " keeps that"));
         return *chosen;
@@ -165,15 +166,33 @@ void settle_choices(StartingPoint& start, const Options& options, const std::str
         chooser.settle("outlier-term", start.outlier_term, asked.outlier_term, own(&MethodChoices::outlier_term),
                        [](OutlierTerm value) { return name_in(kOutlierTermNames, value); });
     }
-    if (start.method == Method::quaff)
-        chooser.settle("scale-strength", start.scale_strength, asked.scale_strength,
-                       own(&MethodChoices::scale_strength), number);
+    if (start.method == Method::quaff) {
+        float strength = *linear_method(start.method, start).scale_strength;
+        chooser.settle("scale-strength", strength, asked.scale_strength,
+                       adapters ? &*adapters->scale_strength : nullptr, number);
+        start.scale_strength = strength;
+    }
     if (has_threshold(start.method))
         chooser.settle("int8-threshold", start.int8_threshold, asked.int8_threshold,
                        own(&MethodChoices::int8_threshold), number);
     if (has_smoothing(start.method))
         chooser.settle("smooth-alpha", start.smooth_alpha, asked.smooth_alpha, own(&MethodChoices::smooth_alpha),
                        number);
+}
+
+// Choices that the adapter's method, which no option names, does not heed.
+void tell_unheeded(Method method, const ComputeOptions& asked, Terminal& terminal) {
+    const auto tell = [&](const char* name, bool given, bool heeded, const char* methods) {
+        if (given && !heeded)
+            terminal.warn(concat("--", name, " has no effect with the method ", name_of(method),
+                                 "; it is for --method ", methods));
+    };
+    const bool is_quaff = method == Method::quaff;
+    tell("rotation", asked.rotation.has_value(), is_quaff, "quaff");
+    tell("outlier-term", asked.outlier_term.has_value(), is_quaff, "quaff");
+    tell("scale-strength", asked.scale_strength.has_value(), is_quaff, "quaff");
+    tell("int8-threshold", asked.int8_threshold.has_value(), has_threshold(method), "llm-int8");
+    tell("smooth-alpha", asked.smooth_alpha.has_value(), has_smoothing(method), "smooth-static and smooth-dynamic");
 }
 
 // Where the outlier channels come from: a file, the adapter, or a calibration that is yet to run.
@@ -214,8 +233,11 @@ void take_setting(const char* name, std::optional<Value>& option, Value own, con
 }
 
 // How many outlier channels calibration found.
-void tell_channels(const OutlierChannels& outliers, Terminal& terminal) {
+void tell_channels(Method method, const OutlierChannels& outliers, Terminal& terminal) {
     const int64_t channels = count_channels(outliers);
+    if (method == Method::smooth_static)
+        return terminal.line(concat("found the largest |X| of ", counted(channels, "channel"), " in ",
+                                    counted(std::ssize(outliers.channels), "layer")));
     terminal.line(concat("found ", counted(channels, "outlier channel"), " in ",
                          counted(std::ssize(outliers.channels), "layer"), " by ", outliers.strategy));
     if (channels == 0)
@@ -250,18 +272,25 @@ Options with_options_of_adapter(const Options& options, Terminal& terminal) {
         with.lora.target_modules = canonical_targets(parse_targets(*options.lora.target_modules, model), model);
     take("target-modules", with.lora.target_modules, canonical_targets(adapter.config().target_modules, model));
     if (const std::optional<QuaffState> state = read_quaff_state(options.model.adapter, model)) {
-        take_setting("scale-momentum", with.compute.scale_momentum, state->scale_momentum, options, terminal);
+        if (const auto own = parse_method(state->method); own && linear_method(*own).has_scales())
+            take_setting("scale-momentum", with.compute.scale_momentum, state->scale_momentum, options, terminal);
         if (state->chat) take_chat(*state->chat, with.data);
         take_setting("grad-bits", with.compute.grad_bits, static_cast<int>(state->grad_bits), options, terminal);
         const std::optional<Method> method =
             options.compute.method ? options.compute.method : parse_method(state->method);
         if (const auto own = method ? own_choices(state, *method) : std::nullopt) {
             // starting_point() tells where the options ask for something else.
-            if (!with.compute.rotation) with.compute.rotation = own->rotation;
-            if (!with.compute.outlier_term) with.compute.outlier_term = own->outlier_term;
-            if (!with.compute.scale_strength) with.compute.scale_strength = own->scale_strength;
-            if (!with.compute.int8_threshold) with.compute.int8_threshold = own->int8_threshold;
-            if (!with.compute.smooth_alpha) with.compute.smooth_alpha = own->smooth_alpha;
+            ComputeOptions& compute = with.compute;
+            const auto number = [](std::optional<double>& option, float value) {
+                if (!option) option = shortest_decimal(value);
+            };
+            if (*method == Method::quaff) {
+                if (!compute.rotation) compute.rotation = own->rotation;
+                if (!compute.outlier_term) compute.outlier_term = own->outlier_term;
+                number(compute.scale_strength, *own->scale_strength);
+            }
+            if (has_threshold(*method)) number(compute.int8_threshold, own->int8_threshold);
+            if (has_smoothing(*method)) number(compute.smooth_alpha, own->smooth_alpha);
         }
     }
     return with;
@@ -285,10 +314,7 @@ StartingPoint starting_point(const Options& options, const ModelFiles& files, co
         options.compute.scale_momentum.value_or(state ? state->scale_momentum : start.scale_momentum);
     start.grad_bits = options.compute.grad_bits.value_or(state ? static_cast<int>(state->grad_bits) : start.grad_bits);
     settle_choices(start, options, adapter, state, terminal);
-    if (start.method != Method::quaff && !options.compute.method &&
-        (options.compute.rotation || options.compute.outlier_term))
-        terminal.warn(concat("--", options.compute.rotation ? "rotation" : "outlier-term",
-                             " has no effect with the method ", name_of(start.method), "; it is for --method quaff"));
+    if (!options.compute.method) tell_unheeded(start.method, options.compute, terminal);
     if (linear_method(start.method).outliers) {
         choose_channels(start, options, files, state, terminal);
     } else if (const OutlierOptions& named = options.outliers;
@@ -338,7 +364,7 @@ void find_outlier_channels(StartingPoint& start, const Options& options, const M
     start.outliers = calibrate(device, files, batches, calibration);
     start.outliers.samples = std::ssize(chosen);
     start.calibration = Calibration::none;
-    tell_channels(start.outliers, terminal);
+    tell_channels(start.method, start.outliers, terminal);
 }
 
 void assume_most_outlier_channels(StartingPoint& start, const Options& options, const ModelConfig& config) {

@@ -158,7 +158,7 @@ struct QuaffCase {
           options(build_options(full_precision, *quaff::parse_method(numbers.value("method", "quaff")))) {
         options.rotation = numbers.value("rotation", false);
         options.outlier_term = *value_in(quaff::kOutlierTermNames, numbers.value("term", "scaled"));
-        options.scale_strength = numbers.value("strength", options.scale_strength);
+        options.scale_strength = numbers.value("strength", quaff::kPaperStrength);
         options.int8_threshold = numbers.value("threshold", options.int8_threshold);
         options.smooth_alpha = numbers.value("alpha", options.smooth_alpha);
         options.scale_momentum = numbers["gamma"];

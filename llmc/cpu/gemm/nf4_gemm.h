@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -14,6 +15,19 @@
 #include "llmc/cpu/gemm/widened_gemm.h"
 
 namespace cpu {
+
+// The two levels of a byte of codes: one look-up for two weights.
+struct Nf4Pair {
+    float low, high;
+};
+inline const std::array<Nf4Pair, 256>& nf4_pairs() {
+    static const std::array<Nf4Pair, 256> pairs = [] {
+        std::array<Nf4Pair, 256> all;
+        for (int byte = 0; byte < 256; byte++) all[byte] = {nf4_level(byte & 15), nf4_level(byte >> 4)};
+        return all;
+    }();
+    return pairs;
+}
 
 // As widened_gemm() asks for it.
 struct WidenedNf4 {
@@ -25,7 +39,17 @@ struct WidenedNf4 {
         for (int64_t begin = col; begin < col + count;) {
             const int64_t end = std::min(round_up(begin + 1, kNf4Block), col + count);
             const float maximum = w.maximum(row, begin);
-            for (int64_t i = begin; i < end; i++) out[i - col] = maximum * w.level(row, i);
+            int64_t i = begin;
+            if (i % 2 == 1) {
+                out[i - col] = maximum * w.level(row, i);
+                i++;
+            }
+            for (; i + 1 < end; i += 2) {
+                const Nf4Pair& pair = nf4_pairs()[w.codes(row, i / 2)];
+                out[i - col] = maximum * pair.low;
+                out[i + 1 - col] = maximum * pair.high;
+            }
+            if (i < end) out[i - col] = maximum * w.level(row, i);
             begin = end;
         }
     }

@@ -18,13 +18,17 @@ namespace cuda {
 // w = D(stored); one Eight per thread, which is one word of codes in one block.
 template <class T>
 __global__ void dequantize_nf4_kernel(Matrix<T> w, Nf4Matrix stored) {
+    // In shared memory, where the lanes of a warp may each read another level at once.
+    __shared__ float levels[16];
+    if (threadIdx.x < 16) levels[threadIdx.x] = nf4_level(static_cast<int>(threadIdx.x));
+    __syncthreads();
     const auto [o, i] = eight_position(w.cols);
     if (o >= w.rows) return;
     const uint32_t word = *reinterpret_cast<const uint32_t*>(stored.codes.row(o) + i / 2);
     const float maximum = stored.maximum(o, i);
     Eight<float> values;
 #pragma unroll
-    for (int k = 0; k < 8; k++) values[k] = maximum * nf4_level(static_cast<int>(word >> 4 * k & 15u));
+    for (int k = 0; k < 8; k++) values[k] = maximum * levels[word >> 4 * k & 15u];
     store_eight(w.row(o), i, w.cols, rounded<T>(values));
 }
 

@@ -1,6 +1,6 @@
 // The scales of a layer's input channels, which move what is too large for int8 from X to W.
 //
-// Targeted momentum scaling: the scales are the only part of a frozen layer that moves during training.
+// Targeted momentum scaling of outlier channels, whose scales every training pass moves:
 //
 //   beta[j] = max(1, (xmax[j] / wmax[j])^strength)      1 where wmax[j] == 0; the paper's strength is 1/2
 //   s[j]    = gamma s[j] + (1 - gamma) beta[j]           s[j] = beta[j] the first time, when nothing was calibrated
@@ -11,17 +11,18 @@
 //
 // Smoothing, of all channels i:
 //
-//   s[i]    = xmax[i]^a / wmax[i]^(1-a)                  1 where either is 0
+//   s[i]    = xmax[i]^a / wmax[i]^(1-a)                  1 where either is 0; both are taken as 1e-5 at least
 //
 // Xiao et al. 2023, arXiv 2211.10438, equation 4.
 //
-// s, xmax and wmax stay on the device; the host never sees them. One thread per channel.
+// s, xmax and wmax stay on the device; the host sees only the maxima that a method asks for. One thread per channel.
 #pragma once
 
 #include <span>
 
 #include "llmc/core/integers.h"
 #include "llmc/cuda/runtime/launch.cuh"
+#include "quaff/model/scales.h"
 
 namespace cuda {
 
@@ -59,26 +60,26 @@ void scales_from_maxima(const Device<T>& device, std::span<float> s, const float
     update_scales(device, s, xmax, wmax, 0.0f, strength);
 }
 
-template <class Float>
-__global__ void smoothing_scales_kernel(Float* s, Float* reciprocal, const Float* xmax, const Float* wmax, float alpha,
-                                        int count) {
-    const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-    if (i >= count) return;
-    const bool scaled = xmax[i] > 0 && wmax[i] > 0;
-    // In double: what is rounded to int8 should not hang on how a processor rounds a power.
-    s[i] = scaled ? static_cast<Float>(pow(static_cast<double>(xmax[i]), static_cast<double>(alpha)) /
-                                       pow(static_cast<double>(wmax[i]), 1.0 - static_cast<double>(alpha)))
-                  : Float{1};
-    reciprocal[i] = 1.0f / s[i];
+// In double, as what is rounded to int8 should not hang on how a processor rounds a power.
+__device__ inline double power(double x, double exponent) {
+    return exponent == 0.5 ? sqrt(x) : pow(x, exponent);
 }
 
-// s [I] and reciprocal [I] = 1/s of the maxima xmax [I] and wmax [I].
+template <class Float>
+__global__ void smoothing_scales_kernel(Float* s, const Float* xmax, const Float* wmax, float alpha, int count) {
+    const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    if (i >= count) return;
+    const double x = fmaxf(xmax[i], cpu::kLeastMaximum), w = fmaxf(wmax[i], cpu::kLeastMaximum);
+    const bool scaled = xmax[i] > 0 && wmax[i] > 0;
+    s[i] = scaled ? static_cast<Float>(power(x, alpha) / power(w, 1.0 - static_cast<double>(alpha))) : Float{1};
+}
+
+// s [I] of the maxima xmax [I] and wmax [I].
 template <class T>
-void smoothing_scales(const Device<T>& device, std::span<float> s, std::span<float> reciprocal, const float* xmax,
-                      const float* wmax, float alpha) {
+void smoothing_scales(const Device<T>& device, std::span<float> s, const float* xmax, const float* wmax, float alpha) {
     const int count = static_cast<int>(s.size());
     launch(device, "smoothing_scales", smoothing_scales_kernel<float>, ceil_div(count, kScaleThreads), kScaleThreads, 0,
-           s.data(), reciprocal.data(), xmax, wmax, alpha, count);
+           s.data(), xmax, wmax, alpha, count);
 }
 
 }  // namespace cuda

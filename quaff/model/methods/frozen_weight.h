@@ -17,65 +17,93 @@
 // What they write is written (=).
 #pragma once
 
-#include <span>
-#include <vector>
+#include <utility>
+#include <variant>
 
-#include "quaff/model/linear_input.h"
-#include "quaff/model/linear_workspace.h"
-#include "quaff/model/methods/momentum_scales.h"
+#include "quaff/model/methods/four_bits.h"
+#include "quaff/model/methods/full_precision.h"
+#include "quaff/model/methods/llm_int8.h"
+#include "quaff/model/methods/outlier_channels.h"
+#include "quaff/model/methods/smooth_dynamic.h"
+#include "quaff/model/methods/smooth_static.h"
 
 namespace quaff {
-
-// The outlier channels of a layer, in host memory.
-struct LayerOutliers {
-    std::vector<int32_t> channels;  // ascending
-    std::vector<float> max_abs;     // the largest |X| that calibration saw in each; empty if it is not known
-};
-
-// What outlier channels add to Y: Z's columns times these of W, each multiplied by s - 1; by 1 where s is null.
-template <class T>
-struct OutlierColumns {
-    Matrix<const T> weight;  // [O,n], on the device
-    const float* s = nullptr;
-};
 
 template <class Device>
 class FrozenWeight {
   public:
     using T = typename Device::compute_t;
 
-    explicit FrozenWeight(const LinearShape& shape) : shape_(shape) {}
-    FrozenWeight(const FrozenWeight&) = delete;
-    FrozenWeight& operator=(const FrozenWeight&) = delete;
-    virtual ~FrozenWeight() = default;
+    FrozenWeight() = default;
+    // outliers: none for a method that has none.
+    FrozenWeight(const LinearShape& shape, const LinearMethod& method, LayerOutliers outliers)
+        : weight_(make(shape, method, std::move(outliers))) {}
 
-    virtual void layout(Arena<Device>& arena, const Device& device) = 0;
+    void layout(Arena<Device>& arena, const Device& device) {
+        std::visit([&](auto& weight) { weight.layout(arena, device); }, weight_);
+    }
     // Raises `sizes` to what the passes need for `n_tokens` rows. grad_bits counts in training only.
-    virtual void size_workspace(const Device& device, LinearWorkspaceSizes& sizes, int64_t n_tokens, bool training,
-                                int grad_bits) const = 0;
+    void size_workspace(const Device& device, LinearWorkspaceSizes& sizes, int64_t n_tokens, bool training,
+                        int grad_bits) const {
+        std::visit([&](const auto& weight) { weight.size_workspace(device, sizes, n_tokens, training, grad_bits); },
+                   weight_);
+    }
     // Rows out_begin, out_begin + 1, ... of W = `w` [rows, I], which is in host memory. Before the first pass the parts
     // cover [0, O) once, in order.
-    virtual void load_rows(const Device& device, int64_t out_begin, Matrix<const float> w) = 0;
+    void load_rows(const Device& device, int64_t out_begin, Matrix<const float> w) {
+        std::visit([&](auto& weight) { weight.load_rows(device, out_begin, w); }, weight_);
+    }
 
     // The most outlier channels that prepare() returns.
-    virtual int64_t most_outliers() const { return 0; }
+    int64_t most_outliers() const {
+        return std::visit([](const auto& weight) { return weight.most_outliers(); }, weight_);
+    }
     // Makes x, and in Z, behind the `rank` columns of adapters, those of the outlier channels (JointColumns).
-    virtual OutlierColumns<T> prepare(const Device& device, const LinearInput<Device>& input, int64_t rank,
-                                      const PassInfo& pass, LinearWorkspace<Device>& workspace) = 0;
+    OutlierColumns<T> prepare(const Device& device, const LinearInput<Device>& input, int64_t rank,
+                              const PassInfo& pass, LinearWorkspace<Device>& workspace) {
+        return std::visit([&](auto& weight) { return weight.prepare(device, input, rank, pass, workspace); }, weight_);
+    }
     // x is what prepare() made. bias [O] may be null; z and wz may have no columns.
-    virtual void multiply(const Device& device, Matrix<T> y, Matrix<const T> x, const T* bias, Matrix<const T> z,
-                          Matrix<const T> wz, LinearWorkspace<Device>& workspace) = 0;
-    virtual void multiply_back(const Device& device, Matrix<T> dx, Matrix<const T> dy, const PassInfo& pass,
-                               LinearWorkspace<Device>& workspace) = 0;
+    void multiply(const Device& device, Matrix<T> y, Matrix<const T> x, const T* bias, Matrix<const T> z,
+                  Matrix<const T> wz, LinearWorkspace<Device>& workspace) {
+        std::visit([&](auto& weight) { weight.multiply(device, y, x, bias, z, wz, workspace); }, weight_);
+    }
+    void multiply_back(const Device& device, Matrix<T> dx, Matrix<const T> dy, const PassInfo& pass,
+                       LinearWorkspace<Device>& workspace) {
+        std::visit([&](auto& weight) { weight.multiply_back(device, dx, dy, pass, workspace); }, weight_);
+    }
 
     // Null: the method has none.
-    virtual MomentumScales<Device>* scales() { return nullptr; }
-    const MomentumScales<Device>* scales() const { return const_cast<FrozenWeight*>(this)->scales(); }
-
-    const LinearShape& shape() const { return shape_; }
+    MomentumScales<Device>* scales() {
+        return std::visit([](auto& weight) { return weight.scales(); }, weight_);
+    }
+    const MomentumScales<Device>* scales() const {
+        return std::visit([](const auto& weight) { return weight.scales(); }, weight_);
+    }
 
   private:
-    LinearShape shape_;
+    using Weight = std::variant<FullPrecision<Device>, OutlierChannelWeight<Device>, LlmInt8Weight<Device>,
+                                SmoothStaticWeight<Device>, SmoothDynamicWeight<Device>, FourBitWeight<Device>>;
+
+    static Weight make(const LinearShape& shape, const LinearMethod& method, LayerOutliers outliers) {
+        switch (method.weight) {
+            case WeightKind::outlier_channels:
+                return OutlierChannelWeight<Device>(shape, method, std::move(outliers));
+            case WeightKind::llm_int8:
+                return LlmInt8Weight<Device>(shape, method);
+            case WeightKind::smooth_static:
+                return SmoothStaticWeight<Device>(shape, method, std::move(outliers));
+            case WeightKind::smooth_dynamic:
+                return SmoothDynamicWeight<Device>(shape, method);
+            case WeightKind::four_bits:
+                return FourBitWeight<Device>(shape);
+            case WeightKind::full_precision:
+                break;
+        }
+        return FullPrecision<Device>(shape);
+    }
+
+    Weight weight_;
 };
 
 }  // namespace quaff

@@ -14,41 +14,40 @@
 
 #include "quaff/files/method.h"
 #include "quaff/model/int8_matrix.h"
-#include "quaff/model/methods/frozen_weight.h"
+#include "quaff/model/methods/method_weight.h"
 
 namespace quaff {
 
 template <class Device>
-class LlmInt8Weight final : public FrozenWeight<Device> {
+class LlmInt8Weight : public MethodWeight<Device> {
   public:
     using T = typename Device::compute_t;
-    using FrozenWeight<Device>::shape;
+    using MethodWeight<Device>::shape;
 
     LlmInt8Weight(const LinearShape& shape, const LinearMethod& method)
-        : FrozenWeight<Device>(shape), threshold_(method.int8_threshold) {}
+        : MethodWeight<Device>(shape), threshold_(method.int8_threshold) {}
 
-    void layout(Arena<Device>& arena, const Device& device) override {
+    void layout(Arena<Device>& arena, const Device& device) {
         weight_.layout(arena, device, shape());
         arena.place(all_channels_, MemoryKind::weights, "channel numbers", shape().in_features);
     }
     void size_workspace(const Device& device, LinearWorkspaceSizes& sizes, int64_t n_tokens, bool training,
-                        int grad_bits) const override {
+                        int grad_bits) const {
         weight_.size_workspace(device, shape(), sizes, n_tokens, training, grad_bits);
         raise_to(sizes.xmax, shape().in_features);
         raise_to(sizes.channels, shape().in_features);
-        raise_to(sizes.columns, shape().out_features * shape().in_features);
     }
-    void load_rows(const Device& device, int64_t out_begin, Matrix<const float> w) override {
+    void load_rows(const Device& device, int64_t out_begin, Matrix<const float> w) {
         weight_.load_rows(device, out_begin, w);
         if (out_begin > 0) return;
         fill_from_host(device, as_row(all_channels_),
                        [&](Matrix<int32_t> host) { std::iota(host.data, host.data + host.cols, 0); });
     }
 
-    int64_t most_outliers() const override { return shape().in_features; }
+    int64_t most_outliers() const { return shape().in_features; }
 
     OutlierColumns<T> prepare(const Device& device, const LinearInput<Device>& input, int64_t rank,
-                              const PassInfo& /*pass*/, LinearWorkspace<Device>& workspace) override {
+                              const PassInfo& /*pass*/, LinearWorkspace<Device>& workspace) {
         input.make_absmax(device, workspace.xmax.data(), all_channels_);
         find_large(host_view(device, as_row(workspace.xmax.first(all_channels_.size())), maxima_));
         const auto n = static_cast<int64_t>(large_.size());
@@ -60,16 +59,18 @@ class LlmInt8Weight final : public FrozenWeight<Device> {
         PlainInput<Device>{input.x}.make_quantized(
             device, weight_.input_rows(device, n_tokens, shape().in_features, outliers, workspace),
             {.channels = channels});
-        const Matrix<T> columns(workspace.columns.data(), shape().out_features, n);
+        // They go where the linear will have them, in Wz.
+        const Matrix<T> columns =
+            JointColumns{rank, n}.outlier_part(device, workspace.joint_weight, shape().out_features).columns(0, n);
         dequantize_columns(device, columns, weight_.q, weight_.scale.data(), channels);
         return {columns};
     }
     void multiply(const Device& device, Matrix<T> y, Matrix<const T> /*x*/, const T* bias, Matrix<const T> z,
-                  Matrix<const T> wz, LinearWorkspace<Device>& workspace) override {
+                  Matrix<const T> wz, LinearWorkspace<Device>& workspace) {
         weight_.multiply(device, y, bias, z, wz, workspace);
     }
     void multiply_back(const Device& device, Matrix<T> dx, Matrix<const T> dy, const PassInfo& pass,
-                       LinearWorkspace<Device>& workspace) override {
+                       LinearWorkspace<Device>& workspace) {
         weight_.multiply_back(device, dx, dy, pass.grad_bits, workspace);
     }
 

@@ -1,6 +1,7 @@
 // The scales s of a layer's outlier channels (scales.h): all that training moves of a frozen layer.
 #pragma once
 
+#include <algorithm>
 #include <span>
 #include <vector>
 

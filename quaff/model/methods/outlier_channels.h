@@ -18,34 +18,34 @@
 #include "llmc/core/error.h"
 #include "quaff/files/method.h"
 #include "quaff/model/int8_matrix.h"
-#include "quaff/model/methods/frozen_weight.h"
+#include "quaff/model/methods/method_weight.h"
 
 namespace quaff {
 
 template <class Device>
-class OutlierChannelWeight final : public FrozenWeight<Device> {
+class OutlierChannelWeight : public MethodWeight<Device> {
   public:
     using T = typename Device::compute_t;
-    using FrozenWeight<Device>::shape;
+    using MethodWeight<Device>::shape;
 
     OutlierChannelWeight(const LinearShape& shape, const LinearMethod& method, LayerOutliers outliers)
-        : FrozenWeight<Device>(shape), method_(method), outliers_(std::move(outliers)) {
+        : MethodWeight<Device>(shape), method_(method), outliers_(std::move(outliers)) {
         if (method.rotation) weight_.rotation = hadamard_block(shape.in_features);
     }
 
-    void layout(Arena<Device>& arena, const Device& device) override {
+    void layout(Arena<Device>& arena, const Device& device) {
         weight_.layout(arena, device, shape());
         arena.place(columns_, MemoryKind::outlier_rows, "outlier_weight", shape().out_features, n());
         arena.place(channels_, MemoryKind::outlier_rows, "outlier_channels", n());
-        scales_.layout(arena, method_.has_scales() ? n() : 0, method_.scale_strength);
+        scales_.layout(arena, method_.has_scales() ? n() : 0, *method_.scale_strength);
     }
     void size_workspace(const Device& device, LinearWorkspaceSizes& sizes, int64_t n_tokens, bool training,
-                        int grad_bits) const override {
+                        int grad_bits) const {
         weight_.size_workspace(device, shape(), sizes, n_tokens, training, grad_bits);
         raise_to(sizes.xmax, method_.has_scales() ? n() : 0);
     }
 
-    void load_rows(const Device& device, int64_t out_begin, Matrix<const float> w) override {
+    void load_rows(const Device& device, int64_t out_begin, Matrix<const float> w) {
         weight_.load_rows(device, out_begin, w);
         if (n() == 0) return;
         if (out_begin == 0) wmax_.assign(static_cast<size_t>(n()), 0.0f);
@@ -63,11 +63,11 @@ class OutlierChannelWeight final : public FrozenWeight<Device> {
         if (method_.has_scales()) scales_.start(device, wmax_, outliers_.max_abs);
     }
 
-    int64_t most_outliers() const override { return n(); }
+    int64_t most_outliers() const { return n(); }
 
     // While training the maxima of x move s before x is quantised.
     OutlierColumns<T> prepare(const Device& device, const LinearInput<Device>& input, int64_t rank,
-                              const PassInfo& pass, LinearWorkspace<Device>& workspace) override {
+                              const PassInfo& pass, LinearWorkspace<Device>& workspace) {
         const int64_t n_tokens = input.x.rows;
         const Matrix<T> outliers = JointColumns{rank, n()}.outlier_part(device, workspace.z, n_tokens);
         const QuantizedRows<T> rows = weight_.input_rows(device, n_tokens, shape().in_features, outliers, workspace);
@@ -83,15 +83,16 @@ class OutlierChannelWeight final : public FrozenWeight<Device> {
         return {columns_, s};
     }
     void multiply(const Device& device, Matrix<T> y, Matrix<const T> /*x*/, const T* bias, Matrix<const T> z,
-                  Matrix<const T> wz, LinearWorkspace<Device>& workspace) override {
+                  Matrix<const T> wz, LinearWorkspace<Device>& workspace) {
         weight_.multiply(device, y, bias, z, wz, workspace);
     }
     void multiply_back(const Device& device, Matrix<T> dx, Matrix<const T> dy, const PassInfo& pass,
-                       LinearWorkspace<Device>& workspace) override {
+                       LinearWorkspace<Device>& workspace) {
         weight_.multiply_back(device, dx, dy, pass.grad_bits, workspace);
     }
 
-    MomentumScales<Device>* scales() override { return method_.has_scales() ? &scales_ : nullptr; }
+    MomentumScales<Device>* scales() { return method_.has_scales() ? &scales_ : nullptr; }
+    const MomentumScales<Device>* scales() const { return method_.has_scales() ? &scales_ : nullptr; }
 
   private:
     int64_t n() const { return static_cast<int64_t>(outliers_.channels.size()); }

@@ -13,28 +13,27 @@
 #include "quaff/files/method.h"
 #include "quaff/model/frozen_matrix.h"
 #include "quaff/model/int8_matrix.h"
-#include "quaff/model/methods/frozen_weight.h"
+#include "quaff/model/methods/method_weight.h"
 #include "quaff/model/methods/smoothing.h"
 
 namespace quaff {
 
 template <class Device>
-class SmoothDynamicWeight final : public FrozenWeight<Device> {
+class SmoothDynamicWeight : public MethodWeight<Device> {
   public:
     using T = typename Device::compute_t;
-    using FrozenWeight<Device>::shape;
+    using MethodWeight<Device>::shape;
 
     SmoothDynamicWeight(const LinearShape& shape, const LinearMethod& method)
-        : FrozenWeight<Device>(shape), alpha_(method.smooth_alpha) {}
+        : MethodWeight<Device>(shape), alpha_(method.smooth_alpha) {}
 
-    void layout(Arena<Device>& arena, const Device& /*device*/) override {
+    void layout(Arena<Device>& arena, const Device& /*device*/) {
         weight_.layout(arena, MemoryKind::weights, "weight", shape().out_features, shape().in_features, shape().stored);
         smoothing_.layout(arena, shape().in_features);
-        arena.place(reciprocal_, MemoryKind::weights, "1/s", shape().in_features);
         arena.place(wmax_, MemoryKind::weights, "wmax", shape().in_features);
     }
     void size_workspace(const Device& device, LinearWorkspaceSizes& sizes, int64_t n_tokens, bool training,
-                        int grad_bits) const override {
+                        int grad_bits) const {
         Int8Matrix<Device>::size_workspace(device, shape(), sizes, n_tokens, training, grad_bits);
         raise_to(sizes.xmax, shape().in_features);
         raise_to(sizes.weight_q,
@@ -42,20 +41,20 @@ class SmoothDynamicWeight final : public FrozenWeight<Device> {
         raise_to(sizes.weight_scale, shape().out_features);
         raise_to(sizes.widened, weight_.rows_workspace(shape().out_features, shape().in_features, shape().stored));
     }
-    void load_rows(const Device& device, int64_t out_begin, Matrix<const float> w) override {
+    void load_rows(const Device& device, int64_t out_begin, Matrix<const float> w) {
         weight_.load_rows(device, out_begin, w);
         host_wmax_.resize(static_cast<size_t>(shape().in_features));
-        column_maxima(host_wmax_, w);
+        column_maxima(host_of(device), host_wmax_, w);
         if (out_begin + w.rows < shape().out_features) return;
         set_values<Device>(device, wmax_, host_wmax_);
-        host_wmax_ = {};
+        host_wmax_ = std::vector<float>();
         smoothing_.start(device);
     }
 
     OutlierColumns<T> prepare(const Device& device, const LinearInput<Device>& input, int64_t /*rank*/,
-                              const PassInfo& /*pass*/, LinearWorkspace<Device>& workspace) override {
+                              const PassInfo& /*pass*/, LinearWorkspace<Device>& workspace) {
         input.make_absmax(device, workspace.xmax.data(), smoothing_.channels);
-        smoothing_scales(device, smoothing_.s, reciprocal_, workspace.xmax.data(), wmax_.data(), alpha_);
+        smoothing_scales(device, smoothing_.s, workspace.xmax.data(), wmax_.data(), alpha_);
         PlainInput<Device>{input.x}.make_quantized(
             device,
             Int8Matrix<Device>::input_rows(device, input.x.rows, shape().in_features, /*outliers=*/{}, workspace),
@@ -63,27 +62,28 @@ class SmoothDynamicWeight final : public FrozenWeight<Device> {
         return {};
     }
     void multiply(const Device& device, Matrix<T> y, Matrix<const T> /*x*/, const T* bias, Matrix<const T> z,
-                  Matrix<const T> wz, LinearWorkspace<Device>& workspace) override {
+                  Matrix<const T> wz, LinearWorkspace<Device>& workspace) {
         quantized(device, workspace).multiply(device, y, bias, z, wz, workspace);
     }
     void multiply_back(const Device& device, Matrix<T> dx, Matrix<const T> dy, const PassInfo& pass,
-                       LinearWorkspace<Device>& workspace) override {
+                       LinearWorkspace<Device>& workspace) {
         quantized(device, workspace).multiply_back(device, dx, dy, pass.grad_bits, workspace);
         divide_columns<T>(device, dx, smoothing_.s.data());
     }
 
   private:
-    // W diag(s), quantised into the workspace: its rows divided by 1/s.
+    // W diag(s), quantised into the workspace. Rows of a gradient are quantised by the same rule, with the same factor
+    // for each column.
     Int8Matrix<Device> quantized(const Device& device, LinearWorkspace<Device>& workspace) const {
         const int64_t rows = shape().out_features, cols = shape().in_features;
         Int8Matrix<Device> wq{.q = Matrix<int8_t>(workspace.weight_q.data(), padded_features(device, rows), cols,
                                                   padded_features(device, cols)),
                               .scale = workspace.weight_scale.first(static_cast<size_t>(rows)),
                               .out_features = rows};
-        const RowTransform transform{.channels = smoothing_.channels, .s = reciprocal_.data()};
         weight_.for_each_rows(device, workspace.widened, [&](int64_t begin, Matrix<const T> w) {
             const int64_t end = begin + w.rows == rows ? wq.q.rows : begin + w.rows;  // the padding, too
-            quantize_rows(device, wq.q.rows_at(begin, end - begin), wq.scale.data() + begin, Matrix<T>(), w, transform);
+            quantize_gradient_rows(device, wq.q.rows_at(begin, end - begin), wq.scale.data() + begin, w,
+                                   smoothing_.s.data());
         });
         return wq;
     }
@@ -91,8 +91,8 @@ class SmoothDynamicWeight final : public FrozenWeight<Device> {
     float alpha_;
     FrozenMatrix<Device> weight_;
     Smoothing<Device> smoothing_;
-    std::span<float> reciprocal_, wmax_;  // 1/s and max_o |W[o,i]| [I]
-    std::vector<float> host_wmax_;        // of the rows loaded so far
+    std::span<float> wmax_;         // max_o |W[o,i]| [I]
+    std::vector<float> host_wmax_;  // of the rows loaded so far
 };
 
 }  // namespace quaff

@@ -140,9 +140,11 @@ TEMPLATE_TEST_CASE("on CUDA in 16 bits, losses stay near those in fp32", "[cuda]
 }
 
 TEST_CASE("on CUDA, neither the schedule nor recomputing changes a bit of training", "[cuda][golden]") {
+    const char* variant = GENERATE("rotated", "llm_int8", "smooth_dynamic");  // the last two keep things for backward
+    CAPTURE(variant);
     std::vector<std::vector<float>> adapters;
     for (const quaff::Recompute recompute : {quaff::Recompute::none, quaff::Recompute::block}) {
-        QuaffCase test("llama_gqa", "rotated");
+        QuaffCase test("llama_gqa", variant);
         test.options.lora.lora_dropout = 0.1;
         test.options.recompute = recompute;
         const std::vector<Batch> batches = make_batches(test.numbers["train"]["batches"]);

@@ -388,7 +388,9 @@ TEST_CASE("quaff.json keeps how the frozen layers were computed", "[adapter]") {
 
     CHECK(error_with([](json& o) { o["smooth_alpha"] = 1.5; }) ==
           "quaff.json: field \"smooth_alpha\" must be a number from 0 to 1, found 1.5");
-    CHECK_FALSE((good.contains("smooth_alpha") || good.contains("int8_threshold") || good.contains("scale_strength")));
+    CHECK_FALSE((good.contains("smooth_alpha") || good.contains("int8_threshold")));
+    CHECK(error_with([](json& o) { o["scale_strength"] = -1; }) ==
+          "quaff.json: field \"scale_strength\" must be a number from 0 to 1, found -1");
 
     QuaffState others;
     others.method = "smooth-static";

@@ -123,7 +123,7 @@ TEST_CASE("a layer without outlier channels is naive per-token int8", "[properti
         linear.size_workspace(device, sizes, n, true, 0, 8);
         workspace.layout(from, sizes);
     });
-    linear.weight->load_rows(device, 0, {w.data(), out, in});
+    linear.weight.load_rows(device, 0, {w.data(), out, in});
     std::vector<float> y(n * out);
     quaff::PassInfo pass;
     pass.mode = quaff::Mode::train;

@@ -155,6 +155,9 @@ TEST_CASE("an adapter is trained on and evaluated with its own rotation and outl
     };
     REQUIRE(choices("first/adapter") == std::pair(false, std::string("split")));
     CHECK(choices("default/adapter") == std::pair(true, std::string("scaled")));
+    // The exponent of the scales goes with the rotation.
+    CHECK(shop.quaff_json("default/adapter")["scale_strength"] == 1);
+    CHECK(shop.quaff_json("first/adapter")["scale_strength"] == 0.5);
 
     const std::string adapter = (shop.folder / "first" / "adapter").string();
     shop.run("onwards", with(kOneStep, {"--adapter", adapter}));
@@ -194,6 +197,7 @@ TEST_CASE("an adapter is trained on and evaluated with its own rotation and outl
     std::ofstream(shop.folder / "default" / "adapter" / "quaff.json") << old;
     const StartingPoint earlier = start_of_eval({"--adapter", (shop.folder / "default/adapter").string()}, quiet);
     CHECK_FALSE(earlier.rotation);
+    CHECK(*earlier.scale_strength == 1);  // which it says
     CHECK(earlier.outlier_term == OutlierTerm::scaled);
     // No adapter decides: rotated and scaled.
     CHECK(start_of_eval({"--method", "quaff"}, quiet).rotation);

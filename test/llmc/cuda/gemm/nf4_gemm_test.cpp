@@ -2,7 +2,6 @@
 
 #include "llmc/cpu/gemm/gemm.h"
 #include "test/llmc/cpu/nf4.h"
-#include "test/llmc/cuda/blas.h"
 #include "test/llmc/cuda/device_matrix.h"
 
 using namespace cuda_test;
@@ -12,7 +11,7 @@ TEMPLATE_TEST_CASE("NF4 weights are dequantised to what they stand for", "[cuda]
     const cuda::Device<T> device;
     const auto [out, in] = GENERATE(table<int, int>({{3, 64}, {5, 70}, {4, 7}, {70, 520}, {1, 1}}));
     const llmc_test::Nf4Weights weights(random_buffer<float>(out, in, 1));
-    const int64_t bytes = nf4_bytes(in);
+    const int64_t bytes = llmc::nf4_bytes(in);
     const DeviceVector<uint8_t> maxima(weights.maxima);
     const DeviceVector<float> group_factor(weights.group_factor);
     std::vector<uint8_t> codes(static_cast<size_t>(out * bytes));
