@@ -103,6 +103,8 @@ void check_contradictions(const CommandLine& line) {
         refuse("--date must be a day such as 2026-01-31, not '", o.data.date, "'");
     if (o.data.train_on_source.value_or(false) && o.data.loss_on == LossOn::last)
         refuse("--train-on-source gives all text a loss, and --loss-on last one answer; leave one of them out");
+    if (line.verb == Verb::eval && o.data.gradient_error && !o.data.reference)
+        refuse("--gradient-error compares with the model in full precision: give --reference as well");
     if (line.verb == Verb::compare) check_comparison(line);
     check_standard_input(line);
     check_columns(line);
@@ -143,6 +145,8 @@ void note_unused(CommandLine& line, const std::set<std::string>& on_command_line
         line.unused.push_back("eval-data beside --data");
     if (line.verb == Verb::eval && on_command_line.contains("eval-data") && on_command_line.contains("eval-split"))
         line.unused.push_back("eval-split with --eval-data");
+    if (line.verb == Verb::eval && on_command_line.contains("grad-bits") && !line.options.data.gradient_error)
+        line.unused.push_back("grad-bits without --gradient-error");
     if (!line.options.compute.method || (line.verb == Verb::info && !line.plan)) return;
     const Method method = *line.options.compute.method;
     const auto note = [&](std::span<const char* const> names) {

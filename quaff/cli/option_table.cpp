@@ -159,7 +159,7 @@ std::vector<Row> option_table(CommandLine& line) {
              "llm-int8: channels with a larger |X| are multiplied in the compute type"},
             {"smooth-alpha", OptionalReal{&o.compute.smooth_alpha, 0.5, from_to(0, 1)}, kRuns & ~kCalibrate, fixed,
              "smooth-static, smooth-dynamic: how much of the inputs' size moves to the weights"},
-            {"grad-bits", choice(o.compute.grad_bits, kGradBitsNames, "8"), kFits, fixed,
+            {"grad-bits", choice(o.compute.grad_bits, kGradBitsNames, "8"), kFits | kEval, fixed,
              "bits of the frozen layers' product in the backward pass"},
         });
     group(
@@ -203,6 +203,9 @@ std::vector<Row> option_table(CommandLine& line) {
              "before and after training: " + names_in(kMetricNames) + "; auto: those of the data's format; none: none"},
             {"reference", Switch{&o.data.reference}, kEval, free,
              "also measure the mean KL(fp || method) over the labelled tokens; both models are in memory"},
+            {"gradient-error", Switch{&o.data.gradient_error}, kEval | kCompare, free,
+             to(Verb::eval, "with --reference: also compare the adapters' gradients with those of full precision",
+                "also compare the adapters' gradients with those of full precision")},
             {"predictions", Text{&o.data.predictions, "FILE"}, kTrain | kEval, free,
              "write prompt, prediction, target and metrics of each example as a JSON line (train: after training)"},
             {"max-answer-tokens", Whole{&o.data.max_answer_tokens, count_from(0)}, kFits | kEval, free,

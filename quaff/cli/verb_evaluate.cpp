@@ -55,7 +55,8 @@ int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) 
     }
     BatchLimits limits = batch_limits(data.examples, batches);
     allow_for_task(limits, task, data, reader, files.config());
-    const BuildOptions build = build_options(options, start, limits, /*training=*/false, device.available_memory());
+    const BuildOptions build =
+        build_options(options, start, limits, options.data.gradient_error, device.available_memory());
     const std::optional<BuildOptions> of_reference = options_of_reference(options, build);
     if (line.plan || of_reference) {  // build_model() looks after the memory of one model
         MemoryPlan plan = plan_model(files, device, start, build);
@@ -74,6 +75,12 @@ int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) 
     terminal.phase("evaluating " + counted(data.size(), "example"));
     Evaluation evaluation = evaluate_task(*model, data, batches, task, reader, progress, reference.get());
     if (options.data.reference && !reference) evaluation.divergence_sum = 0;  // it is full precision itself
+    if (options.data.gradient_error && reference) {
+        terminal.phase("comparing gradients");
+        evaluation.gradients = compare_gradients(*model, *reference, data, batches, [&](int64_t done, int64_t total) {
+            progress("comparing gradients", done, total);
+        });
+    }
     terminal.result(concat(in_words(evaluation), " (", name_of(start.method), ", ",
                            counted(evaluation.labelled, "token"), " of ", counted(evaluation.examples, "example"),
                            ")"));

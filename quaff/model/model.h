@@ -89,6 +89,9 @@ class Model {
     // After evaluate() of one batch by both: the sum over its labelled tokens of KL(p_reference || p_this), in nats.
     // `reference` has the same config and at least this model's room. Waits for the device.
     double divergence_from(const Model& reference);
+    // gradients() = those of the mean loss over the batch's labelled tokens, on this rank alone. s stays, nothing is
+    // dropped.
+    void take_gradients(const Batch& batch);
     // Runs both passes on a batch like those to come, so that the device's libraries choose their algorithms and load
     // their kernels. s stays; the gradients are zero afterwards.
     void rehearse(const Batch& batch);

@@ -253,6 +253,18 @@ double Model<Device>::divergence_from(const Model& reference) {
 }
 
 template <class Device>
+void Model<Device>::take_gradients(const Batch& batch) {
+    require(options_.training && options_.adapters,
+            "this model was built for evaluation only (BuildOptions::training)");
+    zero_gradients();
+    begin(batch, Mode::recompute);
+    pass_.dropout = 0;
+    head_.forward(device_, run_blocks(), batch_, 1.0f / static_cast<float>(std::max<int64_t>(batch.n_labelled(), 1)),
+                  workspace_.linear.widened);
+    backward(batch);
+}
+
+template <class Device>
 void Model<Device>::rehearse(const Batch& batch) {
     begin(batch, Mode::recompute);
     head_.forward(device_, run_blocks(), batch_, /*grad_scale=*/1, workspace_.linear.widened);

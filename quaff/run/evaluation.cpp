@@ -39,6 +39,12 @@ double Evaluation::kl_to_fp() const {
     return labelled > 0 ? divergence_sum.value_or(0) / static_cast<double>(labelled) : 0;
 }
 
+GradientComparison Evaluation::all_gradients() const {
+    GradientComparison all;
+    for (const auto& [kind, comparison] : gradients) all.add(comparison);
+    return all;
+}
+
 nlohmann::ordered_json to_json(const Evaluation& evaluation) {
     nlohmann::ordered_json object = {{"loss", nine_digits(evaluation.loss())},
                                      {"perplexity", nine_digits(evaluation.perplexity())},
@@ -46,6 +52,12 @@ nlohmann::ordered_json to_json(const Evaluation& evaluation) {
                                      {"labelled_tokens", evaluation.labelled},
                                      {"examples", evaluation.examples}};
     if (evaluation.divergence_sum) object["kl_to_fp"] = nine_digits(evaluation.kl_to_fp());
+    if (!evaluation.gradients.empty()) {
+        object["gradient_error"] = nine_digits(evaluation.all_gradients().relative_error());
+        object["gradient_cosine"] = nine_digits(evaluation.all_gradients().cosine());
+        for (const auto& [kind, comparison] : evaluation.gradients)
+            object["gradient_error." + kind] = nine_digits(comparison.relative_error());
+    }
     if (evaluation.exact) object["exact_match"] = nine_digits(evaluation.exact_match());
     for (const MetricValue& value : evaluation.task) object[value.name()] = nine_digits(value.value());
     return object;
@@ -60,6 +72,8 @@ std::string in_words(const Evaluation& evaluation) {
     std::string words = format("loss %.4f, perplexity %.4g, token accuracy %.1f%%", evaluation.loss(),
                                evaluation.perplexity(), 100 * evaluation.token_accuracy());
     if (evaluation.divergence_sum) words += ", KL to fp " + format_divergence(evaluation.kl_to_fp());
+    if (!evaluation.gradients.empty())
+        words += format(", gradient error %.2f%%", 100 * evaluation.all_gradients().relative_error());
     if (evaluation.exact) words += format(", exact match %.1f%%", 100 * evaluation.exact_match());
     for (const MetricValue& value : evaluation.task) words += ", " + value.in_words();
     return words;

@@ -6,6 +6,9 @@
 //   exact_match     share of answers that greedy decoding gives token for token
 //   kl_to_fp        mean over the labelled tokens of KL(p_fp || p) in nats, if it was measured: how far the model is
 //                   from the same one with its frozen linears in full precision
+//   gradient_error  |g - f| / |f|, if it was measured: g the adapters' gradients, f those of the same model in full
+//                   precision; gradient_error.down_proj and its like: of one kind of linear; gradient_cosine: the
+//                   cosine between them (gradient_error.h)
 //   task            the other metrics of llmc/metrics/metric.h, where they were asked for
 //
 // Greedy decoding gives the true answer exactly when the likeliest token after each part of that answer is its next
@@ -13,12 +16,14 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "llmc/data/examples.h"
+#include "quaff/run/gradient_error.h"
 #include "quaff/run/metrics/metric_value.h"
 #include "quaff/run/options.h"
 
@@ -28,9 +33,10 @@ struct Evaluation {
     double loss_sum = 0;
     int64_t labelled = 0, correct = 0;
     int64_t examples = 0;
-    std::optional<double> divergence_sum;  // of kl_to_fp, over the labelled tokens
-    std::optional<int64_t> exact;          // answers that are right as a whole, if they were counted
-    std::vector<int64_t> is_exact;         // 1 for each of these, by position in the data set; else 0
+    std::optional<double> divergence_sum;                 // of kl_to_fp, over the labelled tokens
+    std::map<std::string, GradientComparison> gradients;  // by kind of linear, if they were compared
+    std::optional<int64_t> exact;                         // answers that are right as a whole, if they were counted
+    std::vector<int64_t> is_exact;                        // 1 for each of these, by position in the data set; else 0
     std::vector<MetricValue> task;
 
     double loss() const;
@@ -38,10 +44,11 @@ struct Evaluation {
     double token_accuracy() const;
     double exact_match() const;
     double kl_to_fp() const;
+    GradientComparison all_gradients() const;
 };
 
 // {"loss", "perplexity", "token_accuracy", "labelled_tokens", "examples"} and, when known, "kl_to_fp",
-// "exact_match" and the metrics of the task under their names.
+// "gradient_error", "exact_match" and the metrics of the task under their names.
 nlohmann::ordered_json to_json(const Evaluation& evaluation);
 // How much larger the loss is than in `before`, an earlier to_json(); 0 if that has none.
 double loss_increase(const nlohmann::ordered_json& before, const Evaluation& after);

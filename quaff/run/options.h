@@ -59,6 +59,7 @@ struct DataOptions {
     Toggle exact_match = Toggle::automatic;  // automatic: where answers are short
     std::string metrics = "auto";            // names, kMetricsOfFormat or kNoMetrics (metrics/metric_list.h)
     bool reference = false;                  // eval: also the divergence from full precision
+    bool gradient_error = false;             // eval, compare: and the adapters' gradients beside its own
     std::string predictions;                 // file for the answers to the evaluation examples; may be empty
     int64_t max_answer_tokens = 0;           // 0: somewhat more than the longest true answer
     int64_t window = 0, stride = 0;          // tokens, of word_perplexity; 0: metrics/task.h decides

@@ -20,10 +20,13 @@ constexpr const char* kUnknown = "-";
 std::vector<std::string> metric_names(const Comparison& comparison) {
     const std::set<std::string> common = {"loss",     "perplexity", "token_accuracy", "labelled_tokens",
                                           "examples", "kl_to_fp"};
+    const auto is_task_metric = [&](const std::string& name) {
+        return !common.contains(name) && !name.starts_with("gradient_");
+    };
     std::vector<std::string> names;
     for (const MethodResult& result : comparison.methods)
         for (const auto& [name, value] : result.before)
-            if (!common.contains(name) && std::ranges::find(names, name) == names.end()) names.push_back(name);
+            if (is_task_metric(name) && std::ranges::find(names, name) == names.end()) names.push_back(name);
     return names;
 }
 
@@ -121,6 +124,33 @@ std::string markdown_figures(const Comparison& comparison, bool after) {
     return text + "\n";
 }
 
+// The adapters' gradients beside those of full precision, where they were compared.
+std::string markdown_gradients(const Comparison& comparison, bool after) {
+    std::vector<std::string> names;
+    for (const MethodResult& result : comparison.methods)
+        for (const auto& [name, value] : after ? result.mean_after() : result.before)
+            if (name.starts_with("gradient_") && std::ranges::find(names, name) == names.end()) names.push_back(name);
+    if (names.empty()) return "";
+    std::vector<std::string> titles = {"method"};
+    for (const std::string& name : names) {
+        const size_t dot = name.find('.');
+        titles.push_back(dot != name.npos ? name.substr(dot + 1) : name == "gradient_cosine" ? "cosine" : "error");
+    }
+    std::string text = concat("## Gradients ", stage_title(comparison, after), "\n\n", markdown_head(titles));
+    for (const MethodResult& result : comparison.methods) {
+        const Figures figures = after ? result.mean_after() : result.before;
+        std::vector<std::string> cells = {result.method};
+        for (const std::string& name : names) {
+            const std::optional<double> value = figure(figures, name);
+            cells.push_back(!value                      ? kUnknown
+                            : name == "gradient_cosine" ? format("%.5f", *value)
+                                                        : format("%.2f%%", 100 * *value));
+        }
+        text += markdown_row(cells);
+    }
+    return text + "\n";
+}
+
 std::string markdown_costs(const Comparison& comparison) {
     const auto full = std::ranges::find(comparison.methods, "fp", &MethodResult::method);
     const std::optional<double> of_fp = full == comparison.methods.end() ? std::nullopt : full->median_seconds();
@@ -166,8 +196,11 @@ std::string comparison_markdown(const Comparison& comparison) {
         "KL to fp: the mean over the labelled tokens of KL(p_fp || p_method), in nats; fp is the same model, with the "
         "same adapter, in full precision. Seconds: the median of all steps but the first ones of a run; the runs of "
         "the methods alternate. Memory: of a training step.\n\n";
-    text += markdown_figures(comparison, /*after=*/false);
-    if (comparison.trains()) text += markdown_figures(comparison, /*after=*/true);
+    for (const bool after : {false, true}) {
+        if (after && !comparison.trains()) continue;
+        text += markdown_figures(comparison, after);
+        text += markdown_gradients(comparison, after);
+    }
     text += markdown_costs(comparison);
     text += "## Commands\n\n```sh\n";
     for (const std::string& command : comparison.commands) text += command + "\n";

@@ -77,6 +77,18 @@ TEST_CASE("an option that the verb does not use has no effect", "[options]") {
     CHECK(mentions(complaint({"eval", "--lora-r", "0"}), "--lora-r must be"));  // checked all the same
 }
 
+TEST_CASE("gradients are compared with those of a reference", "[options]") {
+    CHECK(complaint({"eval", "--gradient-error"}) ==
+          "--gradient-error compares with the model in full precision: give --reference as well");
+    const CommandLine line = parse({"eval", "--gradient-error", "--reference", "--grad-bits", "16"});
+    CHECK(line.options.data.gradient_error);
+    CHECK(line.options.compute.grad_bits == 16);
+    CHECK(line.unused.empty());
+    CHECK(parse({"eval", "--grad-bits", "16"}).unused ==
+          std::vector<std::string>{"grad-bits without --gradient-error"});
+    CHECK(parse({"compare", "--gradient-error"}).options.data.gradient_error);
+}
+
 TEST_CASE("full precision reports that it does not use outlier channels", "[options]") {
     CHECK(parse({"train", "--method", "fp", "--outliers", "o.json", "--lora-r", "4"}).unused ==
           std::vector<std::string>{"outliers with --method fp"});

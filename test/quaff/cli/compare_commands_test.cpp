@@ -120,6 +120,17 @@ TEST_CASE("chosen options reach the processes that take them", "[compare]") {
     CHECK(comparison.options == expected);
 }
 
+TEST_CASE("gradients are compared by the evaluations", "[compare]") {
+    const auto line = with({"--gradient-error", "--grad-bits", "16"});
+    const std::string before = command(line, {Kind::evaluate_before, "naive", 0, ""}),
+                      training = command(line, {Kind::train, "naive", 0, "r"});
+    CHECK(before.find("--reference") != std::string::npos);
+    CHECK(before.find(" --gradient-error") != std::string::npos);
+    CHECK(before.find(" --grad-bits 16") != std::string::npos);
+    CHECK(training.find("--gradient-error") == std::string::npos);
+    CHECK(training.find(" --grad-bits 16") != std::string::npos);
+}
+
 TEST_CASE("a method gets the options that are for it", "[compare]") {
     const auto line = with({"--eval-data", "e.jsonl", "--outlier-max-ratio", "0.05", "--rotation", "off", "--outliers",
                             "o.json", "--scale-momentum", "0.5"});
