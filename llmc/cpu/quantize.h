@@ -47,11 +47,16 @@ inline int8_t quantize(float value, float scale) {
     return static_cast<int8_t>(std::bit_cast<uint32_t>(clamped + 12582912.0f));
 }
 
-inline float row_scale_of(const float* x, int64_t n) {
+// The largest magnitude_bits(); 0 where n is 0.
+inline int32_t largest_magnitude(const float* x, int64_t n) {
     int32_t largest = 0;
 #pragma omp simd reduction(max : largest)
     for (int64_t i = 0; i < n; i++) largest = std::max(largest, magnitude_bits(x[i]));
-    return scale_from_magnitude(largest);
+    return largest;
+}
+
+inline float row_scale_of(const float* x, int64_t n) {
+    return scale_from_magnitude(largest_magnitude(x, n));
 }
 
 inline void outlier_absmax(const Device& device, float* xmax, Matrix<const float> x,

@@ -1,5 +1,8 @@
 #include "quaff/model/channel_statistics.h"
 
+#include <algorithm>
+#include <cmath>
+#include <random>
 #include <vector>
 
 #include "llmc/core/error.h"
@@ -56,6 +59,37 @@ TEST_CASE("top_abs ranks by the largest value of all batches, ties go to the low
 TEST_CASE("the choice does not depend on the number of threads", "[calibrate]") {
     for (OutlierStrategy strategy : {OutlierStrategy::token_max, OutlierStrategy::mean_times, OutlierStrategy::zscore})
         CHECK(observed(strategy, 2, 1).outliers(4) == observed(strategy, 2, 2).outliers(4));
+}
+
+TEST_CASE("token_max on rows of any length is the sum of its definition", "[calibrate]") {
+    std::mt19937 random(3);
+    for (const int64_t columns : {3, 63, 64, 65, 200}) {
+        constexpr int64_t kRows = 40;
+        std::vector<float> x;
+        for (int64_t i = 0; i < kRows * columns; i++)  // with many ties
+            x.push_back(static_cast<float>(static_cast<int>(random() % 201) - 100));
+        std::vector<double> rank(static_cast<size_t>(columns));
+        for (int64_t n = 0; n < kRows; n++) {
+            std::vector<std::pair<float, int64_t>> row;  // by falling |x|, then by rising channel
+            for (int64_t c = 0; c < columns; c++) row.emplace_back(-std::abs(x[n * columns + c]), c);
+            std::sort(row.begin(), row.end());
+            for (size_t k = 0; k < std::min<size_t>(4, row.size()); k++) {
+                const double share = static_cast<double>(row[k].first) / static_cast<double>(row[0].first);
+                rank[static_cast<size_t>(row[k].second)] += share * share;
+            }
+        }
+        ChannelStatistics statistics(columns, OutlierStrategy::token_max, 0);
+        statistics.observe({x.data(), kRows, columns}, 2);
+        for (int64_t cap = 1; cap <= columns; cap++) {
+            std::vector<int32_t> order;
+            for (int32_t c = 0; c < columns; c++)
+                if (rank[c] > 0) order.push_back(c);
+            std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return rank[a] > rank[b]; });
+            order.resize(std::min<size_t>(order.size(), static_cast<size_t>(cap)));
+            std::sort(order.begin(), order.end());
+            CHECK(statistics.outliers(cap) == order);
+        }
+    }
 }
 
 TEST_CASE("every strategy has a name, and no other word is one", "[calibrate]") {
