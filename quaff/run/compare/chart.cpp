@@ -8,6 +8,7 @@
 #include "llmc/system/terminal.h"
 #include "quaff/run/compare/table.h"
 #include "quaff/run/evaluation.h"
+#include "quaff/run/svg.h"
 
 namespace quaff {
 
@@ -54,23 +55,17 @@ double round_step(double largest) {
     return 10 * power;
 }
 
-std::string text_at(double x, double y, const char* attributes, const std::string& text) {
-    return format("  <text x=\"%.1f\" y=\"%.1f\"%s>", x, y, attributes) + text + "</text>\n";
-}
-
 std::string axes(const Scale& across, const Scale& up) {
     std::string svg;
     for (int tick = 0; tick <= kTicks; ++tick) {
         const double seconds = across.end * tick / kTicks, divergence = up.end * tick / kTicks;
-        svg += format("  <line class=\"grid\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", across.at(seconds),
-                      kTop, across.at(seconds), kBottom);
-        svg += format("  <line class=\"grid\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", kLeft,
-                      up.at(divergence), kRight, up.at(divergence));
-        svg += text_at(across.at(seconds), kBottom + 20, " text-anchor=\"middle\"", format("%.4g", seconds));
-        svg += text_at(kLeft - 8, up.at(divergence) + 4, " text-anchor=\"end\"", format_divergence(divergence));
+        svg += svg_line(across.at(seconds), kTop, across.at(seconds), kBottom);
+        svg += svg_line(kLeft, up.at(divergence), kRight, up.at(divergence));
+        svg += svg_text(across.at(seconds), kBottom + 20, " text-anchor=\"middle\"", format("%.4g", seconds));
+        svg += svg_text(kLeft - 8, up.at(divergence) + 4, " text-anchor=\"end\"", format_divergence(divergence));
     }
-    svg += text_at((kLeft + kRight) / 2, kBottom + 44, " text-anchor=\"middle\"", "seconds of a step");
-    return svg + text_at(kLeft - 60, kTop - 12, "", "KL to fp; area: peak memory of a step");
+    svg += svg_text((kLeft + kRight) / 2, kBottom + 44, " text-anchor=\"middle\"", "seconds of a step");
+    return svg + svg_text(kLeft - 60, kTop - 12, "", "KL to fp; area: peak memory of a step");
 }
 
 }  // namespace
@@ -86,19 +81,10 @@ std::string comparison_chart(const Comparison& comparison) {
     const Scale across{kTicks * round_step(slowest), kLeft, kRight}, up{kTicks * round_step(farthest), kBottom, kTop};
     // Smaller ones on top.
     std::ranges::stable_sort(discs, [](const Disc& a, const Disc& b) { return a.memory > b.memory; });
-    std::string svg = format(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" font-family=\"sans-serif\" "
-        "font-size=\"13\">\n"
-        "  <style>\n"
-        "    text { fill: #1f2328 } .grid { stroke: #d0d7de } .disc { fill: #0969da; fill-opacity: 0.35; stroke: "
-        "#0969da }\n"
-        "    @media (prefers-color-scheme: dark) {\n"
-        "      text { fill: #e6edf3 } .grid { stroke: #3d444d } .disc { fill: #4493f8; stroke: #4493f8 }\n"
-        "    }\n"
-        "  </style>\n",
-        kWidth, kHeight);
-    svg += text_at(kLeft - 60, 24, " font-weight=\"bold\"",
-                   concat("Methods, ", stage_title(comparison, comparison.trains())));
+    std::string svg = svg_begin(kWidth, kHeight, ".disc { fill: #0969da; fill-opacity: 0.35; stroke: #0969da }",
+                                ".disc { fill: #4493f8; stroke: #4493f8 }");
+    svg += svg_text(kLeft - 60, 24, " font-weight=\"bold\"",
+                    concat("Methods, ", stage_title(comparison, comparison.trains())));
     svg += axes(across, up);
     for (const Disc& disc : discs) {
         const double x = across.at(disc.seconds), y = up.at(disc.divergence);
@@ -107,10 +93,10 @@ std::string comparison_chart(const Comparison& comparison) {
                concat(disc.method, ": ", format("%.4g", disc.seconds), " s, KL ", format_divergence(disc.divergence),
                       ", ", format_bytes(disc.memory), "</title></circle>\n");
         const bool to_the_right = x + radius + kLabelRoom < kWidth;
-        svg += to_the_right ? text_at(x + radius + 4, y + 4, "", disc.method)
-                            : text_at(x - radius - 4, y + 4, " text-anchor=\"end\"", disc.method);
+        svg += to_the_right ? svg_text(x + radius + 4, y + 4, "", disc.method)
+                            : svg_text(x - radius - 4, y + 4, " text-anchor=\"end\"", disc.method);
     }
-    return svg + "</svg>\n";
+    return svg + kSvgEnd;
 }
 
 }  // namespace quaff
