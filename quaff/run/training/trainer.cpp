@@ -1,7 +1,6 @@
 #include "quaff/run/training/trainer.h"
 
 #include <filesystem>
-#include <set>
 
 #include "llmc/core/error.h"
 #include "llmc/core/integers.h"
@@ -15,6 +14,7 @@
 #include "quaff/run/ranks.h"
 #include "quaff/run/training/answers.h"
 #include "quaff/run/training/fingerprints.h"
+#include "quaff/run/training/rehearsal.h"
 #include "quaff/run/training/training_moments.h"
 
 namespace quaff {
@@ -185,7 +185,7 @@ ordered_json Trainer<Device>::run(bool& stopped) {
 
 template <class Device>
 void Trainer<Device>::train() {
-    rehearse();
+    rehearse(*model_, *steps_, data_.train.examples, state_.step, [this] { stop_if_asked(); });
     comm_.barrier();
     const TrainingOptions& training = options_.training;
     while (state_.step < steps_->total_steps) {
@@ -210,26 +210,6 @@ void Trainer<Device>::train() {
             checkpoints_->save(state_);
             expect_steps();
         }
-    }
-}
-
-// cuBLASLt times its algorithms when it first meets the shape of a product. That takes memory and time that no step can
-// spare, so one micro-batch of each size in the coming epoch runs through both passes first.
-template <class Device>
-void Trainer<Device>::rehearse() {
-    if constexpr (Device::rehearses) {
-        if (!wants_rehearsal(device_)) return;
-        const Sampler& sampler = steps_->sampler;
-        const int64_t epoch = sampler.window(state_.step, steps_->window).epoch;
-        std::set<int64_t> rehearsed;
-        for (int64_t i = 0; i < sampler.micro_batches_per_epoch() && state_.step < steps_->total_steps; ++i) {
-            const std::vector<int64_t> indices = sampler.micro_batch(epoch, i);
-            const int64_t n_tokens = batch_limits(data_.train.examples, {&indices, 1}).max_tokens;
-            if (!rehearsed.insert(size_class(device_, n_tokens)).second) continue;
-            stop_if_asked();
-            model_->rehearse(pack(data_.train.examples, indices));
-        }
-        end_rehearsal(device_);
     }
 }
 

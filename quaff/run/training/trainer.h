@@ -52,7 +52,6 @@ class Trainer {
     void prepare_out();
 
     void train();
-    void rehearse();
     StepFigures take_step(int64_t step);
     Evaluation evaluate_now(const std::string& when, const Task& task);
     void evaluate_before();
