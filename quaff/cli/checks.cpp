@@ -53,6 +53,20 @@ void check_columns(const CommandLine& line) {
     }
 }
 
+// What follows the outlier channels through a training needs a method that has some.
+void check_watch(const Options& o) {
+    const TrainingOptions& training = o.training;
+    if (!o.compute.method || (!training.track_outliers && training.refresh_outliers == 0)) return;
+    const char* option = training.track_outliers ? "--track-outliers" : "--refresh-outliers";
+    const Method method = *o.compute.method;
+    if (!linear_method(method).has_chosen_channels())
+        throw UsageError(concat(option, " has nothing to do: --method ", name_of(method),
+                                " has no outlier channels; leave it out, or choose --method quaff"));
+    if (method == Method::quaff_paper && training.refresh_outliers > 0)
+        throw UsageError(
+            "--refresh-outliers: --method quaff-paper chooses its channels once, as published; choose --method quaff");
+}
+
 // What a method does not use that has no outlier channels; that chooses them in its own way; that does not scale them;
 // that is not quaff; and others.
 constexpr const char* kOfOutliers[] = {"outliers", "cal-data", "max-cal-samples"};
@@ -105,6 +119,7 @@ void check_contradictions(const CommandLine& line) {
         refuse("--train-on-source gives all text a loss, and --loss-on last one answer; leave one of them out");
     if (line.verb == Verb::eval && o.data.gradient_error && !o.data.reference)
         refuse("--gradient-error compares with the model in full precision: give --reference as well");
+    if (line.verb == Verb::train) check_watch(o);
     if (line.verb == Verb::compare) check_comparison(line);
     check_standard_input(line);
     check_columns(line);

@@ -159,6 +159,10 @@ std::vector<Row> option_table(CommandLine& line) {
              "llm-int8: channels with a larger |X| are multiplied in the compute type"},
             {"smooth-alpha", OptionalReal{&o.compute.smooth_alpha, 0.5, from_to(0, 1)}, kRuns & ~kCalibrate, fixed,
              "smooth-static, smooth-dynamic: how much of the inputs' size moves to the weights"},
+            {"track-outliers", Switch{&o.training.track_outliers}, kTrain, free,
+             "compare the outlier channels of every step with the chosen ones: out/ossh.jsonl and ossh.svg"},
+            {"refresh-outliers", Whole{&o.training.refresh_outliers, count_from(0)}, kTrain, fixed,
+             "choose the outlier channels anew after every N-th step, from its batch; 0: never"},
             {"grad-bits", choice(o.compute.grad_bits, kGradBitsNames, "8"), kFits | kEval, fixed,
              "bits of the frozen layers' product in the backward pass"},
         });

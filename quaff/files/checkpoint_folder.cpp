@@ -167,8 +167,8 @@ fs::path set_earlier_run_aside(const fs::path& out) {
     for (const char* name : {"log.jsonl", "adapter"})
         if (fs::exists(out / name)) found.push_back(out / name);
     if (found.empty()) return {};
-    // The user may have put these two there for the new run. Alone they are no trace of an earlier one.
-    for (const char* name : {"config.toml", "outliers.json"})
+    // The user may have put the first two there for the new run. Alone they are no trace of an earlier one.
+    for (const char* name : {"config.toml", "outliers.json", "ossh.jsonl", "ossh.svg"})
         if (fs::exists(out / name)) found.push_back(out / name);
     const fs::path earlier = make_earlier_folder(out);
     for (const fs::path& path : found) move_into(earlier, path);
@@ -182,7 +182,8 @@ fs::path set_later_steps_aside(const fs::path& out, int64_t step) {
     const fs::path earlier = make_earlier_folder(out);
     for (const fs::path& checkpoint : later) move_into(earlier, checkpoint);
     if (fs::exists(out / "adapter")) move_into(earlier, out / "adapter");
-    if (fs::exists(out / "log.jsonl")) fs::copy_file(out / "log.jsonl", earlier / "log.jsonl");
+    for (const char* name : {"log.jsonl", "ossh.jsonl"})
+        if (fs::exists(out / name)) fs::copy_file(out / name, earlier / name);
     return earlier;
 }
 

@@ -69,10 +69,10 @@ struct LinearMethod : MethodChoices {
     bool int8 = true;      // int8 x int8 products
     bool outliers = true;  // there are outlier channels, found by calibration or read from a file
 
+    // Whether some channels are outliers, and others are not.
+    constexpr bool has_chosen_channels() const { return weight == WeightKind::outlier_channels && outliers; }
     // Whether the scales s exist, which every training pass moves.
-    constexpr bool has_scales() const {
-        return weight == WeightKind::outlier_channels && outliers && outlier_term == OutlierTerm::scaled;
-    }
+    constexpr bool has_scales() const { return has_chosen_channels() && outlier_term == OutlierTerm::scaled; }
 };
 
 // The choices that are not the method's are ignored.

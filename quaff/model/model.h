@@ -122,6 +122,13 @@ class Model {
     // Of all layers, in the order of the blocks.
     std::vector<LayerScales> scales() const;
     void set_scales(const std::vector<LayerScales>& scales);
+    // Gives a linear, by its place in that order, as many other outlier channels as it has, ascending. Their columns
+    // are read from the model's files. Channels that stay keep their s; others begin with that of `max_abs`, the
+    // largest |X| in each of `channels`.
+    void set_channels(size_t linear, const std::vector<int32_t>& channels, const std::vector<float>& max_abs,
+                      const ModelFiles& checkpoint);
+    // From now on every training pass shows the inputs of all linears, in that order, to one of these each.
+    void track(std::span<OutlierTracker> trackers);
     // Keep the scales as they are, on the device, and go back to them.
     void keep_scales();
     void restore_scales();

@@ -8,6 +8,7 @@
 
 #include "quaff/model/find_nonfinite.h"
 #include "quaff/model/model.h"
+#include "quaff/model/watched_channels.h"
 
 namespace quaff {
 

@@ -24,6 +24,7 @@
 #include "quaff/model/linear_workspace.h"
 #include "quaff/model/lora.h"
 #include "quaff/model/methods/frozen_weight.h"
+#include "quaff/model/outlier_tracker.h"
 
 namespace quaff {
 
@@ -42,6 +43,8 @@ class QuantizedLinear {
     // Set by calibration only: what gathers the inputs, and a buffer for those that must be copied to the host.
     ChannelStatistics* statistics = nullptr;
     std::vector<float>* observed = nullptr;
+    // Set by a training run that follows the outlier channels of its batches.
+    OutlierTracker* tracker = nullptr;
 
     // What is trained.
     std::vector<LoraAdapter> adapters;
@@ -83,6 +86,8 @@ class QuantizedLinear {
         const int64_t r = rank();
         const OutlierColumns<T> outliers = weight.prepare(device, input, r, pass, workspace);
         if (statistics) statistics->observe(host_view(device, x, *observed), host_of(device).threads);
+        if (tracker && pass.mode == Mode::train)
+            tracker->observe(device, x, weight.scales() ? weight.scales()->s : std::span<float>());
 
         // Z = [ dropout(X) A^T | .. ],  Wz = [ (alpha/r) B | .. ]
         const JointColumns columns{r, outliers.weight.cols};

@@ -107,7 +107,9 @@ struct TrainingOptions {
     double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_eps = 1e-8;
     llmc::Schedule lr_scheduler = llmc::Schedule::constant;
     int64_t eval_steps = 100, save_steps = 100, save_total_limit = 2;
-    std::string resume;  // a checkpoint, a run's folder, or kNewestCheckpoint; empty: a new run
+    bool track_outliers = false;   // stability_log.h
+    int64_t refresh_outliers = 0;  // steps between two searches for other outlier channels; 0: never
+    std::string resume;            // a checkpoint, a run's folder, or kNewestCheckpoint; empty: a new run
 };
 
 // Value of `resume` for the newest intact checkpoint of Options::out.

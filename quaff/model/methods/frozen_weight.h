@@ -81,6 +81,9 @@ class FrozenWeight {
         return std::visit([](const auto& weight) { return weight.scales(); }, weight_);
     }
 
+    // Where the method chooses outlier channels; else null.
+    OutlierChannelWeight<Device>* with_channels() { return std::get_if<OutlierChannelWeight<Device>>(&weight_); }
+
   private:
     using Weight = std::variant<FullPrecision<Device>, OutlierChannelWeight<Device>, LlmInt8Weight<Device>,
                                 SmoothStaticWeight<Device>, SmoothDynamicWeight<Device>, FourBitWeight<Device>>;

@@ -47,6 +47,13 @@ class OutlierChannelWeight : public MethodWeight<Device> {
 
     void load_rows(const Device& device, int64_t out_begin, Matrix<const float> w) {
         weight_.load_rows(device, out_begin, w);
+        load_outlier_rows(device, out_begin, w);
+    }
+
+    const std::vector<int32_t>& channels() const { return outliers_.channels; }
+    // As many others. load_outlier_rows() of all rows, in order, must follow.
+    void replace(LayerOutliers outliers) { outliers_ = std::move(outliers); }
+    void load_outlier_rows(const Device& device, int64_t out_begin, Matrix<const float> w) {
         if (n() == 0) return;
         if (out_begin == 0) wmax_.assign(static_cast<size_t>(n()), 0.0f);
         fill_from_host(device, columns_.rows_at(out_begin, w.rows), [&](Matrix<float> columns) {

@@ -28,8 +28,9 @@ void OutFolder::begin(const std::string& config, const StartingPoint& start, con
     write_file_atomically(out / "config.toml", config);
     if (continues_here) return;
     if (linear_method(start.method).outliers) write_outlier_channels(out / "outliers.json", start.outliers);
-    if (!resumed_from.empty() && fs::exists(origin / "log.jsonl"))
-        fs::copy_file(origin / "log.jsonl", out / "log.jsonl");
+    if (resumed_from.empty()) return;
+    for (const char* name : {"log.jsonl", "ossh.jsonl"})
+        if (fs::exists(origin / name)) fs::copy_file(origin / name, out / name);
 }
 
 }  // namespace quaff

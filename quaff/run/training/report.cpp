@@ -126,6 +126,10 @@ void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figur
                             format_duration(seconds_left), "  peak ", format_bytes(figures.peak_memory)));
 }
 
+void RunReport::refreshed(int64_t step, int64_t channels) {
+    log({{"step", step}, {"replaced_outlier_channels", channels}});
+}
+
 void RunReport::evaluation(int64_t step, const std::string& when, const Evaluation& evaluation,
                            const std::string& warning) {
     ordered_json line = {{"step", step},

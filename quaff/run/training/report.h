@@ -63,6 +63,8 @@ class RunReport {
     void open_log(const JsonLog::Keep& keep = nullptr);
     // `seconds_left` is an estimate.
     void step(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left);
+    // After `step`, that many outlier channels were replaced by others.
+    void refreshed(int64_t step, int64_t channels);
     // A `warning` is logged with the evaluation and shown in the summary.
     void evaluation(int64_t step, const std::string& when, const Evaluation& evaluation,
                     const std::string& warning = "");

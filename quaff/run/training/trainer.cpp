@@ -65,6 +65,7 @@ void Trainer<Device>::prepare() {
     terminal_.line(format("peak of %s, measured: %.0f int8 and %.0f %s GFLOP/s", computes.c_str(), peaks[0] * 1e-9,
                           peaks[1] * 1e-9, device_.compute_name()));
     prepare_out();
+    outlier_watch_.emplace(options_, start_, files_, *model_, terminal_, state_.step);
     checkpoints_.emplace(options_, terminal_, *model_, start_, resumed_from_, state_.step);
 }
 
@@ -192,6 +193,7 @@ void Trainer<Device>::train() {
         stop_if_asked();
         const int64_t step = state_.step + 1;
         StepFigures figures;
+        outlier_watch_->begin_step(step);
         try {
             figures = take_step(step);
         } catch (const std::exception& error) {
@@ -201,6 +203,7 @@ void Trainer<Device>::train() {
         vanished_.update(step, figures.loss, figures.grad_norm);
         figures.warning = vanished_.note();
         report_.step(step, steps_->total_steps, figures, meter_->seconds_for(steps_->total_steps - step));
+        if (const int64_t changed = outlier_watch_->end_step(step)) report_.refreshed(step, changed);
         if (vanished_.is_proven()) fail(vanished_.verdict(good_checkpoint()));
         const bool last = step == steps_->total_steps;
         if (!last && training.eval_steps > 0 && step % training.eval_steps == 0 && data_.eval.size() > 0)
@@ -321,6 +324,7 @@ ordered_json Trainer<Device>::finish(const ordered_json& eval_after) {
     const ordered_json after = comm_.is_first() ? answers(*model_, data_, reader_) : ordered_json::array();
     for (size_t i = 0; i < after.size() && i < state_.answers_before.size(); ++i)
         compared.push_back({data_.eval.texts[i], state_.answers_before[i], after[i]});
+    outlier_watch_->finish();
     report_.summary(object, compared);
     return object;
 }

@@ -22,6 +22,7 @@
 #include "quaff/run/starting_point.h"
 #include "quaff/run/training/checkpointer.h"
 #include "quaff/run/training/out_folder.h"
+#include "quaff/run/training/outlier_watch.h"
 #include "quaff/run/training/report.h"
 #include "quaff/run/training/step.h"
 #include "quaff/run/training/step_meter.h"
@@ -88,6 +89,7 @@ class Trainer {
     std::unique_ptr<Model<Device>> model_;
     std::optional<StepMeter> meter_;
     std::optional<Checkpointer<Device>> checkpoints_;
+    std::optional<OutlierWatch<Device>> outlier_watch_;
 
     // Where the run stands: as the checkpoint left it, then after every step.
     std::string resumed_from_;

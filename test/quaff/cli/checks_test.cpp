@@ -15,6 +15,12 @@ TEST_CASE("options that contradict each other are refused", "[options]") {
     CHECK(mentions(complaint({"generate"}), "--prompt"));
     CHECK(mentions(complaint({"generate", "--prompt", "a", "--prompt-file", "b"}), "contradict"));
     CHECK(mentions(complaint({"tokenize"}), "--text"));
+    for (const char* method : {"fp", "naive"})
+        CHECK(mentions(complaint({"--track-outliers", "--method", method}), "--track-outliers has nothing to do"));
+    CHECK(mentions(complaint({"--refresh-outliers", "5", "--method", "fp"}), "--refresh-outliers has nothing to do"));
+    CHECK(mentions(complaint({"--refresh-outliers", "5", "--method", "quaff-paper"}), "as published"));
+    CHECK(parse({"--track-outliers"}).options.training.track_outliers);
+    CHECK(parse({"eval", "--track-outliers"}).unused == std::vector<std::string>{"track-outliers"});
     CHECK(mentions(complaint({"merge"}), "--adapter"));
 }
 

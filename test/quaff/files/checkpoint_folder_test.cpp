@@ -174,14 +174,15 @@ TEST_CASE("a new run sets what an earlier one left aside and removes nothing", "
     for (const std::string folder : {"earlier", "earlier-2", "earlier-3"}) {
         write_one(out, 5);
         fs::create_directories(out / "adapter");
-        for (const char* name : {"log.jsonl", "outliers.json", "config.toml"}) write_text(out / name, folder);
+        for (const char* name : {"log.jsonl", "outliers.json", "config.toml", "ossh.jsonl", "ossh.svg"})
+            write_text(out / name, folder);
         CHECK(set_earlier_run_aside(out) == out / folder);
         CHECK(list_checkpoints(out).empty());
     }
     for (const std::string folder : {"earlier", "earlier-2", "earlier-3"}) {
         CHECK(find_damage(out / folder / "checkpoint-5").empty());
         CHECK(fs::exists(out / folder / "adapter"));
-        for (const char* name : {"log.jsonl", "outliers.json", "config.toml"})
+        for (const char* name : {"log.jsonl", "outliers.json", "config.toml", "ossh.jsonl", "ossh.svg"})
             CHECK(test::read(out / folder / name) == folder);
     }
     CHECK(std::distance(fs::directory_iterator(out), {}) == 3);
@@ -191,11 +192,13 @@ TEST_CASE("a resumed run sets the checkpoints above its step aside", "[checkpoin
     const fs::path out = fresh_folder("later");
     for (const int step : {2, 4, 6, 8}) write_one(out, step);
     write_text(out / "log.jsonl", "{}\n");
+    write_text(out / "ossh.jsonl", "{ }\n");
     fs::create_directories(out / "adapter");
     CHECK(set_later_steps_aside(out, 8).empty());
     CHECK(set_later_steps_aside(out, 4) == out / "earlier");
     CHECK(list_checkpoints(out).size() == 2);
     CHECK(list_checkpoints(out / "earlier").size() == 2);
     CHECK(fs::exists(out / "earlier" / "adapter"));
-    CHECK(test::read(out / "log.jsonl") == test::read(out / "earlier" / "log.jsonl"));
+    for (const char* name : {"log.jsonl", "ossh.jsonl"})
+        CHECK(test::read(out / name) == test::read(out / "earlier" / name));
 }
