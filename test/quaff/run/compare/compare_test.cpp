@@ -212,6 +212,7 @@ TEST_CASE("a comparison goes on with the same model and data alone", "[compare]"
 
 TEST_CASE("a folder with other files is left as it is", "[compare]") {
     Bench bench;
+    std::filesystem::create_directory(bench.folder / "out");
     bench.folder.write("out/compare.md", "my notes");
     CHECK_THAT(bench.error(), ContainsSubstring("out holds other files; name another --out"));
     CHECK(test::read(bench.folder / "out/compare.md") == "my notes");
