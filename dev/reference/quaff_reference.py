@@ -77,7 +77,7 @@ VARIANTS = {
     "llm_int8": (OURS | dict(method="llm-int8", threshold=2.5), ["llama_gqa", "phi3"]),
     "smooth_static": (OURS | dict(method="smooth-static", alpha=0.5), ["llama_gqa", "phi3"]),
     "smooth_dynamic": (OURS | dict(method="smooth-dynamic", alpha=0.625), ["llama_gqa", "phi3"]),
-    "qlora": (OURS | dict(method="qlora"), ["llama_gqa", "llama_tied_llama3"]),
+    "qlora": (OURS | dict(method="qlora"), ["llama_tied_llama3", "phi3"]),
 }
 # The outlier file of all channels, which smooth-static takes.
 ALL_CHANNELS = "all"

@@ -213,7 +213,7 @@ inline const QuaffVariant kQuaffVariants[] = {{"llama_gqa", "quaff"},
                                               {"phi3", "smooth_static"},
                                               {"llama_gqa", "smooth_dynamic"},
                                               {"phi3", "smooth_dynamic"},
-                                              {"llama_gqa", "qlora"},
+                                              {"phi3", "qlora"},
                                               {"llama_tied_llama3", "qlora"}};
 
 // The bound of an `exact` golden: that of fp32 noise, or twice what the reference itself moves when it is disturbed. It

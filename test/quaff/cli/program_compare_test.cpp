@@ -81,12 +81,19 @@ TEST_CASE("compare evaluates, trains and evaluates every method, and goes on whe
 
 TEST_CASE("compare tells why one of its processes failed", "[program]") {
     const Desk desk;
-    const Ending lost =
-        desk.run({"compare", "--model", desk.model, "--data", desk.folder / "none.jsonl", "--out", desk.out});
+    const std::string broken = desk.folder / "broken.jsonl";
+    std::ofstream(broken) << "{\"source\": \n";
+    const Ending lost = desk.run({"compare", "--model", desk.model, "--data", broken, "--out", desk.out});
     CHECK(lost.status == 1);
     CHECK(mentions(lost.err, "train_quaff: the evaluation of "));
-    CHECK(mentions(lost.err, "none.jsonl"));
+    CHECK(mentions(lost.err, "broken.jsonl"));
     CHECK(mentions(lost.err, "-before.log"));
+    // What is not there at all is told before anything is begun.
+    const Ending absent =
+        desk.run({"compare", "--model", desk.model, "--data", desk.folder / "none.jsonl", "--out", desk.out + "3"});
+    CHECK(absent.status == 1);
+    CHECK(mentions(absent.err, "none.jsonl"));
+    CHECK_FALSE(fs::exists(desk.out + "3"));
     const Ending wrong = desk.run({"compare", "--model", desk.model, "--data", desk.data, "--methods", "fp",
                                    "--eval-data", desk.data, "--target-modules", "nothing", "--out", desk.out + "2"});
     CHECK(wrong.status == 2);

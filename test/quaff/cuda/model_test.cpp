@@ -112,7 +112,7 @@ TEST_CASE("on CUDA in fp32, quaff evaluates and trains exactly as the reference"
 // independently: the first loss is off by less than twice that. AdamW then divides each gradient by its own size, and
 // what rounding did to the smallest ones moves the adapter: four times the bound, two in bf16. int8 turns what is
 // rounded near a boundary into a step of 1/127 of the row's maximum; quaff's bound is what that does to these losses,
-// twice.
+// twice, or twice what the reference moves when it is disturbed: naive int8 has the largest steps.
 TEMPLATE_TEST_CASE("on CUDA in 16 bits, losses stay near those in fp32", "[cuda][golden]", cuda::bf16, cuda::fp16) {
     constexpr bool kBf16 = std::is_same_v<TestType, cuda::bf16>;
     constexpr double kFirstLoss = kBf16 ? 0.004 : 0.0005, kLaterLosses = kBf16 ? 0.01 : 0.002;
@@ -134,7 +134,8 @@ TEMPLATE_TEST_CASE("on CUDA in 16 bits, losses stay near those in fp32", "[cuda]
         const std::vector<Batch> batches = make_batches(expected["batches"]);
         for (const auto& [i, step] : enumerate(train(*model, test.numbers, batches, batches.size()))) {
             CAPTURE(i);
-            CHECK(step.loss == Approx(expected["losses"][i].template get<double>()).epsilon(kBf16 ? 0.02 : 0.01));
+            const double bound = std::max(kBf16 ? 0.02 : 0.01, 2 * expected["spread"]["losses"].template get<double>());
+            CHECK(step.loss == Approx(expected["losses"][i].template get<double>()).epsilon(bound));
         }
     }
 }
