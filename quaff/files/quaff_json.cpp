@@ -20,7 +20,8 @@ void write_quaff_state(const std::filesystem::path& adapter_directory, const Qua
                            {"scale_momentum", state.scale_momentum},
                            {"grad_bits", state.grad_bits}};
     const std::optional<Method> method = parse_method(state.method);
-    if (state.scale_strength) object["scale_strength"] = shortest_decimal(*state.scale_strength);
+    if (state.scale_strength && method && linear_method(*method).has_chosen_channels())
+        object["scale_strength"] = shortest_decimal(*state.scale_strength);
     if (method && has_threshold(*method)) object["int8_threshold"] = shortest_decimal(state.int8_threshold);
     if (method && has_smoothing(*method)) object["smooth_alpha"] = shortest_decimal(state.smooth_alpha);
     if (state.outliers) object["outliers"] = outliers_to_json(*state.outliers);
