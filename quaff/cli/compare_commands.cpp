@@ -159,7 +159,7 @@ std::vector<std::string> heeded_by_none(const CommandLine& line) {
     const std::vector<std::string> methods = methods_of(line.methods);
     std::vector<std::string> names;
     for (const std::string& name : not_for(methods.front()))
-        if (line.was_given(name) &&
+        if (line.was_given(name) && !settled_by(methods.front()).contains(name) &&  // of those left_out() tells
             std::ranges::all_of(methods, [&](const std::string& method) { return not_for(method).contains(name); }))
             names.push_back(name);
     return names;

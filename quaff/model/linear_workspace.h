@@ -1,6 +1,7 @@
-// What a linear is told of a pass, and the scratch it works in.
+// What a linear is told of a pass, the scratch it works in, and its vectors.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -50,6 +51,12 @@ struct LinearWorkspaceSizes {
 template <class T>
 Matrix<T> as_row(std::span<T> values) {
     return {values.data(), 1, static_cast<int64_t>(values.size())};
+}
+
+// dst [n], on the device, = values.
+template <class Device>
+void set_values(const Device& device, std::span<float> dst, std::span<const float> values) {
+    fill_from_host(device, as_row(dst), [&](Matrix<float> host) { std::ranges::copy(values, host.data); });
 }
 
 // Raises a size to what one layer needs.

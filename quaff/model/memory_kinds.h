@@ -31,7 +31,10 @@ inline constexpr MemoryKindInfo kMemoryKinds[] = {
      "use --recompute block, or lower --batch-size (and raise --gradient-accumulation-steps), --source-max-len or "
      "--target-max-len",
      true},
-    {"workspace", "lower --batch-size, --source-max-len or --target-max-len", true},
+    {"workspace",
+     "lower --batch-size, --source-max-len or --target-max-len; with llm-int8, smooth-dynamic or qlora much of it is "
+     "room for the largest layer, which --method quaff does without",
+     true},
 };
 static_assert(std::size(kMemoryKinds) == static_cast<size_t>(MemoryKind::count));
 

@@ -112,14 +112,12 @@ Method method_of(const Options& options, const std::string& adapter, const std::
     return *own;
 }
 
-// What the adapter's quaff.json says of the choices of a method, if it was trained with that.
+// What the adapter's quaff.json says of the choices of a method, if the one it was trained with heeds the same.
 std::optional<MethodChoices> own_choices(const std::optional<QuaffState>& state, Method method) {
     const std::optional<Method> own = state ? parse_method(state->method) : std::nullopt;
-    const auto paired = [](Method one, Method other) {
-        return linear_method(one).outliers == linear_method(other).outliers &&
-               linear_method(one).weight == linear_method(other).weight;
-    };
-    if (!own || !(paired(*own, method) || (has_smoothing(*own) && has_smoothing(method)))) return std::nullopt;
+    const auto has_channels = [](Method one) { return linear_method(one).has_chosen_channels(); };
+    const auto both = [&](auto heeds) { return heeds(*own) && heeds(method); };
+    if (!own || !(both(has_channels) || both(has_threshold) || both(has_smoothing))) return std::nullopt;
     return *state;
 }
 
@@ -165,8 +163,6 @@ void settle_choices(StartingPoint& start, const Options& options, const std::str
                        [](bool value) { return name_in(kOnOffNames, value); });
         chooser.settle("outlier-term", start.outlier_term, asked.outlier_term, own(&MethodChoices::outlier_term),
                        [](OutlierTerm value) { return name_in(kOutlierTermNames, value); });
-    }
-    if (start.method == Method::quaff) {
         float strength = *linear_method(start.method, start).scale_strength;
         chooser.settle("scale-strength", strength, asked.scale_strength,
                        adapters ? &*adapters->scale_strength : nullptr, number);

@@ -192,6 +192,20 @@ struct QuaffCase {
     BuildOptions options;
 };
 
+inline std::vector<Batch> batches_of(const QuaffCase& test) {
+    return make_batches(test.full_precision["batches"]);
+}
+
+// The largest difference of the first batch's logits from those of the same model in full precision.
+inline double error_of_logits(const QuaffCase& test) {
+    const Batch batch = batches_of(test)[0];
+    BuildOptions exact = test.options;
+    exact.method = Method::fp;
+    quaff::Model<cpu::Device> reference(one_thread(), test.checkpoint, {}, exact);
+    load_adapter(reference, directory(test.numbers["case"]) / "adapter");
+    return distance(test.build()->logits(batch), reference.logits(batch));
+}
+
 // The cases of quaff_reference.py: the published method, its rotation and split outlier channels, and other methods.
 struct QuaffVariant {
     std::string name, variant;

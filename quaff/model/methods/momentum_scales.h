@@ -12,12 +12,6 @@
 
 namespace quaff {
 
-// dst [n], on the device, = values.
-template <class Device>
-void set_values(const Device& device, std::span<float> dst, std::span<const float> values) {
-    fill_from_host(device, as_row(dst), [&](Matrix<float> host) { std::ranges::copy(values, host.data); });
-}
-
 template <class Device>
 class MomentumScales {
   public:

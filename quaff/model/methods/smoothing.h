@@ -7,7 +7,10 @@
 #include <span>
 #include <vector>
 
-#include "quaff/model/methods/momentum_scales.h"
+#include "llmc/core/operator_options.h"
+#include "llmc/cpu/device.h"
+#include "quaff/model/linear_workspace.h"
+#include "quaff/model/scales.h"
 
 namespace quaff {
 

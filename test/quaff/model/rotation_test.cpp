@@ -23,24 +23,10 @@ QuaffCase case_of(const Choice& choice) {
     return test;
 }
 
-std::vector<Batch> batches_of(const QuaffCase& test) {
-    return make_batches(test.full_precision["batches"]);
-}
-
 // Gradients after three steps.
 std::vector<float> trained(Model& model, const QuaffCase& test) {
     train(model, test.full_precision, batches_of(test), 3);
     return model.read(model.gradients());
-}
-
-// The largest difference of the logits from those of the same model in full precision.
-double error_of_logits(const QuaffCase& test) {
-    const Batch batch = batches_of(test)[0];
-    BuildOptions exact = test.options;
-    exact.method = Method::fp;
-    quaff::Model<cpu::Device> reference(one_thread(), test.checkpoint, {}, exact);
-    load_adapter(reference, directory("llama_gqa") / "adapter");
-    return distance(test.build()->logits(batch), reference.logits(batch));
 }
 
 }  // namespace
