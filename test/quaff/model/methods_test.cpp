@@ -2,10 +2,9 @@
 // the numbers with the reference's.
 #include <random>
 
-#include "llmc/cpu/operators.h"
-#include "quaff/model/quantized_linear.h"
 #include "test/catch.h"
 #include "test/quaff/golden.h"
+#include "test/quaff/single_linear.h"
 
 using namespace golden;
 
@@ -90,18 +89,8 @@ TEST_CASE("smooth-dynamic is smooth-static calibrated on the very input, bit for
     }
     // y and dx of a layer without adapters.
     const auto passes = [&](Method method) {
-        const cpu::Device device{2};
-        quaff::QuantizedLinear<cpu::Device> linear;
-        linear.configure({.module = "layer", .in_features = in, .out_features = out}, 0, quaff::linear_method(method),
-                         method == Method::smooth_static ? seen : quaff::LayerOutliers());
-        Arena<cpu::Device> arena(device, quaff::kMemoryKinds);
-        quaff::LinearWorkspace<cpu::Device> workspace;
-        arena.build([&](Arena<cpu::Device>& from) {
-            linear.layout(from, device);
-            quaff::LinearWorkspaceSizes sizes;
-            linear.size_workspace(device, sizes, n, true, 0, 8);
-            workspace.layout(from, sizes);
-        });
+        SingleLinear one(in, out, n, method, method == Method::smooth_static ? seen : quaff::LayerOutliers());
+        auto& [device, arena, linear, workspace] = one;
         linear.weight.load_rows(device, 0, {w.data(), 11, in});  // in two parts, as q and k come
         linear.weight.load_rows(device, 11, {w.data() + 11 * in, out - 11, in});
         quaff::PassInfo pass;

@@ -10,6 +10,7 @@
 #include "llmc/cpu/operators.h"
 #include "test/catch.h"
 #include "test/quaff/golden.h"
+#include "test/quaff/single_linear.h"
 
 using namespace golden;
 
@@ -111,18 +112,8 @@ TEST_CASE("a layer without outlier channels is naive per-token int8", "[properti
     std::fill_n(x.begin() + 3 * in, in, 0.0f);  // a token of zeros
     std::fill_n(w.begin() + 5 * in, in, 0.0f);  // an output of zeros
 
-    const cpu::Device device;
-    quaff::QuantizedLinear<cpu::Device> linear;
-    linear.configure({.module = "layer", .in_features = in, .out_features = out}, 0,
-                     quaff::linear_method(Method::naive), {});
-    Arena<cpu::Device> arena(device, quaff::kMemoryKinds);
-    quaff::LinearWorkspace<cpu::Device> workspace;
-    arena.build([&](Arena<cpu::Device>& from) {
-        linear.layout(from, device);
-        quaff::LinearWorkspaceSizes sizes;
-        linear.size_workspace(device, sizes, n, true, 0, 8);
-        workspace.layout(from, sizes);
-    });
+    SingleLinear one(in, out, n, Method::naive);
+    auto& [device, arena, linear, workspace] = one;
     linear.weight.load_rows(device, 0, {w.data(), out, in});
     std::vector<float> y(n * out);
     quaff::PassInfo pass;
