@@ -14,6 +14,7 @@ fi
 out=$1
 shift
 program=$(cd "$(dirname "$0")/.." && pwd)/train_quaff
+[ -x "$program" ] || { echo "ablations.sh: $program is missing; build it with: make" >&2; exit 1; }
 mkdir -p "$out"
 
 # name|options
