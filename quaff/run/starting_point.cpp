@@ -237,8 +237,11 @@ void tell_channels(Method method, const OutlierChannels& outliers, Terminal& ter
     terminal.line(concat("found ", counted(channels, "outlier channel"), " in ",
                          counted(std::ssize(outliers.channels), "layer"), " by ", outliers.strategy));
     if (channels == 0)
-        terminal.warn(concat("without outlier channels the layers are as with --method naive; lower ",
-                             "--outlier-threshold, or take another --outlier-strategy"));
+        terminal.warn(concat("without outlier channels the layers are as with --method naive; ",
+                             method == Method::quaff_paper
+                                 ? "choose --method quaff, which keeps more of them"
+                                 : "raise --outlier-max-ratio, which counts whole groups of four channels, lower "
+                                   "--outlier-threshold, or take another --outlier-strategy"));
 }
 
 // What the adapter decides of how texts are laid out. Where the options ask for something else, Chat tells.
