@@ -25,7 +25,8 @@ endif
 # break anybody's build.
 WERROR ?=
 # g++ 12 reports overlapping copies in `"a" + std::string` where there are none (GCC bug 105651).
-WARNINGS := -Wall -Wextra $(if $(WERROR),-Werror) -Wno-restrict
+# clang knows neither this option nor one below.
+WARNINGS := -Wall -Wextra $(if $(WERROR),-Werror) -Wno-unknown-warning-option -Wno-restrict
 CXXFLAGS ?= -g1
 # -O3 for the code of a training step, -O2 elsewhere, -O1 for tests. This halves the time of a full build.
 # Instrumented code compiles several times slower: -O1 for code that computes, -O0 elsewhere.
@@ -285,7 +286,7 @@ smollm2:
 
 # Built by clang in its own folder (test/fuzz/Makefile).
 fuzz fuzz-replay:
-	+@$(MAKE) --no-print-directory -f test/fuzz/Makefile BUILD=$(BUILD)/fuzz $@
+	+@$(MAKE) --no-print-directory -f test/fuzz/Makefile BUILD=$(BUILD)/sanitized $@
 
 lint:
 	@scripts/lint.sh

@@ -20,8 +20,9 @@ packages=(
 # `install_deps.sh checks`: what `make fuzz`, `make lint` and .ci/run need in addition.
 checks=(
     "ccache|.ci/run: what several builds share is compiled once"
-    "clang|make fuzz: libFuzzer and the sanitizers"
+    "clang|make fuzz, .ci/run: libFuzzer and the sanitizers; it compiles sanitized code in half of g++'s time"
     "libclang-rt-dev|their libraries"
+    "libomp-dev|clang's OpenMP"
     "clang-tidy|make lint"
     "cppcheck|make lint"
     "shellcheck|make lint"

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #ifdef __AVX2__
 #include <immintrin.h>
@@ -40,6 +41,12 @@ inline PhiloxLanes multiply_low_halves(PhiloxLanes a, PhiloxLanes b) {
 #endif
 }
 
+// a[first], b[first], a[first + 1], b[first + 1], ..: half of the lanes of each.
+template <int first, int... lane>
+PhiloxLanes interleave(PhiloxLanes a, PhiloxLanes b, std::integer_sequence<int, lane...>) {
+    return __builtin_shufflevector(a, b, (first + lane / 2 + lane % 2 * kPhiloxLanes)...);
+}
+
 // The bits of channels 8 c8 .. 8 (c8 + kPhiloxLanes) - 1 of row n: dropout_words of kPhiloxLanes counters.
 inline void dropout_bits(uint16_t* bits, const DropoutStream& stream, uint32_t n, uint32_t c8) {
     PhiloxLanes x0{};
@@ -62,13 +69,9 @@ inline void dropout_bits(uint16_t* bits, const DropoutStream& stream, uint32_t n
     // Two words to a lane, then the lanes of a counter next to each other.
     const PhiloxLanes words01 = (x0 & 0xffffffffu) | (x1 << 32);
     const PhiloxLanes words23 = (x2 & 0xffffffffu) | (x3 << 32);
-    PhiloxLanes first{}, second{};
-    for (int lane = 0; lane < kPhiloxLanes; lane++) {
-        first[lane] = static_cast<uint64_t>(lane / 2 + lane % 2 * kPhiloxLanes);
-        second[lane] = first[lane] + kPhiloxLanes / 2;
-    }
-    const PhiloxLanes ordered[2] = {__builtin_shuffle(words01, words23, first),
-                                    __builtin_shuffle(words01, words23, second)};
+    constexpr std::make_integer_sequence<int, kPhiloxLanes> lanes;
+    const PhiloxLanes ordered[2] = {interleave<0>(words01, words23, lanes),
+                                    interleave<kPhiloxLanes / 2>(words01, words23, lanes)};
     std::memcpy(bits, ordered, sizeof ordered);
 }
 

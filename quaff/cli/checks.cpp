@@ -70,7 +70,7 @@ void check_watch(const Options& o) {
 // What a method does not use that has no outlier channels; that chooses them in its own way; that does not scale them;
 // that is not quaff; and others.
 constexpr const char* kOfOutliers[] = {"outliers", "cal-data", "max-cal-samples"};
-constexpr const char* kOfChoosing[] = {"outlier-strategy", "outlier-threshold", "outlier-max-ratio"};
+constexpr const char* kOfChoosing[] = {"outlier-strategy", "outlier-threshold", "outlier-max-ratio", "outlier-budget"};
 constexpr const char* kOfScaling[] = {"scale-momentum", "scale-strength"};
 constexpr const char* kOfQuaff[] = {"outlier-term", "rotation"};
 constexpr const char* kOfInt8[] = {"grad-bits"};
@@ -124,6 +124,8 @@ void check_contradictions(const CommandLine& line) {
     check_standard_input(line);
     check_columns(line);
     MaxRatio checked(o.outliers.max_ratio);  // throws UsageError
+    if (parse_outlier_budget(o.outliers.budget) > 0 && o.outliers.max_ratio != OutlierOptions().max_ratio)
+        refuse("--outlier-budget takes the place of --outlier-max-ratio; give one of the two");
     check_data(line);
 }
 

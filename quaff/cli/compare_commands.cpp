@@ -63,7 +63,8 @@ int64_t steps_of(const CommandLine& line) {
 std::set<std::string> settled_by(const std::string& name) {
     const Method method = *parse_method(name);
     std::set<std::string> options;
-    if (has_own_channels(method)) options = {"outliers", "outlier-strategy", "outlier-threshold", "outlier-max-ratio"};
+    if (has_own_channels(method))
+        options = {"outliers", "outlier-strategy", "outlier-threshold", "outlier-max-ratio", "outlier-budget"};
     if (method == Method::quaff_paper) options.insert({"scale-momentum", "scale-strength", "rotation", "outlier-term"});
     return options;
 }
@@ -104,8 +105,8 @@ Words evaluation(const CommandLine& line, const CompareJob& job) {
     append(words, {"--seed", std::to_string(job.seed)});
     std::set<std::string> left_out = not_for(job.method);
     if (!before)  // an adapter has its own channels and settings
-        left_out.insert({"outliers", "outlier-strategy", "outlier-threshold", "outlier-max-ratio", "cal-data",
-                         "max-cal-samples", "rotation", "outlier-term", "scale-strength", "int8-threshold",
+        left_out.insert({"outliers", "outlier-strategy", "outlier-threshold", "outlier-max-ratio", "outlier-budget",
+                         "cal-data", "max-cal-samples", "rotation", "outlier-term", "scale-strength", "int8-threshold",
                          "smooth-alpha"});
     append(words, chosen_options(line, kEval, left_out));
     return words;

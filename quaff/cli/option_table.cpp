@@ -142,6 +142,8 @@ std::vector<Row> option_table(CommandLine& line) {
              "bound of the strategies mean_times, static and zscore"},
             {"outlier-max-ratio", Text{&o.outliers.max_ratio, "RATIO"}, kRuns, fixed,
              "largest share of outlier channels; per module: down_proj=0.05,o_proj=0.02,0.003"},
+            {"outlier-budget", Text{&o.outliers.budget, "SHARE", /*may_be_empty=*/true}, kRuns, fixed,
+             "instead of --outlier-max-ratio, 1%: its memory, spent on the modules where it lowers int8's error most"},
             {"cal-data", Text{&o.outliers.data, "FILE"}, kRuns, fixed,
              to(Verb::train, "examples to calibrate on; else the training data",
                 to(Verb::generate, "examples to calibrate on", "examples to calibrate on; else --data"))},

@@ -216,6 +216,18 @@ double MaxRatio::of(const std::string& joint_module) const {
     return it == named_.end() ? rest_ : it->second;
 }
 
+double parse_outlier_budget(const std::string& text) {
+    if (text.empty()) return 0;
+    const bool percent = text.ends_with('%');
+    const char* end = text.data() + text.size() - percent;
+    double budget = 0;
+    const auto [stop, error] = std::from_chars(text.data(), end, budget);
+    if (percent) budget /= 100;
+    if (error != std::errc() || stop != end || !(budget > 0 && budget <= 1))
+        throw UsageError(concat("--outlier-budget ", text, ": is not a share above 0 such as 1% or 0.01"));
+    return budget;
+}
+
 int64_t max_outliers(int64_t in_features, double ratio) {
     if (ratio >= 1) return in_features;
     // 0.29 * 400 is 115.99.. in binary; the small addend makes it the 116 it is in decimal.

@@ -64,6 +64,9 @@ class MaxRatio {
     double rest_ = 0.02;
 };
 
+// --outlier-budget: "1%" or "0.01"; 0 for "", which is no budget. Throws UsageError.
+double parse_outlier_budget(const std::string& text);
+
 // The most outlier channels a layer may have, floor(in_features * ratio / 4) * 4: whole groups of four, so that rows of
 // outlier values stay aligned. All of them with a ratio of 1.
 int64_t max_outliers(int64_t in_features, double ratio);

@@ -22,6 +22,9 @@ struct CalibrationOptions {
     OutlierStrategy strategy = OutlierStrategy::token_max;
     double threshold = 100;
     MaxRatio max_ratio{"0.02"};
+    // Above 0, it takes the place of max_ratio (outlier_budget.h); `rotation` is then the method's.
+    double budget = 0;
+    bool rotation = true;
     std::string dataset;                                 // for the record
     int64_t hidden_state_limit = int64_t{1} << 30;       // bytes of hidden states kept between two layers
     std::function<void(double fraction)> progress = {};  // called as layers are done

@@ -9,6 +9,7 @@
 #include "quaff/model/block.h"
 #include "quaff/model/calibrate.h"
 #include "quaff/model/micro_batch.h"
+#include "quaff/model/outlier_budget.h"
 
 namespace quaff {
 
@@ -100,6 +101,9 @@ inline void look_up_embeddings(const cpu::Device& host, const ModelFiles& checkp
     }
 }
 
+// Of every linear's input, for --outlier-budget: 64 rows of 8,192 channels are 2 MiB.
+constexpr int64_t kRowsToMeasure = 64;
+
 template <class Device>
 OutlierChannels calibrate(const Device& device, const ModelFiles& checkpoint, std::span<const Batch> all_batches,
                           const CalibrationOptions& options) {
@@ -135,8 +139,10 @@ OutlierChannels calibrate(const Device& device, const ModelFiles& checkpoint, st
                                 available_memory());
     const std::vector<JointLinear> joints = all_joint_linears(config);
     std::vector<ChannelStatistics> statistics;
-    for (const JointLinear& joint : joints)
+    for (const JointLinear& joint : joints) {
         statistics.emplace_back(joint.in_features, options.strategy, options.threshold);
+        if (options.budget > 0) statistics.back().keep_rows(std::max(int64_t{1}, n_tokens / kRowsToMeasure));
+    }
 
     for (size_t begin = 0; begin < batches.size();) {
         // A group: as many batches as the limit on hidden states allows, one at least.
@@ -169,17 +175,20 @@ OutlierChannels calibrate(const Device& device, const ModelFiles& checkpoint, st
     }
 
     for (ChannelStatistics& of_linear : statistics) of_linear.merge(*device.comm);
+    const MaxRatio max_ratio = options.budget > 0 ? ratios_within(options.budget, joints, statistics, options.rotation,
+                                                                  *device.comm, host_of(device).threads)
+                                                  : options.max_ratio;
 
     OutlierChannels result;
     result.model = checkpoint.name();
     result.strategy = name_of(options.strategy);
     result.dataset = options.dataset;
     result.threshold = options.threshold;
-    result.max_ratio = options.max_ratio.text();
+    result.max_ratio = max_ratio.text();
     result.samples = samples;
     for (size_t i = 0; i < joints.size(); i++) {
         const std::string& name = joints[i].name;
-        const int64_t most = max_outliers(joints[i].in_features, options.max_ratio.of(name));
+        const int64_t most = max_outliers(joints[i].in_features, max_ratio.of(name));
         result.channels[name] = statistics[i].outliers(most);
         std::vector<float>& maxima = result.max_abs[name];
         for (int32_t channel : result.channels[name]) maxima.push_back(statistics[i].max_abs(channel));

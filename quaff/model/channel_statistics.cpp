@@ -98,6 +98,9 @@ void ChannelStatistics::observe(Matrix<const float> x, int threads) {
         }
     }
 
+    for (int64_t n = 0; stride_ > 0 && n < x.rows; n++)
+        if (observed_++ % stride_ == 0) kept_.insert(kept_.end(), x.row(n), x.row(n) + x.cols);
+
     const double size = static_cast<double>(x.size());
     switch (strategy_) {
         case OutlierStrategy::token_max:

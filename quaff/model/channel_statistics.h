@@ -43,7 +43,13 @@ class ChannelStatistics {
     // Adds one batch, x [N tokens, channels], without padding.
     void observe(Matrix<const float> x, int threads);
 
-    // Adds what the other ranks have observed. Every rank calls it.
+    // From now on, keeps the row of every stride-th token that it observes, the first one included.
+    void keep_rows(int64_t stride) { stride_ = stride; }
+    Matrix<const float> kept_rows() const {
+        return {kept_.data(), std::ssize(kept_) / std::ssize(rank_), std::ssize(rank_)};
+    }
+
+    // Adds what the other ranks have observed, but not their rows. Every rank calls it.
     void merge(Comm& comm);
 
     // At most `cap` channels, ascending.
@@ -59,6 +65,8 @@ class ChannelStatistics {
     double threshold_ = 0;
     std::vector<double> rank_;
     std::vector<float> max_abs_;
+    int64_t stride_ = 0, observed_ = 0;  // tokens; 0: no row is kept
+    std::vector<float> kept_;            // rows, one after the other
 };
 
 }  // namespace quaff

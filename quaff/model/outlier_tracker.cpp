@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "llmc/cpu/quantize.h"
+#include "quaff/model/rounding_noise.h"
 
 namespace quaff {
 namespace {
@@ -15,24 +15,6 @@ struct RowFigures {
     double noise = 0;                // sum of (v - scale q)^2
     bool maximum_outside = false;
 };
-
-double sum_of_squares(const float* x, int64_t n) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += x[i] * x[i];
-    return sum;
-}
-
-double rounding_noise(const float* v, int64_t n) {
-    const float scale = cpu::row_scale_of(v, n);
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) {
-        const float error = v[i] - scale * std::rint(v[i] / scale);  // half to even, as cpu::quantize rounds
-        sum += error * error;
-    }
-    return sum;
-}
 
 // v [cols] and outliers [|P|] are scratch.
 RowFigures figures_of_row(const float* x, int64_t cols, const RowTransform& transform, float* v, float* outliers) {

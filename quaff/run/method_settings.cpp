@@ -18,6 +18,7 @@ Options with_paper_settings(const Options& options) {
 
 OutlierOptions outlier_options(const Options& options, Method method) {
     OutlierOptions how = options.outliers;
+    if (has_own_channels(method)) how.budget.clear();
     if (method == Method::quaff_paper) {
         how.strategy = OutlierStrategy::mean_times;
         how.threshold = 100;

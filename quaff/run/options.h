@@ -73,6 +73,7 @@ struct OutlierOptions {
     OutlierStrategy strategy = OutlierStrategy::token_max;
     double threshold = 100;
     std::string max_ratio = "0.02";  // MaxRatio
+    std::string budget;              // parse_outlier_budget; takes the place of max_ratio
 };
 
 struct AdapterOptions {

@@ -354,6 +354,8 @@ void find_outlier_channels(StartingPoint& start, const Options& options, const M
     calibration.strategy = how.strategy;
     calibration.threshold = how.threshold;
     calibration.max_ratio = MaxRatio(how.max_ratio);
+    calibration.budget = parse_outlier_budget(how.budget);
+    calibration.rotation = linear_method(start.method, start).rotation;
     calibration.dataset = stems(names);
     const int64_t layers = files.config().num_hidden_layers;
     calibration.progress = [&](double fraction) {
@@ -364,11 +366,14 @@ void find_outlier_channels(StartingPoint& start, const Options& options, const M
     start.outliers.samples = std::ssize(chosen);
     start.calibration = Calibration::none;
     tell_channels(start.method, start.outliers, terminal);
+    if (calibration.budget > 0) terminal.line("their shares of a layer's input: " + start.outliers.max_ratio);
 }
 
 void assume_most_outlier_channels(StartingPoint& start, const Options& options, const ModelConfig& config) {
     if (start.calibration == Calibration::none) return;
-    start.outliers = most_outlier_channels(config, outlier_options(options, start.method).max_ratio);
+    const OutlierOptions how = outlier_options(options, start.method);
+    start.outliers =
+        most_outlier_channels(config, how.budget.empty() ? how.max_ratio : concat(parse_outlier_budget(how.budget)));
     start.calibration = Calibration::none;
 }
 

@@ -176,6 +176,16 @@ TEST_CASE("a ratio may be given per joint module", "[outliers]") {
           "down_proj");
 }
 
+TEST_CASE("--outlier-budget is a share or a percentage", "[outliers][budget]") {
+    CHECK(parse_outlier_budget("") == 0);
+    CHECK(parse_outlier_budget("1%") == 0.01);
+    CHECK(parse_outlier_budget("0.02") == 0.02);
+    CHECK(parse_outlier_budget("100%") == 1);
+    for (const char* wrong : {"0", "-1%", "101%", "1.5", "%", "1 %", "one", "nan", "1%%"})
+        CHECK_THROWS_WITH(parse_outlier_budget(wrong),
+                          std::string("--outlier-budget ") + wrong + ": is not a share above 0 such as 1% or 0.01");
+}
+
 TEST_CASE("outlier channels are counted in whole groups of four", "[outliers]") {
     CHECK(max_outliers(8192, 0.01) == 80);  // as published for Phi-3-mini's down_proj
     CHECK(max_outliers(576, 0.02) == 8);

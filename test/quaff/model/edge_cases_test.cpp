@@ -149,6 +149,25 @@ TEST_CASE("no outlier channel at all, and every channel one, train", "[edge]") {
     }
 }
 
+TEST_CASE("a budget's channels take no more memory than the same ratio's, and are told", "[edge][budget]") {
+    const Workshop shop("budget");
+    const auto channels_with = [&](const std::string& ratio, const std::string& budget) {
+        shop.run(ratio, {"--max-steps", "1", "--outlier-max-ratio", ratio, "--outlier-budget", budget});
+        return llmc::read_json(shop.folder / ratio / "outliers.json");
+    };
+    const nlohmann::json bought = channels_with("0.02", "25%"), uniform = channels_with("0.25", "");
+    CHECK(bought["max_ratio"].get<std::string>().starts_with("qkv_proj="));
+    const auto memory = [&](const nlohmann::json& outliers) {
+        const ModelFiles checkpoint(shop.folder / "model");
+        size_t values = 0;
+        for (const JointLinear& joint : all_joint_linears(checkpoint.config()))
+            values += outliers["channels"][joint.name].size() * static_cast<size_t>(joint.out_features());
+        return values;
+    };
+    CHECK(memory(bought) > 0);
+    CHECK(memory(bought) <= memory(uniform));
+}
+
 TEST_CASE("ranks of 1 and of 256, more than the layers are wide, train", "[edge]") {
     const Workshop shop("ranks");
     for (const std::string r : {"1", "256"}) {
