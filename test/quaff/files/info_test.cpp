@@ -25,19 +25,19 @@ TEST_CASE("info tells what a path holds", "[info]") {
     CHECK(about_model["parameters"] == 176 + 40 + 2 * (128 + 64 + 288));
     CHECK(about_model["int8_parameters"] == 2 * (128 + 64 + 288));
     CHECK(about_model["bytes"] == 2 * about_model["parameters"].get<int64_t>());
-    CHECK(about_model["dtype"] == json{"BF16"});
+    CHECK(about_model["dtype"] == ordered_json{"BF16"});
     CHECK(info_text(about_model).find("num hidden layers        2\n") != std::string::npos);
     CHECK(info_text(about_model).find("parameters               1,176\n") != std::string::npos);
     CHECK(info_text(about_model).find("sliding window           none\n") != std::string::npos);
 
-    CHECK(about_model["eos_token_ids"] == json{2});
+    CHECK(about_model["eos_token_ids"] == ordered_json{2});
     CHECK_FALSE(about_model.contains("notes"));
 
     write_tiny_adapter(model.path(), work / "adapter");
     ordered_json about_adapter = inspect(work / "adapter");
     CHECK(about_adapter["kind"] == "adapter");
     CHECK(about_adapter["r"] == 3);
-    CHECK(about_adapter["target_modules"] == json{"down_proj", "o_proj"});
+    CHECK(about_adapter["target_modules"] == ordered_json{"down_proj", "o_proj"});
     CHECK(about_adapter["parameters"] == 2 * 3 * (8 + 8 + 12 + 8));
     CHECK_FALSE(about_adapter.contains("method"));
 
@@ -74,7 +74,7 @@ TEST_CASE("info shows the ids at which generation stops, and what is ignored", "
     write_tiny_model(model, config);
     model.write("generation_config.json", R"({"eos_token_id": [7, 3]})");
     const ordered_json about = inspect(model.path());
-    CHECK(about["eos_token_ids"] == json{7, 3});
+    CHECK(about["eos_token_ids"] == ordered_json{7, 3});
     REQUIRE(about["notes"].size() == 1);
     CHECK(about["notes"][0].get<std::string>().find("\"bos_token_id\" holds 12") != std::string::npos);
     CHECK(info_text(about).find("eos token ids            7, 3\n") != std::string::npos);
@@ -104,12 +104,12 @@ TEST_CASE("info shows what chooses an adapter's layers", "[info]") {
     CHECK(info_text(ranks).find("q_proj 3") != std::string::npos);
     CHECK(ranks["scaling"] == 2);
     const ordered_json layers = inspect("test/data/golden/adapters/layers");
-    CHECK(layers["layers_to_transform"] == json{1});
+    CHECK(layers["layers_to_transform"] == ordered_json{1});
     CHECK(layers["use_rslora"] == true);
     const ordered_json expression = inspect("test/data/golden/adapters/expression");
     CHECK(expression["target_expression"] == R"(.*layers\.[02]\..*(q|down)_proj)");
-    CHECK(expression["target_modules"] == json{"down_proj", "q_proj"});
-    CHECK(expression["exclude_modules"] == json{"layers.2.mlp.down_proj"});
+    CHECK(expression["target_modules"] == ordered_json{"down_proj", "q_proj"});
+    CHECK(expression["exclude_modules"] == ordered_json{"layers.2.mlp.down_proj"});
 }
 
 TEST_CASE("info says what a path is not", "[info]") {
