@@ -35,8 +35,10 @@ ADAMW = dict(betas=(0.9, 0.999), eps=1e-8)
 
 
 def legacy_config(path, type_key):
-    """Rewrites config.json the way transformers 4 wrote it: rope_theta and rope_scaling, torch_dtype."""
+    """Rewrites config.json the way transformers 4 wrote it: rope_theta and rope_scaling, torch_dtype, no list of layers."""
     config = json.loads(path.read_text())
+    for of_layers in ("layer_types", "no_rope_layers"):
+        config.pop(of_layers, None)
     rope = config.pop("rope_parameters")
     config["rope_theta"] = rope.pop("rope_theta")
     kind = rope.pop("rope_type")

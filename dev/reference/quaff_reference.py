@@ -63,13 +63,16 @@ QUAFF_CASES = {
     "llama_gqa": dict(gamma=0.1, grad_bits=8, use_max_abs=True, strategy="token_max", ratio=0.11),
     "llama_tied_llama3": dict(gamma=0.3, grad_bits=8, use_max_abs=False, strategy="token_max", ratio=0.11),
     "phi3": dict(gamma=0.1, grad_bits=16, use_max_abs=True, strategy="mean_times", ratio=0.11),
+    "qwen2": dict(gamma=0.1, grad_bits=8, use_max_abs=True, strategy="token_max", ratio=0.11),
+    "qwen3": dict(gamma=0.2, grad_bits=8, use_max_abs=False, strategy="token_max", ratio=0.11),
+    "smollm3": dict(gamma=0.1, grad_bits=8, use_max_abs=True, strategy="token_max", ratio=0.11),
 }
 PUBLISHED = dict(method="quaff", rotation=False, term="scaled", steps=6)
 OURS = PUBLISHED | dict(steps=10)
 # Which cases each variant is computed for. Their layers have rows of 48, 72 and 80 elements: blocks of 16 and of 8.
 VARIANTS = {
-    "quaff": (PUBLISHED, ["llama_gqa", "llama_tied_llama3", "phi3"]),
-    "rotated": (OURS | dict(rotation=True), ["llama_gqa", "llama_tied_llama3", "phi3"]),
+    "quaff": (PUBLISHED, ["llama_gqa", "llama_tied_llama3", "phi3", "qwen2", "qwen3", "smollm3"]),
+    "rotated": (OURS | dict(rotation=True), ["llama_gqa", "llama_tied_llama3", "phi3", "qwen2", "qwen3", "smollm3"]),
     "split": (OURS | dict(term="split"), ["llama_gqa"]),
     "rotated_split": (OURS | dict(rotation=True, term="split"), ["llama_tied_llama3", "phi3"]),
     "naive": (OURS | dict(method="naive"), ["llama_gqa"]),
@@ -223,8 +226,15 @@ class Model:
         self.head_dim = getattr(self.config, "head_dim", None) or self.config.hidden_size // self.config.num_attention_heads
         self.layers, self.linears = [], {}
         for i in range(self.config.num_hidden_layers):
-            layer = {"input_layernorm": weights[f"model.layers.{i}.input_layernorm.weight"],
-                     "post_attention_layernorm": weights[f"model.layers.{i}.post_attention_layernorm.weight"]}
+            own = f"model.layers.{i}."
+            types, no_rope = getattr(self.config, "layer_types", None), getattr(self.config, "no_rope_layers", None)
+            slides = types is None or types[i] == "sliding_attention"
+            layer = {"input_layernorm": weights[own + "input_layernorm.weight"],
+                     "post_attention_layernorm": weights[own + "post_attention_layernorm.weight"],
+                     "q_norm": weights.get(own + "self_attn.q_norm.weight"),
+                     "k_norm": weights.get(own + "self_attn.k_norm.weight"),
+                     "window": (slides and getattr(self.config, "sliding_window", None)) or math.inf,
+                     "has_rope": no_rope is None or no_rope[i] == 1}
             for group, separate in GROUPS.items():
                 prefix, joint = f"model.layers.{i}.{group.split('.')[0]}.", group.split(".")[1]
                 members = [joint] if f"{prefix}{joint}.weight" in weights else separate
@@ -241,7 +251,7 @@ class Model:
             self.layers.append(layer)
 
     def rmsnorm(self, x, weight):
-        return x * torch.rsqrt((x * x).mean(dim=1, keepdim=True) + self.config.rms_norm_eps) * weight
+        return x * torch.rsqrt((x * x).mean(dim=-1, keepdim=True) + self.config.rms_norm_eps) * weight
 
     def rotate(self, heads, cos, sin):
         """[T, n, head_dim]: channel c turns with channel c + half of the rotated ones; the rest pass."""
@@ -250,19 +260,21 @@ class Model:
         a, b, rest = heads[..., :half], heads[..., half:2 * half], heads[..., 2 * half:]
         return torch.cat([a * cos - b * sin, b * cos + a * sin, rest], dim=-1)
 
-    def attention(self, qkv, cu_seqlens):
+    def attention(self, layer, qkv, cu_seqlens):
         h, kv, d = self.config.num_attention_heads, self.config.num_key_value_heads, self.head_dim
-        window = getattr(self.config, "sliding_window", None) or math.inf
         outputs = []
         for begin, end in zip(cu_seqlens, cu_seqlens[1:]):
             n = end - begin
             cos, sin = (t[0] for t in self.rotary(qkv, torch.arange(n)[None]))
             q, k, v = qkv[begin:end].reshape(n, h + 2 * kv, d).split([h, kv, kv], dim=1)
-            q, k = self.rotate(q, cos, sin), self.rotate(k, cos, sin)
+            if layer["q_norm"] is not None:
+                q, k = self.rmsnorm(q, layer["q_norm"]), self.rmsnorm(k, layer["k_norm"])
+            if layer["has_rope"]:
+                q, k = self.rotate(q, cos, sin), self.rotate(k, cos, sin)
             k, v = k.repeat_interleave(h // kv, dim=1), v.repeat_interleave(h // kv, dim=1)
             scores = torch.einsum("ihd,jhd->hij", q, k) * d ** -0.5
             age = torch.arange(n)[:, None] - torch.arange(n)[None]
-            scores = scores.masked_fill((age < 0) | (age >= window), -math.inf)
+            scores = scores.masked_fill((age < 0) | (age >= layer["window"]), -math.inf)
             outputs.append(torch.einsum("hij,jhd->ihd", scores.softmax(dim=-1), v).reshape(n, h * d))
         return torch.cat(outputs)
 
@@ -276,7 +288,7 @@ class Model:
                 return layer[group](value, training)
 
             qkv = linear("self_attn.qkv_proj", self.rmsnorm(x, layer["input_layernorm"]))
-            x = x + linear("self_attn.o_proj", self.attention(qkv, batch["cu_seqlens"]))
+            x = x + linear("self_attn.o_proj", self.attention(layer, qkv, batch["cu_seqlens"]))
             gate, up = linear("mlp.gate_up_proj", self.rmsnorm(x, layer["post_attention_layernorm"])).chunk(2, dim=1)
             x = x + linear("mlp.down_proj", F.silu(gate) * up)
         return self.rmsnorm(x, self.norm) @ self.head.T

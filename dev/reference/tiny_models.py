@@ -6,7 +6,8 @@ logits are all near zero), so that a wrong rotation, mask or scale moves the log
 
 A case is a dict:
   config        the transformers configuration, in the words of transformers 5
-  legacy        None, or the key ("rope_type" or "type") under which `config.json` is rewritten as transformers 4 wrote it
+  legacy        None, or the key ("rope_type" or "type") under which `config.json` is rewritten as transformers 4 wrote it:
+                then windows and RoPE of each layer follow from a few numbers instead of lists
   dtype         of the stored weights; everything is computed in fp32 from the values as stored
   shards        the largest shard in kB, or None for a single file
   lora          r, alpha and the modules that get an adapter
@@ -15,7 +16,7 @@ A case is a dict:
 """
 
 import torch
-from transformers import LlamaConfig, MistralConfig, Phi3Config
+from transformers import LlamaConfig, MistralConfig, Phi3Config, Qwen2Config, Qwen3Config, SmolLM3Config
 
 LLAMA_LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 PHI3_LINEARS = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
@@ -76,6 +77,47 @@ CASES = {
                                  short_factor=[1.0, 1.05, 1.1, 1.2, 1.35, 1.5],
                                  long_factor=[1.1, 1.4, 2.0, 2.9, 3.6, 4.2]))),
         lora=dict(r=3, alpha=6, modules=PHI3_LINEARS), lengths=[[11, 25], [16, 17]], amplify=False),
+    # As Phi-4-mini: a tied head, few key/value heads, three quarters of each head turned, a window beside longrope.
+    "phi4_mini": dict(
+        seed=8, legacy="type", dtype=torch.bfloat16, shards=None,
+        config=Phi3Config(**common(
+            hidden_size=48, intermediate_size=56, num_attention_heads=6, vocab_size=113, tie_word_embeddings=True,
+            original_max_position_embeddings=16, sliding_window=20,
+            rope_parameters=dict(rope_type="longrope", rope_theta=10000.0, partial_rotary_factor=0.75,
+                                 original_max_position_embeddings=16, short_factor=[1.0, 1.1, 1.3],
+                                 long_factor=[1.2, 2.1, 3.9]))),
+        lora=dict(r=2, alpha=4, modules=PHI3_LINEARS), lengths=[[26, 9], [16, 17]], amplify=False),
+    # The upper layer slides, the lower one does not.
+    "qwen2": dict(
+        seed=23, legacy="rope_type", dtype=torch.float32, shards=None,
+        config=Qwen2Config(**common(
+            vocab_size=109, tie_word_embeddings=True, use_sliding_window=True, sliding_window=5, max_window_layers=1,
+            rope_parameters=default_rope(1000000.0))),
+        lora=dict(r=3, alpha=6, modules=LLAMA_LINEARS), lengths=[[17, 8], [6, 11, 5]], amplify=True),
+    "qwen2_yarn": dict(
+        seed=10, legacy="type", dtype=torch.bfloat16, shards=None,
+        config=Qwen2Config(**common(
+            hidden_size=56, intermediate_size=72, num_attention_heads=2, num_key_value_heads=1, vocab_size=97,
+            max_position_embeddings=128, tie_word_embeddings=False, use_sliding_window=False, max_window_layers=1,
+            rope_parameters=dict(rope_type="yarn", rope_theta=1000.0, factor=4.0,
+                                 original_max_position_embeddings=32))),
+        lora=dict(r=2, alpha=4, modules=["q_proj", "k_proj", "o_proj", "up_proj"]), lengths=[[38, 7], [13, 20]],
+        amplify=False),
+    # Heads of 16 channels where hidden_size / heads is 12; layer_types where the upper layer slides in qwen2.
+    "qwen3": dict(
+        seed=11, legacy=None, dtype=torch.float32, shards=None,
+        config=Qwen3Config(**common(
+            vocab_size=103, head_dim=16, tie_word_embeddings=False, use_sliding_window=True, sliding_window=7,
+            layer_types=["sliding_attention", "full_attention"], rope_parameters=default_rope(1000000.0))),
+        lora=dict(r=4, alpha=8, modules=LLAMA_LINEARS), lengths=[[15, 10], [4, 19]], amplify=True),
+    # The middle one of three layers has no RoPE and slides.
+    "smollm3": dict(
+        seed=28, legacy="rope_type", dtype=torch.float32, shards=None,
+        config=SmolLM3Config(**common(
+            hidden_size=40, intermediate_size=56, num_hidden_layers=3, vocab_size=107, tie_word_embeddings=True,
+            no_rope_layer_interval=2, use_sliding_window=True, sliding_window=6,
+            rope_parameters=default_rope(2000000.0))),
+        lora=dict(r=3, alpha=6, modules=LLAMA_LINEARS), lengths=[[14, 9], [5, 12, 4]], amplify=True),
 }
 
 

@@ -14,6 +14,7 @@
 #include "llmc/cpu/gemm/lora_down.h"
 #include "llmc/cpu/gemm/nf4_gemm.h"
 #include "llmc/cpu/global_norm.h"
+#include "llmc/cpu/head_norm.h"
 #include "llmc/cpu/kl_divergence.h"
 #include "llmc/cpu/quantize.h"
 #include "llmc/cpu/rmsnorm.h"

@@ -13,6 +13,7 @@
 #include "llmc/cuda/gemm/lora_down/lora_down.cuh"
 #include "llmc/cuda/gemm/nf4_gemm.cuh"
 #include "llmc/cuda/global_norm.cuh"
+#include "llmc/cuda/head_norm.cuh"
 #include "llmc/cuda/kl_divergence.cuh"
 #include "llmc/cuda/quantize.cuh"
 #include "llmc/cuda/rmsnorm.cuh"

@@ -26,7 +26,17 @@ using nlohmann::ordered_json;
 
 namespace {
 
-std::string rope_in_words(const RopeConfig& rope) {
+// null: no layer has one; a number: all layers have it; a list where they differ, 0 for none.
+ordered_json windows_of(const ModelConfig& config) {
+    std::vector<int64_t> windows;
+    for (const LayerConfig& layer : config.layers) windows.push_back(layer.sliding_window);
+    const int64_t first = windows.at(0);
+    if (std::ranges::any_of(windows, [&](int64_t window) { return window != first; })) return windows;
+    return first == 0 ? ordered_json() : ordered_json(first);
+}
+
+std::string rope_in_words(const ModelConfig& config) {
+    const RopeConfig& rope = config.rope;
     std::string text = concat("theta ", rope.theta);
     switch (rope.type) {
         case RopeConfig::Type::standard:
@@ -38,11 +48,17 @@ std::string rope_in_words(const RopeConfig& rope) {
             text += concat(", llama3, factor ", rope.factor, " beyond ", rope.original_max_position_embeddings,
                            " positions");
             break;
+        case RopeConfig::Type::yarn:
+            text += concat(", yarn, factor ", rope.factor, " beyond ", rope.original_max_position_embeddings,
+                           " positions");
+            break;
         case RopeConfig::Type::longrope:
             text += concat(", longrope beyond ", rope.original_max_position_embeddings, " positions");
             break;
     }
     if (rope.partial_rotary_factor != 1) text += concat(", ", rope.partial_rotary_factor, " of each head");
+    const auto without = std::ranges::count_if(config.layers, [](const LayerConfig& layer) { return !layer.has_rope; });
+    if (without > 0) text += concat(", not in ", without, " of the layers");
     return text;
 }
 
@@ -77,9 +93,9 @@ ordered_json inspect_model(const fs::path& path) {
         {"num_key_value_heads", config.num_key_value_heads},
         {"head_dim", config.head_dim},
         {"max_position_embeddings", config.max_position_embeddings},
-        {"sliding_window", config.sliding_window == 0 ? ordered_json() : ordered_json(config.sliding_window)},
+        {"sliding_window", windows_of(config)},
         {"tie_word_embeddings", config.tie_word_embeddings},
-        {"rope", rope_in_words(config.rope)},
+        {"rope", rope_in_words(config)},
         {"eos_token_ids", config.eos_token_ids}};
     if (!config.notes.empty()) info["notes"] = config.notes;
     return info;

@@ -47,8 +47,8 @@ std::vector<std::string> other_modules(const ModelConfig& model) {
     for (int64_t layer = 0; layer < model.num_hidden_layers; ++layer) {
         const std::string block = block_name(layer);
         names.push_back(block);
-        for (const char* part : {".self_attn", ".mlp", ".input_layernorm", ".post_attention_layernorm"})
-            names.push_back(block + part);
+        for (const char* part : {".self_attn", ".mlp"}) names.push_back(block + part);
+        for (const NormVector& norm : block_norms(model)) names.push_back(block + "." + norm.name);
         names.push_back(block + (model.fused() ? ".mlp.activation_fn" : ".mlp.act_fn"));
         if (!model.fused()) continue;
         for (const char* part : {".resid_attn_dropout", ".resid_mlp_dropout"}) names.push_back(block + part);

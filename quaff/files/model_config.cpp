@@ -1,149 +1,19 @@
 #include "quaff/files/model_config.h"
 
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "llmc/core/error.h"
-#include "llmc/core/named.h"
 #include "llmc/io/json.h"
 #include "llmc/io/path.h"
+#include "quaff/files/model_family.h"
 
 namespace quaff {
 
 using namespace llmc;
 using nlohmann::json;
-using Architecture = ModelConfig::Architecture;
 
 namespace {
-
-// What transformers assumes where config.json is silent.
-struct Defaults {
-    Architecture architecture;
-    const char* model_type;
-    const char* class_name;
-    int64_t num_key_value_heads;  // 0: num_attention_heads
-    int64_t max_position_embeddings;
-    int64_t sliding_window;  // 0: none
-    double rms_norm_eps;
-    int32_t eos_token_id;
-};
-
-constexpr Defaults kKnown[] = {
-    {Architecture::llama, "llama", "LlamaForCausalLM", 0, 2048, 0, 1e-6, 2},
-    {Architecture::mistral, "mistral", "MistralForCausalLM", 8, 131072, 4096, 1e-6, 2},
-    {Architecture::phi3, "phi3", "Phi3ForCausalLM", 0, 4096, 0, 1e-5, 32000},
-};
-
-constexpr const char* kSupported = "llama (LlamaForCausalLM), mistral (MistralForCausalLM) and phi3 (Phi3ForCausalLM)";
-
-// A sum of K products of int8 values in [-127, 127] fits into int32 for K up to (2^31 - 1) / 127^2. Both extents of
-// every frozen matrix are summed over, one in the forward and one in the backward pass.
-constexpr int64_t kMaxChannels = 133'144;
-constexpr int64_t kMaxVocabSize = int64_t{1} << 24;
-constexpr int64_t kMaxLayers = 1024;
-constexpr int64_t kMaxHeads = 1024;
-constexpr int64_t kMaxHeadDim = 512;
-constexpr int64_t kMaxPositions = int64_t{1} << 30;
-
-const Defaults& read_architecture(const JsonObject& config) {
-    const std::string model_type = config.string("model_type", "");
-    const std::vector<std::string> classes =
-        config.has("architectures") ? config.strings("architectures") : std::vector<std::string>{};
-    require(!model_type.empty() || !classes.empty(), config.file(),
-            ": has neither \"model_type\" nor \"architectures\", so the kind of model is unknown; supported are ",
-            kSupported);
-    for (const Defaults& known : kKnown) {
-        if (!model_type.empty() ? model_type != known.model_type : classes[0] != known.class_name) continue;
-        if (!classes.empty() && classes[0] != known.class_name) {
-            fail(config.field("architectures"), " names ", classes[0], "; of model_type ", known.model_type, " only ",
-                 known.class_name, " is supported");
-        }
-        return known;
-    }
-    fail(config.file(), ": the architecture ", model_type.empty() ? classes[0] : model_type,
-         " is not supported; supported are ", kSupported);
-}
-
-// longrope's factors: `count` positive numbers, one for each pair of channels that is turned.
-std::vector<double> read_longrope_factors(const JsonObject& rope, const char* key, int64_t count) {
-    std::vector<double> factors = rope.numbers(key);
-    require(static_cast<int64_t>(factors.size()) == count, rope.field(key), " must have ", count,
-            " values (half of the rotated channels of a head), found ", factors.size());
-    for (const double factor : factors) {
-        require(std::isfinite(factor) && factor > 0, rope.field(key), " must hold positive numbers, found ", factor);
-    }
-    return factors;
-}
-
-constexpr Named<RopeConfig::Type> kRopeTypes[] = {{"default", RopeConfig::Type::standard},
-                                                  {"linear", RopeConfig::Type::linear},
-                                                  {"llama3", RopeConfig::Type::llama3},
-                                                  {"longrope", RopeConfig::Type::longrope},
-                                                  {"su", RopeConfig::Type::longrope}};
-
-RopeConfig read_rope(const JsonObject& config, const ModelConfig& model) {
-    // transformers 5 writes rope_parameters, 4 wrote rope_scaling (null for none) with rope_theta and
-    // partial_rotary_factor beside it. When a file has both, transformers 5 lets rope_scaling win.
-    static const json nothing = json::object();
-    const auto filled = [&](const char* key) { return config.has(key) && !config.value(key).empty(); };
-    const JsonObject rope = filled("rope_scaling")      ? config.object("rope_scaling")
-                            : filled("rope_parameters") ? config.object("rope_parameters")
-                                                        : JsonObject(nothing, config.file(), "rope_scaling.");
-    for (const char* layer_type : {"full_attention", "sliding_attention"}) {
-        require(!rope.contains(layer_type), rope.field(layer_type),
-                ": a different RoPE per kind of layer is not supported");
-    }
-    const auto beside = [&](const char* key) -> const JsonObject& { return rope.has(key) ? rope : config; };
-
-    RopeConfig result;
-    result.theta = beside("rope_theta").number("rope_theta", 1, 1e12, 10000);
-    result.partial_rotary_factor = beside("partial_rotary_factor").number("partial_rotary_factor", 1e-3, 1, 1);
-    const std::string type_field = rope.has("rope_type") ? "rope_type" : "type";
-    const std::string type = rope.string(type_field, "default");
-    const std::optional<RopeConfig::Type> known = value_in(kRopeTypes, type);
-    require(known.has_value(), rope.field(type_field), " is \"", type,
-            "\", which is not supported; supported are default, linear, llama3 and longrope (also called su)");
-    result.type = *known;
-    const bool phi3 = model.architecture == Architecture::phi3;
-    require(result.partial_rotary_factor == 1 || phi3, config.file(), ": \"partial_rotary_factor\" ",
-            result.partial_rotary_factor, " is supported for phi3 only");
-    require(!phi3 || type == "default" || result.type == RopeConfig::Type::longrope, rope.field(type_field), " is \"",
-            type, "\", but phi3 knows default and longrope only");
-    ModelConfig with_rope = model;
-    with_rope.rope = result;
-    const int64_t rotary_dim = with_rope.rotary_dim();
-    require(rotary_dim >= 2 && rotary_dim % 2 == 0, config.file(), ": RoPE turns pairs of channels, but head_dim ",
-            model.head_dim, " x partial_rotary_factor ", result.partial_rotary_factor, " gives ", rotary_dim,
-            " channels; an even number is needed");
-    if (result.type == RopeConfig::Type::standard) return result;
-
-    if (result.type != RopeConfig::Type::linear) {
-        // As in transformers: the field beside rope_scaling comes first, and a Phi-3 config always has it (4096).
-        const char* key = "original_max_position_embeddings";
-        const JsonObject& source = config.has(key) || phi3 ? config : rope;
-        result.original_max_position_embeddings =
-            source.integer(key, 2, kMaxPositions, phi3 ? 4096 : model.max_position_embeddings);
-    }
-    if (result.type != RopeConfig::Type::longrope) {
-        result.factor = rope.number("factor", 1e-3, 1e6);
-    }
-    if (result.type == RopeConfig::Type::llama3) {
-        result.low_freq_factor = rope.number("low_freq_factor", 1e-3, 1e6);
-        result.high_freq_factor = rope.number("high_freq_factor", 1e-3, 1e6);
-        require(result.low_freq_factor < result.high_freq_factor, rope.field("low_freq_factor"), " (",
-                result.low_freq_factor, ") must be smaller than high_freq_factor (", result.high_freq_factor, ")");
-    }
-    if (result.type == RopeConfig::Type::longrope) {
-        result.short_factor = read_longrope_factors(rope, "short_factor", rotary_dim / 2);
-        result.long_factor = read_longrope_factors(rope, "long_factor", rotary_dim / 2);
-        const auto original = static_cast<double>(result.original_max_position_embeddings);
-        result.factor = rope.number("factor", 1e-3, 1e6, static_cast<double>(model.max_position_embeddings) / original);
-        const double derived = result.factor > 1 ? std::sqrt(1 + std::log(result.factor) / std::log(original)) : 1;
-        result.attention_factor = rope.number("attention_factor", 1e-3, 1e3, derived);
-    }
-    return result;
-}
 
 // A number, a list of numbers or null. An id outside the vocabulary, which no model can produce, is left out with a
 // note: transformers loads such a model.
@@ -170,34 +40,65 @@ std::vector<int32_t> read_token_ids(const JsonObject& config, const std::string&
     return ids;
 }
 
-// layer_types (transformers 4.53 and later) may give layers different masks. Only what sliding_window says of all of
-// them is supported.
-void check_layer_types(const JsonObject& config, const ModelConfig& model) {
-    if (!config.has("layer_types")) return;
-    const std::vector<std::string> types = config.strings("layer_types");
-    const std::string expected = model.sliding_window == 0 ? "full_attention" : "sliding_attention";
-    require(static_cast<int64_t>(types.size()) == model.num_hidden_layers, config.field("layer_types"), " has ",
-            types.size(), " entries for ", model.num_hidden_layers, " layers");
-    for (size_t i = 0; i < types.size(); ++i) {
-        require(types[i] == expected, config.field("layer_types"), " makes layer ", i, " a ", types[i],
-                " layer; supported is ", expected, " in every layer when sliding_window is ", model.sliding_window,
-                " (0: absent)");
+// The token ids that end a text: generation_config.json's if it has any, as in transformers, else config.json's.
+void read_end_tokens(ModelConfig& model, const JsonObject& config, const std::filesystem::path& generation,
+                     const Family& family) {
+    std::vector<int32_t> absent;
+    if (family.eos_token_id >= 0) absent.push_back(family.eos_token_id);
+    std::vector<std::string> notes;
+    model.eos_token_ids = read_token_ids(config, "eos_token_id", model.vocab_size, absent, notes);
+    if (path_exists(generation)) {
+        const json tree = read_json(generation);
+        const JsonObject fields(tree, generation.string());
+        if (fields.has("eos_token_id")) {
+            std::vector<std::string> more;
+            std::vector<int32_t> ids = read_token_ids(fields, "eos_token_id", model.vocab_size, {}, more);
+            if (!ids.empty()) {
+                notes.clear();  // about config.json's ids, which are not used
+                model.eos_token_ids = std::move(ids);
+            }
+            notes.insert(notes.end(), more.begin(), more.end());
+        }
     }
+    model.notes.insert(model.notes.end(), notes.begin(), notes.end());
+}
+
+// Whether a kind of linear has a bias, as far as the family's config may say so. That it is not asked is told.
+bool read_bias(const JsonObject& config, const char* key, Family::Bias bias, const Family& family,
+               std::vector<std::string>& notes) {
+    const bool wanted = config.boolean(key, false);
+    if (bias == Family::Bias::as_config_says) return wanted;
+    if (wanted)
+        notes.push_back(concat(config.field(key), " is ignored for ", family.model_type, ", as in transformers"));
+    return false;
+}
+
+// What makes the model another one than a causal language model, whatever its family.
+void refuse_other_kinds(const JsonObject& config) {
+    require(!config.has("quantization_config"), config.field("quantization_config"),
+            ": a model that is already quantized cannot be read; use the original one in F32, F16 or BF16");
+    require(config.boolean("is_causal", true), config.field("is_causal"),
+            " is false: tokens would see those that follow, as in an encoder; only causal models are supported");
+    require(!config.boolean("use_bidirectional_attention", false), config.field("use_bidirectional_attention"),
+            " is true: tokens would see those that follow, as in an encoder; only causal models are supported");
 }
 
 }  // namespace
-
-const char* name_of(Architecture architecture) {
-    for (const Defaults& known : kKnown) {
-        if (known.architecture == architecture) return known.model_type;
-    }
-    return "";
-}
 
 int64_t JointLinear::out_features() const {
     int64_t sum = 0;
     for (const LinearPart& part : parts) sum += part.out_features;
     return sum;
+}
+
+std::vector<NormVector> block_norms(const ModelConfig& config) {
+    std::vector<NormVector> norms = {{"input_layernorm", config.hidden_size},
+                                     {"post_attention_layernorm", config.hidden_size}};
+    if (config.qk_norm) {
+        norms.push_back({"self_attn.q_norm", config.head_dim});
+        norms.push_back({"self_attn.k_norm", config.head_dim});
+    }
+    return norms;
 }
 
 std::string block_name(int64_t layer) {
@@ -213,8 +114,8 @@ std::vector<JointLinear> joint_linears(const ModelConfig& config) {
         qkv = {{"self_attn.qkv_proj", q + 2 * kv}};
         gate_up = {{"mlp.gate_up_proj", 2 * intermediate}};
     }
-    return {{"self_attn.qkv_proj", hidden, config.attention_bias, std::move(qkv)},
-            {"self_attn.o_proj", q, config.attention_bias, {{"self_attn.o_proj", hidden}}},
+    return {{"self_attn.qkv_proj", hidden, config.qkv_bias, std::move(qkv)},
+            {"self_attn.o_proj", q, config.o_bias, {{"self_attn.o_proj", hidden}}},
             {"mlp.gate_up_proj", hidden, config.mlp_bias, std::move(gate_up)},
             {"mlp.down_proj", intermediate, config.mlp_bias, {{"mlp.down_proj", hidden}}}};
 }
@@ -252,11 +153,10 @@ ModelConfig read_model_config(const std::filesystem::path& directory) {
     const json tree = read_json(path);
     const JsonObject config(tree, path.string());
 
-    require(!config.has("quantization_config"), config.field("quantization_config"),
-            ": a model that is already quantized cannot be read; use the original one in F32, F16 or BF16");
-    const Defaults& defaults = read_architecture(config);
+    refuse_other_kinds(config);
+    const Family& family = read_family(config);
     ModelConfig model;
-    model.architecture = defaults.architecture;
+    model.architecture = family.architecture;
     const std::string activation = config.string("hidden_act", "silu");
     require(activation == "silu" || activation == "swish", config.field("hidden_act"), " is \"", activation,
             "\", which is not supported; supported is silu");
@@ -266,18 +166,20 @@ ModelConfig read_model_config(const std::filesystem::path& directory) {
     model.intermediate_size = config.integer("intermediate_size", 1, kMaxChannels / 2);  // gate and up are one matrix
     model.num_hidden_layers = config.integer("num_hidden_layers", 1, kMaxLayers);
     model.num_attention_heads = config.integer("num_attention_heads", 1, kMaxHeads);
-    const bool default_kv_heads = defaults.num_key_value_heads != 0 && !config.contains("num_key_value_heads");
+    const bool default_kv_heads = family.num_key_value_heads != 0 && !config.contains("num_key_value_heads");
     model.num_key_value_heads =
         config.integer("num_key_value_heads", 1, kMaxHeads,
-                       default_kv_heads ? defaults.num_key_value_heads : model.num_attention_heads);
+                       default_kv_heads ? family.num_key_value_heads : model.num_attention_heads);
     require(model.num_attention_heads % model.num_key_value_heads == 0, config.field("num_attention_heads"), " (",
             model.num_attention_heads, ") must be a multiple of num_key_value_heads (", model.num_key_value_heads, ")");
-    if (!config.has("head_dim")) {
+    if (!config.has("head_dim") && family.head_dim == 0) {
         require(model.hidden_size % model.num_attention_heads == 0, config.field("hidden_size"), " (",
                 model.hidden_size, ") must be a multiple of num_attention_heads (", model.num_attention_heads,
                 ") when head_dim is not given");
     }
-    model.head_dim = config.integer("head_dim", 1, kMaxHeadDim, model.hidden_size / model.num_attention_heads);
+    model.head_dim =
+        config.integer("head_dim", 1, kMaxHeadDim,
+                       family.head_dim != 0 ? family.head_dim : model.hidden_size / model.num_attention_heads);
     require(model.head_dim >= 2 && model.head_dim <= kMaxHeadDim && model.head_dim % 2 == 0, config.file(),
             ": a head has ", model.head_dim,
             " channels (head_dim, or hidden_size / num_attention_heads); an even number up to ", kMaxHeadDim,
@@ -287,36 +189,19 @@ ModelConfig read_model_config(const std::filesystem::path& directory) {
             " channels are more than ", kMaxChannels, ", the most whose int8 products an int32 can sum");
 
     model.max_position_embeddings =
-        config.integer("max_position_embeddings", 1, kMaxPositions, defaults.max_position_embeddings);
-    model.rms_norm_eps = config.number("rms_norm_eps", 1e-12, 1, defaults.rms_norm_eps);
-    if (model.architecture != Architecture::llama) {  // LlamaConfig has no such field and ignores it
-        const int64_t absent = config.contains("sliding_window") ? 0 : defaults.sliding_window;
-        model.sliding_window = config.integer("sliding_window", 1, kMaxPositions, absent);
-    }
-    check_layer_types(config, model);
-    model.attention_bias = config.boolean("attention_bias", false);
-    model.mlp_bias = config.boolean("mlp_bias", false);
-    require((!model.attention_bias && !model.mlp_bias) || model.architecture == Architecture::llama, config.file(),
-            ": attention_bias and mlp_bias are supported for llama only");
-    model.tie_word_embeddings = config.boolean("tie_word_embeddings", false);
+        config.integer("max_position_embeddings", 1, kMaxPositions, family.max_position_embeddings);
+    model.rms_norm_eps = config.number("rms_norm_eps", 1e-12, 1, family.rms_norm_eps);
+    model.layers = read_layers(config, family, model.num_hidden_layers, model.notes);
+    model.o_bias = read_bias(config, "attention_bias", family.attention_bias, family, model.notes);
+    model.qkv_bias = model.o_bias || family.attention_bias == Family::Bias::qkv;
+    model.mlp_bias = read_bias(config, "mlp_bias", family.mlp_bias, family, model.notes);
+    model.qk_norm = family.qk_norm;
+    model.tie_word_embeddings = config.boolean("tie_word_embeddings", family.tie_word_embeddings);
     model.rope = read_rope(config, model);
-    model.eos_token_ids =
-        read_token_ids(config, "eos_token_id", model.vocab_size, {defaults.eos_token_id}, model.notes);
-    const std::filesystem::path generation = directory / "generation_config.json";
-    if (path_exists(generation)) {
-        const json generation_tree = read_json(generation);
-        const JsonObject fields(generation_tree, generation.string());
-        if (fields.has("eos_token_id")) {
-            std::vector<std::string> notes;
-            std::vector<int32_t> ids = read_token_ids(fields, "eos_token_id", model.vocab_size, {}, notes);
-            if (!ids.empty()) {
-                model.notes.clear();  // about config.json's ids, which are not used
-                model.eos_token_ids = std::move(ids);
-            }
-            model.notes.insert(model.notes.end(), notes.begin(), notes.end());
-        }
-    }
-    const std::vector<int32_t> bos = read_token_ids(config, "bos_token_id", model.vocab_size, {1}, model.notes);
+    read_end_tokens(model, config, directory / "generation_config.json", family);
+    std::vector<int32_t> default_bos;
+    if (family.bos_token_id >= 0) default_bos.push_back(family.bos_token_id);
+    const std::vector<int32_t> bos = read_token_ids(config, "bos_token_id", model.vocab_size, default_bos, model.notes);
     if (!bos.empty()) model.bos_token_id = bos[0];
     // Nothing is padded here; old configs write -1 for none.
     if (config.contains("pad_token_id") && config.value("pad_token_id") != -1)

@@ -1,7 +1,7 @@
 // config.json: what a Hugging Face model directory says about its network, checked before anything is allocated.
 //
-// Fields have Hugging Face's names. A field that the file leaves out has the default of transformers' LlamaConfig,
-// MistralConfig or Phi3Config. What this program would compute otherwise than transformers is refused by name.
+// Fields have Hugging Face's names. A field that the file leaves out has the default of its family in transformers
+// (model_family.h). What this program would compute otherwise than transformers is refused by name.
 #pragma once
 
 #include <cstdint>
@@ -10,29 +10,22 @@
 #include <string>
 #include <vector>
 
+#include "quaff/files/layer_config.h"
+#include "quaff/files/rope_config.h"
+
 namespace quaff {
 
-// Rotary position embedding: channel pair i of a head is turned by position * inv_freq[i], with
-// inv_freq[i] = theta^(-2i / rotary_dim), changed by the type:
-//   linear     / factor
-//   llama3     / factor for wavelengths above original_max_position_embeddings / low_freq_factor, unchanged below
-//              original_max_position_embeddings / high_freq_factor, blended in between
-//   longrope   / long_factor[i] in sequences longer than original_max_position_embeddings, / short_factor[i] in others
-struct RopeConfig {
-    enum class Type { standard, linear, llama3, longrope };
-    Type type = Type::standard;
-    double theta = 10000;
-    double partial_rotary_factor = 1;
-    double factor = 1;
-    double low_freq_factor = 1;
-    double high_freq_factor = 1;
-    int64_t original_max_position_embeddings = 0;
-    std::vector<double> short_factor, long_factor;  // [rotary_dim / 2], longrope only
-    double attention_factor = 1;                    // multiplies cos and sin
-};
+// A sum of K products of int8 values in [-127, 127] fits into int32 for K up to (2^31 - 1) / 127^2. Both extents of
+// every frozen matrix are summed over, one in the forward and one in the backward pass.
+constexpr int64_t kMaxChannels = 133'144;
+constexpr int64_t kMaxVocabSize = int64_t{1} << 24;
+constexpr int64_t kMaxLayers = 1024;
+constexpr int64_t kMaxHeads = 1024;
+constexpr int64_t kMaxHeadDim = 512;
+constexpr int64_t kMaxPositions = int64_t{1} << 30;
 
 struct ModelConfig {
-    enum class Architecture { llama, mistral, phi3 };
+    enum class Architecture { llama, mistral, phi3, qwen2, qwen3, smollm3 };
     Architecture architecture = Architecture::llama;
     int64_t vocab_size = 0;
     int64_t hidden_size = 0;
@@ -43,9 +36,9 @@ struct ModelConfig {
     int64_t head_dim = 0;
     int64_t max_position_embeddings = 0;
     double rms_norm_eps = 1e-6;
-    int64_t sliding_window = 0;  // 0: none. Token i sees tokens i - sliding_window + 1 .. i
-    bool attention_bias = false;
-    bool mlp_bias = false;
+    std::vector<LayerConfig> layers;  // [num_hidden_layers]
+    bool qkv_bias = false, o_bias = false, mlp_bias = false;
+    bool qk_norm = false;  // RMSNorm of each head of the queries and keys, before RoPE
     bool tie_word_embeddings = false;
     // Within the vocabulary. generation_config.json's if it has any, as in transformers, else config.json's.
     std::vector<int32_t> eos_token_ids;
@@ -60,7 +53,7 @@ struct ModelConfig {
     int64_t rotary_dim() const {
         return static_cast<int64_t>(static_cast<double>(head_dim) * rope.partial_rotary_factor);
     }
-    // Phi-3 stores q, k and v as one tensor, and gate and up as one; LLaMA and Mistral store each by itself.
+    // Phi-3 stores q, k and v as one tensor, and gate and up as one; the others store each by itself.
     bool fused() const { return architecture == Architecture::phi3; }
 };
 
@@ -81,6 +74,14 @@ struct JointLinear {
     int64_t out_features() const;
 };
 
+// A vector of a block beside its linears and their biases: the weight of a norm.
+struct NormVector {
+    std::string name;  // "input_layernorm", "self_attn.q_norm"
+    int64_t size;
+};
+// Those of a block, by their names within it.
+std::vector<NormVector> block_norms(const ModelConfig& config);
+
 // "model.layers.0"
 std::string block_name(int64_t layer);
 
@@ -97,7 +98,7 @@ void for_each_linear(const ModelConfig& config, const Visit& visit) {
         for (const LinearPart& part : joint.parts) visit(joint, part);
 }
 
-// "llama", "mistral", "phi3"
+// "llama", "mistral", ..
 const char* name_of(ModelConfig::Architecture architecture);
 
 // Throws Error, with the command that converts it, for the name of a GGUF file.

@@ -52,6 +52,7 @@ std::string origin_of_shape(const std::string& tensor, const ModelConfig& config
         return concat("(num_attention_heads ", config.num_attention_heads, " + 2 x num_key_value_heads ",
                       config.num_key_value_heads, ") x head_dim ", config.head_dim, ", ", hidden);
     if (ends_with("gate_proj") || ends_with("up_proj") || ends_with("down_proj")) return mlp + ", " + hidden;
+    if (ends_with("q_norm") || ends_with("k_norm")) return concat("head_dim ", config.head_dim);
     if (ends_with("embed_tokens") || ends_with("lm_head"))
         return concat("vocab_size ", config.vocab_size, ", ", hidden);
     return hidden;

@@ -15,8 +15,8 @@ namespace {
 std::set<std::string> known_tensors(const ModelConfig& config) {
     std::set<std::string> known = {kEmbedding, kHead, kLastNorm};
     for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-        for (const char* norm : {".input_layernorm.weight", ".post_attention_layernorm.weight"})
-            known.insert(block_name(layer) + norm);
+        for (const NormVector& norm : block_norms(config))
+            known.insert(concat(block_name(layer), ".", norm.name, ".weight"));
     }
     for_each_linear(config, [&](const JointLinear& joint, const LinearPart& part) {
         known.insert(part.name + ".weight");

@@ -1,10 +1,11 @@
-// One transformer block, forward and backward by hand. LLaMA, Mistral and Phi-3 share it: their q, k, v (and gate, up)
-// are one joint linear here.
+// One transformer block, forward and backward by hand. All families share it: q, k, v (and gate, up) are one joint
+// linear here, however the file stores them, and what families and layers differ in is data (model_config.h).
 //
 //   r1 = x + delta                       the residual stream; delta is what the block below adds to it
 //   h1 = rmsnorm(r1)
 //   q, k, v = qkv_proj(h1)
-//   q, k = rope(q), rope(k)
+//   q, k = rmsnorm(q), rmsnorm(k)        of each head, where the family has qk_norm
+//   q, k = rope(q), rope(k)              in layers that have it
 //   a  = attention(q, k, v)
 //   r2 = r1 + o_proj(a)
 //   h2 = rmsnorm(r2)
@@ -26,13 +27,11 @@
 
 #include "quaff/files/model_config.h"
 #include "quaff/files/model_files.h"
+#include "quaff/model/block_buffers.h"
 #include "quaff/model/micro_batch.h"
 #include "quaff/model/quantized_linear.h"
 
 namespace quaff {
-
-// The four joint linears of a block, in the order they run, which is that of joint_linears().
-enum Layer { kQkv, kAttentionOutput, kGateUp, kDown, kLayersPerBlock };
 
 // The type of each in the model's file: F32 if its parts, or those of two blocks, differ.
 inline std::vector<DType> stored_types(const ModelFiles& checkpoint) {
@@ -48,67 +47,6 @@ inline std::vector<DType> stored_types(const ModelFiles& checkpoint) {
     return types;
 }
 
-// The residual stream between two blocks: x + delta. The sum is left to the norm that reads it.
-template <class Device>
-struct Stream {
-    using T = typename Device::compute_t;
-    Matrix<const T> x;      // [N,C]
-    Matrix<const T> delta;  // [N,C]; null: nothing is to be added
-
-    Stream rows_at(int64_t begin, int64_t count) const {
-        return {x.rows_at(begin, count), delta.data ? delta.rows_at(begin, count) : delta};
-    }
-};
-
-// What backward reads. N tokens; H heads and K key/value heads of D channels.
-template <class Device>
-struct BlockActivations {
-    using T = typename Device::compute_t;
-    Matrix<T> residual_attention;     // r1 [N,C]: all that recomputing the block needs
-    Matrix<T> residual_mlp;           // r2 [N,C]
-    std::span<float> rstd_attention;  // [N]
-    std::span<float> rstd_mlp;        // [N]
-    Matrix<T> qkv;                    // after rope [N,(H+2K)D]
-    Matrix<T> attention;              // a [N,HD]
-    Matrix<float> lse;                // log-sum-exp of the scores [N,H]
-    Matrix<T> gate_up;                // [N,2F]
-    Matrix<T> z[kLayersPerBlock];     // dropout(x) A^T of each linear [N,R]
-
-    // The same buffers, as long as a shorter micro-batch.
-    BlockActivations first_rows(int64_t n) const {
-        BlockActivations part = *this;
-        for (Matrix<T>* matrix :
-             {&part.residual_attention, &part.residual_mlp, &part.qkv, &part.attention, &part.gate_up})
-            *matrix = matrix->first_rows(n);
-        part.lse = part.lse.first_rows(n);
-        for (Matrix<T>& of_linear : part.z) of_linear = of_linear.first_rows(n);
-        return part;
-    }
-};
-
-// Scratch that lives inside one block's pass.
-template <class Device>
-struct BlockWorkspace {
-    using T = typename Device::compute_t;
-    Matrix<T> normed;            // h1, then h2: input of qkv_proj and gate_up_proj [N,C]
-    Matrix<T> branch;            // output of o_proj; then delta' [N,C]
-    Matrix<T> activated;         // silu(gate) up [N,F]
-    Matrix<T> dnormed;           // [N,C]
-    Matrix<T> dattention;        // [N,HD]
-    Matrix<T> dqkv;              // [N,(H+2K)D]
-    Matrix<T> dactivated;        // [N,F]
-    std::span<float> attention;  // of the attention operator
-    LinearWorkspace<Device> linear;
-};
-
-// Keys and values of the tokens seen so far, for generation. One per block.
-template <class Device>
-struct KeyValueCache {
-    using T = typename Device::compute_t;
-    Matrix<T> keys, values;  // [max_length, K D]
-    int64_t length = 0;
-};
-
 template <class Device>
 class Block {
   public:
@@ -116,8 +54,10 @@ class Block {
 
     int64_t hidden_size = 0, intermediate_size = 0;
     float eps = 0;
+    bool qk_norm = false, has_rope = true;
     AttentionShape shape{};
     std::span<T> norm_attention, norm_mlp;  // [C]
+    std::span<T> norm_q, norm_k;            // [D], empty without qk_norm
     QuantizedLinear<Device> linears[kLayersPerBlock];
 
     int64_t query_width() const { return int64_t{shape.n_heads} * shape.head_dim; }
@@ -134,7 +74,7 @@ class Block {
     void configure(const ModelConfig& config, int64_t index, const LinearMethod& method,
                    std::vector<LayerOutliers> outliers, const std::vector<DType>& stored);
     void layout_weights(Arena<Device>& arena, const Device& device);
-    // Reads block `index` of the checkpoint, quantising each linear as soon as it is read.
+    // Becomes block `index` of the checkpoint, quantising each linear as soon as it is read.
     void load(const Device& device, const ModelFiles& checkpoint, int64_t index, std::vector<float>& staging);
 
     // Buffers for `n` tokens. layout_input: what a recomputed block keeps of its own.
@@ -170,9 +110,12 @@ class Block {
                                      .eps = eps};
         // q, k, v = qkv_proj(h1)
         linears[kQkv].forward(device, kept.qkv, h1, kept.z[kQkv], pass, ws.linear);
+        // q, k = rmsnorm(q), rmsnorm(k)
+        if (qk_norm) norm_queries_and_keys(device, kept);
         // q, k = rope(q), rope(k)
-        rope_forward<T>(device, queries_and_keys(kept.qkv), sequences.cos, sequences.sin, sequences.rope_rows,
-                        shape.head_dim);
+        if (has_rope)
+            rope_forward<T>(device, queries_and_keys(kept.qkv), sequences.cos, sequences.sin, sequences.rope_rows,
+                            shape.head_dim);
         // a = attention(q, k, v)
         attend(device, kept, sequences, ws, cache);
         // branch = o_proj(a)
@@ -233,8 +176,11 @@ class Block {
         attention_backward<T>(device, dqkv, dattention, kept.attention, kept.lse, kept.qkv, sequences.cu_seqlens,
                               sequences.max_sequence_length, shape, ws.attention);
         // q, k = rope(q), rope(k)
-        rope_backward<T>(device, queries_and_keys(dqkv), sequences.cos, sequences.sin, sequences.rope_rows,
-                         shape.head_dim);
+        if (has_rope)
+            rope_backward<T>(device, queries_and_keys(dqkv), sequences.cos, sequences.sin, sequences.rope_rows,
+                             shape.head_dim);
+        // q, k = rmsnorm(q), rmsnorm(k)
+        if (qk_norm) norm_queries_and_keys_backward(device, dqkv, kept);
         // q, k, v = qkv_proj(h1)
         rmsnorm_apply<T>(device, normed, kept.residual_attention, kept.rstd_attention.data(), norm_attention.data());
         linears[kQkv].backward(device, trained[kQkv] ? dnormed : none, dqkv, normed, kept.z[kQkv], pass, ws.linear);
@@ -245,20 +191,42 @@ class Block {
     }
 
   private:
-    // v is not rotated.
+    // Of qkv, or of unnormed_qk. v is neither normed nor rotated.
+    Matrix<T> queries(const Matrix<T>& qkv) const { return qkv.columns(0, query_width()); }
+    Matrix<T> keys(const Matrix<T>& qkv) const { return qkv.columns(query_width(), key_width()); }
     Matrix<T> queries_and_keys(const Matrix<T>& qkv) const { return qkv.columns(0, query_width() + key_width()); }
+    Matrix<float> of_queries(const Matrix<float>& rstd) const { return rstd.columns(0, shape.n_heads); }
+    Matrix<float> of_keys(const Matrix<float>& rstd) const { return rstd.columns(shape.n_heads, shape.n_kv_heads); }
+
+    void norm_queries_and_keys(const Device& device, const BlockActivations<Device>& kept) const {
+        head_norm_forward<T>(device, queries(kept.qkv), queries(kept.unnormed_qk), of_queries(kept.rstd_qk),
+                             norm_q.data(), eps);
+        head_norm_forward<T>(device, keys(kept.qkv), keys(kept.unnormed_qk), of_keys(kept.rstd_qk), norm_k.data(), eps);
+    }
+    void norm_queries_and_keys_backward(const Device& device, Matrix<T> dqkv,
+                                        const BlockActivations<Device>& kept) const {
+        head_norm_backward<T>(device, queries(dqkv), queries(kept.unnormed_qk), of_queries(kept.rstd_qk),
+                              norm_q.data());
+        head_norm_backward<T>(device, keys(dqkv), keys(kept.unnormed_qk), of_keys(kept.rstd_qk), norm_k.data());
+    }
+
+    // Sets what differs between the layers.
+    void become(const LayerConfig& layer) {
+        shape.window = static_cast<int>(layer.sliding_window);
+        has_rope = layer.has_rope;
+    }
 
     void attend(const Device& device, const BlockActivations<Device>& kept, const SequenceInfo<Device>& sequences,
                 BlockWorkspace<Device>& ws, KeyValueCache<Device>* cache) {
         const int64_t n = kept.qkv.rows;
         if (cache) {
-            copy<T>(device, cache->keys.rows_at(cache->length, n), kept.qkv.columns(query_width(), key_width()));
+            copy<T>(device, cache->keys.rows_at(cache->length, n), keys(kept.qkv));
             copy<T>(device, cache->values.rows_at(cache->length, n),
                     kept.qkv.columns(query_width() + key_width(), key_width()));
             cache->length += n;
         }
         if (cache && cache->length > n) {
-            attention_decode<T>(device, kept.attention, kept.qkv.columns(0, query_width()),
+            attention_decode<T>(device, kept.attention, queries(kept.qkv),
                                 cache->keys.first_rows(cache->length), cache->values.first_rows(cache->length), shape);
         } else {
             attention_forward<T>(device, kept.attention, kept.lse, kept.qkv, sequences.cu_seqlens,
@@ -307,8 +275,10 @@ void Block<Device>::configure(const ModelConfig& config, int64_t index, const Li
     shape = {.n_heads = static_cast<int>(config.num_attention_heads),
              .n_kv_heads = static_cast<int>(config.num_key_value_heads),
              .head_dim = static_cast<int>(config.head_dim),
-             .window = static_cast<int>(config.sliding_window),
+             .window = 0,
              .scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim))};
+    qk_norm = config.qk_norm;
+    become(config.layers.at(static_cast<size_t>(index)));
 
     const std::vector<JointLinear> joints = joint_linears(config);
     for (int k = 0; k < kLayersPerBlock; k++) {
@@ -328,6 +298,8 @@ void Block<Device>::layout_weights(Arena<Device>& arena, const Device& device) {
         const ArenaScope scope(arena, linears[0].shape.module.substr(0, linears[0].shape.module.find(".self_attn")));
         arena.place(norm_attention, MemoryKind::weights, "input_layernorm", hidden_size);
         arena.place(norm_mlp, MemoryKind::weights, "post_attention_layernorm", hidden_size);
+        arena.place(norm_q, MemoryKind::weights, "q_norm", qk_norm ? shape.head_dim : 0);
+        arena.place(norm_k, MemoryKind::weights, "k_norm", qk_norm ? shape.head_dim : 0);
     }
     for (QuantizedLinear<Device>& linear : linears) linear.layout(arena, device);
 }
@@ -342,6 +314,11 @@ void Block<Device>::load(const Device& device, const ModelFiles& checkpoint, int
     };
     read("input_layernorm.weight", norm_attention);
     read("post_attention_layernorm.weight", norm_mlp);
+    if (qk_norm) {
+        read("self_attn.q_norm.weight", norm_q);
+        read("self_attn.k_norm.weight", norm_k);
+    }
+    become(checkpoint.config().layers.at(static_cast<size_t>(index)));
 
     const std::vector<JointLinear> joints = joint_linears(checkpoint.config());
     for (int k = 0; k < kLayersPerBlock; k++) {
@@ -372,6 +349,8 @@ void Block<Device>::layout_activations(Arena<Device>& arena, BlockActivations<De
     arena.place(saved.rstd_attention, kind, "rstd_attention", n);
     arena.place(saved.rstd_mlp, kind, "rstd_mlp", n);
     arena.place(saved.qkv, kind, "qkv", n, qkv_width());
+    arena.place(saved.unnormed_qk, kind, "unnormed_qk", n, qk_norm ? query_width() + key_width() : 0);
+    arena.place(saved.rstd_qk, kind, "rstd_qk", n, qk_norm ? shape.n_heads + shape.n_kv_heads : 0);
     arena.place(saved.attention, kind, "attention", n, query_width());
     arena.place(saved.lse, kind, "lse", n, shape.n_heads);
     arena.place(saved.gate_up, kind, "gate_up", n, 2 * intermediate_size);

@@ -1,5 +1,6 @@
 #include "quaff/model/rope_table.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -16,9 +17,31 @@ static float llama3_inv_freq(float inv_freq, const RopeConfig& rope) {
     return static_cast<float>((1 - kept) * inv_freq / rope.factor + kept * inv_freq);
 }
 
+// YaRN: the pair that turns `turns` times over the original length, as a fraction of pairs.
+static double yarn_pair(double turns, double rotary_dim, const RopeConfig& rope) {
+    const auto original = static_cast<double>(rope.original_max_position_embeddings);
+    return rotary_dim * std::log(original / (turns * 2 * std::numbers::pi)) / (2 * std::log(rope.theta));
+}
+
+static void blend_yarn(std::vector<float>& inv_freq, const RopeConfig& rope) {
+    const auto rotary_dim = 2 * static_cast<double>(inv_freq.size());
+    double low = yarn_pair(rope.beta_fast, rotary_dim, rope), high = yarn_pair(rope.beta_slow, rotary_dim, rope);
+    if (rope.truncate) {
+        low = std::floor(low);
+        high = std::ceil(high);
+    }
+    low = std::max(low, 0.0);
+    high = std::min(high, rotary_dim - 1);
+    if (low == high) high += 0.001;
+    for (size_t k = 0; k < inv_freq.size(); k++) {
+        const double stretched = std::clamp((static_cast<double>(k) - low) / (high - low), 0.0, 1.0);
+        inv_freq[k] = static_cast<float>(inv_freq[k] * (1 - stretched + stretched / rope.factor));
+    }
+}
+
 RopeTable::RopeTable(const ModelConfig& config, int64_t max_sequence_length) {
     const RopeConfig& rope = config.rope;
-    const int64_t rotary_dim = static_cast<int64_t>(static_cast<double>(config.head_dim) * rope.partial_rotary_factor);
+    const int64_t rotary_dim = config.rotary_dim();
     columns_ = rotary_dim / 2;
     rows_ = max_sequence_length;
     attention_factor_ = static_cast<float>(rope.attention_factor);
@@ -36,6 +59,9 @@ RopeTable::RopeTable(const ModelConfig& config, int64_t max_sequence_length) {
             break;
         case RopeConfig::Type::llama3:
             for (float& value : inv_freq_) value = llama3_inv_freq(value, rope);
+            break;
+        case RopeConfig::Type::yarn:
+            blend_yarn(inv_freq_, rope);
             break;
         case RopeConfig::Type::longrope:
             original_length_ = rope.original_max_position_embeddings;

@@ -5,12 +5,17 @@
 //   default   inv_freq[k] = theta^(-2k/rotary_dim), which the other types change:
 //   linear    inv_freq[k] / factor
 //   llama3    inv_freq[k] / factor for long wavelengths, inv_freq[k] for short ones, interpolated in between
+//   yarn      inv_freq[k] ((1-r) + r / factor), r = clamp((k - low) / (high - low), 0, 1), from
+//             low = c(beta_fast), high = c(beta_slow), c(b) = rotary_dim ln(L / (2 pi b)) / (2 ln theta) and
+//             L = original_max_position_embeddings; low is rounded down and high up with `truncate`, then both are
+//             brought into 0 .. rotary_dim - 1
 //   longrope  inv_freq[k] / short_factor[k]
 //             inv_freq[k] / long_factor[k] in sequences longer than original_max_position_embeddings
 //
 // longrope has two sets of rows, first the short factors', then the long ones'. The length of its sequence says which
 // set a token uses.
-// transformers, modeling_rope_utils.py; Su et al. 2021, arXiv 2104.09864; Ding et al. 2024, arXiv 2402.13753.
+// transformers, modeling_rope_utils.py; Su et al. 2021, arXiv 2104.09864; Peng et al. 2023, arXiv 2309.00071;
+// Ding et al. 2024, arXiv 2402.13753.
 #pragma once
 
 #include <cstdint>

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 
 #include "llmc/data/batch.h"
 #include "quaff/model/model.h"
@@ -40,9 +41,9 @@ class WorkModel {
     // Operations per token of the frozen linears, forward and backward.
     double linear_forward_ = 0, linear_backward_ = 0, linear_recomputed_ = 0;
     double skinny_ = 0;     // adapters and outlier columns, per token
-    double per_pair_ = 0;   // attention, per pair of tokens
     double per_label_ = 0;  // head
-    int64_t window_ = 0;
+    // Attention, per pair of tokens that see each other: of the layers with each window (0: none).
+    std::map<int64_t, double> per_pair_;
     bool int8_ = true, int8_backward_ = true;
 };
 

@@ -30,6 +30,13 @@ inline std::filesystem::path directory(const std::string& name) {
     return std::filesystem::path("test/data/golden") / name;
 }
 
+// Every model of dev/reference/tiny_models.py.
+inline const char* const kModels[] = {"llama_gqa",     "llama_tied_llama3", "llama_mqa_linear", "llama_head_dim",
+                                     "mistral_window", "phi3",             "phi3_longrope",    "phi4_mini",
+                                     "qwen2",          "qwen2_yarn",       "qwen3",            "smollm3"};
+// Those that quaff_reference.py computes the published method for.
+inline const char* const kQuaffModels[] = {"llama_gqa", "llama_tied_llama3", "phi3", "qwen2", "qwen3", "smollm3"};
+
 // Models this small are slower on two threads than on one.
 inline cpu::Device one_thread() {
     cpu::Device device;
@@ -213,9 +220,15 @@ struct QuaffVariant {
 inline const QuaffVariant kQuaffVariants[] = {{"llama_gqa", "quaff"},
                                               {"llama_tied_llama3", "quaff"},
                                               {"phi3", "quaff"},
+                                              {"qwen2", "quaff"},
+                                              {"qwen3", "quaff"},
+                                              {"smollm3", "quaff"},
                                               {"llama_gqa", "rotated"},
                                               {"llama_tied_llama3", "rotated"},
                                               {"phi3", "rotated"},
+                                              {"qwen2", "rotated"},
+                                              {"qwen3", "rotated"},
+                                              {"smollm3", "rotated"},
                                               {"llama_gqa", "split"},
                                               {"llama_tied_llama3", "rotated_split"},
                                               {"phi3", "rotated_split"},

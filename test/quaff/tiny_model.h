@@ -38,11 +38,13 @@ inline std::vector<llmc::TensorSpec> weight_specs(const quaff::ModelConfig& conf
         {"model.embed_tokens.weight", dtype, {config.vocab_size, config.hidden_size}}};
     for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
         const std::string prefix = llmc::concat("model.layers.", layer, ".");
-        specs.push_back({prefix + "input_layernorm.weight", dtype, {config.hidden_size}});
-        specs.push_back({prefix + "post_attention_layernorm.weight", dtype, {config.hidden_size}});
+        for (const quaff::NormVector& norm : quaff::block_norms(config))
+            specs.push_back({prefix + norm.name + ".weight", dtype, {norm.size}});
         for (const quaff::JointLinear& joint : quaff::joint_linears(config))
-            for (const quaff::LinearPart& part : joint.parts)
+            for (const quaff::LinearPart& part : joint.parts) {
                 specs.push_back({prefix + part.name + ".weight", dtype, {part.out_features, joint.in_features}});
+                if (joint.bias) specs.push_back({prefix + part.name + ".bias", dtype, {part.out_features}});
+            }
     }
     specs.push_back({"model.norm.weight", dtype, {config.hidden_size}});
     specs.push_back({"lm_head.weight", dtype, {config.vocab_size, config.hidden_size}});

@@ -10,11 +10,6 @@ using namespace golden;
 
 namespace {
 
-const char* const kCases[] = {"llama_gqa", "llama_tied_llama3", "llama_mqa_linear", "llama_head_dim", "mistral_window",
-                              "phi3",      "phi3_longrope"};
-
-const char* const kQuaffCases[] = {"llama_gqa", "llama_tied_llama3", "phi3"};
-
 template <class T>
 std::vector<std::pair<size_t, T>> enumerate(const std::vector<T>& values) {
     std::vector<std::pair<size_t, T>> numbered;
@@ -51,7 +46,7 @@ struct Case {
 
 // The bounds of golden_fp_test.cpp: the same arithmetic in fp32, summed in another order.
 TEST_CASE("on CUDA in fp32, logits, gradients and ten steps equal those of transformers and PEFT", "[cuda][golden]") {
-    for (const std::string name : kCases) {
+    for (const std::string name : kModels) {
         CAPTURE(name);
         Case<float> test(name);
         const std::vector<float> logits = test.model->logits(test.batches[0]);
@@ -116,7 +111,7 @@ TEST_CASE("on CUDA in fp32, quaff evaluates and trains exactly as the reference"
 TEMPLATE_TEST_CASE("on CUDA in 16 bits, losses stay near those in fp32", "[cuda][golden]", cuda::bf16, cuda::fp16) {
     constexpr bool kBf16 = std::is_same_v<TestType, cuda::bf16>;
     constexpr double kFirstLoss = kBf16 ? 0.004 : 0.0005, kLaterLosses = kBf16 ? 0.01 : 0.002;
-    for (const std::string name : kQuaffCases) {
+    for (const std::string name : kQuaffModels) {
         CAPTURE(name);
         Case<TestType> full(name);
         for (const auto& [i, step] : enumerate(train(*full.model, full.numbers, full.batches, full.numbers["steps"]))) {
@@ -224,7 +219,7 @@ TEST_CASE("on CUDA, a step allocates nothing, times nothing and waits only when 
 #endif
 
 TEST_CASE("on CUDA, generation with a key/value cache gives the logits of the whole sequence", "[cuda][golden]") {
-    for (const std::string name : {"llama_gqa", "mistral_window", "phi3_longrope"}) {
+    for (const std::string name : {"llama_gqa", "mistral_window", "phi3_longrope", "qwen3", "smollm3"}) {
         CAPTURE(name);
         Case<float> test(name);
         const std::vector<int32_t>& cu_seqlens = test.batches[0].cu_seqlens;
@@ -245,7 +240,7 @@ TEST_CASE("on CUDA, generation with a key/value cache gives the logits of the wh
 }
 
 TEST_CASE("on CUDA, calibration finds the channels that the CPU finds", "[cuda][golden]") {
-    for (const std::string name : {"llama_gqa", "phi3"}) {
+    for (const std::string name : {"llama_gqa", "phi3", "qwen3", "smollm3"}) {
         CAPTURE(name);
         Case<float> test(name);
         const quaff::OutlierChannels found = quaff::calibrate(test.gpu.device, test.checkpoint, test.batches, {});

@@ -104,7 +104,8 @@ TEST_CASE("the files are named and laid out as PEFT's", "[adapter]") {
 }
 
 TEST_CASE("adapters that PEFT wrote are read", "[adapter]") {
-    for (const char* name : {"llama_gqa", "llama_mqa_linear", "mistral_window", "phi3", "phi3_longrope"}) {
+    for (const char* name :
+         {"llama_gqa", "llama_mqa_linear", "mistral_window", "phi3", "phi3_longrope", "qwen2", "qwen3", "smollm3"}) {
         const fs::path golden = fs::path("test/data/golden") / name;
         const ModelConfig model = read_model_config(golden / "model");
         const Adapter adapter(golden / "adapter", model);

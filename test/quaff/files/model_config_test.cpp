@@ -3,48 +3,21 @@
 #include <nlohmann/json.hpp>
 
 #include "test/catch.h"
-#include "test/files.h"
-#include "test/quaff/tiny_model.h"
+#include "test/quaff/config_json.h"
 
 using namespace quaff;
+using namespace test;
 using nlohmann::json;
-using test::error_of;
-using test::TempDir;
-using test::tiny_config;
 using Architecture = ModelConfig::Architecture;
 
 namespace {
-
-ModelConfig read(const json& config) {
-    const TempDir directory;
-    directory.write("config.json", config.dump(1));
-    return read_model_config(directory.path());
-}
-
-// The tiny config with some fields replaced; a field set to null is null, not absent.
-json with(json fields, const std::string& model_type = "llama") {
-    json config = tiny_config(model_type);
-    config.update(fields);
-    return config;
-}
-
-json without(json config, const std::string& field) {
-    config.erase(field);
-    return config;
-}
-
-std::string config_error(const json& config) {
-    const TempDir directory;
-    directory.write("config.json", config.dump(1));
-    return error_of(directory, [&] { read_model_config(directory.path()); });
-}
 
 const json kLongrope = {{"type", "longrope"}, {"short_factor", {1.0, 1.1}}, {"long_factor", {2.0, 3.0}}};
 
 }  // namespace
 
 TEST_CASE("what a LLaMA config leaves out is what transformers assumes", "[model_config]") {
-    const ModelConfig config = read({{"architectures", {"LlamaForCausalLM"}},
+    const ModelConfig config = read_config({{"architectures", {"LlamaForCausalLM"}},
                                      {"vocab_size", 32000},
                                      {"hidden_size", 64},
                                      {"intermediate_size", 96},
@@ -55,9 +28,13 @@ TEST_CASE("what a LLaMA config leaves out is what transformers assumes", "[model
     CHECK(config.head_dim == 16);
     CHECK(config.max_position_embeddings == 2048);
     CHECK(config.rms_norm_eps == 1e-6);
-    CHECK(config.sliding_window == 0);
+    REQUIRE(config.layers.size() == 3);
+    CHECK(config.layers[2].sliding_window == 0);
+    CHECK(config.layers[2].has_rope);
     CHECK_FALSE(config.tie_word_embeddings);
-    CHECK_FALSE(config.attention_bias);
+    CHECK_FALSE(config.qkv_bias);
+    CHECK_FALSE(config.o_bias);
+    CHECK_FALSE(config.qk_norm);
     CHECK(config.eos_token_ids == std::vector<int32_t>{2});
     CHECK(config.bos_token_id == 1);
     CHECK(config.rope.type == RopeConfig::Type::standard);
@@ -69,23 +46,23 @@ TEST_CASE("what a LLaMA config leaves out is what transformers assumes", "[model
 TEST_CASE("what Mistral and Phi-3 configs leave out is what transformers assumes", "[model_config]") {
     const json mistral =
         without(with({{"num_attention_heads", 8}, {"hidden_size", 64}}, "mistral"), "num_key_value_heads");
-    CHECK(read(mistral).num_key_value_heads == 8);
-    CHECK(read(mistral).sliding_window == 4096);
-    CHECK(read(mistral).max_position_embeddings == 131072);
-    CHECK(read(with({{"sliding_window", nullptr}}, "mistral")).sliding_window == 0);
-    CHECK(read(with({{"sliding_window", 7}}, "mistral")).sliding_window == 7);
-    CHECK(read(with({{"num_key_value_heads", nullptr}}, "mistral")).num_key_value_heads == 2);
-    CHECK(read(with({{"sliding_window", 7}})).sliding_window == 0);  // LlamaConfig knows no window
+    CHECK(read_config(mistral).num_key_value_heads == 8);
+    CHECK(read_config(mistral).layers[1].sliding_window == 4096);
+    CHECK(read_config(mistral).max_position_embeddings == 131072);
+    CHECK(read_config(with({{"sliding_window", nullptr}}, "mistral")).layers[1].sliding_window == 0);
+    CHECK(read_config(with({{"sliding_window", 7}}, "mistral")).layers[1].sliding_window == 7);
+    CHECK(read_config(with({{"num_key_value_heads", nullptr}}, "mistral")).num_key_value_heads == 2);
+    CHECK(read_config(with({{"sliding_window", 7}})).layers[1].sliding_window == 0);  // LlamaConfig knows no window
 
     const json phi3 = without(without(tiny_config("phi3"), "num_key_value_heads"), "eos_token_id");
     json large = phi3;
     large["vocab_size"] = 32064;
-    CHECK(read(large).num_key_value_heads == 2);
-    CHECK(read(large).sliding_window == 0);
-    CHECK(read(large).max_position_embeddings == 4096);
-    CHECK(read(large).rms_norm_eps == 1e-5);
-    CHECK(read(large).eos_token_ids == std::vector<int32_t>{32000});
-    CHECK(read(phi3).eos_token_ids.empty());  // its vocabulary has 11 tokens
+    CHECK(read_config(large).num_key_value_heads == 2);
+    CHECK(read_config(large).layers[1].sliding_window == 0);
+    CHECK(read_config(large).max_position_embeddings == 4096);
+    CHECK(read_config(large).rms_norm_eps == 1e-5);
+    CHECK(read_config(large).eos_token_ids == std::vector<int32_t>{32000});
+    CHECK(read_config(phi3).eos_token_ids.empty());  // its vocabulary has 11 tokens
 }
 
 TEST_CASE("RoPE is read as transformers 4 and as transformers 5 write it", "[model_config]") {
@@ -97,7 +74,7 @@ TEST_CASE("RoPE is read as transformers 4 and as transformers 5 write it", "[mod
     five["rope_theta"] = 5e5;
     for (const json& config :
          {with({{"rope_theta", 5e5}, {"rope_scaling", four}}), with({{"rope_parameters", five}})}) {
-        const RopeConfig rope = read(config).rope;
+        const RopeConfig rope = read_config(config).rope;
         CHECK(rope.type == RopeConfig::Type::llama3);
         CHECK(rope.theta == 5e5);
         CHECK(rope.factor == 8);
@@ -105,11 +82,11 @@ TEST_CASE("RoPE is read as transformers 4 and as transformers 5 write it", "[mod
         CHECK(rope.high_freq_factor == 4);
         CHECK(rope.original_max_position_embeddings == 64);
     }
-    const RopeConfig linear = read(with({{"rope_scaling", {{"rope_type", "linear"}, {"factor", 2.5}}}})).rope;
+    const RopeConfig linear = read_config(with({{"rope_scaling", {{"rope_type", "linear"}, {"factor", 2.5}}}})).rope;
     CHECK(linear.type == RopeConfig::Type::linear);
     CHECK(linear.factor == 2.5);
     CHECK(linear.theta == 10000);
-    CHECK(read(with({{"rope_scaling", nullptr}, {"rope_theta", 123}})).rope.theta == 123);
+    CHECK(read_config(with({{"rope_scaling", nullptr}, {"rope_theta", 123}})).rope.theta == 123);
 }
 
 TEST_CASE("longrope's attention factor is that of the paper", "[model_config]") {
@@ -117,7 +94,7 @@ TEST_CASE("longrope's attention factor is that of the paper", "[model_config]") 
     const auto rope = [&](const json& fields) {
         json config = with(fields, "phi3");
         config["rope_scaling"] = longrope;
-        return read(config).rope;
+        return read_config(config).rope;
     };
     // sqrt(1 + ln(32) / ln(4096)), 131072 = 32 x 4096: Phi-3-mini-128k's 1.19024
     const RopeConfig phi3 = rope({{"max_position_embeddings", 131072}, {"original_max_position_embeddings", 4096}});
@@ -129,13 +106,16 @@ TEST_CASE("longrope's attention factor is that of the paper", "[model_config]") 
     // Not longer than it was: nothing to make up for.
     CHECK(rope({{"max_position_embeddings", 4096}}).attention_factor == 1);
     CHECK(rope({{"max_position_embeddings", 4096}}).original_max_position_embeddings == 4096);
-    longrope["type"] = "su";  // the name it had first
     longrope["attention_factor"] = 1.5;
-    CHECK(rope({{"max_position_embeddings", 131072}}).attention_factor == 1.5);
+    for (const char* name : {"su", "yarn"}) {  // the names it had first
+        longrope["type"] = name;
+        CHECK(rope({{"max_position_embeddings", 131072}}).type == RopeConfig::Type::longrope);
+        CHECK(rope({{"max_position_embeddings", 131072}}).attention_factor == 1.5);
+    }
 }
 
 TEST_CASE("Phi-3 may turn a part of each head only", "[model_config]") {
-    const ModelConfig config = read(with({{"hidden_size", 16}, {"partial_rotary_factor", 0.75}}, "phi3"));
+    const ModelConfig config = read_config(with({{"hidden_size", 16}, {"partial_rotary_factor", 0.75}}, "phi3"));
     CHECK(config.head_dim == 8);
     CHECK(config.rotary_dim() == 6);
     CHECK(config_error(with({{"hidden_size", 16}, {"partial_rotary_factor", 0.9}}, "phi3")) ==
@@ -164,12 +144,12 @@ TEST_CASE("end-of-sequence tokens are generation_config.json's, else config.json
                 .starts_with("generation_config.json: field \"eos_token_id\" must be a token id from 0 to 10 or a list "
                              "of them, found "));
     }
-    CHECK(read(with({{"eos_token_id", nullptr}})).eos_token_ids.empty());
-    CHECK_FALSE(read(with({{"bos_token_id", nullptr}})).bos_token_id.has_value());
+    CHECK(read_config(with({{"eos_token_id", nullptr}})).eos_token_ids.empty());
+    CHECK_FALSE(read_config(with({{"bos_token_id", nullptr}})).bos_token_id.has_value());
 }
 
 TEST_CASE("special tokens outside the vocabulary are left out with a note", "[model_config]") {
-    const ModelConfig config = read(with({{"eos_token_id", {32007, 3, -1}}, {"bos_token_id", 11}}, "phi3"));
+    const ModelConfig config = read_config(with({{"eos_token_id", {32007, 3, -1}}, {"bos_token_id", 11}}, "phi3"));
     CHECK(config.eos_token_ids == std::vector<int32_t>{3});
     CHECK_FALSE(config.bos_token_id.has_value());
     REQUIRE(config.notes.size() == 3);
@@ -178,8 +158,8 @@ TEST_CASE("special tokens outside the vocabulary are left out with a note", "[mo
         "ignored"));
     CHECK(config.notes[1].find("config.json: field \"eos_token_id\" holds -1, ") != std::string::npos);
     CHECK(config.notes[2].find("config.json: field \"bos_token_id\" holds 11, ") != std::string::npos);
-    CHECK(read(tiny_config()).notes.empty());
-    CHECK(read(with({{"eos_token_id", 18446744073709551615u}})).notes.size() == 1);
+    CHECK(read_config(tiny_config()).notes.empty());
+    CHECK(read_config(with({{"eos_token_id", 18446744073709551615u}})).notes.size() == 1);
 
     // Of ids that are not used nothing is noted.
     const TempDir directory;
@@ -199,10 +179,10 @@ TEST_CASE("special tokens outside the vocabulary are left out with a note", "[mo
     directory.write("generation_config.json", R"({"eos_token_id": null})");
     CHECK(read_model_config(directory.path()).eos_token_ids == std::vector<int32_t>{3});
 
-    const ModelConfig padded = read(with({{"pad_token_id", 11}}));
+    const ModelConfig padded = read_config(with({{"pad_token_id", 11}}));
     REQUIRE(padded.notes.size() == 1);
     CHECK(padded.notes[0].find("config.json: field \"pad_token_id\" holds 11, ") != std::string::npos);
-    for (const json& id : {json(), json(-1), json(10)}) CHECK(read(with({{"pad_token_id", id}})).notes.empty());
+    for (const json& id : {json(), json(-1), json(10)}) CHECK(read_config(with({{"pad_token_id", id}})).notes.empty());
 }
 
 TEST_CASE("the configs of the golden models are read", "[model_config]") {
@@ -210,12 +190,12 @@ TEST_CASE("the configs of the golden models are read", "[model_config]") {
     CHECK(read_model_config(golden + "llama_tied_llama3/model").rope.type == RopeConfig::Type::llama3);
     CHECK(read_model_config(golden + "llama_tied_llama3/model").tie_word_embeddings);
     CHECK(read_model_config(golden + "llama_head_dim/model").rope.theta == 1000);
-    CHECK(read_model_config(golden + "mistral_window/model").sliding_window == 6);
+    CHECK(read_model_config(golden + "mistral_window/model").layers[1].sliding_window == 6);
     CHECK(read_model_config(golden + "phi3_longrope/model").rope.long_factor.back() == 4.2);
 }
 
 TEST_CASE("a joint matrix stands for the layers that share an input", "[model_config]") {
-    const ModelConfig llama = read(tiny_config()), phi3 = read(tiny_config("phi3"));
+    const ModelConfig llama = read_config(tiny_config()), phi3 = read_config(tiny_config("phi3"));
     for (const ModelConfig& config : {llama, phi3}) {
         const std::vector<JointLinear> modules = all_joint_linears(config);
         REQUIRE(modules.size() == 8);
@@ -271,9 +251,20 @@ TEST_CASE("a config that cannot be true is refused, naming the field", "[model_c
 }
 
 TEST_CASE("a model that would be computed differently is refused by name", "[model_config]") {
-    const std::string supported = "llama (LlamaForCausalLM), mistral (MistralForCausalLM) and phi3 (Phi3ForCausalLM)";
-    CHECK(config_error(tiny_config("qwen2")) ==
-          "config.json: the architecture qwen2 is not supported; supported are " + supported);
+    const std::string supported =
+        "llama (LlamaForCausalLM), mistral (MistralForCausalLM), phi3 (Phi3ForCausalLM), qwen2 (Qwen2ForCausalLM), "
+        "qwen3 (Qwen3ForCausalLM) and smollm3 (SmolLM3ForCausalLM)";
+    CHECK(config_error(tiny_config("gpt_neox")) ==
+          "config.json: the architecture gpt_neox is not supported; supported are " + supported);
+    CHECK(config_error(with({{"num_experts", 8}}, "qwen3_moe")) ==
+          "config.json: the architecture qwen3_moe, a mixture of experts, is not supported; supported are " + supported);
+    CHECK(config_error(with({{"linear_conv_kernel_dim", 4}}, "qwen3_next")) ==
+          "config.json: the architecture qwen3_next, which has layers without attention, is not supported; supported "
+          "are " +
+              supported);
+    CHECK(config_error(with({{"vision_config", json::object()}}, "qwen2_vl")) ==
+          "config.json: the architecture qwen2_vl, which reads more than text, is not supported; supported are " +
+              supported);
     CHECK(config_error(without(with({{"architectures", {"GPT2LMHeadModel"}}}), "model_type")) ==
           "config.json: the architecture GPT2LMHeadModel is not supported; supported are " + supported);
     CHECK(config_error(without(tiny_config(), "model_type")) ==
@@ -289,24 +280,15 @@ TEST_CASE("a model that would be computed differently is refused by name", "[mod
           "config.json: field \"quantization_config\": a model that is already quantized cannot be read; use the "
           "original "
           "one in F32, F16 or BF16");
-    CHECK(config_error(with({{"attention_bias", true}}, "mistral")) ==
-          "config.json: attention_bias and mlp_bias are supported for llama only");
-    for (const char* type : {"yarn", "dynamic"}) {
-        CHECK(config_error(with({{"rope_scaling", {{"rope_type", type}, {"factor", 2}}}})) ==
-              std::string("config.json: field \"rope_scaling.rope_type\" is \"") + type +
-                  "\", which is not supported; supported are default, linear, llama3 and longrope (also called su)");
-    }
+    CHECK(config_error(with({{"rope_scaling", {{"rope_type", "dynamic"}, {"factor", 2}}}})) ==
+          "config.json: field \"rope_scaling.rope_type\" is \"dynamic\", which is not supported; supported are default, "
+          "linear, llama3, yarn and longrope (also called su)");
     CHECK(config_error(with({{"rope_scaling", {{"type", "linear"}, {"factor", 2}}}}, "phi3")) ==
-          "config.json: field \"rope_scaling.type\" is \"linear\", but phi3 knows default and longrope only");
+          "config.json: field \"rope_scaling.type\" is \"linear\", but phi3 knows default and longrope (also called su and "
+          "yarn) only");
     CHECK(config_error(with({{"rope_parameters", {{"sliding_attention", {{"rope_theta", 1e4}}}}}})) ==
           "config.json: field \"rope_parameters.sliding_attention\": a different RoPE per kind of layer is not "
           "supported");
-    CHECK(config_error(with({{"layer_types", {"full_attention", "sliding_attention"}}})) ==
-          "config.json: field \"layer_types\" makes layer 1 a sliding_attention layer; supported is full_attention in "
-          "every layer when sliding_window is 0 (0: absent)");
-    CHECK(config_error(with({{"layer_types", {"full_attention", "full_attention"}}})) == "");
-    CHECK(config_error(with({{"layer_types", {"full_attention"}}})) ==
-          "config.json: field \"layer_types\" has 1 entries for 2 layers");
 }
 
 TEST_CASE("RoPE parameters that cannot be true are refused", "[model_config]") {
@@ -332,6 +314,16 @@ TEST_CASE("RoPE parameters that cannot be true are refused", "[model_config]") {
     longrope.erase("long_factor");
     CHECK(rope_error(longrope, "phi3") ==
           "config.json: field \"rope_scaling.long_factor\" is missing, it must be a list of numbers");
+    CHECK(rope_error({{"type", "yarn"}}) ==
+          "config.json: field \"rope_scaling.factor\" is missing, it must be a number from 0.001 to 1e+06");
+    CHECK(rope_error({{"type", "yarn"}, {"factor", 4}, {"beta_fast", 2}, {"beta_slow", 3}}) ==
+          "config.json: field \"rope_scaling.beta_slow\" (3) must not be larger than beta_fast (2)");
+    CHECK(rope_error({{"type", "yarn"}, {"factor", 4}, {"mscale", -1}}) ==
+          "config.json: field \"rope_scaling.mscale\" must be a number from 0 to 1e+06, found -1");
+    CHECK(rope_error({{"type", "yarn"}, {"factor", 4}, {"truncate", 1}}) ==
+          "config.json: field \"rope_scaling.truncate\" must be true or false, found 1");
+    CHECK(config_error(with({{"rope_theta", 1}, {"rope_scaling", {{"type", "yarn"}, {"factor", 4}}}})) ==
+          "config.json: field \"rope_theta\" must be larger than 1 for yarn");
     CHECK(rope_error("linear") == "config.json: field \"rope_scaling\" must be a JSON object { .. }, found \"linear\"");
     CHECK(config_error(with({{"rope_theta", -1}})) ==
           "config.json: field \"rope_theta\" must be a number from 1 to 1e+12, found -1");

@@ -9,9 +9,6 @@ using namespace golden;
 
 namespace {
 
-const char* const kCases[] = {"llama_gqa", "llama_tied_llama3", "llama_mqa_linear", "llama_head_dim", "mistral_window",
-                              "phi3",      "phi3_longrope"};
-
 struct FullPrecisionCase {
     explicit FullPrecisionCase(const std::string& name)
         : numbers(read_json(directory(name) / "golden.json")),
@@ -36,7 +33,7 @@ struct FullPrecisionCase {
 }  // namespace
 
 TEST_CASE("logits equal those of transformers", "[golden]") {
-    for (const std::string name : kCases) {
+    for (const std::string name : kModels) {
         CAPTURE(name);
         const FullPrecisionCase test(name);
         const std::vector<float> logits = test.build()->logits(test.batches[0]);
@@ -49,7 +46,7 @@ TEST_CASE("logits equal those of transformers", "[golden]") {
 }
 
 TEST_CASE("gradients of every adapter equal those of PEFT", "[golden]") {
-    for (const std::string name : kCases) {
+    for (const std::string name : kModels) {
         CAPTURE(name);
         const FullPrecisionCase test(name);
         const auto model = test.build();
@@ -65,7 +62,7 @@ TEST_CASE("gradients of every adapter equal those of PEFT", "[golden]") {
 // AdamW divides by the root of v: an element whose gradient is near zero by cancellation takes a step whose error is
 // that of the gradient relative to itself, not to the tensor, and steps are 1e-2 long.
 TEST_CASE("losses of ten AdamW steps and the adapter after them equal PEFT's", "[golden]") {
-    for (const std::string name : kCases) {
+    for (const std::string name : kModels) {
         CAPTURE(name);
         const FullPrecisionCase test(name);
         const auto model = test.build();
@@ -82,7 +79,7 @@ TEST_CASE("losses of ten AdamW steps and the adapter after them equal PEFT's", "
 // Operands of products rounded to bf16, by up to 2^-9 of themselves and independently: the bounds of bf16 on CUDA,
 // where activations are rounded, too (test/quaff/cuda/model_test.cpp).
 TEST_CASE("with products in bf16, losses of ten AdamW steps stay near PEFT's", "[golden]") {
-    for (const std::string name : kCases) {
+    for (const std::string name : kModels) {
         CAPTURE(name);
         const FullPrecisionCase test(name);
         const auto model = test.build(one_thread_in_bf16());
@@ -99,7 +96,7 @@ TEST_CASE("with products in bf16, losses of ten AdamW steps stay near PEFT's", "
 // Generation computes the same logits one token at a time from its cache of keys and values, which longrope throws
 // away when the sequence outgrows the short factors.
 TEST_CASE("generation with a key/value cache gives the logits of the whole sequence", "[golden]") {
-    for (const std::string name : kCases) {
+    for (const std::string name : kModels) {
         CAPTURE(name);
         const FullPrecisionCase test(name);
         const auto model = test.build();

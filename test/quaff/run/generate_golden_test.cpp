@@ -20,8 +20,7 @@ const auto go_on = [](int32_t) { return true; };
 // The smallest distance between the two largest logits of any step is 1e-2, a thousand times the noise of fp32, so
 // that one wrong token means a wrong model. Answers outgrow the sliding windows and longrope's short factors.
 TEST_CASE("greedy generation gives the tokens of transformers", "[golden][generate]") {
-    for (const std::string name : {"llama_gqa", "llama_tied_llama3", "llama_mqa_linear", "llama_head_dim",
-                                   "mistral_window", "phi3", "phi3_longrope"}) {
+    for (const std::string name : kModels) {
         const json greedy = read_json(directory(name) / "greedy.json");
         REQUIRE(greedy["answers"].size() == 2);
         for (const json& answer : greedy["answers"]) {

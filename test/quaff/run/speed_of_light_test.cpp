@@ -17,6 +17,7 @@ ModelConfig one_layer() {
     config.num_attention_heads = 2;
     config.num_key_value_heads = 1;
     config.head_dim = 4;
+    config.layers.resize(1);
     return config;
 }
 
@@ -67,7 +68,7 @@ TEST_CASE("the work of a step is counted as its equations say", "[sol]") {
 TEST_CASE("a sliding window bounds the pairs of tokens", "[sol]") {
     ModelConfig config = one_layer();
     const auto pairs = [&](int64_t window) {
-        config.sliding_window = window;
+        config.layers[0].sliding_window = window;
         Batch batch;
         batch.input_ids.resize(5);
         batch.cu_seqlens = {0, 5};

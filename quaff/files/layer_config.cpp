@@ -1,0 +1,90 @@
+#include "quaff/files/layer_config.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "llmc/core/error.h"
+#include "quaff/files/model_config.h"
+#include "quaff/files/model_family.h"
+
+namespace quaff {
+
+using nlohmann::json;
+using Window = Family::Window;
+
+namespace {
+
+constexpr const char* kFull = "full_attention";
+constexpr const char* kSliding = "sliding_attention";
+
+// layer_types, or nothing. transformers has them since 4.53.
+std::vector<std::string> read_layer_types(const JsonObject& config, int64_t num_hidden_layers) {
+    if (!config.has("layer_types")) return {};
+    std::vector<std::string> types = config.strings("layer_types");
+    require(static_cast<int64_t>(types.size()) == num_hidden_layers, config.field("layer_types"), " has ", types.size(),
+            " entries for ", num_hidden_layers, " layers");
+    for (size_t i = 0; i < types.size(); ++i) {
+        require(types[i] == kFull || types[i] == kSliding, config.field("layer_types"), " makes layer ", i, " a ",
+                types[i], " layer; supported are ", kFull, " and ", kSliding);
+    }
+    return types;
+}
+
+// no_rope_layers[i] is 1 where RoPE IS applied. It may be longer than the model.
+void read_layers_with_rope(const JsonObject& config, std::vector<LayerConfig>& layers) {
+    const char* key = "no_rope_layers";
+    if (!config.has(key)) {
+        const int64_t interval = config.integer("no_rope_layer_interval", 1, kMaxPositions, 4);
+        for (size_t i = 0; i < layers.size(); ++i)
+            layers[i].has_rope = (static_cast<int64_t>(i) + 1) % interval != 0;
+        return;
+    }
+    const std::vector<double> flags = config.numbers(key);
+    require(flags.size() >= layers.size(), config.field(key), " has ", flags.size(), " entries for ", layers.size(),
+            " layers");
+    for (size_t i = 0; i < layers.size(); ++i) {
+        require(flags[i] == 0 || flags[i] == 1, config.field(key),
+                " must hold 1 (a layer with RoPE) and 0 (without), found ", flags[i]);
+        layers[i].has_rope = flags[i] == 1;
+    }
+}
+
+// The window of the layers that have one; 0: none has.
+int64_t read_window(const JsonObject& config, const Family& family) {
+    if (family.window == Window::none) return 0;
+    const bool on_request = family.window != Window::everywhere;
+    if (on_request && !config.boolean("use_sliding_window", false)) return 0;
+    return config.integer("sliding_window", 0, kMaxPositions,
+                          config.contains("sliding_window") ? 0 : family.sliding_window);
+}
+
+}  // namespace
+
+std::vector<LayerConfig> read_layers(const JsonObject& config, const Family& family, int64_t num_hidden_layers,
+                                     std::vector<std::string>& notes) {
+    std::vector<LayerConfig> layers(static_cast<size_t>(num_hidden_layers));
+    if (family.skips_rope) read_layers_with_rope(config, layers);
+    const std::vector<std::string> types = read_layer_types(config, num_hidden_layers);
+    const int64_t window = read_window(config, family);
+    if (family.window == Window::none || family.window == Window::everywhere) {
+        for (LayerConfig& layer : layers) layer.sliding_window = window;
+        const char* computed = window > 0 ? kSliding : kFull;
+        if (std::ranges::any_of(types, [&](const std::string& type) { return type != computed; }))
+            notes.push_back(concat(config.field("layer_types"), " is ignored for ", family.model_type,
+                                   ", as in transformers: all layers have ", computed));
+        return layers;
+    }
+    const int64_t first_upper =
+        family.window == Window::upper_layers ? config.integer("max_window_layers", 0, kMaxPositions, 28) : 0;
+    for (size_t i = 0; i < layers.size(); ++i) {
+        const bool derived = family.window == Window::upper_layers ? static_cast<int64_t>(i) >= first_upper
+                                                                   : !layers[i].has_rope;
+        const bool slides = types.empty() ? derived : types[i] == kSliding;
+        require(!slides || types.empty() || window > 0, config.field("layer_types"), " makes layer ", i, " a ",
+                kSliding, " layer, but use_sliding_window and sliding_window give it no window");
+        if (slides) layers[i].sliding_window = window;
+    }
+    return layers;
+}
+
+}  // namespace quaff
