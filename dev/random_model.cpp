@@ -38,7 +38,8 @@ std::vector<TensorSpec> tensors_of(const quaff::ModelConfig& config) {
     add("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
     for (int64_t layer = 0; layer < config.num_hidden_layers; layer++) {
         const std::string owner = concat("model.layers.", layer, ".");
-        for (const quaff::NormVector& norm : quaff::block_norms(config)) add(owner + norm.name + ".weight", {norm.size});
+        for (const quaff::NormVector& norm : quaff::block_norms(config))
+            add(owner + norm.name + ".weight", {norm.size});
         for (const quaff::JointLinear& joint : quaff::joint_linears(config)) {
             for (const quaff::LinearPart& part : joint.parts) {
                 add(owner + part.name + ".weight", {part.out_features, joint.in_features});

@@ -11,7 +11,7 @@
 // n: tokens; h: heads; d: channels of a head.
 //
 //   kernel 1   a thread a head: neighbours of a warp read addresses a head apart
-//   kernel 2   a warp a head: neighbours read neighbours, and the sum goes by shuffles; a head of 64 has two values a lane
+//   kernel 2   a warp a head: neighbours read neighbours, and the sum goes by shuffles
 //   kernel 3   llmc/cuda/head_norm.cuh: as many lanes a head as it has 16-byte loads
 //
 // Bytes: forward reads x and writes x and kept; backward reads dx and kept and writes dx.
@@ -26,7 +26,7 @@ using cuda::from_float, cuda::to_float, cuda::kWarpSize;
 
 constexpr float kEps = 1e-5f;
 
-// Both: lane 0 of 1, or the lanes of a warp, share a head.
+// Kernels 1 and 2: one lane, or those of a warp, own a head.
 template <class T, int kLanes>
 __global__ void forward_kernel(Matrix<T> x, Matrix<T> kept, Matrix<float> rstd, const T* weight, int head_dim) {
     const int64_t head = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kLanes;
@@ -61,8 +61,8 @@ __global__ void backward_kernel(Matrix<T> dx, Matrix<const T> kept, Matrix<const
     if constexpr (kLanes > 1) sum = cuda::warp_sum(sum);
     const float scale = rstd(n, h), coefficient = sum * scale * scale / static_cast<float>(head_dim);
     for (int d = lane; d < head_dim; d += kLanes)
-        gradient[d] = from_float<T>(
-            scale * (to_float(gradient[d]) * to_float(weight[d]) - to_float(values[d]) * coefficient));
+        gradient[d] =
+            from_float<T>(scale * (to_float(gradient[d]) * to_float(weight[d]) - to_float(values[d]) * coefficient));
 }
 
 template <class T>

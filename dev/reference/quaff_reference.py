@@ -158,6 +158,7 @@ class JointLinear:
     def __init__(self, weight, bias, adapters, scaling):
         self.weight, self.bias, self.adapters, self.scaling = weight, bias, adapters, scaling
         self.quantised, self.other = False, None
+        self.weight_margin = math.inf  # as Rounding.margin, of the weights
 
     def quantise(self, channels, max_abs, options):
         self.quantised, self.gamma, self.grad_bits = True, options["gamma"], options["grad_bits"]
@@ -172,7 +173,9 @@ class JointLinear:
         self.channels = torch.tensor(channels, dtype=torch.long)
         rotated = self.rotate(self.weight)
         self.dw = row_scale(rotated)[:, 0]
+        Rounding.margin = math.inf
         self.wq = Rounding.quantise(rotated, self.dw[:, None])
+        self.weight_margin = Rounding.margin
         self.wo = self.weight[:, self.channels]
         self.wmax = self.wo.abs().amax(dim=0)
         self.initialised = max_abs is not None
@@ -517,7 +520,9 @@ def make(name, variant):
               + ", ".join(f"{what} {value:.1e}" for what, value in moved.items()))
     if math.isfinite(margin):  # nothing is rounded where weights have four bits
         numbers["exact"]["margin"] = margin
-    print(f"{name:20} {variant:13} margin {margin:.1e}")
+    # Turned weights closer than some 1e-5 may round the other way behind additions in fp32: then the model needs a new seed.
+    of_weights = min(linear.weight_margin for linear in run.model.linears.values())
+    print(f"{name:20} {variant:13} margin {margin:.1e}, of weights {of_weights:.1e}")
     save_file(tensors, directory / f"{variant}.safetensors")
     (directory / f"{variant}.json").write_text(json.dumps(numbers) + "\n")
 

@@ -49,8 +49,8 @@ std::string rope_in_words(const ModelConfig& config) {
                            " positions");
             break;
         case RopeConfig::Type::yarn:
-            text += concat(", yarn, factor ", rope.factor, " beyond ", rope.original_max_position_embeddings,
-                           " positions");
+            text +=
+                concat(", yarn, factor ", rope.factor, " beyond ", rope.original_max_position_embeddings, " positions");
             break;
         case RopeConfig::Type::longrope:
             text += concat(", longrope beyond ", rope.original_max_position_embeddings, " positions");
@@ -76,27 +76,26 @@ ordered_json inspect_model(const fs::path& path) {
     }
     int64_t quantized = 0;
     for (const JointLinear& linear : all_joint_linears(config)) quantized += linear.in_features * linear.out_features();
-    ordered_json info = {
-        {"kind", "model"},
-        {"path", path.string()},
-        {"architecture", name_of(config.architecture)},
-        {"parameters", parameters},
-        {"int8_parameters", quantized},
-        {"dtype", dtypes},
-        {"bytes", bytes},
-        {"files", checkpoint.shards().size()},
-        {"vocab_size", config.vocab_size},
-        {"hidden_size", config.hidden_size},
-        {"intermediate_size", config.intermediate_size},
-        {"num_hidden_layers", config.num_hidden_layers},
-        {"num_attention_heads", config.num_attention_heads},
-        {"num_key_value_heads", config.num_key_value_heads},
-        {"head_dim", config.head_dim},
-        {"max_position_embeddings", config.max_position_embeddings},
-        {"sliding_window", windows_of(config)},
-        {"tie_word_embeddings", config.tie_word_embeddings},
-        {"rope", rope_in_words(config)},
-        {"eos_token_ids", config.eos_token_ids}};
+    ordered_json info = {{"kind", "model"},
+                         {"path", path.string()},
+                         {"architecture", name_of(config.architecture)},
+                         {"parameters", parameters},
+                         {"int8_parameters", quantized},
+                         {"dtype", dtypes},
+                         {"bytes", bytes},
+                         {"files", checkpoint.shards().size()},
+                         {"vocab_size", config.vocab_size},
+                         {"hidden_size", config.hidden_size},
+                         {"intermediate_size", config.intermediate_size},
+                         {"num_hidden_layers", config.num_hidden_layers},
+                         {"num_attention_heads", config.num_attention_heads},
+                         {"num_key_value_heads", config.num_key_value_heads},
+                         {"head_dim", config.head_dim},
+                         {"max_position_embeddings", config.max_position_embeddings},
+                         {"sliding_window", windows_of(config)},
+                         {"tie_word_embeddings", config.tie_word_embeddings},
+                         {"rope", rope_in_words(config)},
+                         {"eos_token_ids", config.eos_token_ids}};
     if (!config.notes.empty()) info["notes"] = config.notes;
     return info;
 }

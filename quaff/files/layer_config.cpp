@@ -35,8 +35,7 @@ void read_layers_with_rope(const JsonObject& config, std::vector<LayerConfig>& l
     const char* key = "no_rope_layers";
     if (!config.has(key)) {
         const int64_t interval = config.integer("no_rope_layer_interval", 1, kMaxPositions, 4);
-        for (size_t i = 0; i < layers.size(); ++i)
-            layers[i].has_rope = (static_cast<int64_t>(i) + 1) % interval != 0;
+        for (size_t i = 0; i < layers.size(); ++i) layers[i].has_rope = (static_cast<int64_t>(i) + 1) % interval != 0;
         return;
     }
     const std::vector<double> flags = config.numbers(key);
@@ -77,8 +76,8 @@ std::vector<LayerConfig> read_layers(const JsonObject& config, const Family& fam
     const int64_t first_upper =
         family.window == Window::upper_layers ? config.integer("max_window_layers", 0, kMaxPositions, 28) : 0;
     for (size_t i = 0; i < layers.size(); ++i) {
-        const bool derived = family.window == Window::upper_layers ? static_cast<int64_t>(i) >= first_upper
-                                                                   : !layers[i].has_rope;
+        const bool derived =
+            family.window == Window::upper_layers ? static_cast<int64_t>(i) >= first_upper : !layers[i].has_rope;
         const bool slides = types.empty() ? derived : types[i] == kSliding;
         require(!slides || types.empty() || window > 0, config.field("layer_types"), " makes layer ", i, " a ",
                 kSliding, " layer, but use_sliding_window and sliding_window give it no window");

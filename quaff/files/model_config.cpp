@@ -167,9 +167,8 @@ ModelConfig read_model_config(const std::filesystem::path& directory) {
     model.num_hidden_layers = config.integer("num_hidden_layers", 1, kMaxLayers);
     model.num_attention_heads = config.integer("num_attention_heads", 1, kMaxHeads);
     const bool default_kv_heads = family.num_key_value_heads != 0 && !config.contains("num_key_value_heads");
-    model.num_key_value_heads =
-        config.integer("num_key_value_heads", 1, kMaxHeads,
-                       default_kv_heads ? family.num_key_value_heads : model.num_attention_heads);
+    model.num_key_value_heads = config.integer(
+        "num_key_value_heads", 1, kMaxHeads, default_kv_heads ? family.num_key_value_heads : model.num_attention_heads);
     require(model.num_attention_heads % model.num_key_value_heads == 0, config.field("num_attention_heads"), " (",
             model.num_attention_heads, ") must be a multiple of num_key_value_heads (", model.num_key_value_heads, ")");
     if (!config.has("head_dim") && family.head_dim == 0) {

@@ -29,11 +29,11 @@ struct Family {
     int32_t bos_token_id = -1, eos_token_id = -1;  // -1: none
 
     Window window = Window::none;
-    int64_t sliding_window = 0;               // 0: none
-    Bias attention_bias = Bias::none;         // of q, k, v and, as the config says, o
+    int64_t sliding_window = 0;        // 0: none
+    Bias attention_bias = Bias::none;  // of q, k, v and, as the config says, o
     Bias mlp_bias = Bias::none;
-    bool qk_norm = false;                     // ModelConfig::qk_norm
-    bool skips_rope = false;                  // no_rope_layers, no_rope_layer_interval
+    bool qk_norm = false;     // ModelConfig::qk_norm
+    bool skips_rope = false;  // no_rope_layers, no_rope_layer_interval
 };
 
 const Family& family_of(ModelConfig::Architecture architecture);

@@ -15,12 +15,10 @@ using nlohmann::json;
 
 namespace {
 
-constexpr Named<RopeConfig::Type> kRopeTypes[] = {{"default", RopeConfig::Type::standard},
-                                                  {"linear", RopeConfig::Type::linear},
-                                                  {"llama3", RopeConfig::Type::llama3},
-                                                  {"yarn", RopeConfig::Type::yarn},
-                                                  {"longrope", RopeConfig::Type::longrope},
-                                                  {"su", RopeConfig::Type::longrope}};
+constexpr Named<RopeConfig::Type> kRopeTypes[] = {
+    {"default", RopeConfig::Type::standard},  {"linear", RopeConfig::Type::linear},
+    {"llama3", RopeConfig::Type::llama3},     {"yarn", RopeConfig::Type::yarn},
+    {"longrope", RopeConfig::Type::longrope}, {"su", RopeConfig::Type::longrope}};
 
 // Phi-3 knows one type beside the default, under all the names that it had.
 RopeConfig::Type read_type(const JsonObject& rope, bool phi3) {

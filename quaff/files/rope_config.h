@@ -4,7 +4,8 @@
 //   linear     / factor
 //   llama3     / factor for wavelengths above original_max_position_embeddings / low_freq_factor, unchanged below
 //              original_max_position_embeddings / high_freq_factor, blended in between
-//   yarn       / factor for pairs that turn less than beta_slow times over the original length, unchanged for those that
+//   yarn       / factor for pairs that turn less than beta_slow times over the original length, unchanged for those
+//   that
 //              turn more than beta_fast times, blended in between (rope_table.h)
 //   longrope   / long_factor[i] in sequences longer than original_max_position_embeddings, / short_factor[i] in others
 #pragma once

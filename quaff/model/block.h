@@ -226,8 +226,8 @@ class Block {
             cache->length += n;
         }
         if (cache && cache->length > n) {
-            attention_decode<T>(device, kept.attention, queries(kept.qkv),
-                                cache->keys.first_rows(cache->length), cache->values.first_rows(cache->length), shape);
+            attention_decode<T>(device, kept.attention, queries(kept.qkv), cache->keys.first_rows(cache->length),
+                                cache->values.first_rows(cache->length), shape);
         } else {
             attention_forward<T>(device, kept.attention, kept.lse, kept.qkv, sequences.cu_seqlens,
                                  sequences.max_sequence_length, shape, ws.attention);

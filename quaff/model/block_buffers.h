@@ -1,5 +1,5 @@
-// What a block's passes read and write beside its weights: the residual stream, what forward keeps for backward, scratch,
-// and the keys and values of a text that is being generated.
+// What a block's passes read and write beside its weights: the residual stream, what forward keeps for backward,
+// scratch, and the keys and values of a text that is being generated.
 #pragma once
 
 #include <span>

@@ -33,9 +33,11 @@ static void blend_yarn(std::vector<float>& inv_freq, const RopeConfig& rope) {
     low = std::max(low, 0.0);
     high = std::min(high, rotary_dim - 1);
     if (low == high) high += 0.001;
-    for (size_t k = 0; k < inv_freq.size(); k++) {
-        const double stretched = std::clamp((static_cast<double>(k) - low) / (high - low), 0.0, 1.0);
-        inv_freq[k] = static_cast<float>(inv_freq[k] * (1 - stretched + stretched / rope.factor));
+    const auto first = static_cast<float>(low), width = static_cast<float>(high - low);
+    const auto factor = static_cast<float>(rope.factor);
+    for (size_t k = 0; k < inv_freq.size(); k++) {  // in fp32, as transformers: 1 - a ramp near 1 is coarse
+        const float kept = 1 - std::clamp((static_cast<float>(k) - first) / width, 0.0f, 1.0f);
+        inv_freq[k] = inv_freq[k] / factor * (1 - kept) + inv_freq[k] * kept;
     }
 }
 

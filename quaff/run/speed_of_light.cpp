@@ -57,8 +57,8 @@ Work WorkModel::of(const Batch& batch) const {
     const double backward = tokens * linear_backward_;
     Work work;
     work.int8_operations = (int8_ ? forward : 0) + (int8_backward_ ? backward : 0);
-    work.float_operations = (int8_ ? 0 : forward) + (int8_backward_ ? 0 : backward) + tokens * skinny_ +
-                            attention + static_cast<double>(batch.n_labelled()) * per_label_;
+    work.float_operations = (int8_ ? 0 : forward) + (int8_backward_ ? 0 : backward) + tokens * skinny_ + attention +
+                            static_cast<double>(batch.n_labelled()) * per_label_;
     return work;
 }
 

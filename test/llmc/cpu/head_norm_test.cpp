@@ -11,7 +11,7 @@ constexpr float kEps = 1e-5f;
 constexpr int64_t kRows = 3, kHeads = 2, kChannels = 7;
 
 struct Outputs {
-    Buffer<double> x, kept = Buffer<double>(kRows, kHeads * kChannels), rstd = Buffer<double>(kRows, kHeads);
+    Buffer<double> x, kept = Buffer<double>(kRows, kHeads*kChannels), rstd = Buffer<double>(kRows, kHeads);
 };
 
 Outputs forward(const Buffer<double>& x, const std::vector<double>& weight) {

@@ -18,11 +18,11 @@ const json kLongrope = {{"type", "longrope"}, {"short_factor", {1.0, 1.1}}, {"lo
 
 TEST_CASE("what a LLaMA config leaves out is what transformers assumes", "[model_config]") {
     const ModelConfig config = read_config({{"architectures", {"LlamaForCausalLM"}},
-                                     {"vocab_size", 32000},
-                                     {"hidden_size", 64},
-                                     {"intermediate_size", 96},
-                                     {"num_hidden_layers", 3},
-                                     {"num_attention_heads", 4}});
+                                            {"vocab_size", 32000},
+                                            {"hidden_size", 64},
+                                            {"intermediate_size", 96},
+                                            {"num_hidden_layers", 3},
+                                            {"num_attention_heads", 4}});
     CHECK(config.architecture == Architecture::llama);
     CHECK(config.num_key_value_heads == 4);
     CHECK(config.head_dim == 16);
@@ -257,7 +257,8 @@ TEST_CASE("a model that would be computed differently is refused by name", "[mod
     CHECK(config_error(tiny_config("gpt_neox")) ==
           "config.json: the architecture gpt_neox is not supported; supported are " + supported);
     CHECK(config_error(with({{"num_experts", 8}}, "qwen3_moe")) ==
-          "config.json: the architecture qwen3_moe, a mixture of experts, is not supported; supported are " + supported);
+          "config.json: the architecture qwen3_moe, a mixture of experts, is not supported; supported are " +
+              supported);
     CHECK(config_error(with({{"linear_conv_kernel_dim", 4}}, "qwen3_next")) ==
           "config.json: the architecture qwen3_next, which has layers without attention, is not supported; supported "
           "are " +
@@ -280,11 +281,13 @@ TEST_CASE("a model that would be computed differently is refused by name", "[mod
           "config.json: field \"quantization_config\": a model that is already quantized cannot be read; use the "
           "original "
           "one in F32, F16 or BF16");
-    CHECK(config_error(with({{"rope_scaling", {{"rope_type", "dynamic"}, {"factor", 2}}}})) ==
-          "config.json: field \"rope_scaling.rope_type\" is \"dynamic\", which is not supported; supported are default, "
-          "linear, llama3, yarn and longrope (also called su)");
+    CHECK(
+        config_error(with({{"rope_scaling", {{"rope_type", "dynamic"}, {"factor", 2}}}})) ==
+        "config.json: field \"rope_scaling.rope_type\" is \"dynamic\", which is not supported; supported are default, "
+        "linear, llama3, yarn and longrope (also called su)");
     CHECK(config_error(with({{"rope_scaling", {{"type", "linear"}, {"factor", 2}}}}, "phi3")) ==
-          "config.json: field \"rope_scaling.type\" is \"linear\", but phi3 knows default and longrope (also called su and "
+          "config.json: field \"rope_scaling.type\" is \"linear\", but phi3 knows default and longrope (also called su "
+          "and "
           "yarn) only");
     CHECK(config_error(with({{"rope_parameters", {{"sliding_attention", {{"rope_theta", 1e4}}}}}})) ==
           "config.json: field \"rope_parameters.sliding_attention\": a different RoPE per kind of layer is not "

@@ -164,8 +164,8 @@ TEST_CASE("SmolLM3 has layers without RoPE, and its window on them", "[model_con
     config["no_rope_layers"] = {0, 1, 1, 1, 0, 0};  // 1: RoPE is applied
     CHECK(with_rope(config) == std::vector<bool>{false, true, true, true, false});
     CHECK(windows(config) == List{9, 0, 0, 0, 9});
-    config["layer_types"] = json::array(
-        {"full_attention", "full_attention", "sliding_attention", "full_attention", "full_attention"});
+    config["layer_types"] =
+        json::array({"full_attention", "full_attention", "sliding_attention", "full_attention", "full_attention"});
     CHECK(windows(config) == List{0, 0, 9, 0, 0});
 
     config["no_rope_layers"] = {1, 2, 1, 1, 1};
@@ -188,9 +188,10 @@ TEST_CASE("layers of another kind, and models that see ahead, are refused by nam
     }
     CHECK(config_error(with({{"layer_types", {"full_attention"}}})) ==
           "config.json: field \"layer_types\" has 1 entries for 2 layers");
-    CHECK(config_error(with({{"is_causal", false}}, "qwen2")) ==
-          "config.json: field \"is_causal\" is false: tokens would see those that follow, as in an encoder; only causal "
-          "models are supported");
+    CHECK(
+        config_error(with({{"is_causal", false}}, "qwen2")) ==
+        "config.json: field \"is_causal\" is false: tokens would see those that follow, as in an encoder; only causal "
+        "models are supported");
     CHECK(config_error(with({{"use_bidirectional_attention", true}})) ==
           "config.json: field \"use_bidirectional_attention\" is true: tokens would see those that follow, as in an "
           "encoder; only causal models are supported");
