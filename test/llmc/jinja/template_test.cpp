@@ -63,7 +63,7 @@ TEST_CASE("a template's error names the template, its line and column, and what 
 
 TEST_CASE("a template cannot use more than it is allowed", "[jinja]") {
     const std::string loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}";
-    CHECK_THAT(error(loops), ContainsSubstring("50000000 steps"));
+    CHECK(RenderOptions().max_steps == 50'000'000);  // a second or two
     CHECK_THAT(error(loops, Json::object(), {.max_steps = 1000}), ContainsSubstring("1000 steps"));
     CHECK_THAT(error("{{ 'x' * 99999999999 }}"), ContainsSubstring("512 MiB"));
     CHECK_THAT(error("{{ [0] * 99999999999 }}"), ContainsSubstring("512 MiB"));
