@@ -54,6 +54,10 @@ TEST_CASE("a thread that is held to its place may still use the others", "[.held
 }
 
 TEST_CASE("OMP_PROC_BIND leaves every core in use, also to the program that starts itself again", "[cores]") {
+#ifdef __clang__
+    WARN("skipped: it is GNU's OpenMP that binds the first thread, and clang's that is linked");
+    return;
+#endif
     cpu_set_t inherited;  // by the program below; where this one is held to a place, that is all it gets
     REQUIRE(sched_getaffinity(0, sizeof inherited, &inherited) == 0);
     const int cpus = CPU_COUNT(&inherited);
