@@ -65,8 +65,9 @@ TEST_CASE("quaff training follows the reference as closely as the reference foll
         const json& expected = test.numbers["train"];
         const auto model = test.build();
         const AdamWOptions adamw = adamw_options(test.numbers);
-        // Twice the largest of eight disturbed runs: this run is one more of the same kind.
-        const auto bound = [&](const char* kind) { return 2 * expected["spread"][kind].get<double>(); };
+        // Three times the largest of eight disturbed runs: this run is one more of the same kind, and every processor
+        // and compiler sums in an order of its own.
+        const auto bound = [&](const char* kind) { return 3 * expected["spread"][kind].get<double>(); };
 
         const std::vector<Batch> batches = make_batches(expected["batches"]);
         for (size_t i = 0; i < batches.size(); i++) {
