@@ -300,4 +300,4 @@ format:
 clean:
 	rm -rf $(BUILD) train_quaff
 
--include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d $(BUILD)/dev/random_model.d $(BUILD)/dev/all_reduce.d $(BUILD)/dev/report.d $(BUILD)/dev/cpu/bench_step.d $(patsubst %.cpp,$(BUILD)/%.d,$(wildcard test/faults/*_test.cpp)) $(BENCHMARKS:=.d) $(BENCHMARKS:=.cubin.d) $(CPU_BENCHMARKS:=.d)
+-include $(LIB_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(GPU_TEST_OBJECTS:.o=.d) $(BUILD)/train_quaff.d $(BUILD)/dev/quick_start.d $(BUILD)/dev/random_model.d $(BUILD)/dev/all_reduce.d $(BUILD)/dev/report.d $(BUILD)/dev/cpu/bench_step.d $(patsubst %.cpp,$(BUILD)/%.d,$(wildcard test/faults/*_test.cpp test/fuzz/*.cpp)) $(BENCHMARKS:=.d) $(BENCHMARKS:=.cubin.d) $(CPU_BENCHMARKS:=.d)
