@@ -284,7 +284,7 @@ $(BUILD)/quick_start $(BUILD)/random_model $(BUILD)/all_reduce: $(BUILD)/%: $(BU
 smollm2:
 	bash scripts/get_smollm2.sh
 
-# Built by clang in its own folder (test/fuzz/Makefile).
+# Built by clang, in a folder that sanitized tests may share (test/fuzz/Makefile).
 fuzz fuzz-replay:
 	+@$(MAKE) --no-print-directory -f test/fuzz/Makefile BUILD=$(BUILD)/sanitized $@
 

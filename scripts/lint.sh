@@ -26,7 +26,7 @@ if [ "${1:-all}" = core ]; then
         llmc/data/{reader,record,column_names}.cpp llmc/data/{rows,records}/*.cpp
         llmc/jinja/syntax/{lexer,literals,parser,expressions,postfix}.cpp
         llmc/tokenizer/{models/{bpe,unigram},regex/{oniguruma,regex},sentencepiece/sentencepiece_{proto,model},text/{aligned_text,unicode}}.cpp llmc/core/utf8.cpp
-        quaff/files/{model_config,model_files}.cpp quaff/cli/parsing.cpp)
+        quaff/files/{layer_config,model_config,model_family,model_files,rope_config}.cpp quaff/cli/parsing.cpp)
 else
     mapfile -t files < <(printf '%s\n' llmc/*/*.cpp llmc/{jinja,tokenizer}/*/*.cpp quaff/*/*.cpp quaff/*/*/*.cpp train_quaff.cu |
         grep -vE '^llmc/cpu/|^quaff/model/(model|calibrate).cpp$')  # the operators use GCC's vector shuffles, which clang does not have

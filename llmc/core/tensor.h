@@ -32,16 +32,12 @@ struct Matrix {
     constexpr bool contiguous() const { return stride == cols; }
     constexpr int64_t size() const { return rows * cols; }
 
-    // Rows [begin, begin + count), all columns. A part of what is only planned, which has no data yet, has none either.
-    constexpr Matrix rows_at(int64_t begin, int64_t count) const {
-        return {data ? row(begin) : nullptr, count, cols, stride};
-    }
+    // Rows [begin, begin + count), all columns.
+    constexpr Matrix rows_at(int64_t begin, int64_t count) const { return {row(begin), count, cols, stride}; }
     // The first `count` rows: how a buffer planned for the longest micro-batch serves a shorter one.
     constexpr Matrix first_rows(int64_t count) const { return rows_at(0, count); }
     // Columns [begin, begin + count), all rows; the stride stays that of the whole.
-    constexpr Matrix columns(int64_t begin, int64_t count) const {
-        return {data ? data + begin : nullptr, rows, count, stride};
-    }
+    constexpr Matrix columns(int64_t begin, int64_t count) const { return {data + begin, rows, count, stride}; }
 };
 
 // For operators whose template parameter is deduced from another argument: makes Matrix<const T> a non-deduced context,

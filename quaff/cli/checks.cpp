@@ -67,10 +67,8 @@ void check_watch(const Options& o) {
             "--refresh-outliers: --method quaff-paper chooses its channels once, as published; choose --method quaff");
 }
 
-// What a method does not use that has no outlier channels; that chooses them in its own way; that does not scale them;
-// that is not quaff; and others.
+// What a method does not use that has no outlier channels; that does not scale them; that is not quaff; and others.
 constexpr const char* kOfOutliers[] = {"outliers", "cal-data", "max-cal-samples"};
-constexpr const char* kOfChoosing[] = {"outlier-strategy", "outlier-threshold", "outlier-max-ratio", "outlier-budget"};
 constexpr const char* kOfScaling[] = {"scale-momentum", "scale-strength"};
 constexpr const char* kOfQuaff[] = {"outlier-term", "rotation"};
 constexpr const char* kOfInt8[] = {"grad-bits"};
@@ -174,7 +172,7 @@ void note_unused(CommandLine& line, const std::set<std::string>& on_command_line
     choices.outlier_term = line.options.compute.outlier_term.value_or(choices.outlier_term);
     const LinearMethod linear = linear_method(method, choices);
     if (!linear.outliers) note(kOfOutliers);
-    if (!linear.outliers || has_smoothing(method)) note(kOfChoosing);
+    if (!linear.outliers || has_smoothing(method)) note(kOptionsOfChoosing);
     if (!linear.has_scales()) note(kOfScaling);
     if (method != Method::quaff && method != Method::quaff_paper) note(kOfQuaff);
     if (!linear.int8) note(kOfInt8);

@@ -63,8 +63,10 @@ int64_t steps_of(const CommandLine& line) {
 std::set<std::string> settled_by(const std::string& name) {
     const Method method = *parse_method(name);
     std::set<std::string> options;
-    if (has_own_channels(method))
-        options = {"outliers", "outlier-strategy", "outlier-threshold", "outlier-max-ratio", "outlier-budget"};
+    if (has_own_channels(method)) {
+        options.insert("outliers");
+        options.insert(std::begin(kOptionsOfChoosing), std::end(kOptionsOfChoosing));
+    }
     if (method == Method::quaff_paper) options.insert({"scale-momentum", "scale-strength", "rotation", "outlier-term"});
     return options;
 }
@@ -104,10 +106,11 @@ Words evaluation(const CommandLine& line, const CompareJob& job) {
     if (before && !splits && calibrates_on_data(line, job.method)) append(words, {"--cal-data", data.files.front()});
     append(words, {"--seed", std::to_string(job.seed)});
     std::set<std::string> left_out = not_for(job.method);
-    if (!before)  // an adapter has its own channels and settings
-        left_out.insert({"outliers", "outlier-strategy", "outlier-threshold", "outlier-max-ratio", "outlier-budget",
-                         "cal-data", "max-cal-samples", "rotation", "outlier-term", "scale-strength", "int8-threshold",
-                         "smooth-alpha"});
+    if (!before) {  // an adapter has its own channels and settings
+        left_out.insert({"outliers", "cal-data", "max-cal-samples", "rotation", "outlier-term", "scale-strength",
+                         "int8-threshold", "smooth-alpha"});
+        left_out.insert(std::begin(kOptionsOfChoosing), std::end(kOptionsOfChoosing));
+    }
     append(words, chosen_options(line, kEval, left_out));
     return words;
 }

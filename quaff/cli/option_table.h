@@ -102,6 +102,10 @@ struct Row {
     const char* group = "";  // the heading it stands under in --help
 };
 
+// The options that say how calibration chooses outlier channels.
+inline constexpr const char* kOptionsOfChoosing[] = {"outlier-strategy", "outlier-threshold", "outlier-max-ratio",
+                                                     "outlier-budget"};
+
 // Whether the option needs no value: --quiet.
 inline bool is_switch(const Row& row) {
     return std::holds_alternative<Switch>(row.value) || std::holds_alternative<OptionalSwitch>(row.value);

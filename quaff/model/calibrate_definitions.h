@@ -125,23 +125,26 @@ OutlierChannels calibrate(const Device& device, const ModelFiles& checkpoint, st
     require(limits.max_tokens > 0, "there is no example to calibrate on; give some with --cal-data or --data");
 
     const int64_t row_bytes = width * static_cast<int64_t>(sizeof(float));
-    int64_t largest_weight = 0;
-    for (const JointLinear& joint : joint_linears(config))
+    const std::vector<JointLinear> joints = all_joint_linears(config);
+    const int64_t kept_rows = options.budget > 0 ? std::min(n_tokens, kRowsToMeasure) : 0;
+    int64_t largest_weight = 0, kept_values = 0;
+    for (const JointLinear& joint : joints) {
+        kept_values += kept_rows * joint.in_features;
         for (const LinearPart& part : joint.parts)
             largest_weight = std::max(largest_weight, part.out_features * joint.in_features);
+    }
     const int64_t hidden_bytes =
         std::max(limits.max_tokens * row_bytes, std::min(n_tokens * row_bytes, options.hidden_state_limit));
     CalibrationLayer<Device> layer(device, checkpoint, limits);
     require_memory_to_calibrate("the host",
                                 hidden_bytes +
                                     config.vocab_size * width * size_of(checkpoint.dtype(checkpoint.embedding())) +
-                                    largest_weight * static_cast<int64_t>(sizeof(float)),
+                                    (largest_weight + kept_values) * static_cast<int64_t>(sizeof(float)),
                                 available_memory());
-    const std::vector<JointLinear> joints = all_joint_linears(config);
     std::vector<ChannelStatistics> statistics;
     for (const JointLinear& joint : joints) {
         statistics.emplace_back(joint.in_features, options.strategy, options.threshold);
-        if (options.budget > 0) statistics.back().keep_rows(std::max(int64_t{1}, n_tokens / kRowsToMeasure));
+        if (options.budget > 0) statistics.back().keep_rows(std::max(int64_t{1}, ceil_div(n_tokens, kRowsToMeasure)));
     }
 
     for (size_t begin = 0; begin < batches.size();) {

@@ -161,11 +161,16 @@ void ChannelStatistics::merge(Comm& comm) {
         comm.sum(rank_);
 }
 
-std::vector<int32_t> ChannelStatistics::outliers(int64_t cap) const {
+std::vector<int32_t> ChannelStatistics::by_rank() const {
     std::vector<int32_t> order(rank_.size());
     std::iota(order.begin(), order.end(), 0);
     std::erase_if(order, [&](int32_t c) { return rank_[c] <= 0; });
     std::ranges::stable_sort(order, [&](int32_t a, int32_t b) { return rank_[a] > rank_[b]; });
+    return order;
+}
+
+std::vector<int32_t> ChannelStatistics::outliers(int64_t cap) const {
+    std::vector<int32_t> order = by_rank();
     if (static_cast<int64_t>(order.size()) > cap) order.resize(cap);
     std::ranges::sort(order);
     return order;

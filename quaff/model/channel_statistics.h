@@ -52,7 +52,9 @@ class ChannelStatistics {
     // Adds what the other ranks have observed, but not their rows. Every rank calls it.
     void merge(Comm& comm);
 
-    // At most `cap` channels, ascending.
+    // The channels above rank zero, the highest first.
+    std::vector<int32_t> by_rank() const;
+    // At most `cap` of them, ascending.
     std::vector<int32_t> outliers(int64_t cap) const;
     float max_abs(int32_t channel) const { return max_abs_[channel]; }
 

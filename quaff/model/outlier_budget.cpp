@@ -38,7 +38,11 @@ std::vector<double> int8_errors(const ChannelStatistics& statistics, std::span<c
                                 int threads) {
     const Matrix<const float> rows = statistics.kept_rows();
     std::vector<std::vector<int32_t>> channels;
-    for (const int64_t count : counts) channels.push_back(statistics.outliers(count));
+    const std::vector<int32_t> by_rank = statistics.by_rank();
+    for (const int64_t count : counts) {
+        channels.emplace_back(by_rank.begin(), by_rank.begin() + std::min(count, std::ssize(by_rank)));
+        std::ranges::sort(channels.back());
+    }
     std::vector<double> errors(static_cast<size_t>(rows.rows) * counts.size());
 #pragma omp parallel num_threads(threads)
     {

@@ -84,6 +84,7 @@ class Parameters {
         for (const LoraAdapter& adapter : linear.adapters) rank += adapter.b.cols;
         return rank;
     }
+    // Nothing while memory is only planned.
     template <class V>
     static Matrix<V> view(std::span<V> buffer, int64_t begin, int64_t rows, int64_t cols) {
         return {buffer.empty() ? nullptr : buffer.data() + begin, rows, cols};
@@ -122,23 +123,23 @@ void Parameters<Device>::layout(Arena<Device>& arena, const Device& device, std:
     for (Block<Device>& block : blocks) {
         begins.push_back(next);
         for (QuantizedLinear<Device>& linear : block.linears) {
-            const int64_t rank = stacked_rank(linear);
+            const int64_t rank = stacked_rank(linear), first_a = next;
             linear.lora_a = view(values_, next, rank, linear.shape.in_features);
             linear.lora_da = view(gradients_, next, rank, linear.shape.in_features);
             linear.compute_a = view(rounded_, next, rank, linear.shape.in_features);
             next += room(rank, linear.shape.in_features);
             linear.compute_b.resize(linear.adapters.size());
-            int64_t row = 0;
+            int64_t of_a = first_a;
             for (size_t p = 0; p < linear.adapters.size(); p++) {
                 LoraAdapter& adapter = linear.adapters[p];
                 const int64_t r = adapter.b.cols, out_features = adapter.b.rows;
-                adapter.a = linear.lora_a.rows_at(row, r);
-                adapter.da = linear.lora_da.rows_at(row, r);
+                adapter.a = view(values_, of_a, r, linear.shape.in_features);
+                adapter.da = view(gradients_, of_a, r, linear.shape.in_features);
                 adapter.b = view(values_, next, out_features, r);
                 adapter.db = view(gradients_, next, out_features, r);
                 linear.compute_b[p] = view(rounded_, next, out_features, r);
                 next += room(out_features, r);
-                row += r;
+                of_a += r * linear.shape.in_features;
             }
         }
     }

@@ -240,8 +240,8 @@ void tell_channels(Method method, const OutlierChannels& outliers, Terminal& ter
         terminal.warn(concat("without outlier channels the layers are as with --method naive; ",
                              method == Method::quaff_paper
                                  ? "choose --method quaff, which keeps more of them"
-                                 : "raise --outlier-max-ratio, which counts whole groups of four channels, lower "
-                                   "--outlier-threshold, or take another --outlier-strategy"));
+                                 : "raise --outlier-max-ratio or --outlier-budget, which count whole groups of "
+                                   "four channels, lower --outlier-threshold, or take another --outlier-strategy"));
 }
 
 // What the adapter decides of how texts are laid out. Where the options ask for something else, Chat tells.

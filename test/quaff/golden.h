@@ -189,15 +189,19 @@ struct QuaffCase {
         return model;
     }
 
+    // s of one layer of `kind` after `step` steps.
+    std::vector<float> expected_scales(const quaff::LayerScales& layer, const std::string& kind, int64_t step) const {
+        const std::vector<float> all = read_tensor(tensors, kind + ".scales." + layer.module);
+        const auto begin = all.begin() + step * std::ssize(layer.s);
+        return {begin, begin + std::ssize(layer.s)};
+    }
+
     // The largest distance of any layer's s from those of `kind` after `step` steps.
     template <class Device>
     double scales_distance(const quaff::Model<Device>& model, const std::string& kind, int64_t step) const {
         double largest = 0;
-        for (const quaff::LayerScales& layer : model.scales()) {
-            const std::vector<float> all = read_tensor(tensors, kind + ".scales." + layer.module);
-            const size_t n = layer.s.size();
-            largest = std::max(largest, distance(layer.s, std::span(all).subspan(static_cast<size_t>(step) * n, n)));
-        }
+        for (const quaff::LayerScales& layer : model.scales())
+            largest = std::max(largest, distance(layer.s, expected_scales(layer, kind, step)));
         return largest;
     }
 
