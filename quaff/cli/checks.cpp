@@ -145,8 +145,10 @@ void apply_paper_settings(CommandLine& line) {
     for (size_t i = 0; i < rows.size(); ++i) {
         const std::string has = value_text(rows[i]), wanted = value_text(rows_asked[i]);
         if (line.was_given(rows[i].name) && has != wanted && wanted != "auto")
-            throw UsageError(concat("--method quaff-paper is the publication's method, whose --", rows[i].name, " is ",
-                                    has, ", not ", wanted, "; leave it out, or choose --method quaff"));
+            throw UsageError(concat("--method quaff-paper is the publication's method, ",
+                                    has.empty() ? concat("which has no --", rows[i].name)
+                                                : concat("whose --", rows[i].name, " is ", has, ", not ", wanted),
+                                    "; leave it out, or choose --method quaff"));
     }
 }
 

@@ -135,6 +135,8 @@ TEST_CASE("the paper's method has the paper's settings and refuses others by nam
         CHECK(mentions(error, concat("whose ", name, " is ")));
         CHECK(mentions(error, concat("not ", value, "; leave it out, or choose --method quaff")));
     }
+    CHECK(mentions(complaint({"train", "--method", "quaff-paper", "--outlier-budget", "1%"}),
+                   "which has no --outlier-budget; leave it out"));
     CHECK(complaint({"train", "--method", "quaff-paper", "--outlier-max-ratio", "0.01", "--rotation", "auto"}).empty());
     CHECK(complaint({"eval", "--method", "quaff-paper", "--outlier-term", "scaled"}).empty());
 }
