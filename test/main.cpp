@@ -13,6 +13,11 @@
 // train_quaff's own main(), where tests of the whole program are part of this one (program_test.cpp).
 [[gnu::weak]] int train_quaff_main(int argc, char** argv);
 
+// LeakSanitizer asks what is not ours to free: clang's OpenMP keeps its table of threads to the end.
+extern "C" const char* __lsan_default_suppressions() {
+    return "leak:libomp.so";
+}
+
 int main(int argc, char** argv) {
     // A comparison starts its own program again, which is this one while it is tested.
     if (argc > 2 && train_quaff_main && quaff::cli::is_verb(argv[1])) return train_quaff_main(argc, argv);

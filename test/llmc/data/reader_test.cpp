@@ -202,7 +202,7 @@ TEST_CASE("a quote that nobody closes does not read the whole file into memory",
 
 TEST_CASE("an object with many fields is read in linear time", "[data][reader]") {
     std::string fields = "{\"f\": 1";
-    for (int i = 0; i < 200000; ++i) fields += ", \"f" + std::to_string(i) + "\": 1";
+    for (int i = 0; i < 50000; ++i) fields += ", \"f" + std::to_string(i) + "\": 1";
     CHECK(error_of("a.jsonl", "{\"text\": \"a\", \"x\": " + fields + "}}") == "");
     CHECK(error_of("a.jsonl", "{\"text\": \"a\", \"x\": " + fields + ", \"f7\": 2}}") ==
           "a.jsonl:1: the field \"f7\" appears twice in an object of \"x\"; keep one of them");
