@@ -40,6 +40,9 @@ def legacy_config(path, type_key):
     for of_layers in ("layer_types", "no_rope_layers"):
         config.pop(of_layers, None)
     rope = config.pop("rope_parameters")
+    if "full_attention" in rope:
+        config["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+        rope = rope["full_attention"]
     config["rope_theta"] = rope.pop("rope_theta")
     kind = rope.pop("rope_type")
     if "partial_rotary_factor" in rope:

@@ -16,7 +16,8 @@ A case is a dict:
 """
 
 import torch
-from transformers import LlamaConfig, MistralConfig, Phi3Config, Qwen2Config, Qwen3Config, SmolLM3Config
+from transformers import (Gemma2Config, Gemma3TextConfig, GraniteConfig, LlamaConfig, MistralConfig, Olmo2Config,
+                          Phi3Config, Qwen2Config, Qwen3Config, SmolLM3Config)
 
 LLAMA_LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 PHI3_LINEARS = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
@@ -118,6 +119,35 @@ CASES = {
             no_rope_layer_interval=2, use_sliding_window=True, sliding_window=6,
             rope_parameters=default_rope(2000000.0))),
         lora=dict(r=3, alpha=6, modules=LLAMA_LINEARS), lengths=[[14, 9], [5, 12, 4]], amplify=True),
+    # Every multiplier is other than 1, and the logits' no power of two.
+    "granite": dict(
+        seed=13, legacy="rope_type", dtype=torch.bfloat16, shards=None,
+        config=GraniteConfig(**common(
+            vocab_size=103, tie_word_embeddings=True, attention_bias=True, embedding_multiplier=3.0,
+            attention_multiplier=0.4, residual_multiplier=0.3, logits_scaling=0.6, rope_parameters=default_rope())),
+        lora=dict(r=3, alpha=6, modules=LLAMA_LINEARS), lengths=[[16, 7], [9, 5, 8]], amplify=True),
+    "olmo2": dict(
+        seed=14, legacy=None, dtype=torch.float32, shards=None,
+        config=Olmo2Config(**common(
+            hidden_size=40, intermediate_size=72, vocab_size=97, tie_word_embeddings=False,
+            rope_parameters=default_rope(500000.0))),
+        lora=dict(r=4, alpha=8, modules=LLAMA_LINEARS), lengths=[[12, 9], [6, 15]], amplify=True),
+    # Heads of 16 channels where hidden_size / heads is 12; the lower layer slides.
+    "gemma2": dict(
+        seed=15, legacy="type", dtype=torch.float32, shards=None,
+        config=Gemma2Config(**common(
+            vocab_size=109, head_dim=16, sliding_window=6, query_pre_attn_scalar=20, attn_logit_softcapping=4.0,
+            final_logit_softcapping=6.0, tie_word_embeddings=True, rope_parameters=default_rope())),
+        lora=dict(r=3, alpha=6, modules=LLAMA_LINEARS), lengths=[[17, 6], [8, 11]], amplify=True),
+    # Layers 0 and 2 slide and turn by another theta; the full one's rotation is stretched.
+    "gemma3": dict(
+        seed=16, legacy="rope_type", dtype=torch.float32, shards=None,
+        config=Gemma3TextConfig(**common(
+            hidden_size=40, intermediate_size=56, num_hidden_layers=3, vocab_size=101, head_dim=16, sliding_window=5,
+            sliding_window_pattern=2, query_pre_attn_scalar=24, final_logit_softcapping=9.0, tie_word_embeddings=True,
+            rope_parameters=dict(full_attention=dict(rope_type="linear", rope_theta=1000000.0, factor=8.0),
+                                 sliding_attention=default_rope()))),
+        lora=dict(r=3, alpha=6, modules=LLAMA_LINEARS), lengths=[[15, 8], [4, 12, 6]], amplify=True),
 }
 
 
@@ -125,13 +155,21 @@ def normal(generator, shape, std):
     return torch.randn(shape, generator=generator) * std
 
 
+def adds_one(model):
+    """Gemma stores the weights of norms less 1."""
+    return model.config.model_type.startswith("gemma")
+
+
 def fill(model, case):
     """Overwrites every weight from the case's seed, rounded to the dtype it is stored in."""
     generator = torch.Generator().manual_seed(case["seed"])
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
-            if name.endswith("norm.weight"):
-                value = 1 + normal(generator, parameter.shape, 0.2)
+            if name == "model.norm.weight" and adds_one(model):
+                # Of both signs: a tied head would see little else than the large embedding of the last token.
+                value = normal(generator, parameter.shape, 2.0)
+            elif name.endswith("norm.weight"):
+                value = (0 if adds_one(model) else 1) + normal(generator, parameter.shape, 0.2)
             elif name.endswith(".bias"):
                 value = normal(generator, parameter.shape, 0.3)
             elif "embed_tokens" in name:
@@ -160,15 +198,20 @@ def amplify(model, generator):
     def factor():
         return 8 + 16 * torch.rand((), generator=generator).item()
 
+    if norm_before_attention(model.model.layers[0]) is None:  # the stream itself is what linears read
+        for c in pick(3, config.hidden_size):
+            model.model.embed_tokens.weight[:, c] *= factor()
     for layer in model.model.layers:
         attention, mlp = layer.self_attn, layer.mlp
         fused = hasattr(attention, "qkv_proj")
-        after_norm = [(layer.input_layernorm, [attention.qkv_proj] if fused else [attention.q_proj, attention.k_proj, attention.v_proj]),
-                      (layer.post_attention_layernorm, [mlp.gate_up_proj] if fused else [mlp.gate_proj, mlp.up_proj])]
-        for norm, linears in after_norm:
+        qkv = [attention.qkv_proj] if fused else [attention.q_proj, attention.k_proj, attention.v_proj]
+        gate_up = [mlp.gate_up_proj] if fused else [mlp.gate_proj, mlp.up_proj]
+        for norm, linears in [(norm_before_attention(layer), qkv), (norm_before_mlp(layer), gate_up)]:
+            if norm is None:
+                continue
             for c in pick(3, config.hidden_size):
                 f = factor()
-                norm.weight[c] *= f
+                norm.weight[c] = (1 + norm.weight[c]) * f - 1 if adds_one(model) else norm.weight[c] * f
                 for linear in linears:
                     linear.weight[:, c] *= f ** -0.85
         for c in pick(1, kv_size):  # a value channel reaches o_proj once per query head of its group
@@ -186,6 +229,17 @@ def amplify(model, generator):
             else:
                 mlp.up_proj.weight[c] *= f
             mlp.down_proj.weight[:, c] *= f ** -0.85
+
+
+def norm_before_attention(layer):
+    return getattr(layer, "input_layernorm", None)
+
+
+def norm_before_mlp(layer):
+    """None in OLMo 2."""
+    if norm_before_attention(layer) is None:
+        return None
+    return getattr(layer, "pre_feedforward_layernorm", layer.post_attention_layernorm)
 
 
 def make_batch(generator, lengths, vocab_size):

@@ -100,6 +100,14 @@ inline void from_float(DType dtype, const float* in, std::byte* out, int64_t n) 
     }
 }
 
+// The value of the type that is nearest.
+inline float rounded_to(DType dtype, float value) {
+    std::byte bytes[sizeof(float)];
+    from_float(dtype, &value, bytes, 1);
+    to_float(dtype, bytes, &value, 1);
+    return value;
+}
+
 // Calls convert(begin, end) for pieces of [0, n), on all threads if there are several pieces. It must not throw.
 template <class Convert>
 void in_pieces(int64_t n, const Convert& convert) {

@@ -51,10 +51,40 @@ void read_layers_with_rope(const JsonObject& config, std::vector<LayerConfig>& l
 // The window of the layers that have one; 0: none has.
 int64_t read_window(const JsonObject& config, const Family& family) {
     if (family.window == Window::none) return 0;
-    const bool on_request = family.window != Window::everywhere;
+    const bool on_request = family.window == Window::upper_layers || family.window == Window::layers_without_rope;
     if (on_request && !config.boolean("use_sliding_window", false)) return 0;
     return config.integer("sliding_window", 0, kMaxPositions,
                           config.contains("sliding_window") ? 0 : family.sliding_window);
+}
+
+// Which layers the window limits, where layer_types does not say.
+std::vector<bool> layers_with_window(const JsonObject& config, const Family& family,
+                                     const std::vector<LayerConfig>& layers) {
+    std::vector<bool> limited(layers.size());
+    const int64_t first_upper =
+        family.window == Window::upper_layers ? config.integer("max_window_layers", 0, kMaxPositions, 28) : 0;
+    // transformers 4 wrote the interval of Gemma 3, that of Gemma 2 is always the same.
+    const int64_t interval = family.rope_local_base_freq > 0 ? config.integer("sliding_window_pattern", 1,
+                                                                              kMaxPositions, family.full_layer_interval)
+                                                             : family.full_layer_interval;
+    for (size_t i = 0; i < layers.size(); ++i) {
+        const auto layer = static_cast<int64_t>(i);
+        switch (family.window) {
+            case Window::upper_layers:
+                limited[i] = layer >= first_upper;
+                break;
+            case Window::layers_without_rope:
+                limited[i] = !layers[i].has_rope;
+                break;
+            case Window::between_full_layers:
+                limited[i] = (layer + 1) % interval != 0;
+                break;
+            case Window::none:
+            case Window::everywhere:
+                break;
+        }
+    }
+    return limited;
 }
 
 }  // namespace
@@ -73,15 +103,17 @@ std::vector<LayerConfig> read_layers(const JsonObject& config, const Family& fam
                                    ", as in transformers: all layers have ", computed));
         return layers;
     }
-    const int64_t first_upper =
-        family.window == Window::upper_layers ? config.integer("max_window_layers", 0, kMaxPositions, 28) : 0;
+    const std::vector<bool> derived = layers_with_window(config, family, layers);
     for (size_t i = 0; i < layers.size(); ++i) {
-        const bool derived =
-            family.window == Window::upper_layers ? static_cast<int64_t>(i) >= first_upper : !layers[i].has_rope;
-        const bool slides = types.empty() ? derived : types[i] == kSliding;
-        require(!slides || types.empty() || window > 0, config.field("layer_types"), " makes layer ", i, " a ",
-                kSliding, " layer, but use_sliding_window and sliding_window give it no window");
-        if (slides) layers[i].sliding_window = window;
+        const bool slides = types.empty() ? derived[i] : types[i] == kSliding;
+        const bool needs_window = !types.empty() || family.window == Window::between_full_layers;
+        require(!slides || window > 0 || !needs_window, config.field(types.empty() ? "sliding_window" : "layer_types"),
+                " makes layer ", i, " a ", kSliding, " layer, but ",
+                family.window == Window::between_full_layers ? "" : "use_sliding_window and ",
+                "sliding_window give it no window");
+        if (!slides) continue;
+        layers[i].sliding_window = window;
+        layers[i].local_rope = family.rope_local_base_freq > 0;
     }
     return layers;
 }

@@ -14,6 +14,7 @@ using namespace llmc;
 struct LayerConfig {
     int64_t sliding_window = 0;  // 0: none. Token i sees tokens i - sliding_window + 1 .. i
     bool has_rope = true;
+    bool local_rope = false;  // it turns by ModelConfig::local_rope
 };
 
 struct Family;

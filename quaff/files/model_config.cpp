@@ -1,6 +1,7 @@
 #include "quaff/files/model_config.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "llmc/core/error.h"
@@ -73,6 +74,38 @@ bool read_bias(const JsonObject& config, const char* key, Family::Bias bias, con
     return false;
 }
 
+// The activation of the MLP's gate. Gemma has a key of its own for it, and ignores the others'.
+void read_gate(ModelConfig& model, const JsonObject& config, const Family& family) {
+    const bool gelu = family.gate == Gate::gelu_tanh;
+    const char* key = gelu ? "hidden_activation" : "hidden_act";
+    const char* supported = gelu ? "gelu_pytorch_tanh" : "silu";
+    const std::string activation = config.string(key, supported);
+    require(activation == supported || (!gelu && activation == "swish"), config.field(key), " is \"", activation,
+            "\", which is not supported; supported is ", supported);
+    model.gate = family.gate;
+}
+
+// What the values of the forward pass are multiplied by and capped at.
+void read_factors(ModelConfig& model, const JsonObject& config, const Family& family) {
+    const auto positive = [&](const char* key, double absent) { return config.number(key, 1e-6, 1e6, absent); };
+    if (family.has_multipliers) {
+        model.embedding_multiplier = positive("embedding_multiplier", 1);
+        model.attention_multiplier = positive("attention_multiplier", 1);
+        model.residual_multiplier = positive("residual_multiplier", 1);
+        model.logits_scaling = positive("logits_scaling", 1);
+    }
+    if (family.scales_embedding_by_width)
+        model.embedding_multiplier = std::sqrt(static_cast<double>(model.hidden_size));
+    if (family.query_pre_attn_scalar > 0)
+        model.attention_multiplier = 1 / std::sqrt(positive("query_pre_attn_scalar", family.query_pre_attn_scalar));
+    const auto cap = [&](const char* key, double absent) {
+        if (absent < 0) return 0.0;
+        return config.contains(key) && !config.has(key) ? 0.0 : config.number(key, absent > 0 ? 1e-3 : 0, 1e6, absent);
+    };
+    model.attn_logit_softcapping = cap("attn_logit_softcapping", family.attn_logit_softcapping);
+    model.final_logit_softcapping = cap("final_logit_softcapping", family.final_logit_softcapping);
+}
+
 // What makes the model another one than a causal language model, whatever its family.
 void refuse_other_kinds(const JsonObject& config) {
     require(!config.has("quantization_config"), config.field("quantization_config"),
@@ -92,11 +125,29 @@ int64_t JointLinear::out_features() const {
 }
 
 std::vector<NormVector> block_norms(const ModelConfig& config) {
-    std::vector<NormVector> norms = {{"input_layernorm", config.hidden_size},
-                                     {"post_attention_layernorm", config.hidden_size}};
-    if (config.qk_norm) {
-        norms.push_back({"self_attn.q_norm", config.head_dim});
-        norms.push_back({"self_attn.k_norm", config.head_dim});
+    using Norms = ModelConfig::Norms;
+    using QkNorm = ModelConfig::QkNorm;
+    const int64_t hidden = config.hidden_size;
+    std::vector<NormVector> norms;
+    switch (config.norms) {
+        case Norms::before:
+            norms = {{kBeforeAttention, "input_layernorm", hidden}, {kBeforeMlp, "post_attention_layernorm", hidden}};
+            break;
+        case Norms::after:
+            norms = {{kAfterAttention, "post_attention_layernorm", hidden},
+                     {kAfterMlp, "post_feedforward_layernorm", hidden}};
+            break;
+        case Norms::around:
+            norms = {{kBeforeAttention, "input_layernorm", hidden},
+                     {kAfterAttention, "post_attention_layernorm", hidden},
+                     {kBeforeMlp, "pre_feedforward_layernorm", hidden},
+                     {kAfterMlp, "post_feedforward_layernorm", hidden}};
+            break;
+    }
+    if (config.qk_norm != QkNorm::none) {
+        const bool heads = config.qk_norm == QkNorm::heads;
+        norms.push_back({kQueryNorm, "self_attn.q_norm", heads ? config.head_dim : config.q_size()});
+        norms.push_back({kKeyNorm, "self_attn.k_norm", heads ? config.head_dim : config.kv_size()});
     }
     return norms;
 }
@@ -151,21 +202,27 @@ ModelConfig read_model_config(const std::filesystem::path& directory) {
     require(path_exists(path), path.string(), ": is missing, so ", directory.string(),
             " is not a Hugging Face model directory");
     const json tree = read_json(path);
-    const JsonObject config(tree, path.string());
+    const JsonObject whole(tree, path.string());
 
+    refuse_other_kinds(whole);
+    const Family& family = read_family(whole);
+    const JsonObject config = family.wraps_text ? whole.object("text_config") : whole;
     refuse_other_kinds(config);
-    const Family& family = read_family(config);
     ModelConfig model;
     model.architecture = family.architecture;
-    const std::string activation = config.string("hidden_act", "silu");
-    require(activation == "silu" || activation == "swish", config.field("hidden_act"), " is \"", activation,
-            "\", which is not supported; supported is silu");
+    model.norms = family.norms;
+    model.qk_norm = family.qk_norm;
+    model.norms_add_one = family.norms_add_one;
+    read_gate(model, config, family);
 
-    model.vocab_size = config.integer("vocab_size", 1, kMaxVocabSize);
+    const auto required = [&](const char* key, int64_t most, int64_t absent) {
+        return absent > 0 ? config.integer(key, 1, most, absent) : config.integer(key, 1, most);
+    };
+    model.vocab_size = required("vocab_size", kMaxVocabSize, family.vocab_size);
     model.hidden_size = config.integer("hidden_size", 1, kMaxChannels);
     model.intermediate_size = config.integer("intermediate_size", 1, kMaxChannels / 2);  // gate and up are one matrix
     model.num_hidden_layers = config.integer("num_hidden_layers", 1, kMaxLayers);
-    model.num_attention_heads = config.integer("num_attention_heads", 1, kMaxHeads);
+    model.num_attention_heads = required("num_attention_heads", kMaxHeads, family.num_attention_heads);
     const bool default_kv_heads = family.num_key_value_heads != 0 && !config.contains("num_key_value_heads");
     model.num_key_value_heads = config.integer(
         "num_key_value_heads", 1, kMaxHeads, default_kv_heads ? family.num_key_value_heads : model.num_attention_heads);
@@ -194,10 +251,12 @@ ModelConfig read_model_config(const std::filesystem::path& directory) {
     model.o_bias = read_bias(config, "attention_bias", family.attention_bias, family, model.notes);
     model.qkv_bias = model.o_bias || family.attention_bias == Family::Bias::qkv;
     model.mlp_bias = read_bias(config, "mlp_bias", family.mlp_bias, family, model.notes);
-    model.qk_norm = family.qk_norm;
-    model.tie_word_embeddings = config.boolean("tie_word_embeddings", family.tie_word_embeddings);
+    model.tie_word_embeddings = whole.boolean("tie_word_embeddings", family.tie_word_embeddings);
+    read_factors(model, config, family);
     model.rope = read_rope(config, model);
-    read_end_tokens(model, config, directory / "generation_config.json", family);
+    model.local_rope = read_local_rope(config, model);
+    const JsonObject& with_tokens = whole.has("eos_token_id") ? whole : config;
+    read_end_tokens(model, with_tokens, directory / "generation_config.json", family);
     std::vector<int32_t> default_bos;
     if (family.bos_token_id >= 0) default_bos.push_back(family.bos_token_id);
     const std::vector<int32_t> bos = read_token_ids(config, "bos_token_id", model.vocab_size, default_bos, model.notes);

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "llmc/core/gate.h"
 #include "quaff/files/layer_config.h"
 #include "quaff/files/rope_config.h"
 
@@ -25,7 +26,23 @@ constexpr int64_t kMaxHeadDim = 512;
 constexpr int64_t kMaxPositions = int64_t{1} << 30;
 
 struct ModelConfig {
-    enum class Architecture { llama, mistral, phi3, qwen2, qwen3, smollm3 };
+    enum class Architecture {
+        llama,
+        mistral,
+        phi3,
+        qwen2,
+        qwen3,
+        smollm3,
+        granite,
+        olmo2,
+        gemma2,
+        gemma3_text,
+        gemma3
+    };
+    // Which RMSNorms a block has: of what its attention and its MLP read (LLaMA), of what they give (OLMo 2), of both.
+    enum class Norms { before, after, around };
+    // What is normed of the queries and of the keys, before RoPE: nothing, each head, or all heads as one.
+    enum class QkNorm { none, heads, all };
     Architecture architecture = Architecture::llama;
     int64_t vocab_size = 0;
     int64_t hidden_size = 0;
@@ -38,12 +55,22 @@ struct ModelConfig {
     double rms_norm_eps = 1e-6;
     std::vector<LayerConfig> layers;  // [num_hidden_layers]
     bool qkv_bias = false, o_bias = false, mlp_bias = false;
-    bool qk_norm = false;  // RMSNorm of each head of the queries and keys, before RoPE
+    Norms norms = Norms::before;
+    QkNorm qk_norm = QkNorm::none;
+    bool norms_add_one = false;  // the file holds the weights of norms less 1
+    Gate gate = Gate::silu;      // of the MLP
     bool tie_word_embeddings = false;
+    double embedding_multiplier = 1;     // of the rows of the embedding that are looked up; a tied head has its own
+    double residual_multiplier = 1;      // of what attention and MLP add to the residual stream
+    double attention_multiplier = 0;     // of the scores; 0: 1 / sqrt(head_dim)
+    double logits_scaling = 1;           // the logits are divided by it
+    double attn_logit_softcapping = 0;   // scores become c tanh(score / c); 0: they stay
+    double final_logit_softcapping = 0;  // the same of the logits
     // Within the vocabulary. generation_config.json's if it has any, as in transformers, else config.json's.
     std::vector<int32_t> eos_token_ids;
     std::optional<int32_t> bos_token_id;
     RopeConfig rope;
+    RopeConfig local_rope;           // of layers with LayerConfig::local_rope
     std::vector<std::string> notes;  // sentences for the user about what was ignored, with file and field
 
     // Channels of the queries, and of the keys (and of the values).
@@ -74,12 +101,15 @@ struct JointLinear {
     int64_t out_features() const;
 };
 
-// A vector of a block beside its linears and their biases: the weight of a norm.
+// The norms that a block may have.
+enum BlockNorm { kBeforeAttention, kAfterAttention, kBeforeMlp, kAfterMlp, kQueryNorm, kKeyNorm, kNormsPerBlock };
+// The weight of one: a vector of a block beside its linears and their biases.
 struct NormVector {
-    std::string name;  // "input_layernorm", "self_attn.q_norm"
+    BlockNorm place;
+    std::string name;  // within the block: "input_layernorm", "self_attn.q_norm"
     int64_t size;
 };
-// Those of a block, by their names within it.
+// Those that the blocks of a model have.
 std::vector<NormVector> block_norms(const ModelConfig& config);
 
 // "model.layers.0"

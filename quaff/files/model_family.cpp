@@ -9,8 +9,46 @@
 namespace quaff {
 
 using Architecture = ModelConfig::Architecture;
+using Norms = ModelConfig::Norms;
+using QkNorm = ModelConfig::QkNorm;
 
 namespace {
+
+constexpr Family kGemma3 = {.architecture = Architecture::gemma3_text,
+                            .model_type = "gemma3_text",
+                            .class_name = "Gemma3ForCausalLM",
+                            .vocab_size = 262208,
+                            .num_attention_heads = 8,
+                            .num_key_value_heads = 4,
+                            .head_dim = 256,
+                            .max_position_embeddings = 131072,
+                            .rope_theta = 1e6,
+                            .tie_word_embeddings = true,
+                            .bos_token_id = 2,
+                            .eos_token_id = 1,
+                            .window = Family::Window::between_full_layers,
+                            .sliding_window = 4096,
+                            .full_layer_interval = 6,
+                            .attention_bias = Family::Bias::as_config_says,
+                            .norms = Norms::around,
+                            .qk_norm = QkNorm::heads,
+                            .norms_add_one = true,
+                            .gate = Gate::gelu_tanh,
+                            .rope_local_base_freq = 10000,
+                            .scales_embedding_by_width = true,
+                            .query_pre_attn_scalar = 256,
+                            .final_logit_softcapping = 0};
+
+// The language model of a Gemma 3 that also sees.
+constexpr Family gemma3_wrapper() {
+    Family family = kGemma3;
+    family.architecture = Architecture::gemma3;
+    family.model_type = "gemma3";
+    family.class_name = "Gemma3ForConditionalGeneration";
+    family.final_logit_softcapping = -1;
+    family.wraps_text = true;
+    return family;
+}
 
 constexpr Family kFamilies[] = {
     {.architecture = Architecture::llama,
@@ -55,7 +93,7 @@ constexpr Family kFamilies[] = {
      .window = Family::Window::upper_layers,
      .sliding_window = 4096,
      .attention_bias = Family::Bias::as_config_says,
-     .qk_norm = true},
+     .qk_norm = QkNorm::heads},
     {.architecture = Architecture::smollm3,
      .model_type = "smollm3",
      .class_name = "SmolLM3ForCausalLM",
@@ -69,6 +107,48 @@ constexpr Family kFamilies[] = {
      .attention_bias = Family::Bias::as_config_says,
      .mlp_bias = Family::Bias::as_config_says,
      .skips_rope = true},
+    {.architecture = Architecture::granite,
+     .model_type = "granite",
+     .class_name = "GraniteForCausalLM",
+     .max_position_embeddings = 2048,
+     .bos_token_id = 1,
+     .eos_token_id = 2,
+     .attention_bias = Family::Bias::as_config_says,
+     .mlp_bias = Family::Bias::as_config_says,
+     .has_multipliers = true},
+    {.architecture = Architecture::olmo2,
+     .model_type = "olmo2",
+     .class_name = "Olmo2ForCausalLM",
+     .max_position_embeddings = 2048,
+     .rms_norm_eps = 1e-5,
+     .eos_token_id = 50279,
+     .attention_bias = Family::Bias::as_config_says,
+     .norms = Norms::after,
+     .qk_norm = QkNorm::all},
+    {.architecture = Architecture::gemma2,
+     .model_type = "gemma2",
+     .class_name = "Gemma2ForCausalLM",
+     .vocab_size = 256000,
+     .num_attention_heads = 8,
+     .num_key_value_heads = 4,
+     .head_dim = 256,
+     .max_position_embeddings = 8192,
+     .tie_word_embeddings = true,
+     .bos_token_id = 2,
+     .eos_token_id = 1,
+     .window = Family::Window::between_full_layers,
+     .sliding_window = 4096,
+     .full_layer_interval = 2,
+     .attention_bias = Family::Bias::as_config_says,
+     .norms = Norms::around,
+     .norms_add_one = true,
+     .gate = Gate::gelu_tanh,
+     .scales_embedding_by_width = true,
+     .query_pre_attn_scalar = 256,
+     .attn_logit_softcapping = 50,
+     .final_logit_softcapping = 30},
+    kGemma3,
+    gemma3_wrapper(),
 };
 
 // Why a family that is not supported is another thing altogether, or "".

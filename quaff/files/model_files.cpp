@@ -9,6 +9,7 @@
 #include "llmc/core/error.h"
 #include "llmc/io/json.h"
 #include "llmc/io/path.h"
+#include "quaff/files/model_family.h"
 #include "quaff/files/unused_tensors.h"
 
 namespace quaff {
@@ -115,6 +116,8 @@ ModelFiles::ModelFiles(const std::filesystem::path& directory)
     const std::string unused = unused_tensors(config_, shards_);
     if (!unused.empty()) config_.notes.push_back(unused);
     tie();
+    if (family_of(config_.architecture).scales_embedding_by_width)
+        config_.embedding_multiplier = rounded_to(dtype(embedding_), static_cast<float>(config_.embedding_multiplier));
 }
 
 // The index says which files there are. Which tensor is where, they say themselves, as in transformers.

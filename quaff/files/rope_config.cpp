@@ -78,6 +78,18 @@ void read_longrope(RopeConfig& result, const JsonObject& rope, int64_t rotary_di
     result.attention_factor = rope.number("attention_factor", 1e-3, 1e3, derived);
 }
 
+constexpr const char* kFull = "full_attention";
+constexpr const char* kSliding = "sliding_attention";
+
+// transformers 5 writes rope_parameters, 4 wrote rope_scaling (null for none) with rope_theta and
+// partial_rotary_factor beside it. When a file has both, transformers 5 lets rope_scaling win.
+JsonObject parameters_of(const JsonObject& config) {
+    static const json nothing = json::object();
+    for (const char* key : {"rope_scaling", "rope_parameters"})
+        if (config.has(key) && !config.value(key).empty()) return config.object(key);
+    return {nothing, config.file(), "rope_scaling."};
+}
+
 }  // namespace
 
 const char* name_of(RopeConfig::Type type) {
@@ -85,17 +97,13 @@ const char* name_of(RopeConfig::Type type) {
 }
 
 RopeConfig read_rope(const JsonObject& config, const ModelConfig& model) {
-    // transformers 5 writes rope_parameters, 4 wrote rope_scaling (null for none) with rope_theta and
-    // partial_rotary_factor beside it. When a file has both, transformers 5 lets rope_scaling win.
-    static const json nothing = json::object();
-    const auto filled = [&](const char* key) { return config.has(key) && !config.value(key).empty(); };
-    const JsonObject rope = filled("rope_scaling")      ? config.object("rope_scaling")
-                            : filled("rope_parameters") ? config.object("rope_parameters")
-                                                        : JsonObject(nothing, config.file(), "rope_scaling.");
-    for (const char* layer_type : {"full_attention", "sliding_attention"}) {
-        require(!rope.contains(layer_type), rope.field(layer_type),
-                ": a different RoPE per kind of layer is not supported");
+    const JsonObject both = parameters_of(config);
+    const bool by_layer = family_of(model.architecture).rope_local_base_freq > 0;
+    for (const char* layer_type : {kFull, kSliding}) {
+        require(!both.contains(layer_type) || by_layer, both.field(layer_type),
+                ": a different RoPE per kind of layer is not supported for ", name_of(model.architecture));
     }
+    const JsonObject rope = both.has(kFull) ? both.object(kFull) : both;
     const auto beside = [&](const char* key) -> const JsonObject& { return rope.has(key) ? rope : config; };
 
     const bool phi3 = model.architecture == ModelConfig::Architecture::phi3;
@@ -128,6 +136,23 @@ RopeConfig read_rope(const JsonObject& config, const ModelConfig& model) {
         read_yarn(result, rope);
     }
     if (result.type == Type::longrope) read_longrope(result, rope, rotary_dim, model.max_position_embeddings);
+    require(result.type != Type::longrope || !by_layer, rope.field("rope_type"), " is longrope, which ",
+            name_of(model.architecture), " does not support");
+    return result;
+}
+
+RopeConfig read_local_rope(const JsonObject& config, const ModelConfig& model) {
+    RopeConfig result = model.rope;
+    const double absent = family_of(model.architecture).rope_local_base_freq;
+    if (absent == 0) return result;
+    result = {};
+    const JsonObject both = parameters_of(config);
+    result.theta = config.number("rope_local_base_freq", 1, 1e12, absent);
+    if (!both.has(kSliding)) return result;
+    const JsonObject rope = both.object(kSliding);
+    result.theta = rope.number("rope_theta", 1, 1e12, result.theta);
+    require(read_type(rope, false) == RopeConfig::Type::standard, rope.field("rope_type"),
+            " must be default: layers with a window are not stretched");
     return result;
 }
 

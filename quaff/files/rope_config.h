@@ -5,8 +5,7 @@
 //   llama3     / factor for wavelengths above original_max_position_embeddings / low_freq_factor, unchanged below
 //              original_max_position_embeddings / high_freq_factor, blended in between
 //   yarn       / factor for pairs that turn less than beta_slow times over the original length, unchanged for those
-//   that
-//              turn more than beta_fast times, blended in between (rope_table.h)
+//              that turn more than beta_fast times, blended in between (rope_table.h)
 //   longrope   / long_factor[i] in sequences longer than original_max_position_embeddings, / short_factor[i] in others
 #pragma once
 
@@ -38,8 +37,10 @@ struct RopeConfig {
 const char* name_of(RopeConfig::Type type);
 
 struct ModelConfig;
-// Of a model whose heads, positions and architecture are known. Throws Error, naming the field, when a value cannot be
-// true or is not supported.
+// Of a model whose heads, positions and architecture are known; of its layers without a window, where those with one
+// have a RoPE of their own. Throws Error, naming the field, when a value cannot be true or is not supported.
 RopeConfig read_rope(const JsonObject& config, const ModelConfig& model);
+// Of the layers with LayerConfig::local_rope: another theta, and nothing else.
+RopeConfig read_local_rope(const JsonObject& config, const ModelConfig& model);
 
 }  // namespace quaff

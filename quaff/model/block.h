@@ -4,13 +4,15 @@
 //   r1 = x + delta                       the residual stream; delta is what the block below adds to it
 //   h1 = rmsnorm(r1)
 //   q, k, v = qkv_proj(h1)
-//   q, k = rmsnorm(q), rmsnorm(k)        of each head, where the family has qk_norm
+//   q, k = rmsnorm(q), rmsnorm(k)        where the family norms them
 //   q, k = rope(q), rope(k)              in layers that have it
 //   a  = attention(q, k, v)
 //   r2 = r1 + o_proj(a)
 //   h2 = rmsnorm(r2)
-//   gate, up = gate_up_proj(h2)
-//   delta' = down_proj(silu(gate) up)
+//   g, up = gate_up_proj(h2)
+//   delta' = down_proj(gate(g) up)
+//
+// Where norms stand, and what is multiplied, between the stream and attention or the MLP, is in sublayer.h.
 //
 // The block hands (r2, delta') to the one above, whose first norm adds them: the addition costs no trip to memory of
 // its own. backward takes dr, the gradient of r2 + delta', and turns it into the gradient of r1, accumulating the
@@ -28,6 +30,7 @@
 #include "quaff/files/model_config.h"
 #include "quaff/files/model_files.h"
 #include "quaff/model/block_buffers.h"
+#include "quaff/model/load_norm.h"
 #include "quaff/model/micro_batch.h"
 #include "quaff/model/quantized_linear.h"
 
@@ -54,10 +57,13 @@ class Block {
 
     int64_t hidden_size = 0, intermediate_size = 0;
     float eps = 0;
-    bool qk_norm = false, has_rope = true;
+    ModelConfig::QkNorm qk_norm = ModelConfig::QkNorm::none;
+    Gate gate = Gate::silu;
+    LayerConfig layer;
     AttentionShape shape{};
-    std::span<T> norm_attention, norm_mlp;  // [C]
-    std::span<T> norm_q, norm_k;            // [D], empty without qk_norm
+    std::vector<NormVector> norms;  // those there are
+    Sublayer<Device> attention, mlp;
+    std::span<T> norm_q, norm_k;  // [D], or as wide as all heads
     QuantizedLinear<Device> linears[kLayersPerBlock];
 
     int64_t query_width() const { return int64_t{shape.n_heads} * shape.head_dim; }
@@ -66,6 +72,9 @@ class Block {
     // Of each linear: the sum of its adapters' ranks.
     std::array<int64_t, kLayersPerBlock> ranks() const {
         return {linears[kQkv].rank(), linears[kAttentionOutput].rank(), linears[kGateUp].rank(), linears[kDown].rank()};
+    }
+    bool has(BlockNorm norm) const {
+        return std::ranges::any_of(norms, [&](const NormVector& vector) { return vector.place == norm; });
     }
     bool has_adapters() const { return ranks() != std::array<int64_t, kLayersPerBlock>{}; }
 
@@ -90,7 +99,7 @@ class Block {
     void layout_workspace(Arena<Device>& arena, const Device& device, BlockWorkspace<Device>& ws, int64_t n,
                           bool training) const;
 
-    // Takes the stream [N,C] below the block and returns the one above it, which lies in saved.residual_mlp and
+    // Takes the stream [N,C] below the block and returns the one above it, which lies in saved.around_mlp.residual and
     // ws.branch. With a cache, keys and values are appended to it, and a single token attends to all of it.
     Stream<Device> forward(const Device& device, Stream<Device> in, const SequenceInfo<Device>& sequences,
                            const BlockActivations<Device>& saved, const PassInfo& pass, BlockWorkspace<Device>& ws,
@@ -100,42 +109,35 @@ class Block {
         const Matrix<T> normed = ws.normed.first_rows(n), branch = ws.branch.first_rows(n),
                         activated = ws.activated.first_rows(n);
 
-        // r1 = x + delta, h1 = rmsnorm(r1). Made by the linear that reads it, in one pass with its int8 rows.
-        const NormedInput<Device> h1{.x = normed,
-                                     .residual = kept.residual_attention,
-                                     .rstd = kept.rstd_attention.data(),
-                                     .stream = in.x,
-                                     .delta = in.delta,
-                                     .weight = norm_attention.data(),
-                                     .eps = eps};
+        // r1 = x + delta, h1 = rmsnorm(r1)
+        const LinearInput<Device> h1 = attention.input(normed, kept.around_attention, in.x, in.delta);
         // q, k, v = qkv_proj(h1)
         linears[kQkv].forward(device, kept.qkv, h1, kept.z[kQkv], pass, ws.linear);
         // q, k = rmsnorm(q), rmsnorm(k)
-        if (qk_norm) norm_queries_and_keys(device, kept);
+        if (!norm_q.empty()) norm_queries_and_keys(device, kept);
         // q, k = rope(q), rope(k)
-        if (has_rope)
-            rope_forward<T>(device, queries_and_keys(kept.qkv), sequences.cos, sequences.sin, sequences.rope_rows,
+        if (layer.has_rope) {
+            const Rotation<Device>& rotation = sequences.rotation(layer.local_rope);
+            rope_forward<T>(device, queries_and_keys(kept.qkv), rotation.cos, rotation.sin, sequences.rope_rows,
                             shape.head_dim);
+        }
         // a = attention(q, k, v)
         attend(device, kept, sequences, ws, cache);
         // branch = o_proj(a)
         const PlainInput<Device> a{kept.attention};
-        linears[kAttentionOutput].forward(device, branch, a, kept.z[kAttentionOutput], pass, ws.linear);
+        linears[kAttentionOutput].forward(device, attention.output(branch, kept.around_attention), a,
+                                          kept.z[kAttentionOutput], pass, ws.linear);
+        attention.finish(device, branch, kept.around_attention);
 
         // r2 = r1 + branch, h2 = rmsnorm(r2)
-        const NormedInput<Device> h2{.x = normed,
-                                     .residual = kept.residual_mlp,
-                                     .rstd = kept.rstd_mlp.data(),
-                                     .stream = kept.residual_attention,
-                                     .delta = branch,
-                                     .weight = norm_mlp.data(),
-                                     .eps = eps};
-        // gate, up = gate_up_proj(h2)
+        const LinearInput<Device> h2 = mlp.input(normed, kept.around_mlp, kept.around_attention.residual, branch);
+        // g, up = gate_up_proj(h2)
         linears[kGateUp].forward(device, kept.gate_up, h2, kept.z[kGateUp], pass, ws.linear);
-        // delta' = down_proj(silu(gate) up)
-        const ActivatedInput<Device> gated{activated, kept.gate_up};
-        linears[kDown].forward(device, branch, gated, kept.z[kDown], pass, ws.linear);
-        return {kept.residual_mlp, branch};
+        // delta' = down_proj(gate(g) up)
+        const ActivatedInput<Device> gated{activated, kept.gate_up, gate};
+        linears[kDown].forward(device, mlp.output(branch, kept.around_mlp), gated, kept.z[kDown], pass, ws.linear);
+        mlp.finish(device, branch, kept.around_mlp);
+        return {kept.around_mlp.residual, branch};
     }
 
     // dr [N,C]: on entry the gradient of the stream above the block, on return that of the one below it. If
@@ -146,6 +148,7 @@ class Block {
         const int64_t n = dr.rows;
         const BlockActivations<Device> kept = saved.first_rows(n);
         const Matrix<T> normed = ws.normed.first_rows(n), activated = ws.activated.first_rows(n);
+        const Matrix<T> dbranch = ws.dbranch.first_rows(n);
         const Matrix<T> dnormed = ws.dnormed.first_rows(n), dattention = ws.dattention.first_rows(n);
         const Matrix<T> dqkv = ws.dqkv.first_rows(n), dactivated = ws.dactivated.first_rows(n);
         const Matrix<T> none;
@@ -153,41 +156,44 @@ class Block {
         bool trained[kLayersPerBlock + 1] = {trained_below};
         for (int k = 0; k < kLayersPerBlock; k++) trained[k + 1] = trained[k] || linears[k].rank() > 0;
 
-        // delta' = down_proj(silu(gate) up)
-        swiglu_forward<T>(device, activated, kept.gate_up);
-        linears[kDown].backward(device, trained[kDown] ? dactivated : none, dr, activated, kept.z[kDown], pass,
+        // delta' = down_proj(gate(g) up)
+        swiglu_forward<T>(device, activated, kept.gate_up, gate);
+        const Matrix<const T> ddelta = mlp.output_gradient(device, dbranch, dr, kept.around_mlp);
+        linears[kDown].backward(device, trained[kDown] ? dactivated : none, ddelta, activated, kept.z[kDown], pass,
                                 ws.linear);
         if (!trained[kDown]) return;
         const Matrix<T> dgate_up = kept.gate_up;  // in place: nobody reads gate_up after this
-        swiglu_backward<T>(device, dgate_up, dactivated, kept.gate_up);
-        // gate, up = gate_up_proj(h2)
-        rmsnorm_apply<T>(device, normed, kept.residual_mlp, kept.rstd_mlp.data(), norm_mlp.data());
-        linears[kGateUp].backward(device, trained[kGateUp] ? dnormed : none, dgate_up, normed, kept.z[kGateUp], pass,
+        swiglu_backward<T>(device, dgate_up, dactivated, kept.gate_up, gate);
+        // g, up = gate_up_proj(h2)
+        const Matrix<const T> h2 = mlp.input_again(device, normed, kept.around_mlp);
+        linears[kGateUp].backward(device, trained[kGateUp] ? dnormed : none, dgate_up, h2, kept.z[kGateUp], pass,
                                   ws.linear);
         if (!trained[kGateUp]) return;
         // h2 = rmsnorm(r2): dr becomes the gradient of r2
-        rmsnorm_backward<T>(device, dr, dnormed, kept.residual_mlp, kept.rstd_mlp.data(), norm_mlp.data());
+        mlp.add_input_gradient(device, dr, dnormed, kept.around_mlp);
 
         // r2 = r1 + o_proj(a)
-        linears[kAttentionOutput].backward(device, trained[kAttentionOutput] ? dattention : none, dr, kept.attention,
-                                           kept.z[kAttentionOutput], pass, ws.linear);
+        const Matrix<const T> do_proj = attention.output_gradient(device, dbranch, dr, kept.around_attention);
+        linears[kAttentionOutput].backward(device, trained[kAttentionOutput] ? dattention : none, do_proj,
+                                           kept.attention, kept.z[kAttentionOutput], pass, ws.linear);
         if (!trained[kAttentionOutput]) return;
         // a = attention(q, k, v)
         attention_backward<T>(device, dqkv, dattention, kept.attention, kept.lse, kept.qkv, sequences.cu_seqlens,
                               sequences.max_sequence_length, shape, ws.attention);
         // q, k = rope(q), rope(k)
-        if (has_rope)
-            rope_backward<T>(device, queries_and_keys(dqkv), sequences.cos, sequences.sin, sequences.rope_rows,
+        if (layer.has_rope) {
+            const Rotation<Device>& rotation = sequences.rotation(layer.local_rope);
+            rope_backward<T>(device, queries_and_keys(dqkv), rotation.cos, rotation.sin, sequences.rope_rows,
                              shape.head_dim);
+        }
         // q, k = rmsnorm(q), rmsnorm(k)
-        if (qk_norm) norm_queries_and_keys_backward(device, dqkv, kept);
+        if (!norm_q.empty()) norm_queries_and_keys_backward(device, dqkv, kept);
         // q, k, v = qkv_proj(h1)
-        rmsnorm_apply<T>(device, normed, kept.residual_attention, kept.rstd_attention.data(), norm_attention.data());
-        linears[kQkv].backward(device, trained[kQkv] ? dnormed : none, dqkv, normed, kept.z[kQkv], pass, ws.linear);
+        const Matrix<const T> h1 = attention.input_again(device, normed, kept.around_attention);
+        linears[kQkv].backward(device, trained[kQkv] ? dnormed : none, dqkv, h1, kept.z[kQkv], pass, ws.linear);
         if (!trained[kQkv]) return;
         // h1 = rmsnorm(r1): dr becomes the gradient of r1
-        rmsnorm_backward<T>(device, dr, dnormed, kept.residual_attention, kept.rstd_attention.data(),
-                            norm_attention.data());
+        attention.add_input_gradient(device, dr, dnormed, kept.around_attention);
     }
 
   private:
@@ -195,8 +201,11 @@ class Block {
     Matrix<T> queries(const Matrix<T>& qkv) const { return qkv.columns(0, query_width()); }
     Matrix<T> keys(const Matrix<T>& qkv) const { return qkv.columns(query_width(), key_width()); }
     Matrix<T> queries_and_keys(const Matrix<T>& qkv) const { return qkv.columns(0, query_width() + key_width()); }
-    Matrix<float> of_queries(const Matrix<float>& rstd) const { return rstd.columns(0, shape.n_heads); }
-    Matrix<float> of_keys(const Matrix<float>& rstd) const { return rstd.columns(shape.n_heads, shape.n_kv_heads); }
+    // Norms of the queries, and of the keys, of a token.
+    int64_t query_norms() const { return qk_norm == ModelConfig::QkNorm::heads ? shape.n_heads : 1; }
+    int64_t key_norms() const { return qk_norm == ModelConfig::QkNorm::heads ? shape.n_kv_heads : 1; }
+    Matrix<float> of_queries(const Matrix<float>& rstd) const { return rstd.columns(0, query_norms()); }
+    Matrix<float> of_keys(const Matrix<float>& rstd) const { return rstd.columns(query_norms(), key_norms()); }
 
     void norm_queries_and_keys(const Device& device, const BlockActivations<Device>& kept) const {
         head_norm_forward<T>(device, queries(kept.qkv), queries(kept.unnormed_qk), of_queries(kept.rstd_qk),
@@ -211,9 +220,25 @@ class Block {
     }
 
     // Sets what differs between the layers.
-    void become(const LayerConfig& layer) {
+    void become(const LayerConfig& its_layer) {
+        layer = its_layer;
         shape.window = static_cast<int>(layer.sliding_window);
-        has_rope = layer.has_rope;
+    }
+    std::span<T>& weight_of(BlockNorm norm) {
+        switch (norm) {
+            case kBeforeAttention:
+                return attention.norm_before;
+            case kAfterAttention:
+                return attention.norm_after;
+            case kBeforeMlp:
+                return mlp.norm_before;
+            case kAfterMlp:
+                return mlp.norm_after;
+            case kQueryNorm:
+                return norm_q;
+            default:
+                return norm_k;
+        }
     }
 
     void attend(const Device& device, const BlockActivations<Device>& kept, const SequenceInfo<Device>& sequences,
@@ -235,37 +260,6 @@ class Block {
     }
 };
 
-// Every linear of some blocks, in the order they run: for (QuantizedLinear<Device>& linear : linears_of(blocks)).
-template <class Block>
-class LinearsOf {
-  public:
-    struct Iterator {
-        Block* block;
-        int k;
-        auto& operator*() const { return block->linears[k]; }
-        Iterator& operator++() {
-            if (++k == kLayersPerBlock) {
-                k = 0;
-                ++block;
-            }
-            return *this;
-        }
-        bool operator==(const Iterator&) const = default;
-    };
-
-    explicit LinearsOf(std::span<Block> blocks) : blocks_(blocks) {}
-    Iterator begin() const { return {blocks_.data(), 0}; }
-    Iterator end() const { return {blocks_.data() + blocks_.size(), 0}; }
-
-  private:
-    std::span<Block> blocks_;
-};
-
-template <class Blocks>
-auto linears_of(Blocks& blocks) {
-    return LinearsOf(std::span(blocks));
-}
-
 template <class Device>
 void Block<Device>::configure(const ModelConfig& config, int64_t index, const LinearMethod& method,
                               std::vector<LayerOutliers> outliers, const std::vector<DType>& stored) {
@@ -276,8 +270,14 @@ void Block<Device>::configure(const ModelConfig& config, int64_t index, const Li
              .n_kv_heads = static_cast<int>(config.num_key_value_heads),
              .head_dim = static_cast<int>(config.head_dim),
              .window = 0,
-             .scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim))};
+             .scale = config.attention_multiplier > 0 ? static_cast<float>(config.attention_multiplier)
+                                                      : 1.0f / std::sqrt(static_cast<float>(config.head_dim)),
+             .soft_cap = static_cast<float>(config.attn_logit_softcapping)};
     qk_norm = config.qk_norm;
+    gate = config.gate;
+    norms = block_norms(config);
+    attention.multiplier = mlp.multiplier = static_cast<float>(config.residual_multiplier);
+    attention.eps = mlp.eps = eps;
     become(config.layers.at(static_cast<size_t>(index)));
 
     const std::vector<JointLinear> joints = joint_linears(config);
@@ -296,10 +296,9 @@ template <class Device>
 void Block<Device>::layout_weights(Arena<Device>& arena, const Device& device) {
     {
         const ArenaScope scope(arena, linears[0].shape.module.substr(0, linears[0].shape.module.find(".self_attn")));
-        arena.place(norm_attention, MemoryKind::weights, "input_layernorm", hidden_size);
-        arena.place(norm_mlp, MemoryKind::weights, "post_attention_layernorm", hidden_size);
-        arena.place(norm_q, MemoryKind::weights, "q_norm", qk_norm ? shape.head_dim : 0);
-        arena.place(norm_k, MemoryKind::weights, "k_norm", qk_norm ? shape.head_dim : 0);
+        for (const NormVector& norm : norms)
+            arena.place(weight_of(norm.place), MemoryKind::weights, norm.name.substr(norm.name.rfind('.') + 1),
+                        norm.size);
     }
     for (QuantizedLinear<Device>& linear : linears) linear.layout(arena, device);
 }
@@ -312,12 +311,8 @@ void Block<Device>::load(const Device& device, const ModelFiles& checkpoint, int
         fill_from_host(device, Matrix<T>(vector.data(), 1, static_cast<int64_t>(vector.size())),
                        [&](Matrix<float> host) { checkpoint.read(owner + name, host); });
     };
-    read("input_layernorm.weight", norm_attention);
-    read("post_attention_layernorm.weight", norm_mlp);
-    if (qk_norm) {
-        read("self_attn.q_norm.weight", norm_q);
-        read("self_attn.k_norm.weight", norm_k);
-    }
+    for (const NormVector& norm : norms)
+        load_norm(device, checkpoint, owner + norm.name + ".weight", weight_of(norm.place));
     become(checkpoint.config().layers.at(static_cast<size_t>(index)));
 
     const std::vector<JointLinear> joints = joint_linears(checkpoint.config());
@@ -338,19 +333,25 @@ void Block<Device>::load(const Device& device, const ModelFiles& checkpoint, int
 
 template <class Device>
 void Block<Device>::layout_input(Arena<Device>& arena, BlockActivations<Device>& saved, int64_t n) const {
-    arena.place(saved.residual_attention, MemoryKind::activations, "residual_attention", n, hidden_size);
+    arena.place(saved.around_attention.residual, MemoryKind::activations, "residual_attention", n, hidden_size);
 }
 
 template <class Device>
 void Block<Device>::layout_activations(Arena<Device>& arena, BlockActivations<Device>& saved, int64_t n,
                                        const std::array<int64_t, kLayersPerBlock>& ranks) const {
     const MemoryKind kind = MemoryKind::activations;
-    arena.place(saved.residual_mlp, kind, "residual_mlp", n, hidden_size);
-    arena.place(saved.rstd_attention, kind, "rstd_attention", n);
-    arena.place(saved.rstd_mlp, kind, "rstd_mlp", n);
+    const auto place_around = [&](SublayerActivations<Device>& around, const std::string& name, BlockNorm before,
+                                  BlockNorm after) {
+        arena.place(around.rstd, kind, "rstd_" + name, has(before) ? n : 0);
+        arena.place(around.unnormed, kind, "unnormed_" + name, has(after) ? n : 0, hidden_size);
+        arena.place(around.rstd_after, kind, "rstd_after_" + name, has(after) ? n : 0);
+    };
+    arena.place(saved.around_mlp.residual, kind, "residual_mlp", n, hidden_size);
+    place_around(saved.around_attention, "attention", kBeforeAttention, kAfterAttention);
+    place_around(saved.around_mlp, "mlp", kBeforeMlp, kAfterMlp);
     arena.place(saved.qkv, kind, "qkv", n, qkv_width());
-    arena.place(saved.unnormed_qk, kind, "unnormed_qk", n, qk_norm ? query_width() + key_width() : 0);
-    arena.place(saved.rstd_qk, kind, "rstd_qk", n, qk_norm ? shape.n_heads + shape.n_kv_heads : 0);
+    arena.place(saved.unnormed_qk, kind, "unnormed_qk", n, has(kQueryNorm) ? query_width() + key_width() : 0);
+    arena.place(saved.rstd_qk, kind, "rstd_qk", n, has(kQueryNorm) ? query_norms() + key_norms() : 0);
     arena.place(saved.attention, kind, "attention", n, query_width());
     arena.place(saved.lse, kind, "lse", n, shape.n_heads);
     arena.place(saved.gate_up, kind, "gate_up", n, 2 * intermediate_size);
@@ -366,6 +367,8 @@ void Block<Device>::layout_workspace(Arena<Device>& arena, const Device& device,
     arena.place(ws.branch, kind, "branch", n, hidden_size);
     arena.place(ws.activated, kind, "activated", n, intermediate_size);
     arena.place(ws.dnormed, kind, "dnormed", n_backward, hidden_size);
+    const bool changes_output = has(kAfterAttention) || attention.multiplier != 1;
+    arena.place(ws.dbranch, kind, "dbranch", changes_output ? n_backward : 0, hidden_size);
     arena.place(ws.dattention, kind, "dattention", n_backward, query_width());
     arena.place(ws.dqkv, kind, "dqkv", n_backward, qkv_width());
     arena.place(ws.dactivated, kind, "dactivated", n_backward, intermediate_size);

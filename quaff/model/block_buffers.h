@@ -6,6 +6,7 @@
 
 #include "llmc/core/tensor.h"
 #include "quaff/model/linear_workspace.h"
+#include "quaff/model/sublayer.h"
 
 namespace quaff {
 
@@ -28,23 +29,22 @@ struct Stream {
 template <class Device>
 struct BlockActivations {
     using T = typename Device::compute_t;
-    Matrix<T> residual_attention;     // r1 [N,C]: all that recomputing the block needs
-    Matrix<T> residual_mlp;           // r2 [N,C]
-    std::span<float> rstd_attention;  // [N]
-    std::span<float> rstd_mlp;        // [N]
-    Matrix<T> qkv;                    // after norms and rope [N,(H+2K)D]
-    Matrix<T> unnormed_qk;            // q and k before their norms [N,(H+K)D], with qk_norm alone
-    Matrix<float> rstd_qk;            // [N,H+K], the same
-    Matrix<T> attention;              // a [N,HD]
-    Matrix<float> lse;                // log-sum-exp of the scores [N,H]
-    Matrix<T> gate_up;                // [N,2F]
-    Matrix<T> z[kLayersPerBlock];     // dropout(x) A^T of each linear [N,R]
+    SublayerActivations<Device> around_attention;  // its residual, r1, is all that recomputing the block needs
+    SublayerActivations<Device> around_mlp;
+    Matrix<T> qkv;                 // after norms and rope [N,(H+2K)D]
+    Matrix<T> unnormed_qk;         // q and k before their norms [N,(H+K)D], where they are normed
+    Matrix<float> rstd_qk;         // [N,H+K], or [N,2] where all heads are normed as one
+    Matrix<T> attention;           // a [N,HD]
+    Matrix<float> lse;             // log-sum-exp of the scores [N,H]
+    Matrix<T> gate_up;             // [N,2F]
+    Matrix<T> z[kLayersPerBlock];  // dropout(x) A^T of each linear [N,R]
 
     // The same buffers, as long as a shorter micro-batch.
     BlockActivations first_rows(int64_t n) const {
         BlockActivations part = *this;
-        for (Matrix<T>* matrix : {&part.residual_attention, &part.residual_mlp, &part.qkv, &part.unnormed_qk,
-                                  &part.attention, &part.gate_up})
+        for (SublayerActivations<Device>* around : {&part.around_attention, &part.around_mlp})
+            *around = around->first_rows(n);
+        for (Matrix<T>* matrix : {&part.qkv, &part.unnormed_qk, &part.attention, &part.gate_up})
             *matrix = matrix->first_rows(n);
         for (Matrix<float>* matrix : {&part.rstd_qk, &part.lse}) *matrix = matrix->first_rows(n);
         for (Matrix<T>& of_linear : part.z) of_linear = of_linear.first_rows(n);
@@ -58,7 +58,8 @@ struct BlockWorkspace {
     using T = typename Device::compute_t;
     Matrix<T> normed;            // h1, then h2: input of qkv_proj and gate_up_proj [N,C]
     Matrix<T> branch;            // output of o_proj; then delta' [N,C]
-    Matrix<T> activated;         // silu(gate) up [N,F]
+    Matrix<T> activated;         // gate(g) up [N,F]
+    Matrix<T> dbranch;           // [N,C], where it is not the stream's gradient
     Matrix<T> dnormed;           // [N,C]
     Matrix<T> dattention;        // [N,HD]
     Matrix<T> dqkv;              // [N,(H+2K)D]

@@ -94,9 +94,12 @@ inline void look_up_embeddings(const cpu::Device& host, const ModelFiles& checkp
                      checkpoint.dtype(checkpoint.embedding()));
     });
     table.load(host, checkpoint, checkpoint.embedding());
+    const auto factor = static_cast<float>(checkpoint.config().embedding_multiplier);
     int64_t row = 0;
     for (const Batch& batch : batches) {
-        table.look_up(host, hidden.rows_at(row, batch.n_tokens()), batch.input_ids);
+        const Matrix<float> of_batch = hidden.rows_at(row, batch.n_tokens());
+        table.look_up(host, of_batch, batch.input_ids);
+        if (factor != 1) cpu::scale<float>(host, of_batch, of_batch, factor);
         row += batch.n_tokens();
     }
 }

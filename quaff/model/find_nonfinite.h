@@ -48,7 +48,7 @@ std::string Model<Device>::find_nonfinite() {
     const int64_t n = batch_.n_tokens();
     // The blocks' inputs are kept even where the rest is recomputed. The first bad one shows which block made it.
     for (size_t block = 0; block < blocks_.size(); block++) {
-        if (is_finite(device_, activations_[block].residual_attention.first_rows(n), staging)) continue;
+        if (is_finite(device_, activations_[block].around_attention.residual.first_rows(n), staging)) continue;
         return block == 0 ? "embedding of the micro-batch" : output_of_block(block - 1);
     }
     if (pass_.mode == Mode::train && !is_finite(device_, workspace_.branch.first_rows(n), staging))
@@ -73,7 +73,7 @@ std::string Model<Device>::find_nonfinite(const Batch& batch) {
         BlockActivations<Device>& saved = activations_of(block);
         blocks_[block].forward(device_, stream, batch_.sequences(), saved, pass_, workspace_);
         // The sum may overflow although its parts do not. The next block reads the sum itself.
-        const Matrix<T> sum = saved.residual_mlp.first_rows(batch_.n_tokens());
+        const Matrix<T> sum = saved.around_mlp.residual.first_rows(batch_.n_tokens());
         add<T>(device_, sum, workspace_.branch.first_rows(batch_.n_tokens()));
         if (!is_finite(device_, sum, staging)) return "the " + output_of_block(block);
         stream = {sum, {}};

@@ -1,11 +1,15 @@
 // What turns the residual stream into logits and a loss.
 //
-//   h      = rmsnorm(x + delta)            of the labelled rows alone
+//   h      = rmsnorm(x + delta) / s        of the labelled rows alone; s: the config's logits_scaling
 //   logits = h W^T                         W [V,C]: the embeddings' own where they are tied
+//   logits = c tanh(logits / c)            where the config has final_logit_softcapping c
 //   loss   = sum over rows of cross-entropy(logits, label)
 //
 // backward, with g the factor of the loss:
-//   dlogits = g (softmax(logits) - onehot(label)),  dh = dlogits W,  d(x + delta) = rmsnorm'(dh)
+//   dlogits = g (softmax(logits) - onehot(label)), times 1 - (logits / c)^2 with c
+//   dh = dlogits W,  d(x + delta) = rmsnorm'(dh)
+//
+// The division is in the weight of the norm.
 //
 // Rows go through W in chunks, and a chunk's gradient is taken while its logits are there, so that neither the [L,V]
 // logits nor their gradient ever exist. W and the norm are frozen.
@@ -18,6 +22,7 @@
 
 #include "quaff/model/block.h"
 #include "quaff/model/frozen_matrix.h"
+#include "quaff/model/load_norm.h"
 #include "quaff/model/micro_batch.h"
 
 namespace quaff {
@@ -49,6 +54,7 @@ class Head {
           max_labelled_(max_labelled),
           tied_(checkpoint.config().tie_word_embeddings),
           eps_(static_cast<float>(checkpoint.config().rms_norm_eps)),
+          soft_cap_(static_cast<float>(checkpoint.config().final_logit_softcapping)),
           stored_(checkpoint.dtype(tied_ ? checkpoint.embedding() : kHead)) {}
 
     // `embedding` has been laid out before.
@@ -74,8 +80,7 @@ class Head {
     }
     void load(const Device& device, const ModelFiles& checkpoint) {
         if (!tied_) weight_.load(device, checkpoint, kHead);
-        fill_from_host(device, Matrix<T>(norm_.data(), 1, hidden_size_),
-                       [&](Matrix<float> host) { checkpoint.read("model.norm.weight", host); });
+        load_norm(device, checkpoint, kLastNorm, norm_, checkpoint.config().logits_scaling);
     }
 
     // The losses of the labelled rows of `stream` [N,C]; with grad_scale != 0 also the gradient of grad_scale * loss at
@@ -89,12 +94,13 @@ class Head {
             float* losses = losses_.data() + begin;
             uint8_t* correct = correct_.data() + begin;
 
-            const Matrix<T> logits = logits_of(device, chunk, widened);
+            const Matrix<T> logits = uncapped_logits_of(device, chunk, widened);
             if (grad_scale == 0) {
+                cap(device, logits);
                 cross_entropy_forward<T>(device, losses, correct, logits, labels);
             } else {
                 const Matrix<T> dlogits = logits, dh = chunk;  // in place: neither is read again
-                cross_entropy_forward_backward<T>(device, losses, correct, dlogits, labels, grad_scale);
+                cross_entropy_forward_backward<T>(device, losses, correct, dlogits, labels, grad_scale, soft_cap_);
                 weight_.multiply_back(device, dh, dlogits, widened);
             }
         }
@@ -173,9 +179,17 @@ class Head {
         gather_rows<T>(device, delta, stream.delta, rows);
         return normed(device, {x, delta});
     }
-    Matrix<T> logits_of(const Device& device, Matrix<T> h, std::span<T> widened) const {
+    Matrix<T> uncapped_logits_of(const Device& device, Matrix<T> h, std::span<T> widened) const {
         const Matrix<T> logits = logits_.first_rows(h.rows);
         weight_.multiply(device, logits, h, 0, widened);
+        return logits;
+    }
+    void cap(const Device& device, Matrix<T> logits) const {
+        if (soft_cap_ > 0) soft_cap<T>(device, logits, soft_cap_);
+    }
+    Matrix<T> logits_of(const Device& device, Matrix<T> h, std::span<T> widened) const {
+        const Matrix<T> logits = uncapped_logits_of(device, h, widened);
+        cap(device, logits);
         return logits;
     }
 
@@ -187,7 +201,7 @@ class Head {
 
     int64_t vocab_size_, hidden_size_, max_labelled_;  // V, C, L
     bool tied_;
-    float eps_;
+    float eps_, soft_cap_;            // c; 0: none
     DType stored_;                    // W's type in the model's file
     FrozenMatrix<Device> weight_;     // W
     std::span<T> norm_;               // [C]

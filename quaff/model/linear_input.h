@@ -15,6 +15,7 @@
 #include <span>
 #include <variant>
 
+#include "llmc/core/gate.h"
 #include "llmc/core/operator_options.h"
 #include "llmc/core/tensor.h"
 
@@ -65,19 +66,41 @@ struct NormedInput {
     }
 };
 
-// x = silu(gate) up.
+// x = stream + delta, in families without a norm there. x may be the stream.
+template <class Device>
+struct SummedInput {
+    using T = typename Device::compute_t;
+    Matrix<T> x;                    // [N,I], made
+    Matrix<const T> stream, delta;  // delta may be null
+
+    void make(const Device& device) const {
+        if (x.data != stream.data) copy<T>(device, x, stream);
+        if (delta.data != nullptr) add<T>(device, x, delta);
+    }
+    void make_absmax(const Device& device, float* xmax, std::span<const int32_t> channels) const {
+        make(device);
+        outlier_absmax(device, xmax, x, channels);
+    }
+    void make_quantized(const Device& device, const QuantizedRows<T>& rows, const RowTransform& transform) const {
+        make(device);
+        quantize_rows(device, rows.q, rows.row_scale, rows.outliers, x, transform);
+    }
+};
+
+// x = gate(g) up.
 template <class Device>
 struct ActivatedInput {
     using T = typename Device::compute_t;
     Matrix<T> x;              // [N,I], made
     Matrix<const T> gate_up;  // [N,2I]
+    Gate gate;
 
-    void make(const Device& device) const { swiglu_forward<T>(device, x, gate_up); }
+    void make(const Device& device) const { swiglu_forward<T>(device, x, gate_up, gate); }
     void make_absmax(const Device& device, float* xmax, std::span<const int32_t> channels) const {
-        swiglu_forward_absmax(device, x, xmax, gate_up, channels);
+        swiglu_forward_absmax(device, x, xmax, gate_up, channels, gate);
     }
     void make_quantized(const Device& device, const QuantizedRows<T>& rows, const RowTransform& transform) const {
-        swiglu_forward_quantize(device, x, rows.q, rows.row_scale, rows.outliers, gate_up, transform);
+        swiglu_forward_quantize(device, x, rows.q, rows.row_scale, rows.outliers, gate_up, transform, gate);
     }
 };
 
@@ -102,7 +125,7 @@ class LinearInput {
     }
 
   private:
-    std::variant<PlainInput<Device>, NormedInput<Device>, ActivatedInput<Device>> input_;
+    std::variant<PlainInput<Device>, NormedInput<Device>, SummedInput<Device>, ActivatedInput<Device>> input_;
 };
 
 }  // namespace quaff

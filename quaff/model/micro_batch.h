@@ -27,31 +27,54 @@ struct MicroBatchLimits {
     int64_t max_labelled = 0;
 };
 
+// A table of rotations on the device [rows, rotary_dim / 2].
+template <class Device>
+struct Rotation {
+    Matrix<float> cos, sin;
+
+    void layout(Arena<Device>& arena, const std::string& name, const RopeTable& table) {
+        const ArenaScope scope(arena, name);
+        arena.place(cos, MemoryKind::weights, "cos", table.rows(), table.columns());
+        arena.place(sin, MemoryKind::weights, "sin", table.rows(), table.columns());
+    }
+    void load(const Device& device, const RopeTable& table) {
+        fill_from_host(device, cos, [&](Matrix<float> host_cos) {
+            fill_from_host(device, sin, [&](Matrix<float> host_sin) { table.fill(host_cos, host_sin); });
+        });
+    }
+};
+
 // Where the tokens of a micro-batch stand: what attention and its rotations need to know.
 template <class Device>
 struct SequenceInfo {
     std::span<const int32_t> cu_seqlens;  // [S+1], on the device
     int64_t max_sequence_length;
     std::span<const int32_t> rope_rows;  // [N], on the device
-    Matrix<const float> cos, sin;
+    Rotation<Device> full, local;
+
+    const Rotation<Device>& rotation(bool is_local) const { return is_local ? local : full; }
 };
 
 template <class Device>
 class MicroBatch {
   public:
     MicroBatch(const ModelConfig& config, const MicroBatchLimits& limits)
-        : limits_(limits), vocab_size_(config.vocab_size), rope_(config, limits.max_sequence_length) {}
+        : limits_(limits), vocab_size_(config.vocab_size), rope_(config, limits.max_sequence_length) {
+        const auto is_local = [](const LayerConfig& layer) { return layer.local_rope; };
+        if (std::ranges::none_of(config.layers, is_local)) return;
+        ModelConfig local = config;
+        local.rope = config.local_rope;
+        local_rope_.emplace(local, limits.max_sequence_length);
+    }
 
     void layout(Arena<Device>& arena) {
         arena.place(integers_, MemoryKind::activations, "ids, positions, labels", most_integers());
-        const ArenaScope scope(arena, "rope");
-        arena.place(cos_, MemoryKind::weights, "cos", rope_.rows(), rope_.columns());
-        arena.place(sin_, MemoryKind::weights, "sin", rope_.rows(), rope_.columns());
+        full_.layout(arena, "rope", rope_);
+        if (local_rope_) local_.layout(arena, "local rope", *local_rope_);
     }
     void load(const Device& device) {
-        fill_from_host(device, cos_, [&](Matrix<float> cos) {
-            fill_from_host(device, sin_, [&](Matrix<float> sin) { rope_.fill(cos, sin); });
-        });
+        full_.load(device, rope_);
+        if (local_rope_) local_.load(device, *local_rope_);
         staging_.emplace(most_integers());
     }
 
@@ -76,8 +99,8 @@ class MicroBatch {
         return {.cu_seqlens = cu_seqlens_,
                 .max_sequence_length = max_length_,
                 .rope_rows = rope_rows_,
-                .cos = cos_,
-                .sin = sin_};
+                .full = full_,
+                .local = local_};
     }
     const RopeTable& rope() const { return rope_; }
 
@@ -87,7 +110,8 @@ class MicroBatch {
     MicroBatchLimits limits_;
     int64_t vocab_size_;
     RopeTable rope_;
-    Matrix<float> cos_, sin_;  // [rows of the table, rotary_dim / 2]
+    std::optional<RopeTable> local_rope_;  // where some layers turn by another; its rows are the positions, too
+    Rotation<Device> full_, local_;
     std::optional<typename Device::InputStaging> staging_;
     std::span<int32_t> integers_;  // all of the micro-batch's; their parts:
     std::span<int32_t> ids_, cu_seqlens_, label_rows_, label_ids_, rope_rows_;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "quaff/model/find_nonfinite.h"
+#include "quaff/model/linears_of.h"
 #include "quaff/model/model.h"
 #include "quaff/model/watched_channels.h"
 
@@ -180,8 +181,10 @@ void Model<Device>::begin(const Batch& batch, Mode mode, int64_t total_length) {
 
 template <class Device>
 Stream<Device> Model<Device>::embed() {
-    const Matrix<T> hidden = activations_[0].residual_attention.first_rows(batch_.n_tokens());
+    const Matrix<T> hidden = activations_[0].around_attention.residual.first_rows(batch_.n_tokens());
     embedding_.look_up(device_, hidden, batch_.ids());
+    if (config_.embedding_multiplier != 1)
+        scale<T>(device_, hidden, hidden, static_cast<float>(config_.embedding_multiplier));
     return {hidden, {}};
 }
 
@@ -219,7 +222,7 @@ void Model<Device>::backward(const Batch& batch, bool last) {
         if (static_cast<int64_t>(block) < n_recomputed_) {
             PassInfo again = pass_;
             again.mode = Mode::recompute;
-            const Matrix<T> r1 = saved.residual_attention.first_rows(n);
+            const Matrix<T> r1 = saved.around_attention.residual.first_rows(n);
             blocks_[block].forward(device_, {r1, {}}, batch_.sequences(), saved, again, workspace_);
         }
         blocks_[block].backward(device_, dresidual, batch_.sequences(), saved, pass_, workspace_, block > lowest);

@@ -14,6 +14,7 @@
 #include "llmc/core/integers.h"
 #include "llmc/core/philox.h"
 #include "quaff/model/block.h"
+#include "quaff/model/linears_of.h"
 
 namespace quaff {
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "quaff/model/linears_of.h"
 #include "quaff/model/model.h"
 
 namespace quaff {
