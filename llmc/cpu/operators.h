@@ -20,5 +20,6 @@
 #include "llmc/cpu/rmsnorm.h"
 #include "llmc/cpu/rope.h"
 #include "llmc/cpu/rows.h"
+#include "llmc/cpu/soft_cap.h"
 #include "llmc/cpu/swiglu.h"
 #include "llmc/cpu/transfer.h"
