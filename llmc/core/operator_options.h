@@ -1,9 +1,11 @@
 // What operators take besides tensors, on every device.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <span>
 
+#include "llmc/core/error.h"
 #include "llmc/core/philox.h"
 
 namespace llmc {
@@ -15,10 +17,16 @@ struct AttentionShape {
     int head_dim = 0;
     int window = 0;      // token i sees tokens i-window+1..i; 0: all of 0..i
     float scale = 1.0f;  // of q k^T, usually 1/sqrt(head_dim)
+    float soft_cap = 0;  // a score s becomes soft_cap tanh(s / soft_cap); 0: stays
 
     LLMC_HOST_DEVICE int group() const { return n_heads / n_kv_heads; }
     LLMC_HOST_DEVICE int qkv_width() const { return (n_heads + 2 * n_kv_heads) * head_dim; }
 };
+
+inline void require_soft_cap(float soft_cap) {
+    require(soft_cap >= 0 && std::isfinite(soft_cap),
+            "a soft cap is a positive number, or 0 for none, but this one is ", soft_cap);
+}
 
 // torch.optim.AdamW's options. In double, as Python holds them: 1 - 0.999f is off by 1.3e-5 of itself.
 struct AdamWOptions {

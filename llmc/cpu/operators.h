@@ -21,5 +21,6 @@
 #include "llmc/cpu/rope.h"
 #include "llmc/cpu/rows.h"
 #include "llmc/cpu/scale.h"
+#include "llmc/cpu/soft_cap.h"
 #include "llmc/cpu/swiglu.h"
 #include "llmc/cpu/transfer.h"

@@ -2,13 +2,13 @@
 // matrix exists, only keys inside the band are touched.
 //
 //   token i of a sequence sees j in (i - window, i]        window = 0: all j <= i
-//   S[i,j]   = scale q[i] . k[j]
+//   S[i,j]   = scale q[i] . k[j]                     with soft_cap c > 0: S = c tanh(scale q[i] . k[j] / c)
 //   lse[i]   = log sum_j exp S[i,j]
 //   P[i,j]   = exp(S[i,j] - lse[i])
 //   out[i]   = sum_j P[i,j] v[j]
 //
 // backward, with delta[i] = dout[i] . out[i]:
-//   dP[i,j]  = dout[i] . v[j]            dS = P (dP - delta)
+//   dP[i,j]  = dout[i] . v[j]            dS = P (dP - delta)         with soft_cap c: times 1 - (S / c)^2
 //   dq[i]    = scale sum_j dS[i,j] k[j]
 //   dk[j]    = scale sum_i dS[i,j] q[i]  dv[j] = sum_i P[i,j] dout[i]      summed over the heads of the group, too
 //

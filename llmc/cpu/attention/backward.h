@@ -9,6 +9,7 @@
 #include "llmc/cpu/attention/tiles.h"
 #include "llmc/cpu/gemm/gemm.h"
 #include "llmc/cpu/simd_math.h"
+#include "llmc/cpu/soft_cap.h"
 
 namespace cpu {
 
@@ -31,6 +32,27 @@ struct AttentionBackwardHead {
         lse = all_lse.rows_at(begin, length).columns(kv_head * group, group);
     }
 };
+
+// Of a key tile: p [keys, rows], scale q.k, becomes P, and ds [keys, rows], dP, becomes dS.
+template <bool kCapped, class T>
+void score_gradient(const AttentionScratch<T>& scratch, Matrix<T> p, Matrix<T> ds, const Range& keys,
+                    const Range& queries, const AttentionShape& shape) {
+    const T *lse = scratch.row_lse, *delta = scratch.row_delta;
+    const SoftCap<T> capped(shape.soft_cap);
+    for (int64_t j = 0; j < p.rows; j++) {
+        const Range seen = rows_that_see(keys.begin + j, queries, shape);
+        T *p_key = p.row(j), *ds_key = ds.row(j);
+        clear_unseen(p_key, seen, p.cols);
+        clear_unseen(ds_key, seen, ds.cols);
+#pragma omp simd
+        for (int64_t row = seen.begin; row < seen.end; row++) {
+            const T score = kCapped ? capped(p_key[row]) : p_key[row];
+            p_key[row] = simd_exp(score - lse[row]);
+            ds_key[row] = p_key[row] * (ds_key[row] - delta[row]);
+            if constexpr (kCapped) ds_key[row] *= capped.slope(score);
+        }
+    }
+}
 
 // Gradients from every pair of a query in `queries` and a key in `keys`: dq of those queries and dk, dv of those keys,
 // as asked for. Complete when the other range is the whole sequence.
@@ -76,18 +98,10 @@ void attention_backward_tiles(const Device& serial, const AttentionScratch<T>& s
             const Matrix<T> ds = scratch.ds.first_rows(key_tile.size()).columns(0, q.rows);
             gemm_nt(serial, p, k, q, scale, T{0});
             gemm_nt(serial, ds, v, dout, T{1}, T{0});
-            for (int64_t j = 0; j < p.rows; j++) {
-                const Range seen = rows_that_see(key_tile.begin + j, query_tile, shape);
-                const T *lse = scratch.row_lse, *delta = scratch.row_delta;
-                T *p_key = p.row(j), *ds_key = ds.row(j);
-                clear_unseen(p_key, seen, p.cols);
-                clear_unseen(ds_key, seen, ds.cols);
-#pragma omp simd
-                for (int64_t row = seen.begin; row < seen.end; row++) {
-                    p_key[row] = simd_exp(p_key[row] - lse[row]);
-                    ds_key[row] = p_key[row] * (ds_key[row] - delta[row]);
-                }
-            }
+            if (shape.soft_cap > 0)
+                score_gradient<true>(scratch, p, ds, key_tile, query_tile, shape);
+            else
+                score_gradient<false>(scratch, p, ds, key_tile, query_tile, shape);
             if (want_dq) gemm_tn(serial, dq, ds, k, scale, T{1});
             if (want_dkv) {
                 gemm_nn(serial, head.grad.k.rows_at(key_tile.begin, key_tile.size()), ds, q, scale, T{1});

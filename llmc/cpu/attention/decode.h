@@ -8,6 +8,7 @@
 
 #include "llmc/cpu/attention/tiles.h"
 #include "llmc/cpu/simd_math.h"
+#include "llmc/cpu/soft_cap.h"
 
 namespace cpu {
 
@@ -17,6 +18,7 @@ void attention_decode(const Device& device, Matrix<T> out, ConstMatrix<T> q, Con
                       ConstMatrix<T> v_cache, const AttentionShape& shape) {
     const int64_t length = k_cache.rows;
     const int64_t head_dim = shape.head_dim;
+    const SoftCap<T> capped(shape.soft_cap);
 #pragma omp parallel for num_threads(device.threads) schedule(static)
     for (int64_t h = 0; h < shape.n_heads; h++) {
         const Matrix<const T> k = k_cache.columns(h / shape.group() * head_dim, head_dim);
@@ -37,6 +39,7 @@ void attention_decode(const Device& device, Matrix<T> out, ConstMatrix<T> q, Con
 #pragma omp simd reduction(+ : score)
                 for (int64_t d = 0; d < head_dim; d++) score += query[d] * key[d];
                 p[j] = score * static_cast<T>(shape.scale);
+                if (shape.soft_cap > 0) p[j] = capped(p[j]);
                 block_max = std::max(block_max, p[j]);
             }
             const T correction = simd_exp(largest - block_max);

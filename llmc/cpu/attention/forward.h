@@ -11,8 +11,21 @@
 #include "llmc/cpu/attention/tiles.h"
 #include "llmc/cpu/gemm/gemm.h"
 #include "llmc/cpu/simd_math.h"
+#include "llmc/cpu/soft_cap.h"
 
 namespace cpu {
+
+// The scores of a key tile [keys, rows], where a row sees the key; the others are cleared later.
+template <class T>
+void cap_scores(Matrix<T> scores, const Range& keys, const Range& queries, const AttentionShape& shape) {
+    const SoftCap<T> capped(shape.soft_cap);
+    for (int64_t j = 0; j < scores.rows; j++) {
+        const Range seen = rows_that_see(keys.begin + j, queries, shape);
+        T* of_key = scores.row(j);
+#pragma omp simd
+        for (int64_t row = seen.begin; row < seen.end; row++) of_key[row] = capped(of_key[row]);
+    }
+}
 
 // One step of the online softmax. p [keys, rows] holds the scores of a key tile and becomes e^(score - maximum so far).
 // row_max and row_sum are updated; row_correction is the factor for sums made with the old maxima.
@@ -62,6 +75,7 @@ void attention_forward_tile(const Device& serial, const AttentionScratch<T>& scr
         const Range keys = AttentionTiling::key_tile(tile, queries.end);
         const Matrix<T> p = scratch.p.first_rows(keys.size()).columns(0, q.rows);
         gemm_nt(serial, p, head.k.rows_at(keys.begin, keys.size()), q, static_cast<T>(shape.scale), T{0});
+        if (shape.soft_cap > 0) cap_scores(p, keys, queries, shape);
         exponentiate(scratch, p, keys, queries, shape);
         if (tile > first_tile)
             for (int64_t row = 0; row < q.rows; row++) scale_row(acc.row(row), acc.cols, scratch.row_correction[row]);

@@ -97,6 +97,7 @@ inline int64_t longest_sequence(std::span<const int32_t> cu_seqlens) {
 inline void require_attention_workspace(const Device& device, const AttentionShape& shape, int64_t elements) {
     require(shape.n_kv_heads > 0 && shape.n_heads % shape.n_kv_heads == 0, shape.n_heads, " query heads cannot share ",
             shape.n_kv_heads, " key heads evenly");
+    require_soft_cap(shape.soft_cap);
     const int64_t needed = attention_workspace(device, shape, 0);
     require(elements >= needed, "attention needs a workspace of ", needed, " elements and got ", elements);
 }

@@ -9,8 +9,8 @@ namespace {
 
 const cpu::Device kTwoThreads{2};
 
-AttentionShape shape_of(int n_heads, int n_kv_heads, int head_dim, int window) {
-    return {n_heads, n_kv_heads, head_dim, window, 1.0f / std::sqrt(static_cast<float>(head_dim))};
+AttentionShape shape_of(int n_heads, int n_kv_heads, int head_dim, int window, float soft_cap = 0) {
+    return {n_heads, n_kv_heads, head_dim, window, 1.0f / std::sqrt(static_cast<float>(head_dim)), soft_cap};
 }
 
 // The definition, token by token.
@@ -34,6 +34,8 @@ void reference_attention(Buffer<T>& out, Buffer<T>& lse, const Buffer<T>& qkv, c
                     for (int d = 0; d < shape.head_dim; d++)
                         dot += static_cast<double>(q(d)) * static_cast<double>(k(j, d));
                     score.push_back(dot * static_cast<double>(shape.scale));
+                    const double cap = static_cast<double>(shape.soft_cap);
+                    if (cap > 0) score.back() = cap * std::tanh(score.back() / cap);
                 }
                 const double largest = *std::max_element(score.begin(), score.end());
                 double sum = 0;
@@ -75,10 +77,10 @@ TEST_CASE("attention forward is the definition, across tiles, sequences, groups 
         AttentionShape shape;
         std::vector<int32_t> cu_seqlens;
     };
-    const auto c =
-        GENERATE(Case{shape_of(4, 4, 8, 0), {0, 1, 300, 300, 333}}, Case{shape_of(6, 2, 16, 0), {0, 129, 386}},
-                 Case{shape_of(9, 3, 8, 37), {0, 260, 300}}, Case{shape_of(2, 1, 24, 1), {0, 140}},
-                 Case{shape_of(3, 1, 5, 200), {0, 500}}, Case{shape_of(40, 1, 4, 0), {0, 150}});
+    const auto c = GENERATE(Case{shape_of(4, 4, 8, 0), {0, 1, 300, 300, 333}},
+                            Case{shape_of(6, 2, 16, 0), {0, 129, 386}}, Case{shape_of(9, 3, 8, 37), {0, 260, 300}},
+                            Case{shape_of(2, 1, 24, 1), {0, 140}}, Case{shape_of(3, 1, 5, 200), {0, 500}},
+                            Case{shape_of(40, 1, 4, 0), {0, 150}}, Case{shape_of(6, 2, 16, 37, 1.5f), {0, 129, 200}});
     const int64_t n = c.cu_seqlens.back();
     const auto qkv = random_buffer<float>(n, c.shape.qkv_width(), 1);
     Buffer<float> out(n, c.shape.n_heads * c.shape.head_dim), lse(n, c.shape.n_heads);
@@ -94,10 +96,11 @@ TEST_CASE("attention forward is the definition, across tiles, sequences, groups 
 }
 
 TEST_CASE("attention backward is the derivative of its forward", "[attention]") {
-    // Four query tiles of a group of 8; the window cuts the band twice.
-    const int window = GENERATE(0, 5, 21);
+    // Four query tiles of a group of 8; the window cuts the band twice. The cap is as large as the scores.
+    const auto [window, soft_cap] =
+        GENERATE(std::pair(0, 0.0f), std::pair(5, 0.0f), std::pair(21, 0.0f), std::pair(21, 1.5f));
     const int threads = GENERATE(1, 8);  // 8 threads for 2 key heads: the work is divided tile by tile
-    const AttentionShape shape = shape_of(16, 2, 3, window);
+    const AttentionShape shape = shape_of(16, 2, 3, window, soft_cap);
     const std::vector<int32_t> cu_seqlens{0, 2, 2, 37, 46};
     const cpu::Device device{threads};
     auto qkv = random_buffer<double>(46, shape.qkv_width(), 2);
@@ -133,7 +136,8 @@ TEST_CASE("attention backward is the same however the work is divided", "[attent
 }
 
 TEST_CASE("attention multiplies in bf16 where the device's products are bf16", "[attention][bf16_gemm]") {
-    const AttentionShape shape = shape_of(8, 2, 64, GENERATE(0, 150));
+    const auto [window, soft_cap] = GENERATE(std::pair(0, 0.0f), std::pair(150, 0.0f), std::pair(150, 2.0f));
+    const AttentionShape shape = shape_of(8, 2, 64, window, soft_cap);
     const std::vector<int32_t> cu_seqlens{0, 10, 331};
     const auto qkv = random_buffer<float>(331, shape.qkv_width(), 4);
     const auto dout = random_buffer<float>(331, shape.n_heads * shape.head_dim, 5);
@@ -180,7 +184,7 @@ TEST_CASE("attention survives scores far outside the range of exp", "[attention]
 }
 
 TEST_CASE("decoding the last token is the last row of attention", "[attention]") {
-    const AttentionShape shape = shape_of(6, 2, 16, GENERATE(0, 1, 70));
+    const AttentionShape shape = shape_of(6, 2, 16, GENERATE(0, 1, 70), GENERATE(0.0f, 1.5f));
     const int n = GENERATE(1, 64, 65, 200);
     const std::vector<int32_t> cu_seqlens{0, n};
     const auto qkv = random_buffer<float>(n, shape.qkv_width(), 8);
@@ -215,4 +219,7 @@ TEST_CASE("attention refuses what it cannot compute", "[attention]") {
     CHECK_THROWS_WITH(cpu::attention_forward<float>(kTwoThreads, out.view(), lse.view(), qkv.view(), cu_seqlens, 1,
                                                     shape_of(4, 3, 8, 0), workspace),
                       Catch::Matchers::ContainsSubstring("evenly"));
+    CHECK_THROWS_WITH(cpu::attention_forward<float>(kTwoThreads, out.view(), lse.view(), qkv.view(), cu_seqlens, 1,
+                                                    shape_of(4, 2, 8, 0, -50.0f), workspace),
+                      Catch::Matchers::ContainsSubstring("soft cap"));
 }

@@ -58,6 +58,52 @@ TEST_CASE("dlogits is the derivative of the summed loss", "[cross_entropy]") {
     CHECK(error < kGradientTolerance);
 }
 
+TEST_CASE("with a soft cap the loss is of the capped logits, its gradient of the logits before", "[cross_entropy]") {
+    const float cap = 2.5f;
+    auto logits = random_buffer<double>(3, 11, 1, 3.0);
+    const std::vector<int32_t> labels{10, 0, 4};
+    auto dlogits = logits;
+    std::vector<double> losses(3), losses_of_capped(3);
+    std::vector<uint8_t> correct(3), correct_of_capped(3);
+    cpu::cross_entropy_forward_backward(kDevice, losses.data(), correct.data(), dlogits.view(), labels, 0.5f, cap);
+    CHECK(dlogits.padding_untouched());
+    const auto loss_of_capped = [&] {
+        auto capped = logits;
+        for (int64_t n = 0; n < 3; n++)
+            for (int64_t v = 0; v < 11; v++) capped(n, v) = double{cap} * std::tanh(logits(n, v) / double{cap});
+        cpu::cross_entropy_forward<double>(kDevice, losses_of_capped.data(), correct_of_capped.data(), capped.view(),
+                                           labels);
+        return 0.5 * (losses_of_capped[0] + losses_of_capped[1] + losses_of_capped[2]);
+    };
+    CHECK(gradient_error(logits, dlogits, loss_of_capped) < kGradientTolerance);
+    loss_of_capped();
+    for (int64_t n = 0; n < 3; n++) CHECK(losses[n] == Approx(losses_of_capped[n]).epsilon(1e-12));
+    CHECK(correct == correct_of_capped);
+}
+
+TEST_CASE("capped cross-entropy in float is that in double, with logits far beyond the cap, too", "[cross_entropy]") {
+    const float cap = 30.0f;
+    const auto logits = random_buffer<float>(4, 5000, 1, 20.0);
+    const std::vector<int32_t> labels{0, 2500, 4999, 17};
+    auto seen = logits;
+    Buffer<double> expected(4, 5000);
+    for (int64_t n = 0; n < 4; n++)
+        for (int64_t v = 0; v < 5000; v++) expected(n, v) = double{logits(n, v)};
+    std::vector<float> losses(4);
+    std::vector<double> expected_losses(4);
+    std::vector<uint8_t> correct(4);
+    cpu::cross_entropy_forward_backward(kDevice, losses.data(), correct.data(), seen.view(), labels, 0.25f, cap);
+    cpu::cross_entropy_forward_backward(kDevice, expected_losses.data(), correct.data(), expected.view(), labels, 0.25f,
+                                        cap);
+    Buffer<float> narrowed(4, 5000);
+    for (int64_t n = 0; n < 4; n++) {
+        CHECK(losses[n] == Approx(expected_losses[n]).epsilon(1e-6));
+        for (int64_t v = 0; v < 5000; v++) narrowed(n, v) = static_cast<float>(expected(n, v));
+    }
+    // A capped logit of 30 is known to 30 * 2e-7, and so, relatively, is a probability.
+    CHECK(largest_difference(seen, narrowed) < 0.25 * 6e-6);
+}
+
 TEST_CASE("cross-entropy of huge logits stays finite", "[cross_entropy]") {
     Buffer<float> logits(2, 20);
     logits.fill(-1e30f);
@@ -74,6 +120,18 @@ TEST_CASE("cross-entropy of huge logits stays finite", "[cross_entropy]") {
     CHECK(logits(1, 3) == 1.0f);
     CHECK(logits(1, 5) == -1.0f);
     CHECK(logits(1, 6) == 0.0f);
+}
+
+TEST_CASE("a soft cap keeps huge logits finite", "[cross_entropy]") {
+    Buffer<float> logits(1, 20);
+    logits.fill(-1e30f);
+    logits(0, 3) = 1e30f;
+    const std::vector<int32_t> labels{4};
+    std::vector<float> losses(1);
+    std::vector<uint8_t> correct(1);
+    cpu::cross_entropy_forward_backward(kDevice, losses.data(), correct.data(), logits.view(), labels, 1.0f, 30.0f);
+    CHECK(losses[0] == Approx(60.0));
+    for (int64_t v = 0; v < 20; v++) CHECK(std::abs(logits(0, v)) < 1e-6);  // the cap is flat there
 }
 
 TEST_CASE("of several largest logits the lowest index is the prediction", "[cross_entropy]") {
@@ -98,6 +156,9 @@ TEST_CASE("a label outside the vocabulary is refused", "[cross_entropy]") {
     CHECK_THROWS_AS(
         cpu::cross_entropy_forward_backward(kDevice, &loss, &correct, logits.view(), std::vector<int32_t>{label}, 1.0f),
         Error);
+    CHECK_THROWS_WITH(cpu::cross_entropy_forward_backward(kDevice, &loss, &correct, logits.view(),
+                                                          std::vector<int32_t>{0}, 1.0f, -1.0f),
+                      Catch::Matchers::ContainsSubstring("soft cap"));
 }
 
 TEST_CASE("cross-entropy of no rows does nothing", "[cross_entropy]") {
