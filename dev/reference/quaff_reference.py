@@ -66,13 +66,17 @@ QUAFF_CASES = {
     "qwen2": dict(gamma=0.1, grad_bits=8, use_max_abs=True, strategy="token_max", ratio=0.11),
     "qwen3": dict(gamma=0.2, grad_bits=8, use_max_abs=False, strategy="token_max", ratio=0.11),
     "smollm3": dict(gamma=0.1, grad_bits=8, use_max_abs=True, strategy="token_max", ratio=0.11),
+    "granite": dict(gamma=0.1, grad_bits=8, use_max_abs=False, strategy="token_max", ratio=0.11),
+    "olmo2": dict(gamma=0.2, grad_bits=8, use_max_abs=True, strategy="token_max", ratio=0.11),
+    "gemma2": dict(gamma=0.1, grad_bits=8, use_max_abs=True, strategy="token_max", ratio=0.11),
+    "gemma3": dict(gamma=0.1, grad_bits=8, use_max_abs=False, strategy="token_max", ratio=0.11),
 }
 PUBLISHED = dict(method="quaff", rotation=False, term="scaled", steps=6)
 OURS = PUBLISHED | dict(steps=10)
 # Which cases each variant is computed for. Their layers have rows of 48, 72 and 80 elements: blocks of 16 and of 8.
 VARIANTS = {
-    "quaff": (PUBLISHED, ["llama_gqa", "llama_tied_llama3", "phi3", "qwen2", "qwen3", "smollm3"]),
-    "rotated": (OURS | dict(rotation=True), ["llama_gqa", "llama_tied_llama3", "phi3", "qwen2", "qwen3", "smollm3"]),
+    "quaff": (PUBLISHED, list(QUAFF_CASES)),
+    "rotated": (OURS | dict(rotation=True), list(QUAFF_CASES)),
     "split": (OURS | dict(term="split"), ["llama_gqa"]),
     "rotated_split": (OURS | dict(rotation=True, term="split"), ["llama_tied_llama3", "phi3"]),
     "naive": (OURS | dict(method="naive"), ["llama_gqa"]),
@@ -222,8 +226,15 @@ class Model:
         self.config = AutoConfig.from_pretrained(directory / "model")
         hf = AutoModelForCausalLM.from_pretrained(directory / "model", dtype=torch.float32).eval()
         self.hf, self.rotary = hf, hf.model.rotary_emb
+        gemma = self.config.model_type.startswith("gemma")
+        self.added = 1 if gemma else 0
         weights = {name: p.detach().clone() for name, p in hf.state_dict().items()}
-        self.embed, self.head, self.norm = weights["model.embed_tokens.weight"], weights["lm_head.weight"], weights["model.norm.weight"]
+        self.embed, self.head, self.norm = weights["model.embed_tokens.weight"], weights["lm_head.weight"], weights["model.norm.weight"] + self.added
+        config = self.config
+        self.embedding_multiplier = config.hidden_size ** 0.5 if gemma else getattr(config, "embedding_multiplier", 1)
+        self.residual_multiplier = getattr(config, "residual_multiplier", 1)
+        self.logits_scaling = getattr(config, "logits_scaling", 1)
+        self.activation = (lambda x: F.gelu(x, approximate="tanh")) if gemma else F.silu
         adapter_config = json.loads((directory / "adapter" / "adapter_config.json").read_text())
         self.adapter = {name: p.requires_grad_() for name, p in sorted(load_file(directory / "adapter" / "adapter_model.safetensors").items())}
         self.head_dim = getattr(self.config, "head_dim", None) or self.config.hidden_size // self.config.num_attention_heads
@@ -232,12 +243,12 @@ class Model:
             own = f"model.layers.{i}."
             types, no_rope = getattr(self.config, "layer_types", None), getattr(self.config, "no_rope_layers", None)
             slides = types is None or types[i] == "sliding_attention"
-            layer = {"input_layernorm": weights[own + "input_layernorm.weight"],
-                     "post_attention_layernorm": weights[own + "post_attention_layernorm.weight"],
-                     "q_norm": weights.get(own + "self_attn.q_norm.weight"),
-                     "k_norm": weights.get(own + "self_attn.k_norm.weight"),
+            layer = {"type": types[i] if types else None,
                      "window": (slides and getattr(self.config, "sliding_window", None)) or math.inf,
                      "has_rope": no_rope is None or no_rope[i] == 1}
+            layer |= dict.fromkeys(["q_norm", "before_attention", "after_attention", "before_mlp", "after_mlp"])
+            layer |= {norm: weights[own + name + ".weight"] + self.added
+                      for norm, name in self.norms_of_block(own, weights).items()}
             for group, separate in GROUPS.items():
                 prefix, joint = f"model.layers.{i}.{group.split('.')[0]}.", group.split(".")[1]
                 members = [joint] if f"{prefix}{joint}.weight" in weights else separate
@@ -253,7 +264,23 @@ class Model:
                 self.linears[f"model.layers.{i}.{group}"] = layer[group]
             self.layers.append(layer)
 
+    @staticmethod
+    def norms_of_block(own, weights):
+        """The names of a block's norms by what they norm."""
+        if own + "pre_feedforward_layernorm.weight" in weights:
+            names = dict(before_attention="input_layernorm", after_attention="post_attention_layernorm",
+                         before_mlp="pre_feedforward_layernorm", after_mlp="post_feedforward_layernorm")
+        elif own + "input_layernorm.weight" in weights:
+            names = dict(before_attention="input_layernorm", before_mlp="post_attention_layernorm")
+        else:
+            names = dict(after_attention="post_attention_layernorm", after_mlp="post_feedforward_layernorm")
+        if own + "self_attn.q_norm.weight" in weights:
+            names |= dict(q_norm="self_attn.q_norm", k_norm="self_attn.k_norm")
+        return names
+
     def rmsnorm(self, x, weight):
+        if weight is None:
+            return x
         return x * torch.rsqrt((x * x).mean(dim=-1, keepdim=True) + self.config.rms_norm_eps) * weight
 
     def rotate(self, heads, cos, sin):
@@ -268,33 +295,49 @@ class Model:
         outputs = []
         for begin, end in zip(cu_seqlens, cu_seqlens[1:]):
             n = end - begin
-            cos, sin = (t[0] for t in self.rotary(qkv, torch.arange(n)[None]))
+            of_layer = [layer["type"]] if self.config.model_type == "gemma3_text" else []
+            cos, sin = (t[0] for t in self.rotary(qkv, torch.arange(n)[None], *of_layer))
             q, k, v = qkv[begin:end].reshape(n, h + 2 * kv, d).split([h, kv, kv], dim=1)
             if layer["q_norm"] is not None:
-                q, k = self.rmsnorm(q, layer["q_norm"]), self.rmsnorm(k, layer["k_norm"])
+                whole = layer["q_norm"].shape[0] == h * d  # all heads as one
+                q, k = (self.rmsnorm(heads.reshape(n, -1) if whole else heads, weight).reshape(heads.shape)
+                        for heads, weight in ((q, layer["q_norm"]), (k, layer["k_norm"])))
             if layer["has_rope"]:
                 q, k = self.rotate(q, cos, sin), self.rotate(k, cos, sin)
             k, v = k.repeat_interleave(h // kv, dim=1), v.repeat_interleave(h // kv, dim=1)
-            scores = torch.einsum("ihd,jhd->hij", q, k) * d ** -0.5
+            scores = self.cap(torch.einsum("ihd,jhd->hij", q, k) * self.score_scale(),
+                              self.config.model_type == "gemma2" and self.config.attn_logit_softcapping)
             age = torch.arange(n)[:, None] - torch.arange(n)[None]
             scores = scores.masked_fill((age < 0) | (age >= layer["window"]), -math.inf)
             outputs.append(torch.einsum("hij,jhd->ihd", scores.softmax(dim=-1), v).reshape(n, h * d))
         return torch.cat(outputs)
 
+    def score_scale(self):
+        if hasattr(self.config, "query_pre_attn_scalar"):
+            return self.config.query_pre_attn_scalar ** -0.5
+        return getattr(self.config, "attention_multiplier", self.head_dim ** -0.5)
+
+    @staticmethod
+    def cap(x, limit):
+        return limit * torch.tanh(x / limit) if limit else x
+
     def logits(self, batch, training=False, inputs=None):
         """[N,V]. `inputs`, a dict, collects the input of every layer by name."""
-        x = self.embed[torch.tensor(batch["input_ids"])]
+        x = self.embed[torch.tensor(batch["input_ids"])] * self.embedding_multiplier
+        m = self.residual_multiplier
         for i, layer in enumerate(self.layers):
             def linear(group, value):
                 if inputs is not None:
                     inputs[f"model.layers.{i}.{group}"] = value.detach()
                 return layer[group](value, training)
 
-            qkv = linear("self_attn.qkv_proj", self.rmsnorm(x, layer["input_layernorm"]))
-            x = x + linear("self_attn.o_proj", self.attention(layer, qkv, batch["cu_seqlens"]))
-            gate, up = linear("mlp.gate_up_proj", self.rmsnorm(x, layer["post_attention_layernorm"])).chunk(2, dim=1)
-            x = x + linear("mlp.down_proj", F.silu(gate) * up)
-        return self.rmsnorm(x, self.norm) @ self.head.T
+            qkv = linear("self_attn.qkv_proj", self.rmsnorm(x, layer["before_attention"]))
+            attention = linear("self_attn.o_proj", self.attention(layer, qkv, batch["cu_seqlens"]))
+            x = x + m * self.rmsnorm(attention, layer["after_attention"])
+            gate, up = linear("mlp.gate_up_proj", self.rmsnorm(x, layer["before_mlp"])).chunk(2, dim=1)
+            x = x + m * self.rmsnorm(linear("mlp.down_proj", self.activation(gate) * up), layer["after_mlp"])
+        logits = self.rmsnorm(x, self.norm) @ self.head.T / self.logits_scaling
+        return self.cap(logits, getattr(self.config, "final_logit_softcapping", None))
 
     def loss(self, batch, training=False):
         """Mean over the labelled tokens; row n predicts token n + 1 of its own sequence."""

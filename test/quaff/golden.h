@@ -42,7 +42,11 @@ inline const char* const kModels[] = {"llama_gqa",
                                       "qwen2",
                                       "qwen2_yarn",
                                       "qwen3",
-                                      "smollm3"};
+                                      "smollm3",
+                                      "granite",
+                                      "olmo2",
+                                      "gemma2",
+                                      "gemma3"};
 // Those that quaff_reference.py computes the published method for.
 inline const char* const kQuaffModels[] = {"llama_gqa", "llama_tied_llama3", "phi3", "qwen2", "qwen3", "smollm3"};
 

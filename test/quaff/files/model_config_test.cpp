@@ -34,7 +34,7 @@ TEST_CASE("what a LLaMA config leaves out is what transformers assumes", "[model
     CHECK_FALSE(config.tie_word_embeddings);
     CHECK_FALSE(config.qkv_bias);
     CHECK_FALSE(config.o_bias);
-    CHECK_FALSE(config.qk_norm);
+    CHECK(config.qk_norm == ModelConfig::QkNorm::none);
     CHECK(config.eos_token_ids == std::vector<int32_t>{2});
     CHECK(config.bos_token_id == 1);
     CHECK(config.rope.type == RopeConfig::Type::standard);

@@ -51,7 +51,7 @@ TEST_CASE("what Qwen and SmolLM3 configs leave out is what transformers assumes"
     CHECK(qwen2.architecture == Architecture::qwen2);
     CHECK(qwen2.num_key_value_heads == 32);
     CHECK(qwen2.qkv_bias);
-    CHECK_FALSE(qwen2.qk_norm);
+    CHECK(qwen2.qk_norm == ModelConfig::QkNorm::none);
     CHECK(qwen2.rope.theta == 10000);
     CHECK(qwen2.eos_token_ids.empty());
     CHECK_FALSE(qwen2.bos_token_id.has_value());
@@ -61,7 +61,7 @@ TEST_CASE("what Qwen and SmolLM3 configs leave out is what transformers assumes"
     const ModelConfig qwen3 = read_config(without(without(bare("qwen3"), "head_dim"), "num_key_value_heads"));
     CHECK(qwen3.num_key_value_heads == 32);
     CHECK(qwen3.head_dim == 128);
-    CHECK(qwen3.qk_norm);
+    CHECK(qwen3.qk_norm == ModelConfig::QkNorm::heads);
     CHECK_FALSE(qwen3.qkv_bias);
 
     const ModelConfig smollm3 = read_config(without(bare("smollm3"), "num_key_value_heads"));
