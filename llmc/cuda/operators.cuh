@@ -20,5 +20,6 @@
 #include "llmc/cuda/rope.cuh"
 #include "llmc/cuda/rows.cuh"
 #include "llmc/cuda/runtime/input_staging.cuh"
+#include "llmc/cuda/soft_cap.cuh"
 #include "llmc/cuda/swiglu.cuh"
 #include "llmc/cuda/transfer.cuh"
