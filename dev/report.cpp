@@ -14,18 +14,21 @@ using namespace llmc;
 
 namespace {
 
+// An extent may be 0 where that means none of something: where the program's own shape has 0.
 Shape parse_shape(const std::string& text, const Program& program) {
+    const Shape& example = program.timed[0];
+    const auto may_be_zero = [&](size_t i) { return i < example.size() && example[i] == 0; };
     Shape shape;
     std::istringstream in(text);
     int64_t extent = 0;
     char separator = 'x';
-    while (separator == 'x' && in >> extent && extent > 0) {
+    while (separator == 'x' && in >> extent && (extent > 0 || (extent == 0 && may_be_zero(shape.size())))) {
         shape.push_back(extent);
         if (!(in >> separator)) break;
     }
-    if (!in.eof() || shape.size() != program.timed[0].size())
-        throw UsageError(concat("--shape ", text, " is not ", program.dimensions, ", for instance --shape ",
-                                to_string(program.timed[0])));
+    if (!in.eof() || shape.size() != example.size())
+        throw UsageError(
+            concat("--shape ", text, " is not ", program.dimensions, ", for instance --shape ", to_string(example)));
     return shape;
 }
 

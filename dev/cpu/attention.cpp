@@ -2,11 +2,12 @@
 // token of generation.
 //
 //   S[i,j]   = scale q[i] . k[j]                    i - window < j <= i; window = 0: all j <= i
+//              cap tanh(scale q[i] . k[j] / cap)    with a soft cap; cap = 0: none
 //   lse[i]   = log sum_j exp S[i,j]
 //   out[i]   = sum_j exp(S[i,j] - lse[i]) v[j]
 //
 // backward, with P[i,j] = exp(S[i,j] - lse[i]) and delta[i] = dout[i] . out[i]:
-//   dS[i,j]  = P[i,j] (dout[i] . v[j] - delta[i])
+//   dS[i,j]  = P[i,j] (dout[i] . v[j] - delta[i])   with a soft cap times 1 - (S[i,j] / cap)^2
 //   dq[i]    = scale sum_j dS[i,j] k[j]             dk[j] = scale sum_i dS[i,j] q[i]     dv[j] = sum_i P[i,j] dout[i]
 //
 //   kernel 1   the definition: one thread, in double
@@ -33,6 +34,18 @@ T dot(const float* a, const float* b, int64_t count) {
 #pragma omp simd reduction(+ : sum)
     for (int64_t d = 0; d < count; d++) sum += static_cast<T>(a[d]) * b[d];
     return sum;
+}
+
+template <class T>
+T score(const float* q, const float* k, const AttentionShape& shape) {
+    const T scaled = shape.scale * dot<T>(q, k, shape.head_dim), cap = shape.soft_cap;
+    return cap > 0 ? cap * std::tanh(scaled / cap) : scaled;
+}
+
+template <class T>
+T slope_of_cap(T score, const AttentionShape& shape) {
+    const T cap = shape.soft_cap;
+    return cap > 0 ? 1 - (score / cap) * (score / cap) : 1;
 }
 
 template <class T>
@@ -74,11 +87,11 @@ void attention_forward_kernel1(const Device&, Matrix<float> out, Matrix<float> l
         for (int64_t h = 0; h < shape.n_heads; h++) {
             std::vector<double> scores;
             for (int64_t j = first; j <= i; j++)
-                scores.push_back(shape.scale * dot<double>(qkv.row(i) + q_column(shape, h),
-                                                           qkv.row(j) + k_column(shape, h), head_dim));
+                scores.push_back(
+                    score<double>(qkv.row(i) + q_column(shape, h), qkv.row(j) + k_column(shape, h), shape));
             const double largest = *std::ranges::max_element(scores);
             double sum = 0;
-            for (const double score : scores) sum += std::exp(score - largest);
+            for (const double s : scores) sum += std::exp(s - largest);
             std::vector<double> value(static_cast<size_t>(head_dim));
             for (int64_t j = first; j <= i; j++)
                 add_scaled(value.data(), qkv.row(j) + v_column(shape, h), std::exp(scores[j - first] - largest) / sum,
@@ -100,15 +113,14 @@ void attention_forward_kernel2(const Device& device, Matrix<float> out, Matrix<f
             std::fill_n(value, head_dim, 0.0f);
             float largest = -INFINITY, sum = 0;
             for (int64_t j = first_key(i, begin, shape); j <= i; j++) {
-                const float score = shape.scale * dot<float>(qkv.row(i) + q_column(shape, h),
-                                                             qkv.row(j) + k_column(shape, h), head_dim);
-                if (score > largest) {  // the sums so far are relative to the old maximum
-                    const float correction = std::exp(largest - score);
-                    largest = score;
+                const float s = score<float>(qkv.row(i) + q_column(shape, h), qkv.row(j) + k_column(shape, h), shape);
+                if (s > largest) {  // the sums so far are relative to the old maximum
+                    const float correction = std::exp(largest - s);
+                    largest = s;
                     sum *= correction;
                     cpu::scale_row(value, head_dim, correction);
                 }
-                const float p = std::exp(score - largest);
+                const float p = std::exp(s - largest);
                 sum += p;
                 add_scaled(value, qkv.row(j) + v_column(shape, h), p, head_dim);
             }
@@ -132,8 +144,12 @@ struct Forward {
     Tensor<float> qkv, out, lse, workspace;
 
     explicit Forward(const benchmark::Shape& sizes)
-        : shape{static_cast<int>(sizes[1]), static_cast<int>(sizes[2]), static_cast<int>(sizes[3]),
-                static_cast<int>(sizes[4]), 1 / std::sqrt(static_cast<float>(sizes[3]))},
+        : shape{static_cast<int>(sizes[1]),
+                static_cast<int>(sizes[2]),
+                static_cast<int>(sizes[3]),
+                static_cast<int>(sizes[4]),
+                1 / std::sqrt(static_cast<float>(sizes[3])),
+                static_cast<float>(sizes[5])},
           cu_seqlens{0, static_cast<int32_t>(sizes[0] / 4), static_cast<int32_t>(sizes[0])},
           qkv(benchmark::random<float>(sizes[0], shape.qkv_width(), 1)),
           out(benchmark::unwritten<float>(sizes[0], sizes[1] * sizes[3])),
@@ -190,8 +206,10 @@ void attention_backward_head(Matrix<float> dqkv, Matrix<const float> dout, Matri
             const T delta = dot<T>(dout_row, out.row(i) + h * head_dim, head_dim);
             for (int64_t j = first_key(i, begin, shape); j <= i; j++) {
                 const float* k = qkv.row(j) + k_column(shape, h);
-                const T p = std::exp(shape.scale * dot<T>(q, k, head_dim) - lse(i, h));
-                const T ds = p * (dot<T>(dout_row, qkv.row(j) + v_column(shape, h), head_dim) - delta);
+                const T s = score<T>(q, k, shape);
+                const T p = std::exp(s - lse(i, h));
+                const T ds =
+                    p * (dot<T>(dout_row, qkv.row(j) + v_column(shape, h), head_dim) - delta) * slope_of_cap(s, shape);
                 add_scaled(dq.row(i), k, shape.scale * ds, head_dim);
                 add_scaled(dk.row(j), q, shape.scale * ds, head_dim);
                 add_scaled(dv.row(j), dout_row, p, head_dim);
@@ -255,10 +273,10 @@ void attention_decode_kernel1(const Device&, Matrix<float> out, Matrix<const flo
         const int64_t column = h / shape.group() * head_dim;
         std::vector<double> scores, value(static_cast<size_t>(head_dim));
         for (int64_t j = first; j < length; j++)
-            scores.push_back(shape.scale * dot<double>(q.data + h * head_dim, k_cache.row(j) + column, head_dim));
+            scores.push_back(score<double>(q.data + h * head_dim, k_cache.row(j) + column, shape));
         const double largest = *std::ranges::max_element(scores);
         double sum = 0;
-        for (const double score : scores) sum += std::exp(score - largest);
+        for (const double s : scores) sum += std::exp(s - largest);
         for (int64_t j = first; j < length; j++)
             add_scaled(value.data(), v_cache.row(j) + column, std::exp(scores[j - first] - largest) / sum, head_dim);
         std::ranges::copy(value, out.data + h * head_dim);
@@ -297,7 +315,12 @@ int main(int argc, char** argv) {
     return benchmark::run<Forward, Backward, Decode>(
         argc, argv,
         {.operators = "attention_forward, attention_backward, attention_decode",
-         .dimensions = "tokens x heads x kv_heads x head_dim x window",
-         .odd = {{4, 1, 1, 1, 0}, {7, 2, 1, 5, 3}, {33, 4, 2, 24, 0}, {300, 3, 1, 64, 100}, {181, 2, 2, 96, 0}},
-         .timed = {{1024, 9, 3, 64, 1024}}});
+         .dimensions = "tokens x heads x kv_heads x head_dim x window x soft cap",
+         .odd = {{4, 1, 1, 1, 0, 0},
+                 {7, 2, 1, 5, 3, 2},
+                 {33, 4, 2, 24, 0, 0},
+                 {300, 3, 1, 64, 100, 0},
+                 {181, 2, 2, 96, 0, 0},
+                 {290, 2, 1, 64, 100, 3}},
+         .timed = {{1024, 9, 3, 64, 1024, 0}}});
 }

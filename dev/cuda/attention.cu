@@ -1,12 +1,13 @@
 // Causal attention of packed sequences, forward and backward, from the definition to the kernels the program runs.
 //
 //   S[i,j]   = scale q[i] . k[j]                     token i sees j in (i - window, i]; window = 0: all j <= i
+//              cap tanh(scale q[i] . k[j] / cap)     with a soft cap; cap = 0: none
 //   lse[i]   = log sum_j exp S[i,j]
 //   P[i,j]   = exp(S[i,j] - lse[i])
 //   out[i]   = sum_j P[i,j] v[j]
 //
 // backward, with delta[i] = dout[i] . out[i]:
-//   dP[i,j]  = dout[i] . v[j]                        dS = P (dP - delta)
+//   dP[i,j]  = dout[i] . v[j]                        dS = P (dP - delta), with a soft cap times 1 - (S / cap)^2
 //   dq[i]    = scale sum_j dS[i,j] k[j]
 //   dk[j]    = scale sum_i dS[i,j] q[i]              dv[j] = sum_i P[i,j] dout[i]        over all heads that share j
 //
@@ -38,6 +39,11 @@ namespace {
 using namespace benchmark;
 using cuda::from_float, cuda::to_float;
 
+__device__ float score_of(float dot, const AttentionShape& shape) {
+    const float score = shape.scale * dot;
+    return shape.soft_cap > 0 ? cuda::SoftCap(shape.soft_cap)(score) : score;
+}
+
 template <class T>
 __device__ float dot(const Matrix<const T>& a, int i, const Matrix<const T>& b, int j) {
     float sum = 0;
@@ -59,7 +65,7 @@ __global__ void attention_forward_kernel1(Matrix<T> out, Matrix<float> lse, Matr
     const int first = cuda::AttentionBand{shape.window, sequence.length}.first_key(query);
     float largest = -INFINITY;
     for (int key = first + threadIdx.x; key <= query; key += static_cast<int>(blockDim.x)) {
-        scores[key - first] = shape.scale * dot(in.q, query, in.k, key);
+        scores[key - first] = score_of(dot(in.q, query, in.k, key), shape);
         largest = fmaxf(largest, scores[key - first]);
     }
     largest = cuda::block_max(largest);
@@ -83,9 +89,12 @@ struct PairGradient {
     float p, ds;
 
     __device__ PairGradient(const cuda::AttentionHead<const T>& in, const Matrix<const T>& dout,
-                            const Matrix<const T>& out, float lse, float scale, int query, int key)
-        : p(expf(scale * dot(in.q, query, in.k, key) - lse)),
-          ds(p * (dot(dout, query, in.v, key) - dot(dout, query, out, query))) {}
+                            const Matrix<const T>& out, float lse, const AttentionShape& shape, int query, int key) {
+        const float score = score_of(dot(in.q, query, in.k, key), shape);
+        p = expf(score - lse);
+        ds = p * (dot(dout, query, in.v, key) - dot(dout, query, out, query));
+        if (shape.soft_cap > 0) ds *= cuda::SoftCap(shape.soft_cap).slope(score);
+    }
 };
 
 // Grid: x heads, y queries, z sequences. Shared memory: a float for each key.
@@ -104,7 +113,7 @@ __global__ void attention_backward_dq_kernel1(Matrix<T> dqkv, Matrix<const T> do
 
     const int first = cuda::AttentionBand{shape.window, sequence.length}.first_key(query);
     for (int key = first + threadIdx.x; key <= query; key += static_cast<int>(blockDim.x)) {
-        const PairGradient<T> pair(in, head_dout, head_out, lse(sequence.begin + query, head), shape.scale, query, key);
+        const PairGradient<T> pair(in, head_dout, head_out, lse(sequence.begin + query, head), shape, query, key);
         ds[key - first] = pair.ds;
     }
     __syncthreads();  // all of dS is there
@@ -135,8 +144,7 @@ __global__ void attention_backward_dkv_kernel1(Matrix<T> dqkv, Matrix<const T> d
         const Matrix<const T> head_dout = sequence.head_of(dout, shape, head);
         const Matrix<const T> head_out = sequence.head_of(out, shape, head);
         for (int query = key + threadIdx.x; query < end; query += static_cast<int>(blockDim.x)) {
-            const PairGradient<T> pair(in, head_dout, head_out, lse(sequence.begin + query, head), shape.scale, query,
-                                       key);
+            const PairGradient<T> pair(in, head_dout, head_out, lse(sequence.begin + query, head), shape, query, key);
             p[query] = pair.p;
             ds[query] = pair.ds;
         }
@@ -158,8 +166,12 @@ __global__ void attention_backward_dkv_kernel1(Matrix<T> dqkv, Matrix<const T> d
 // A shape's sequences and scores.
 struct Problem {
     explicit Problem(const Shape& shape)
-        : attention{static_cast<int>(shape[3]), static_cast<int>(shape[4]), static_cast<int>(shape[5]),
-                    static_cast<int>(shape[6]), 1 / std::sqrt(static_cast<float>(shape[5]))},
+        : attention{static_cast<int>(shape[3]),
+                    static_cast<int>(shape[4]),
+                    static_cast<int>(shape[5]),
+                    static_cast<int>(shape[6]),
+                    1 / std::sqrt(static_cast<float>(shape[5])),
+                    static_cast<float>(shape[7])},
           longest(std::max(shape[1], shape[2])) {
         for (int64_t k = 0, steps = std::max<int64_t>(shape[0] - 1, 1); k < shape[0]; k++) {
             const int64_t length = shape[1] + (shape[2] - shape[1]) * k / steps;
@@ -280,9 +292,12 @@ void backward(const Bench<T>& bench, const Shape& shape) {
 
 const Program kProgram{
     .operators = "attention_forward, attention_backward",
-    .dimensions = "sequences x first length x last length x heads x kv heads x head_dim x window",
-    .odd = {{3, 1, 150, 4, 2, 64, 150}, {2, 77, 130, 2, 1, 128, 40}, {1, 9, 9, 3, 3, 20, 9}},
-    .timed = {{4, 2048, 2048, 32, 32, 96, 2048}, {4, 2048, 2048, 32, 8, 128, 2048}},
+    .dimensions = "sequences x first length x last length x heads x kv heads x head_dim x window x soft cap",
+    .odd = {{3, 1, 150, 4, 2, 64, 150, 0},
+            {2, 77, 130, 2, 1, 128, 40, 0},
+            {1, 9, 9, 3, 3, 20, 9, 2},
+            {2, 3, 90, 2, 1, 128, 40, 2}},
+    .timed = {{4, 2048, 2048, 32, 32, 96, 2048, 0}, {4, 2048, 2048, 32, 8, 128, 2048, 0}},
 };
 
 }  // namespace

@@ -4,6 +4,9 @@
 //   correct[n] = (argmax_v logits[n,v] == labels[n]), the lowest v where several are largest
 //   dlogits    = (softmax(logits) - onehot(label)) grad_scale, in place of the logits
 //
+// With a soft cap (0: none) cross_entropy_forward_backward takes the logits x before it: logits above are
+// y = cap tanh(x / cap), and dlogits (1 - (y / cap)^2) takes the place of x. Kernel 4 alone has caps.
+//
 // n: labelled positions; v: tokens of the vocabulary. All written (=). cross_entropy_forward leaves the logits.
 //
 //   kernel 1   a thread a row, three passes: the maximum, the sum of exponentials, the gradient
@@ -135,6 +138,8 @@ template <bool kBackward, class T>
 void measure(const Bench<T>& bench, const Shape& shape) {
     const auto& device = bench.device;
     const int64_t n = shape[0], vocabulary = shape[1];
+    const float cap = static_cast<float>(shape[2]);
+    if (cap > 0 && !kBackward) return;
     const Tensor<T> before(n, vocabulary, 1, 8), logits(n, vocabulary, 1, 8);
     const auto named = some_labels(before);
     const Tensor<int32_t> labels(named);
@@ -157,7 +162,7 @@ void measure(const Bench<T>& bench, const Shape& shape) {
                 expected = before.template host<double>();
                 if constexpr (kBackward)
                     cpu::cross_entropy_forward_backward<double>({}, expected_losses.data(), expected_correct.data(),
-                                                                expected, named, kGradScale);
+                                                                expected, named, kGradScale, cap);
                 else
                     cpu::cross_entropy_forward<double>({}, expected_losses.data(), expected_correct.data(), expected,
                                                        named);
@@ -170,7 +175,8 @@ void measure(const Bench<T>& bench, const Shape& shape) {
                           cuda::launch(device, "cross_entropy_kernel1", cross_entropy_kernel1<kBackward, T>,
                                        blocks(n, block), block, 0, losses.data(), correct.data(), logits,
                                        labels.data());
-                      }},
+                      },
+                      cap == 0},
                      {2,
                       "a block a row, three passes",
                       {1024, 32, 64, 128, 256, 512},
@@ -178,7 +184,8 @@ void measure(const Bench<T>& bench, const Shape& shape) {
                           cuda::launch(device, "cross_entropy_kernel2", cross_entropy_kernel2<kBackward, T>,
                                        cuda::row_blocks(n), block, 0, losses.data(), correct.data(), logits,
                                        labels.data());
-                      }},
+                      },
+                      cap == 0},
                      {3,
                       "maximum and sum in one pass",
                       {1024, 32, 64, 128, 256, 512},
@@ -186,14 +193,15 @@ void measure(const Bench<T>& bench, const Shape& shape) {
                           cuda::launch(device, "cross_entropy_kernel3", cross_entropy_kernel3<kBackward, T>,
                                        cuda::row_blocks(n), block, 0, losses.data(), correct.data(), logits,
                                        labels.data());
-                      }},
+                      },
+                      cap == 0},
                      {4,
                       "llmc: 16-byte loads, back from L2",
                       {},
                       [&](int) {
                           if constexpr (kBackward)
                               cuda::cross_entropy_forward_backward<T>(device, losses.data(), correct.data(), logits,
-                                                                      labels.span(), kGradScale);
+                                                                      labels.span(), kGradScale, cap);
                           else
                               cuda::cross_entropy_forward<T>(device, losses.data(), correct.data(), logits,
                                                              labels.span());
@@ -203,9 +211,9 @@ void measure(const Bench<T>& bench, const Shape& shape) {
 
 const Program kProgram{
     .operators = "cross_entropy_forward, cross_entropy_forward_backward",
-    .dimensions = "labelled positions x vocabulary",
-    .odd = {{5, 64}, {3, 61}, {4, 1000}, {67, 1}, {2, 8301}},
-    .timed = {{512, 32064}, {256, 128256}},
+    .dimensions = "labelled positions x vocabulary x soft cap",
+    .odd = {{5, 64, 0}, {3, 61, 0}, {4, 1000, 0}, {67, 1, 0}, {2, 8301, 0}, {3, 61, 5}, {2, 8301, 30}},
+    .timed = {{512, 32064, 0}, {256, 128256, 0}},
 };
 
 }  // namespace

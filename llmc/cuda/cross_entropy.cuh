@@ -4,6 +4,9 @@
 //   correct[n] = (argmax_v logits[n,v] == labels[n]), the lowest v where several are largest
 //   dlogits    = (softmax(logits) - onehot(label)) grad_scale, in place of the logits
 //
+// With a soft cap c > 0 cross_entropy_forward_backward takes the logits x before the cap, for which `logits` above is
+// y = c tanh(x / c), and dx = dlogits (1 - (y / c)^2) takes their place. `correct` compares x, which y orders alike.
+//
 // All written (=). Computed relative to the row's maximum, so that no logit overflows. `labels` lies in device memory;
 // the host has checked that each is a column of the logits.
 //
@@ -17,7 +20,9 @@
 #include <span>
 
 #include "llmc/core/integers.h"
+#include "llmc/core/operator_options.h"
 #include "llmc/cuda/kernel/row_block.cuh"
+#include "llmc/cuda/kernel/soft_cap.cuh"
 
 namespace cuda {
 
@@ -25,36 +30,41 @@ namespace cuda {
 constexpr int kSoftmaxThreads = 1024;
 
 struct SoftmaxRow {
-    float largest;
-    float total;  // sum_v exp(logits[v] - largest)
+    float largest;  // with a cap that of y
+    float total;    // sum_v exp(logits[v] - largest)
     float loss;
     bool correct;
 };
 
 // Called by all threads of a block. Ends with a barrier: the row may be overwritten then.
-template <class T>
-__device__ SoftmaxRow softmax_row(const T* logits, int vocabulary, int label) {
+template <bool kCapped, class T>
+__device__ SoftmaxRow softmax_row(const T* logits, int vocabulary, int label, const SoftCap& cap) {
+    const auto capped = [&](float x) { return kCapped ? cap(x) : x; };
     const float label_logit = to_float(logits[label]);
     float largest = -FLT_MAX, total = 0;  // of this thread's logits
-    bool earlier = false;                 // whether one before the label equals it
+    float shift = capped(largest);
+    bool earlier = false;  // whether one before the label equals it
     for (int v = first_column(); v < vocabulary; v += column_step()) {
         const Eight<T> eight = load_eight(logits, v, vocabulary, from_float<T>(-INFINITY));
         float highest = to_float(eight[0]);
 #pragma unroll
         for (int k = 1; k < 8; k++) highest = fmaxf(highest, to_float(eight[k]));
         if (highest > largest) {
-            total *= expf(largest - highest);
+            total *= expf(shift - capped(highest));
             largest = highest;
+            shift = capped(highest);
         }
 #pragma unroll
         for (int k = 0; k < 8; k++) {
-            total += expf(to_float(eight[k]) - largest);
+            // What is beyond the row is -inf and adds nothing, but would with a cap.
+            if (!kCapped || v + k < vocabulary) total += expf(capped(to_float(eight[k])) - shift);
             if (v + k < label && to_float(eight[k]) == label_logit) earlier = true;
         }
     }
     const float row_largest = block_max(largest);
-    const float row_total = block_sum(total * expf(largest - row_largest));
-    return {row_largest, row_total, logf(row_total) + (row_largest - label_logit),
+    const float row_shift = capped(row_largest);
+    const float row_total = block_sum(total * expf(shift - row_shift));
+    return {row_shift, row_total, logf(row_total) + (row_shift - capped(label_logit)),
             !__syncthreads_or(earlier) && label_logit == row_largest};
 }
 
@@ -62,20 +72,21 @@ template <class T>
 __global__ void __launch_bounds__(kSoftmaxThreads)
     cross_entropy_forward_kernel(float* losses, uint8_t* correct, Matrix<const T> logits, const int32_t* labels) {
     const int64_t n = blockIdx.x;
-    const SoftmaxRow softmax = softmax_row(logits.row(n), static_cast<int>(logits.cols), labels[n]);
+    const SoftmaxRow softmax = softmax_row<false>(logits.row(n), static_cast<int>(logits.cols), labels[n], SoftCap(1));
     if (threadIdx.x != 0) return;
     losses[n] = softmax.loss;
     correct[n] = softmax.correct;
 }
 
-template <class T>
+template <class T, bool kCapped>
 __global__ void __launch_bounds__(kSoftmaxThreads)
     cross_entropy_forward_backward_kernel(float* losses, uint8_t* correct, Matrix<T> logits, const int32_t* labels,
-                                          float grad_scale) {
+                                          float grad_scale, float soft_cap) {
+    const SoftCap cap(kCapped ? soft_cap : 1);
     const int64_t n = blockIdx.x;
     T* row = logits.row(n);
     const int vocabulary = static_cast<int>(logits.cols), label = labels[n];
-    const SoftmaxRow softmax = softmax_row(row, vocabulary, label);
+    const SoftmaxRow softmax = softmax_row<kCapped>(row, vocabulary, label, cap);
     if (threadIdx.x == 0) {
         losses[n] = softmax.loss;
         correct[n] = softmax.correct;
@@ -88,7 +99,9 @@ __global__ void __launch_bounds__(kSoftmaxThreads)
 #pragma unroll
         for (int k = 0; k < 8; k++) {
             const float onehot = v + k == label ? grad_scale : 0.0f;
-            eight[k] = from_float<T>(fmaf(expf(to_float(eight[k]) - softmax.largest), scale, -onehot));
+            const float logit = kCapped ? cap(to_float(eight[k])) : to_float(eight[k]);
+            const float gradient = fmaf(expf(logit - softmax.largest), scale, -onehot);
+            eight[k] = from_float<T>(kCapped ? gradient * cap.slope(logit) : gradient);
         }
         store_eight(row, v, vocabulary, eight);
     }
@@ -108,9 +121,13 @@ void cross_entropy_forward(const Device<T>& device, float* losses, uint8_t* corr
 
 template <class T>
 void cross_entropy_forward_backward(const Device<T>& device, float* losses, uint8_t* correct, Matrix<T> logits,
-                                    std::span<const int32_t> labels, float grad_scale) {
-    launch(device, "cross_entropy_forward_backward", cross_entropy_forward_backward_kernel<T>, row_blocks(logits.rows),
-           softmax_threads(logits.cols), 0, losses, correct, logits, labels.data(), grad_scale);
+                                    std::span<const int32_t> labels, float grad_scale, float soft_cap = 0) {
+    require_soft_cap(soft_cap);
+    launch(
+        device, "cross_entropy_forward_backward",
+        soft_cap > 0 ? cross_entropy_forward_backward_kernel<T, true> : cross_entropy_forward_backward_kernel<T, false>,
+        row_blocks(logits.rows), softmax_threads(logits.cols), 0, losses, correct, logits, labels.data(), grad_scale,
+        soft_cap);
 }
 
 }  // namespace cuda

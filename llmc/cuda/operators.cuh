@@ -21,5 +21,6 @@
 #include "llmc/cuda/rows.cuh"
 #include "llmc/cuda/runtime/input_staging.cuh"
 #include "llmc/cuda/scale.cuh"
+#include "llmc/cuda/soft_cap.cuh"
 #include "llmc/cuda/swiglu.cuh"
 #include "llmc/cuda/transfer.cuh"

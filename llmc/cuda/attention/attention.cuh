@@ -2,13 +2,13 @@
 // matrix exists, only keys inside the band are touched.
 //
 //   token i of a sequence sees j in (i - window, i]        window = 0: all j <= i
-//   S[i,j]   = scale q[i] . k[j]
+//   S[i,j]   = scale q[i] . k[j]                     with soft_cap c > 0: S = c tanh(scale q[i] . k[j] / c)
 //   lse[i]   = log sum_j exp S[i,j]
 //   P[i,j]   = exp(S[i,j] - lse[i])
 //   out[i]   = sum_j P[i,j] v[j]
 //
 // backward, with delta[i] = dout[i] . out[i]:
-//   dP[i,j]  = dout[i] . v[j]            dS = P (dP - delta)
+//   dP[i,j]  = dout[i] . v[j]            dS = P (dP - delta)         with soft_cap c: times 1 - (S / c)^2
 //   dq[i]    = scale sum_j dS[i,j] k[j]
 //   dk[j]    = scale sum_i dS[i,j] q[i]  dv[j] = sum_i P[i,j] dout[i]      summed over the heads of the group, too
 //
@@ -51,6 +51,7 @@ inline void require_attention_shape(const AttentionShape& shape, size_t cu_seqle
             shape.n_kv_heads, " key heads evenly");
     require(shape.head_dim > 0 && shape.head_dim <= kMaxGenericHeadDim, "attention on CUDA takes a head_dim of up to ",
             kMaxGenericHeadDim, ", and this model has ", shape.head_dim, "; ", program().use_cpu);
+    require_soft_cap(shape.soft_cap);
     require(shape.scale > 0, "attention scores need a positive scale, and this one is ", shape.scale);
     constexpr size_t kMaxGridZ = 65535;
     require(cu_seqlens <= kMaxGridZ, "a micro-batch of ", cu_seqlens, " sequences is more than attention takes (",
@@ -63,27 +64,39 @@ bool rows_are_aligned(const Matrix<T>& m) {
     return reinterpret_cast<uintptr_t>(m.data) % 16 == 0 && m.stride * sizeof(T) % 16 == 0;
 }
 
-// Calls kernels.operator()<kHeadDim>() if there are tensor-core kernels for this head_dim; returns whether there are.
+// Calls kernels.operator()<kHeadDim, kCapped>() if there are tensor-core kernels for this head_dim; returns whether
+// there are. With a soft cap there are those that Gemma 2 needs: its head_dim is 128, or 256, which generic.cuh has.
 template <class T, class Kernels>
-bool on_tensor_cores(int head_dim, bool aligned, const Kernels& kernels) {
+bool on_tensor_cores(const AttentionShape& shape, bool aligned, const Kernels& kernels) {
     if constexpr (!std::is_same_v<T, float>) {
         if (!aligned) return false;
-        switch (head_dim) {
+        if (shape.soft_cap > 0) {
+            if (shape.head_dim != 128) return false;
+            kernels.template operator()<128, true>();
+            return true;
+        }
+        switch (shape.head_dim) {
             case 64:
-                kernels.template operator()<64>();
+                kernels.template operator()<64, false>();
                 return true;
             case 80:
-                kernels.template operator()<80>();
+                kernels.template operator()<80, false>();
                 return true;
             case 96:
-                kernels.template operator()<96>();
+                kernels.template operator()<96, false>();
                 return true;
             case 128:
-                kernels.template operator()<128>();
+                kernels.template operator()<128, false>();
                 return true;
         }
     }
     return false;
+}
+
+// Of the two instances of a kernel, without and with a soft cap, the one for this shape.
+template <class Kernel>
+Kernel* with_cap(const AttentionShape& shape, Kernel* without, Kernel* with) {
+    return shape.soft_cap > 0 ? with : without;
 }
 
 // Tiles with the most pairs come first, of all heads, so that the last to run are short: otherwise the GPU would wait
@@ -101,13 +114,14 @@ void attention_forward(const Device<T>& device, Matrix<T> out, Matrix<float> lse
                        std::span<float> /*workspace*/) {
     require_attention_shape(shape, cu_seqlens.size());
     const bool aligned = rows_are_aligned(qkv) && rows_are_aligned(out);
-    const auto tensor_core = [&]<int kHeadDim>() {
-        launch(device, "attention_forward_tensor_core", attention_forward_tensor_core<T, kHeadDim>,
+    const auto tensor_core = [&]<int kHeadDim, bool kCapped>() {
+        launch(device, "attention_forward_tensor_core", attention_forward_tensor_core<T, kHeadDim, kCapped>,
                attention_grid(max_sequence_length, kForwardThreads, shape.n_heads, cu_seqlens), kForwardThreads,
                AttentionForwardTiles<T, kHeadDim>::kSharedBytes, out, lse, qkv, cu_seqlens.data(), shape);
     };
-    if (on_tensor_cores<T>(shape.head_dim, aligned, tensor_core)) return;
-    launch(device, "attention_forward_generic", attention_forward_generic<T>,
+    if (on_tensor_cores<T>(shape, aligned, tensor_core)) return;
+    launch(device, "attention_forward_generic",
+           with_cap(shape, attention_forward_generic<T, false>, attention_forward_generic<T, true>),
            attention_grid(max_sequence_length, kGenericRows, shape.n_heads, cu_seqlens), kGenericThreads,
            generic_shared_bytes(shape.head_dim, 1), out, lse, qkv, cu_seqlens.data(), shape);
 }
@@ -154,7 +168,7 @@ BackwardTiles first_that_fits(const Device<T>& device, BackwardLimits limits, in
     return *(choices.end() - 1);
 }
 
-template <int kHeadDim, class T>
+template <int kHeadDim, bool kCapped, class T>
 void attention_backward_tensor_core(const Device<T>& device, Matrix<T> dqkv, Matrix<const T> dout,
                                     Matrix<const float> lse, Matrix<const float> delta, Matrix<const T> qkv,
                                     std::span<const int32_t> cu_seqlens, int64_t max_sequence_length,
@@ -162,12 +176,13 @@ void attention_backward_tensor_core(const Device<T>& device, Matrix<T> dqkv, Mat
     constexpr int kRowBytes = kHeadDim * static_cast<int>(sizeof(T));
     const BackwardTiles dq = first_that_fits(device, limits, kHeadDim, dq_shared_bytes,
                                              {{128, kDqKeys, 2}, {64, kDqKeys, 2}, {64, kDqKeys, 1}});
-    launch(device, "attention_backward_dq_tensor_core", attention_backward_dq_tensor_core<T, kHeadDim>,
+    launch(device, "attention_backward_dq_tensor_core", attention_backward_dq_tensor_core<T, kHeadDim, kCapped>,
            attention_grid(max_sequence_length, dq.threads, shape.n_heads, cu_seqlens), dq.threads,
            dq_shared_bytes(dq, kRowBytes), dqkv, dout, lse, delta, qkv, cu_seqlens.data(), shape, dq.stages);
 
     const auto launch_dkv = [&]<int kQueries>(const BackwardTiles& dkv) {
-        launch(device, "attention_backward_dkv_tensor_core", attention_backward_dkv_tensor_core<T, kHeadDim, kQueries>,
+        launch(device, "attention_backward_dkv_tensor_core",
+               attention_backward_dkv_tensor_core<T, kHeadDim, kQueries, kCapped>,
                attention_grid(max_sequence_length, dkv.threads / 2, shape.n_kv_heads, cu_seqlens), dkv.threads,
                dkv_shared_bytes(dkv, kRowBytes), dqkv, dout, lse, delta, qkv, cu_seqlens.data(), shape, dkv.stages);
     };
@@ -210,15 +225,17 @@ void attention_backward(const Device<T>& device, Matrix<T> dqkv, ConstMatrix<T> 
            dout, out, shape.head_dim, packed);
 
     const bool aligned = rows_are_aligned(qkv) && rows_are_aligned(dqkv) && rows_are_aligned(dout);
-    const auto tensor_core = [&]<int kHeadDim>() {
-        attention_backward_tensor_core<kHeadDim, T>(device, dqkv, dout, lse, delta, qkv, cu_seqlens,
-                                                    max_sequence_length, shape, limits);
+    const auto tensor_core = [&]<int kHeadDim, bool kCapped>() {
+        attention_backward_tensor_core<kHeadDim, kCapped, T>(device, dqkv, dout, lse, delta, qkv, cu_seqlens,
+                                                             max_sequence_length, shape, limits);
     };
-    if (on_tensor_cores<T>(shape.head_dim, aligned, tensor_core)) return;
-    launch(device, "attention_backward_dq_generic", attention_backward_dq_generic<T>,
+    if (on_tensor_cores<T>(shape, aligned, tensor_core)) return;
+    launch(device, "attention_backward_dq_generic",
+           with_cap(shape, attention_backward_dq_generic<T, false>, attention_backward_dq_generic<T, true>),
            attention_grid(max_sequence_length, kGenericRows, shape.n_heads, cu_seqlens), kGenericThreads,
            generic_shared_bytes(shape.head_dim, 2), dqkv, dout, lse, delta, qkv, cu_seqlens.data(), shape);
-    launch(device, "attention_backward_dkv_generic", attention_backward_dkv_generic<T>,
+    launch(device, "attention_backward_dkv_generic",
+           with_cap(shape, attention_backward_dkv_generic<T, false>, attention_backward_dkv_generic<T, true>),
            attention_grid(max_sequence_length, kGenericRows, shape.n_kv_heads, cu_seqlens), kGenericThreads,
            generic_shared_bytes(shape.head_dim, 2), dqkv, dout, lse, delta, qkv, cu_seqlens.data(), shape);
 }
@@ -230,7 +247,7 @@ constexpr int kDecodeWarps = 16;
 constexpr int kDecodeKeys = 8;
 
 // (1: a block has a multiprocessor to itself, so there is no need to save registers.)
-template <class T>
+template <class T, bool kCapped>
 __global__ void __launch_bounds__(kDecodeWarps* kWarpSize, 1)
     attention_decode_kernel(Matrix<T> out, Matrix<const T> q, Matrix<const T> k_cache, Matrix<const T> v_cache,
                             AttentionShape shape) {
@@ -260,7 +277,7 @@ __global__ void __launch_bounds__(kDecodeWarps* kWarpSize, 1)
                 if (channel < head_dim && first + j < band.length)
                     dot += query[n] * to_float(k_cache(first + j, column + channel));
             }
-            p[j] = first + j < band.length ? shape.scale * warp_sum(dot) : -INFINITY;
+            p[j] = first + j < band.length ? generic_score<kCapped>(shape, warp_sum(dot)) : -INFINITY;
             new_largest = fmaxf(new_largest, p[j]);
         }
         const float correction = expf(largest - new_largest);
@@ -304,8 +321,10 @@ template <class T>
 void attention_decode(const Device<T>& device, Matrix<T> out, ConstMatrix<T> q, ConstMatrix<T> k_cache,
                       ConstMatrix<T> v_cache, const AttentionShape& shape) {
     require_attention_shape(shape, 0);
-    launch(device, "attention_decode", attention_decode_kernel<T>, static_cast<unsigned>(shape.n_heads),
-           kDecodeWarps * kWarpSize, kDecodeWarps * shape.head_dim * sizeof(float), out, q, k_cache, v_cache, shape);
+    launch(device, "attention_decode",
+           with_cap(shape, attention_decode_kernel<T, false>, attention_decode_kernel<T, true>),
+           static_cast<unsigned>(shape.n_heads), kDecodeWarps * kWarpSize,
+           kDecodeWarps * shape.head_dim * sizeof(float), out, q, k_cache, v_cache, shape);
 }
 
 }  // namespace cuda

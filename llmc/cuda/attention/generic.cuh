@@ -11,6 +11,7 @@
 
 #include "llmc/cuda/attention/band.cuh"
 #include "llmc/cuda/kernel/numeric.cuh"
+#include "llmc/cuda/kernel/soft_cap.cuh"
 #include "llmc/cuda/runtime/launch.cuh"
 
 namespace cuda {
@@ -52,6 +53,14 @@ __device__ inline float lane_dot(const float* row, const FloatTile& tile) {
     return sum;
 }
 
+// S, of q . k.
+template <bool kCapped>
+__device__ float generic_score(const AttentionShape& shape, float dot) {
+    const float score = shape.scale * dot;
+    if constexpr (kCapped) return SoftCap(shape.soft_cap)(score);
+    return score;
+}
+
 // The warp's 32 weights pass through its row of `weights`, which no other warp touches.
 using WarpWeights = float[kGenericRows][kWarpSize];
 
@@ -82,7 +91,7 @@ __device__ void store_channels(T* row, const ChannelSums& sums, float factor, in
     }
 }
 
-template <class T>
+template <class T, bool kCapped>
 __global__ void __launch_bounds__(kGenericThreads)
     attention_forward_generic(Matrix<T> out, Matrix<float> lse, Matrix<const T> qkv, const int32_t* cu_seqlens,
                               AttentionShape shape) {
@@ -106,8 +115,9 @@ __global__ void __launch_bounds__(kGenericThreads)
         k_tile.load(in.k, first_key, kWarpSize);
         v_tile.load(in.v, first_key, kWarpSize);
         __syncthreads();
-        const float score =
-            band.visible(query, first_key + lane) ? shape.scale * lane_dot(q_rows.row(warp), k_tile) : -INFINITY;
+        const float score = band.visible(query, first_key + lane)
+                                ? generic_score<kCapped>(shape, lane_dot(q_rows.row(warp), k_tile))
+                                : -INFINITY;
         const float new_largest = fmaxf(largest, warp_max(score));
         // Finite from the first tile on: its 32 keys begin with the first that the first of the 8 queries sees.
         const float correction = expf(largest - new_largest);
@@ -123,7 +133,7 @@ __global__ void __launch_bounds__(kGenericThreads)
     if (lane == 0) lse(sequence.begin + query, head) = largest + logf(total);
 }
 
-template <class T>
+template <class T, bool kCapped>
 __global__ void __launch_bounds__(kGenericThreads)
     attention_backward_dq_generic(Matrix<T> dqkv, Matrix<const T> dout, Matrix<const float> lse,
                                   Matrix<const float> delta, Matrix<const T> qkv, const int32_t* cu_seqlens,
@@ -154,8 +164,10 @@ __global__ void __launch_bounds__(kGenericThreads)
         __syncthreads();
         float ds = 0;
         if (band.visible(query, first_key + lane)) {
-            const float p = expf(shape.scale * lane_dot(q_rows.row(warp), k_tile) - row_lse);
+            const float score = generic_score<kCapped>(shape, lane_dot(q_rows.row(warp), k_tile));
+            const float p = expf(score - row_lse);
             ds = p * (lane_dot(dout_rows.row(warp), v_tile) - row_delta);
+            if constexpr (kCapped) ds *= SoftCap(shape.soft_cap).slope(score);
         }
         add_weighted(dq, ds, weights, k_tile);
         __syncthreads();  // the tiles are read
@@ -164,7 +176,7 @@ __global__ void __launch_bounds__(kGenericThreads)
         store_channels(AttentionHead<T>(dqkv, sequence, shape, head).q.row(query), dq, shape.scale, shape.head_dim);
 }
 
-template <class T>
+template <class T, bool kCapped>
 __global__ void __launch_bounds__(kGenericThreads)
     attention_backward_dkv_generic(Matrix<T> dqkv, Matrix<const T> dout, Matrix<const float> lse,
                                    Matrix<const float> delta, Matrix<const T> qkv, const int32_t* cu_seqlens,
@@ -195,8 +207,10 @@ __global__ void __launch_bounds__(kGenericThreads)
             float p = 0, ds = 0;
             if (query < sequence.length && band.visible(query, key)) {
                 const int64_t row = sequence.begin + query;
-                p = expf(shape.scale * lane_dot(k_rows.row(warp), q_tile) - lse(row, head));
+                const float score = generic_score<kCapped>(shape, lane_dot(k_rows.row(warp), q_tile));
+                p = expf(score - lse(row, head));
                 ds = p * (lane_dot(v_rows.row(warp), dout_tile) - delta(row, head));
+                if constexpr (kCapped) ds *= SoftCap(shape.soft_cap).slope(score);
             }
             add_weighted(dv, p, weights, dout_tile);
             add_weighted(dk, ds, weights, q_tile);

@@ -39,7 +39,7 @@ struct AttentionForwardTiles {
 };
 
 // (2: two blocks a multiprocessor, which is what 255 registers a thread allow.)
-template <class T, int kHeadDim>
+template <class T, int kHeadDim, bool kCapped>
 __global__ void __launch_bounds__(kForwardThreads, 2)
     attention_forward_tensor_core(Matrix<T> out, Matrix<float> lse, Matrix<const T> qkv, const int32_t* cu_seqlens,
                                   AttentionShape shape) {
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
     // most steps. row_sums covers this lane's columns only, until the end. A row that has seen no key yet subtracts the
     // least number there is: -inf - -inf would be NaN.
     constexpr float kSlack = 8;
-    const float exponent_scale = shape.scale * kLog2e;
+    const float exponent_scale = exponent_of_score<kCapped>(shape);
     Accumulator<kHeadDim / 8> sum;
     float offset[4] = {-FLT_MAX, -FLT_MAX, -FLT_MAX, -FLT_MAX}, row_sums[4] = {};
 
@@ -81,6 +81,7 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
         if (seen) {
             Accumulator<kKeys / 8> p;
             multiply_nt(p, q_tile, warp_row, k_tile);
+            cap_scores<kCapped>(p, shape);
             if (!band.covers(warp_query, kWarpRows, first_key, kKeys))
                 mask(p, warp_query - first_key + 1 - band.diagonals(), band.diagonals());
             float largest[4];
@@ -195,7 +196,7 @@ struct MovingTiles {
 };
 
 // dq[i] = scale sum_j dS[i,j] k[j], with the block's queries as rows, as many as it has threads.
-template <class T, int kHeadDim>
+template <class T, int kHeadDim, bool kCapped>
 __global__ void __launch_bounds__(128, 2)
     attention_backward_dq_tensor_core(Matrix<T> dqkv, Matrix<const T> dout, Matrix<const float> lse,
                                       Matrix<const float> delta, Matrix<const T> qkv, const int32_t* cu_seqlens,
@@ -235,7 +236,6 @@ __global__ void __launch_bounds__(128, 2)
         row_delta[r] = present ? delta(sequence.begin + query, head) : 0.0f;
     }
 
-    const float exponent_scale = shape.scale * kLog2e;
     Accumulator<kHeadDim / 8> dq;
     for (int step = first_step; step < end_step; step++) {
         tiles.arrive(step, end_step, start_load);
@@ -245,17 +245,19 @@ __global__ void __launch_bounds__(128, 2)
         if (!band.sees(row_of_step, kWarpRows, first_key, kKeys)) continue;
         Accumulator<kKeys / 8> p, ds;  // the scores and dP at first
         multiply_nt(p, q_tile, warp_row, tiles(step, 0));
+        cap_scores<kCapped>(p, shape);
         multiply_nt(ds, dout_tile, warp_row, tiles(step, 1));
         if (!band.covers(row_of_step, kWarpRows, first_key, kKeys))
-            mask(p, row_of_step - first_key + 1 - band.diagonals(), band.diagonals());
+            mask(p, row_of_step - first_key + 1 - band.diagonals(), band.diagonals(), kHidden<kCapped>);
+        const float exponent_scale = exponent_of_score<kCapped>(shape);
 #pragma unroll
         for (int r = 0; r < 4; r++) {
 #pragma unroll
             for (int t = 0; t < kKeys / 8; t++) {
 #pragma unroll
                 for (int i = 0; i < 2; i++)
-                    ds(r, t, i) =
-                        exp2_approximate(exponent_scale * p(r, t, i) - row_lse[r]) * (ds(r, t, i) - row_delta[r]);
+                    ds(r, t, i) = exp2_approximate(exponent_scale * p(r, t, i) - row_lse[r]) *
+                                  (ds(r, t, i) - row_delta[r]) * slope_of_score<kCapped>(p(r, t, i));
             }
         }
         multiply_nn(dq, rounded<T>(ds), tiles(step, 0));
@@ -269,10 +271,11 @@ __global__ void __launch_bounds__(128, 2)
 // dk[j] = scale sum_i dS[i,j] q[i] and dv[j] = sum_i P[i,j] dout[i] over the queries of all heads of the group. The
 // block's keys are the rows, so a warp computes transposes. Registers hold the sums of only one of the two, so a pair
 // of warps shares 32 keys: a warp of the first half of the block has S^T, P^T and dv, its partner in the second half
-// dP^T, dS^T and dk. P^T passes from one to the other through shared memory: within a step, which makes the partner
-// wait, or, if shared memory has room for three stages, to a partner that runs a step behind and multiplies meanwhile.
-// lse, which the first needs, and delta, which the second needs, belong to the columns and arrive with q and dout.
-template <class T, int kHeadDim, int kQueries>
+// dP^T, dS^T and dk. P^T, with a soft cap times its slope, passes from one to the other through shared memory: within a
+// step, which makes the partner wait, or, if shared memory has room for three stages, to a partner that runs a step
+// behind and multiplies meanwhile. lse, which the first needs, and delta, which the second needs, belong to the columns
+// and arrive with q and dout.
+template <class T, int kHeadDim, int kQueries, bool kCapped>
 __global__ void __launch_bounds__(256, 1)
     attention_backward_dkv_tensor_core(Matrix<T> dqkv, Matrix<const T> dout, Matrix<const float> lse,
                                        Matrix<const float> delta, Matrix<const T> qkv, const int32_t* cu_seqlens,
@@ -322,7 +325,7 @@ __global__ void __launch_bounds__(256, 1)
     v_tile.load(first_head.v, first_key, keys);
     if (stages > 1) start_load(0);
 
-    const float exponent_scale = shape.scale * kLog2e;
+    const float exponent_scale = exponent_of_score<kCapped>(shape);
     Accumulator<kHeadDim / 8> gradient;  // dv or dk
     const bool apart = stages == 3;
     for (int round = 0, first_query = first_key; round < steps + apart; round++) {
@@ -336,21 +339,27 @@ __global__ void __launch_bounds__(256, 1)
         if (seen) {
             multiply_nt(p, owned, warp_row, tiles(step, which));
             if (which == 0) {
+                cap_scores<kCapped>(p, shape);
                 if (!band.covers(first_query, kQueries, warp_key, kWarpRows))
-                    mask(p, warp_key - first_query, band.diagonals());
+                    mask(p, warp_key - first_query, band.diagonals(), kHidden<kCapped>);
 #pragma unroll
                 for (int t = 0; t < kQueries / 8; t++) {
                     const float2 column = *reinterpret_cast<const float2*>(statistics + 8 * t + lane_column());
                     const float offset[2] = {kLog2e * column.x, kLog2e * column.y};
+                    Accumulator<1> passed;  // P, with a soft cap times its slope
 #pragma unroll
                     for (int r = 0; r < 4; r++)
 #pragma unroll
-                        for (int i = 0; i < 2; i++)
+                        for (int i = 0; i < 2; i++) {
+                            const float slope = slope_of_score<kCapped>(p(r, t, i));
                             p(r, t, i) = exp2_approximate(exponent_scale * p(r, t, i) - offset[i]);
+                            passed(r, 0, i) = p(r, t, i) * slope;
+                        }
 #pragma unroll
-                    for (int m = 0; m < 2; m++)
-                        p_of_step[(2 * t + m) * 32] =
-                            make_float4(p.value[m][t][0], p.value[m][t][1], p.value[m][t][2], p.value[m][t][3]);
+                    for (int m = 0; m < 2; m++) {
+                        const float(&of_pair)[4] = passed.value[m][0];
+                        p_of_step[(2 * t + m) * 32] = make_float4(of_pair[0], of_pair[1], of_pair[2], of_pair[3]);
+                    }
                 }
             }
         }

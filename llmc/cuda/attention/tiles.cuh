@@ -8,6 +8,7 @@
 // for as many products.
 #pragma once
 
+#include "llmc/core/operator_options.h"
 #include "llmc/cuda/device.cuh"
 #include "llmc/cuda/kernel/mma.cuh"
 #include "llmc/cuda/kernel/numeric.cuh"
@@ -30,11 +31,28 @@ __device__ inline float exp2_approximate(float x) {
 #endif
 }
 
+// 1 / x to 1 ulp, in one instruction; 0 of inf.
+__device__ inline float reciprocal_approximate(float x) {
+#ifdef __CUDA_ARCH__
+    float result;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+    return result;
+#else
+    return 1.0f / x;
+#endif
+}
+
 // x, hidden from the compiler: what depends on it is computed where it is used, not early and kept.
 template <class Integer>
 __device__ inline Integer anew(Integer x) {
 #ifdef __CUDA_ARCH__
     asm volatile("" : "+r"(x));
+#endif
+    return x;
+}
+__device__ inline float anew(float x) {
+#ifdef __CUDA_ARCH__
+    asm volatile("" : "+f"(x));
 #endif
     return x;
 }
@@ -77,9 +95,47 @@ __device__ inline int lane_column() {
     return threadIdx.x % 4 * 2;
 }
 
-// Scores stay where 0 <= column - row - first < diagonals, and become -inf elsewhere. The row is the warp's.
+// tanh(factor / (2 log2 e) x), to 5e-7: 1 - 2 / (2^(factor x) + 1).
+__device__ inline float tanh_approximate(float factor, float x) {
+    return fmaf(-2.0f, reciprocal_approximate(exp2_approximate(factor * x) + 1.0f), 1.0f);
+}
+
+// With a soft cap c, S = c tanh(scale q.k / c): what is kept of a score then is the tanh, of which S and its slope,
+// 1 - tanh^2, follow. With a c of 50 its error is 2e-5 of S and, relatively, of P.
+template <bool kCapped, int kTiles>
+__device__ inline void cap_scores(Accumulator<kTiles>& scores, const AttentionShape& shape) {
+    if constexpr (kCapped) {
+        // Not kept from tile to tile: no register is left.
+        const float factor = 2 * kLog2e * anew(shape.scale) * reciprocal_approximate(anew(shape.soft_cap));
+#pragma unroll
+        for (int r = 0; r < 4; r++)
+#pragma unroll
+            for (int t = 0; t < kTiles; t++)
+#pragma unroll
+                for (int i = 0; i < 2; i++) scores(r, t, i) = tanh_approximate(factor, scores(r, t, i));
+    }
+}
+
+// What the kept scores are multiplied by to become exponents of 2.
+template <bool kCapped>
+__device__ inline float exponent_of_score(const AttentionShape& shape) {
+    return (kCapped ? anew(shape.soft_cap) : shape.scale) * kLog2e;
+}
+
+// dS/d(scale q.k) of a kept score.
+template <bool kCapped>
+__device__ inline float slope_of_score(float score) {
+    return kCapped ? fmaf(-score, score, 1.0f) : 1.0f;
+}
+
+// What the mask makes of a score where P is multiplied by that slope, which then has to stay finite: P = 0 times it is
+// 0.
+template <bool kCapped>
+constexpr float kHidden = kCapped ? -1e18f : -INFINITY;
+
+// Scores stay where 0 <= column - row - first < diagonals, and become `hidden` elsewhere. The row is the warp's.
 template <int kTiles>
-__device__ inline void mask(Accumulator<kTiles>& scores, int first, int diagonals) {
+__device__ inline void mask(Accumulator<kTiles>& scores, int first, int diagonals, float hidden = -INFINITY) {
     const int of_lane = lane_column() - lane_row() - first;
 #pragma unroll
     for (int r = 0; r < 4; r++) {
@@ -89,7 +145,7 @@ __device__ inline void mask(Accumulator<kTiles>& scores, int first, int diagonal
             for (int i = 0; i < 2; i++) {
                 // Unsigned, below zero is beyond `diagonals`, too.
                 if (static_cast<unsigned>(of_lane + 8 * (t - r) + i) >= static_cast<unsigned>(diagonals))
-                    scores(r, t, i) = -INFINITY;
+                    scores(r, t, i) = hidden;
             }
         }
     }

@@ -24,8 +24,8 @@ struct Problem {
     int64_t longest() const { return cpu::longest_sequence(cu_seqlens); }
 };
 
-AttentionShape shape_of(int n_heads, int n_kv_heads, int head_dim, int window) {
-    return {n_heads, n_kv_heads, head_dim, window, 1.0f / std::sqrt(static_cast<float>(head_dim))};
+AttentionShape shape_of(int n_heads, int n_kv_heads, int head_dim, int window, float soft_cap = 0) {
+    return {n_heads, n_kv_heads, head_dim, window, 1.0f / std::sqrt(static_cast<float>(head_dim)), soft_cap};
 }
 
 // Normally distributed, rounded to T; the columns of padding are NaN.
@@ -124,8 +124,8 @@ double error_of(const std::vector<T>& seen, const std::vector<float>& expected, 
 template <class T>
 void check_against_cpu(const Problem& problem) {
     INFO("head_dim " << problem.shape.head_dim << ", " << problem.shape.n_heads << " heads over "
-                     << problem.shape.n_kv_heads << ", window " << problem.shape.window << ", roundoff "
-                     << unit_roundoff<T>());
+                     << problem.shape.n_kv_heads << ", window " << problem.shape.window << ", cap "
+                     << problem.shape.soft_cap << ", roundoff " << unit_roundoff<T>());
     const cuda::Device<T> device;
     const Inputs<T> inputs(problem);
     const Result<T> seen = run(device, problem, inputs);
@@ -154,11 +154,11 @@ void check_schedules(const Problem& problem) {
 // Windows of 34, 66 and 26: the last query that sees the last of 32, 64 or 8 keys is the first of the next but one 32,
 // 64 or 32 queries.
 TEST_CASE("attention on tensor cores is the CPU's", "[cuda][attention]") {
-    const Problem problem =
-        GENERATE(Problem{shape_of(4, 1, 64, 0), {0, 1, 1, 66, 200}}, Problem{shape_of(2, 2, 64, 66), {0, 150}},
-                 Problem{shape_of(2, 1, 80, 0), {0, 65, 82}}, Problem{shape_of(2, 2, 96, 1), {0, 3, 70}},
-                 Problem{shape_of(4, 2, 96, 0), {0, 99}}, Problem{shape_of(2, 1, 96, 34), {0, 290}},
-                 Problem{shape_of(4, 1, 128, 33), {0, 128, 129, 140}});
+    const Problem problem = GENERATE(
+        Problem{shape_of(4, 1, 64, 0), {0, 1, 1, 66, 200}}, Problem{shape_of(2, 2, 64, 66), {0, 150}},
+        Problem{shape_of(2, 1, 80, 0), {0, 65, 82}}, Problem{shape_of(2, 2, 96, 1), {0, 3, 70}},
+        Problem{shape_of(4, 2, 96, 0), {0, 99}}, Problem{shape_of(2, 1, 96, 34), {0, 290}},
+        Problem{shape_of(4, 1, 128, 33), {0, 128, 129, 140}}, Problem{shape_of(2, 1, 128, 33, 1.5f), {0, 1, 150}});
     check_against_cpu<bf16>(problem);
     check_against_cpu<fp16>(problem);
 }
@@ -167,7 +167,8 @@ TEST_CASE("attention of any head size and any type is the CPU's", "[cuda][attent
     const Problem problem =
         GENERATE(Problem{shape_of(4, 1, 16, 0), {0, 1, 1, 34, 100}}, Problem{shape_of(6, 2, 24, 5), {0, 9, 50}},
                  Problem{shape_of(2, 2, 48, 26), {0, 70}}, Problem{shape_of(2, 1, 256, 0), {0, 21}},
-                 Problem{shape_of(3, 3, 5, 1), {0, 40}});
+                 Problem{shape_of(3, 3, 5, 1), {0, 40}}, Problem{shape_of(4, 2, 24, 26, 1.5f), {0, 9, 70}},
+                 Problem{shape_of(2, 1, 64, 0, 1.5f), {0, 21}});
     check_against_cpu<float>(problem);
     check_against_cpu<bf16>(problem);
     check_against_cpu<fp16>(problem);
@@ -176,6 +177,7 @@ TEST_CASE("attention of any head size and any type is the CPU's", "[cuda][attent
 TEST_CASE("attention has the same bits in every run and every schedule", "[cuda][attention]") {
     check_schedules<bf16>({shape_of(2, 1, 64, 70), {0, 3, 140}});
     check_schedules<fp16>({shape_of(2, 2, 128, 0), {0, 80}});
+    check_schedules<fp16>({shape_of(2, 1, 128, 40, 2.0f), {0, 80}});
     check_schedules<float>({shape_of(4, 2, 24, 0), {0, 1, 45}});
 }
 
@@ -205,8 +207,28 @@ TEST_CASE("CUDA attention survives scores far outside the range of exp", "[cuda]
     check(fp16());
 }
 
+TEST_CASE("CUDA attention caps scores far beyond the cap", "[cuda][attention]") {
+    // Gemma 2's cap. Scores are up to 500, most are capped: what moves between keys is the rounding of the tanh, 4e-7
+    // of the cap, and the softmax of many equal scores.
+    const auto check = []<class T>(T) {
+        const Problem problem{shape_of(2, 1, 128, 0, 50.0f), {0, 130}, 10.0f};
+        const cuda::Device<T> device;
+        const Inputs<T> inputs(problem);
+        const Result<T> seen = run(device, problem, inputs);
+        const Result<float> reference = expected(problem, inputs, seen);
+        const double bound = 2.0 * static_cast<double>(unit_roundoff<T>()) + 50 * 2e-6;
+        CHECK(error_of(seen.out, reference.out, inputs.out_cols, inputs.out_stride) < bound);
+        CHECK(error_of(seen.lse, reference.lse, 1, 1) < 2e-6);
+        CHECK(error_of(seen.dqkv, reference.dqkv, problem.shape.qkv_width(), inputs.qkv_stride) < bound);
+    };
+    check(float());
+    check(fp16());
+}
+
 TEST_CASE("attention backward has the same bits with whatever tiles fit into shared memory", "[cuda][attention]") {
-    const Problem problem{shape_of(2, 1, GENERATE(64, 96, 128), 40), {0, 200}};
+    const auto [head_dim, soft_cap] =
+        GENERATE(std::pair(64, 0.0f), std::pair(96, 0.0f), std::pair(128, 0.0f), std::pair(128, 2.0f));
+    const Problem problem{shape_of(2, 1, head_dim, 40, soft_cap), {0, 200}};
     cuda::Device<fp16> device;
     const Inputs<fp16> inputs(problem);
     const Result<fp16> with_most = run(device, problem, inputs);
@@ -244,7 +266,9 @@ TEST_CASE("ldmatrix reads eight rows of an attention tile from eight different b
 #endif
 
 TEST_CASE("decoding the last token is the CPU's", "[cuda][attention]") {
-    const AttentionShape shape = shape_of(6, 2, GENERATE(16, 64, 128), GENERATE(0, 1, 70));
+    const auto [window, soft_cap] =
+        GENERATE(std::pair(0, 0.0f), std::pair(1, 0.0f), std::pair(70, 0.0f), std::pair(70, 1.5f));
+    const AttentionShape shape = shape_of(6, 2, GENERATE(16, 64, 128), window, soft_cap);
     const int64_t n = GENERATE(1, 9, 300);
     const auto check = [&]<class T>(T) {
         const cuda::Device<T> device;
@@ -298,4 +322,5 @@ TEST_CASE("CUDA attention refuses what it cannot compute", "[cuda][attention]") 
     CHECK(error(shape_of(4, 2, 258, 0)).find("head_dim") != std::string::npos);
     CHECK(error(shape_of(4, 2, 8, 0)).find("workspace") != std::string::npos);
     CHECK(error({4, 2, 8, 0, 0.0f}).find("scale") != std::string::npos);
+    CHECK(error(shape_of(4, 2, 8, 0, -50.0f)).find("soft cap") != std::string::npos);
 }

@@ -62,6 +62,41 @@ TEMPLATE_TEST_CASE("cross-entropy on the GPU is the CPU's", "[cuda][cross_entrop
     CHECK(excess(backward.logits, dlogits, unit_roundoff<T>() + 2e-6, 1e-6 * grad_scale) <= 1);
 }
 
+TEMPLATE_TEST_CASE("cross-entropy with a soft cap on the GPU is the CPU's", "[cuda][cross_entropy]", float, bf16,
+                   fp16) {
+    using T = TestType;
+    const cuda::Device<T> device;
+    // What is beyond the end of a row must not count: -inf capped is a number.
+    const Shape shape = GENERATE(Shape{3, 7, 3}, Shape{3, 64, 0}, Shape{3, 8201, 1});
+    auto logits = rounded<T>(random_buffer<float>(shape.rows, shape.cols, 1, 8.0));
+    const int32_t last = static_cast<int32_t>(shape.cols - 1);
+    const std::vector<int32_t> labels{0, last / 2, last};
+    logits(2, last) = 60000;  // right, and the cap is flat there
+    const float grad_scale = 128.0f, soft_cap = 5.0f;
+
+    const Result seen = same_in_every_schedule([&] {
+        const DeviceMatrix<T> x(logits, shape.padding);
+        const DeviceVector<int32_t> device_labels(labels);
+        const DeviceVector<float> losses(shape.rows);
+        const DeviceVector<uint8_t> correct(shape.rows);
+        cuda::cross_entropy_forward_backward<T>(device, losses.data(), correct.data(), x.view(), device_labels.span(),
+                                                grad_scale, soft_cap);
+        return Result{losses.download(), correct.download(), x.download()};
+    });
+
+    auto dlogits = in_double(logits);
+    std::vector<double> losses(shape.rows);
+    std::vector<uint8_t> correct(shape.rows);
+    cpu::cross_entropy_forward_backward<double>(kCpu, losses.data(), correct.data(), dlogits.view(), labels, grad_scale,
+                                                soft_cap);
+    CHECK(seen.correct == correct);
+    CHECK(correct[2] == 1);
+    // As above; and a capped logit is off by 2e-7 of the cap, which is the exponential's relative error, and the slope
+    // by 5e-7 where all of it cancels.
+    for (int64_t n = 0; n < shape.rows; n++) CHECK(seen.losses[n] == Approx(losses[n]).epsilon(3e-6).margin(3e-6));
+    CHECK(excess(seen.logits, dlogits, unit_roundoff<T>() + 4e-6, 2e-6 * grad_scale) <= 1);
+}
+
 TEST_CASE("of equally large logits the GPU takes the first, as the CPU does", "[cuda][cross_entropy]") {
     const cuda::Device<float> device;
     Buffer<float> logits(3, 1000);
