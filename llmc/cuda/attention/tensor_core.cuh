@@ -243,10 +243,11 @@ __global__ void __launch_bounds__(128, 2)
         // Not kept from step to step: with head_dim 128 no register is left.
         const int row_of_step = kHeadDim == 128 ? first_query + anew(threadIdx.x) / 32 * kWarpRows : warp_query;
         if (!band.sees(row_of_step, kWarpRows, first_key, kKeys)) continue;
-        Accumulator<kKeys / 8> p, ds;  // the scores and dP at first
-        multiply_nt(p, q_tile, warp_row, tiles(step, 0));
+        Accumulator<kKeys / 8> p, ds;                                            // the scores and dP at first
+        const int row_of_tile = kCapped ? row_of_step - first_query : warp_row;  // nor is one left with a cap
+        multiply_nt(p, q_tile, row_of_tile, tiles(step, 0));
+        multiply_nt(ds, dout_tile, row_of_tile, tiles(step, 1));
         cap_scores<kCapped>(p, shape);
-        multiply_nt(ds, dout_tile, warp_row, tiles(step, 1));
         if (!band.covers(row_of_step, kWarpRows, first_key, kKeys))
             mask(p, row_of_step - first_key + 1 - band.diagonals(), band.diagonals(), kHidden<kCapped>);
         const float exponent_scale = exponent_of_score<kCapped>(shape);
