@@ -244,9 +244,14 @@ __global__ void __launch_bounds__(128, 2)
         const int row_of_step = kHeadDim == 128 ? first_query + anew(threadIdx.x) / 32 * kWarpRows : warp_query;
         if (!band.sees(row_of_step, kWarpRows, first_key, kKeys)) continue;
         Accumulator<kKeys / 8> p, ds;  // the scores and dP at first
-        multiply_nt(p, q_tile, warp_row, tiles(step, 0));
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+        const int row_of_tile = warp_row;
+#else  // nor is one left for this with a cap
+        const int row_of_tile = kCapped ? row_of_step - first_query : warp_row;
+#endif
+        multiply_nt(p, q_tile, row_of_tile, tiles(step, 0));
         cap_scores<kCapped>(p, shape);
-        multiply_nt(ds, dout_tile, warp_row, tiles(step, 1));
+        multiply_nt(ds, dout_tile, row_of_tile, tiles(step, 1));
         if (!band.covers(row_of_step, kWarpRows, first_key, kKeys))
             mask(p, row_of_step - first_key + 1 - band.diagonals(), band.diagonals(), kHidden<kCapped>);
         const float exponent_scale = exponent_of_score<kCapped>(shape);
@@ -346,18 +351,18 @@ __global__ void __launch_bounds__(256, 1)
                 for (int t = 0; t < kQueries / 8; t++) {
                     const float2 column = *reinterpret_cast<const float2*>(statistics + 8 * t + lane_column());
                     const float offset[2] = {kLog2e * column.x, kLog2e * column.y};
-                    Accumulator<1> passed;  // P, with a soft cap times its slope
+                    Accumulator<1> passed;  // with a soft cap: P times its slope
 #pragma unroll
                     for (int r = 0; r < 4; r++)
 #pragma unroll
                         for (int i = 0; i < 2; i++) {
-                            const float slope = slope_of_score<kCapped>(p(r, t, i));
+                            if constexpr (kCapped) passed(r, 0, i) = slope_of_score<true>(p(r, t, i));
                             p(r, t, i) = exp2_approximate(exponent_scale * p(r, t, i) - offset[i]);
-                            passed(r, 0, i) = p(r, t, i) * slope;
+                            if constexpr (kCapped) passed(r, 0, i) *= p(r, t, i);
                         }
 #pragma unroll
                     for (int m = 0; m < 2; m++) {
-                        const float(&of_pair)[4] = passed.value[m][0];
+                        const float(&of_pair)[4] = kCapped ? passed.value[m][0] : p.value[m][t];
                         p_of_step[(2 * t + m) * 32] = make_float4(of_pair[0], of_pair[1], of_pair[2], of_pair[3]);
                     }
                 }
