@@ -121,7 +121,7 @@ CASES = {
         lora=dict(r=3, alpha=6, modules=LLAMA_LINEARS), lengths=[[14, 9], [5, 12, 4]], amplify=True),
     # Every multiplier is other than 1, and the logits' no power of two.
     "granite": dict(
-        seed=13, legacy="rope_type", dtype=torch.bfloat16, shards=None,
+        seed=13, legacy="rope_type", dtype=torch.float32, shards=None,
         config=GraniteConfig(**common(
             vocab_size=103, tie_word_embeddings=True, attention_bias=True, embedding_multiplier=3.0,
             attention_multiplier=0.4, residual_multiplier=0.3, logits_scaling=0.6, rope_parameters=default_rope())),

@@ -18,8 +18,8 @@ constexpr const char* kLoraA = ".lora_A.weight";
 constexpr const char* kLoraB = ".lora_B.weight";
 
 // The index of a layer in "model.layers.<index>.<rest>" and the rest, or -1.
-std::pair<int64_t, std::string> split_module(const std::string& module) {
-    const std::string start = "model.layers.";
+std::pair<int64_t, std::string> split_module(const std::string& module, const ModelConfig& model) {
+    const std::string start = concat(model.decoder(), ".layers.");
     const size_t dot = module.find('.', start.size());
     if (!module.starts_with(start) || dot == module.npos || dot == start.size() || dot > start.size() + 6)
         return {-1, ""};
@@ -47,13 +47,13 @@ void check_tensor_names(const SafetensorsFile& file, const ModelConfig& model) {
             "PEFT (merge_and_unload) and use the merged model");
         const size_t prefix = std::string_view(kPrefix).size();
         const auto [layer, rest] =
-            split_module(name.substr(prefix, name.size() - prefix - std::string_view(kLoraA).size()));
+            split_module(name.substr(prefix, name.size() - prefix - std::string_view(kLoraA).size()), model);
         require(layer < model.num_hidden_layers, file.path().string(), ": tensor ", name, " is for layer ", layer,
                 ", but the model has ", model.num_hidden_layers, " layers; the adapter belongs to another model");
         const bool found = std::find(linears.begin(), linears.end(), rest) != linears.end();
         require(layer >= 0 && found, file.path().string(), ": tensor ", name, " adapts no layer of a ",
-                name_of(model.architecture), " model that LoRA is supported for; those are ", join(linears),
-                " of model.layers.0 .. ", model.num_hidden_layers - 1);
+                name_of(model.architecture), " model that LoRA is supported for; those are ", join(linears), " of ",
+                block_name(model, 0), " .. ", model.num_hidden_layers - 1);
     }
 }
 

@@ -109,8 +109,9 @@ std::vector<LayerConfig> read_layers(const JsonObject& config, const Family& fam
         const bool needs_window = !types.empty() || family.window == Window::between_full_layers;
         require(!slides || window > 0 || !needs_window, config.field(types.empty() ? "sliding_window" : "layer_types"),
                 " makes layer ", i, " a ", kSliding, " layer, but ",
-                family.window == Window::between_full_layers ? "" : "use_sliding_window and ",
-                "sliding_window give it no window");
+                family.window == Window::between_full_layers ? "sliding_window gives"
+                                                             : "use_sliding_window and sliding_window give",
+                " it no window");
         if (!slides) continue;
         layers[i].sliding_window = window;
         layers[i].local_rope = family.rope_local_base_freq > 0;

@@ -42,10 +42,11 @@ Value first_match(const std::vector<PatternValue<Value>>& patterns, const std::s
 
 // The modules of a model that are no linears of its blocks.
 std::vector<std::string> other_modules(const ModelConfig& model) {
-    std::vector<std::string> names = {"model",      "model.embed_tokens", "model.layers",
-                                      "model.norm", "model.rotary_emb",   "lm_head"};
+    const std::string decoder = model.decoder();
+    std::vector<std::string> names = {"lm_head", decoder};
+    for (const char* part : {".embed_tokens", ".layers", ".norm", ".rotary_emb"}) names.push_back(decoder + part);
     for (int64_t layer = 0; layer < model.num_hidden_layers; ++layer) {
-        const std::string block = block_name(layer);
+        const std::string block = block_name(model, layer);
         names.push_back(block);
         for (const char* part : {".self_attn", ".mlp"}) names.push_back(block + part);
         for (const NormVector& norm : block_norms(model)) names.push_back(block + "." + norm.name);

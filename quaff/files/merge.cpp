@@ -83,7 +83,8 @@ void add_squares(Squares& sums, std::span<const float> before, std::span<const f
 
 // Merges one file of weights, tensor by tensor, in the order in which they lie in it. Returns how many the adapter
 // changed; squares += theirs.
-int64_t merge_shard(const SafetensorsFile& shard, const Adapter& adapter, const fs::path& out, Squares& squares) {
+int64_t merge_shard(const SafetensorsFile& shard, const TensorNames& names, const Adapter& adapter, const fs::path& out,
+                    Squares& squares) {
     std::vector<TensorSpec> specs;
     for (const auto& [name, tensor] : shard.tensors()) specs.push_back({name, tensor.dtype, tensor.shape});
     std::stable_sort(specs.begin(), specs.end(), [&](const TensorSpec& a, const TensorSpec& b) {
@@ -95,8 +96,9 @@ int64_t merge_shard(const SafetensorsFile& shard, const Adapter& adapter, const 
     std::vector<std::byte> rounded;
     for (const TensorSpec& spec : specs) {
         const std::string weight_suffix = ".weight";
-        const LoraAdapter* lora = spec.name.ends_with(weight_suffix)
-                                      ? adapter.find(spec.name.substr(0, spec.name.size() - weight_suffix.size()))
+        const std::string own_name = names.from_files(spec.name);
+        const LoraAdapter* lora = own_name.ends_with(weight_suffix)
+                                      ? adapter.find(own_name.substr(0, own_name.size() - weight_suffix.size()))
                                       : nullptr;
         if (lora == nullptr) {
             writer.write(spec.name, shard.tensor(spec.name).bytes);
@@ -157,7 +159,7 @@ MergeReport merge_adapter(const fs::path& model, const fs::path& adapter_directo
     Squares squares;
     write_new_folder(target, [&](const fs::path& folder) {
         for (const SafetensorsFile& shard : checkpoint.shards()) {
-            report.merged_layers += merge_shard(shard, adapter, folder, squares);
+            report.merged_layers += merge_shard(shard, checkpoint.names(), adapter, folder, squares);
             report.bytes += static_cast<int64_t>(fs::file_size(folder / shard.path().filename()));
             ++report.files;
         }

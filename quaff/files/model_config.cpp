@@ -152,8 +152,8 @@ std::vector<NormVector> block_norms(const ModelConfig& config) {
     return norms;
 }
 
-std::string block_name(int64_t layer) {
-    return concat("model.layers.", layer);
+std::string block_name(const ModelConfig& config, int64_t layer) {
+    return concat(config.decoder(), ".layers.", layer);
 }
 
 std::vector<JointLinear> joint_linears(const ModelConfig& config) {
@@ -176,8 +176,9 @@ std::vector<JointLinear> all_joint_linears(const ModelConfig& config) {
     std::vector<JointLinear> all;
     for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
         for (JointLinear joint : of_block) {
-            joint.name = block_name(layer) + "." + joint.name;
-            for (LinearPart& part : joint.parts) part.name = block_name(layer) + "." + part.name;
+            const std::string block = block_name(config, layer) + ".";
+            joint.name = block + joint.name;
+            for (LinearPart& part : joint.parts) part.name = block + part.name;
             all.push_back(std::move(joint));
         }
     }

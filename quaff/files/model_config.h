@@ -82,6 +82,8 @@ struct ModelConfig {
     }
     // Phi-3 stores q, k and v as one tensor, and gate and up as one; the others store each by itself.
     bool fused() const { return architecture == Architecture::phi3; }
+    // The module that holds the embedding, the blocks and the last norm, as transformers and PEFT name it.
+    const char* decoder() const { return architecture == Architecture::gemma3 ? "model.language_model" : "model"; }
 };
 
 // A frozen linear layer as the checkpoint stores it: W[out_features, in_features].
@@ -112,8 +114,8 @@ struct NormVector {
 // Those that the blocks of a model have.
 std::vector<NormVector> block_norms(const ModelConfig& config);
 
-// "model.layers.0"
-std::string block_name(int64_t layer);
+// "model.layers.0"; "model.language_model.layers.0" in a model that also sees.
+std::string block_name(const ModelConfig& config, int64_t layer);
 
 // The joint linears of a block, by their names within it, in the order of the forward pass. All blocks have the same.
 std::vector<JointLinear> joint_linears(const ModelConfig& config);

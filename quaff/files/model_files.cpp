@@ -61,12 +61,13 @@ std::string origin_of_shape(const std::string& tensor, const ModelConfig& config
 
 // Throws when the weights have layers beyond those of the config: a model cut short says nonsense.
 void check_layers(const std::filesystem::path& directory, const std::map<std::string, size_t>& tensors,
-                  const ModelConfig& config) {
-    const std::string_view prefix = "model.layers.";
+                  const ModelConfig& config, const TensorNames& names) {
+    const std::string prefix = concat(config.decoder(), ".layers.");
     for (const auto& [tensor, _] : tensors) {
         int64_t layer = 0;
-        if (!tensor.starts_with(prefix) ||
-            std::from_chars(tensor.data() + prefix.size(), tensor.data() + tensor.size(), layer).ec != std::errc())
+        const std::string name = names.from_files(tensor);
+        if (!name.starts_with(prefix) ||
+            std::from_chars(name.data() + prefix.size(), name.data() + name.size(), layer).ec != std::errc())
             continue;
         require(layer < config.num_hidden_layers, directory.string(), ": the weights hold ", tensor,
                 ", but config.json says num_hidden_layers ", config.num_hidden_layers,
@@ -112,8 +113,9 @@ ModelFiles::ModelFiles(const std::filesystem::path& directory)
                 "convert them to safetensors");
         open_shards(index_path);
     }
-    check_layers(directory, shard_of_, config_);
-    const std::string unused = unused_tensors(config_, shards_);
+    names_.emplace(config_, [&](const std::string& tensor) { return shard_of_.count(tensor) != 0; });
+    check_layers(directory, shard_of_, config_, *names_);
+    const std::string unused = unused_tensors(config_, *names_, shards_);
     if (!unused.empty()) config_.notes.push_back(unused);
     tie();
     if (family_of(config_.architecture).scales_embedding_by_width)
@@ -155,7 +157,7 @@ void ModelFiles::tie() {
     if (!config_.tie_word_embeddings || !contains(kHead)) return;
     if (!contains(kEmbedding)) {
         embedding_ = kHead;
-    } else if (!are_equal(file_of(kEmbedding), kEmbedding, file_of(kHead), kHead)) {
+    } else if (!are_equal(file_of(kEmbedding), names_->in_files(kEmbedding), file_of(kHead), names_->in_files(kHead))) {
         config_.tie_word_embeddings = false;
         config_.notes.push_back(concat((directory_ / "config.json").string(),
                                        ": field \"tie_word_embeddings\" is true, but the weights hold another ", kHead,
@@ -168,22 +170,24 @@ std::string ModelFiles::name() const {
 }
 
 const SafetensorsFile& ModelFiles::file_of(const std::string& tensor) const {
-    const auto it = shard_of_.find(tensor);
-    require(it != shard_of_.end(), directory_.string(), ": the weights have no tensor ", tensor, ", which a ",
+    const std::string name = names_->in_files(tensor);
+    const auto it = shard_of_.find(name);
+    require(it != shard_of_.end(), directory_.string(), ": the weights have no tensor ", name, ", which a ",
             name_of(config_.architecture), " model with this config.json needs");
     return shards_[it->second];
 }
 
 DType ModelFiles::dtype(const std::string& tensor) const {
-    return file_of(tensor).dtype(tensor);
+    return file_of(tensor).dtype(names_->in_files(tensor));
 }
 
 void ModelFiles::read(const std::string& tensor, Matrix<float> out) const {
     read_rows(tensor, out.rows, 0, out);
 }
 
-void ModelFiles::read_rows(const std::string& tensor, int64_t rows, int64_t first, Matrix<float> out) const {
-    const SafetensorsFile& file = file_of(tensor);
+void ModelFiles::read_rows(const std::string& own_name, int64_t rows, int64_t first, Matrix<float> out) const {
+    const SafetensorsFile& file = file_of(own_name);
+    const std::string tensor = names_->in_files(own_name);
     const SafeTensor& source = file.tensor(tensor);
     const std::vector<int64_t> matrix = {rows, out.cols}, vector = {out.cols};
     if (source.shape != matrix && !(rows == 1 && source.shape == vector)) {

@@ -6,18 +6,20 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "llmc/core/tensor.h"
 #include "llmc/io/safetensors.h"
 #include "quaff/files/model_config.h"
+#include "quaff/files/tensor_names.h"
 
 namespace quaff {
 
 using namespace llmc;
 
-// Names of tensors, and of the file that says which shard holds which.
+// Names of tensors, whatever the files call them (tensor_names.h), and of the file that says which shard holds which.
 inline constexpr const char* kEmbedding = "model.embed_tokens.weight";
 inline constexpr const char* kHead = "lm_head.weight";
 inline constexpr const char* kLastNorm = "model.norm.weight";
@@ -36,7 +38,8 @@ class ModelFiles {
     const char* embedding() const { return embedding_; }
     const std::filesystem::path& directory() const { return directory_; }
     std::string name() const;  // the directory's last part
-    bool contains(const std::string& tensor) const { return shard_of_.count(tensor) != 0; }
+    const TensorNames& names() const { return *names_; }
+    bool contains(const std::string& tensor) const { return shard_of_.count(names_->in_files(tensor)) != 0; }
 
     // out = the tensor in fp32. Throws Error, naming the tensor, when it is missing, when its shape is not
     // [out.rows, out.cols] (for one row also [out.cols]), when its dtype is none of F32, F16, BF16, or when a value is
@@ -49,7 +52,7 @@ class ModelFiles {
 
     // The files: one, or the shards in the order of their names.
     const std::vector<SafetensorsFile>& shards() const { return shards_; }
-    // tensor -> index into shards().
+    // tensor, as the files name it -> index into shards().
     const std::map<std::string, size_t>& shard_of() const { return shard_of_; }
 
   private:
@@ -61,6 +64,7 @@ class ModelFiles {
     ModelConfig config_;
     std::vector<SafetensorsFile> shards_;
     std::map<std::string, size_t> shard_of_;
+    std::optional<TensorNames> names_;
     const char* embedding_ = kEmbedding;
 };
 

@@ -12,15 +12,18 @@ namespace quaff {
 
 namespace {
 
-std::set<std::string> known_tensors(const ModelConfig& config) {
-    std::set<std::string> known = {kEmbedding, kHead, kLastNorm};
+// As the files name them.
+std::set<std::string> known_tensors(const ModelConfig& config, const TensorNames& names) {
+    std::set<std::string> known;
+    const auto add = [&](const std::string& name) { known.insert(names.in_files(name)); };
+    for (const char* name : {kEmbedding, kHead, kLastNorm}) add(name);
     for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
         for (const NormVector& norm : block_norms(config))
-            known.insert(concat(block_name(layer), ".", norm.name, ".weight"));
+            add(concat(block_name(config, layer), ".", norm.name, ".weight"));
     }
     for_each_linear(config, [&](const JointLinear& joint, const LinearPart& part) {
-        known.insert(part.name + ".weight");
-        if (joint.bias) known.insert(part.name + ".bias");
+        add(part.name + ".weight");
+        if (joint.bias) add(part.name + ".bias");
     });
     return known;
 }
@@ -54,24 +57,25 @@ const char* advice(const std::string& name) {
 
 }  // namespace
 
-std::string unused_tensors(const ModelConfig& config, std::span<const SafetensorsFile> shards) {
-    const std::set<std::string> known = known_tensors(config);
-    std::string names;
+std::string unused_tensors(const ModelConfig& config, const TensorNames& names,
+                           std::span<const SafetensorsFile> shards) {
+    const std::set<std::string> known = known_tensors(config, names);
+    std::string list;
     int64_t count = 0;
     for (const SafetensorsFile& file : shards) {
         for (const auto& [name, tensor] : file.tensors()) {
             if (known.contains(name) || name.find("rotary_emb.") != name.npos) continue;
-            const bool in_model = name.starts_with("model.") || name.starts_with("lm_head.");
+            const bool in_model = !names.from_files(name).empty();
             require(!in_model || is_neutral(file, name, tensor), file.path().string(), ": tensor ", name,
                     " has no place in a ", name_of(config.architecture),
                     " model, and without it the model computes something else; ", advice(name));
-            if (count++ < 3) names += concat(count > 1 ? ", " : "", name);
+            if (count++ < 3) list += concat(count > 1 ? ", " : "", name);
         }
     }
     if (count == 0) return "";
-    if (count > 3) names += concat(" and ", count - 3, " more");
+    if (count > 3) list += concat(" and ", count - 3, " more");
     return concat(shards[0].path().parent_path().string(), ": the weights hold tensors that a ",
-                  name_of(config.architecture), " model has no place for, which are not used: ", names);
+                  name_of(config.architecture), " model has no place for, which are not used: ", list);
 }
 
 }  // namespace quaff

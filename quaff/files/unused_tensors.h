@@ -10,6 +10,7 @@
 
 #include "llmc/io/safetensors.h"
 #include "quaff/files/model_config.h"
+#include "quaff/files/tensor_names.h"
 
 namespace quaff {
 
@@ -18,6 +19,7 @@ using namespace llmc;
 // A sentence that names the tensors which are not used, "" where there are none; buffers that transformers passes over
 // are no tensors here. Throws Error, naming the tensor, when the model would compute something else without it: it lies
 // in the model or its head, and is no bias of zeros or scale of ones.
-std::string unused_tensors(const ModelConfig& config, std::span<const SafetensorsFile> shards);
+std::string unused_tensors(const ModelConfig& config, const TensorNames& names,
+                           std::span<const SafetensorsFile> shards);
 
 }  // namespace quaff

@@ -282,7 +282,7 @@ void Block<Device>::configure(const ModelConfig& config, int64_t index, const Li
 
     const std::vector<JointLinear> joints = joint_linears(config);
     for (int k = 0; k < kLayersPerBlock; k++) {
-        const LinearShape its_shape{.module = block_name(index) + "." + joints[k].name,
+        const LinearShape its_shape{.module = block_name(config, index) + "." + joints[k].name,
                                     .in_features = joints[k].in_features,
                                     .out_features = joints[k].out_features(),
                                     .stored = stored[k],
@@ -306,7 +306,7 @@ void Block<Device>::layout_weights(Arena<Device>& arena, const Device& device) {
 template <class Device>
 void Block<Device>::load(const Device& device, const ModelFiles& checkpoint, int64_t index,
                          std::vector<float>& staging) {
-    const std::string owner = block_name(index) + ".";
+    const std::string owner = block_name(checkpoint.config(), index) + ".";
     const auto read = [&](const std::string& name, std::span<T> vector) {
         fill_from_host(device, Matrix<T>(vector.data(), 1, static_cast<int64_t>(vector.size())),
                        [&](Matrix<float> host) { checkpoint.read(owner + name, host); });

@@ -171,7 +171,7 @@ OutlierChannels calibrate(const Device& device, const ModelFiles& checkpoint, st
                 row += batch.n_tokens();
             }
             require(std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); }),
-                    "calibration: the output of ", block_name(index),
+                    "calibration: the output of ", block_name(config, index),
                     " is not finite. Its weights are damaged, or too ",
                     "large for the compute type: fetch the model again, or use --dtype fp32");
             const double layers_done = static_cast<double>(index + 1) / static_cast<double>(config.num_hidden_layers);

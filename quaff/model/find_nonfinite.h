@@ -16,8 +16,8 @@ bool is_finite(const Device& device, Matrix<V> matrix, std::vector<float>& stagi
     return std::all_of(host.data, host.data + host.size(), [](float value) { return std::isfinite(value); });
 }
 
-inline std::string output_of_block(size_t block) {
-    return "output of " + block_name(static_cast<int64_t>(block));
+inline std::string output_of_block(const ModelConfig& config, size_t block) {
+    return "output of " + block_name(config, static_cast<int64_t>(block));
 }
 
 template <class Device>
@@ -49,10 +49,10 @@ std::string Model<Device>::find_nonfinite() {
     // The blocks' inputs are kept even where the rest is recomputed. The first bad one shows which block made it.
     for (size_t block = 0; block < blocks_.size(); block++) {
         if (is_finite(device_, activations_[block].around_attention.residual.first_rows(n), staging)) continue;
-        return block == 0 ? "embedding of the micro-batch" : output_of_block(block - 1);
+        return block == 0 ? "embedding of the micro-batch" : output_of_block(config_, block - 1);
     }
     if (pass_.mode == Mode::train && !is_finite(device_, workspace_.branch.first_rows(n), staging))
-        return output_of_block(blocks_.size() - 1);
+        return output_of_block(config_, blocks_.size() - 1);
 
     for (const LoraAdapter& adapter : adapters()) {
         if (!is_finite(device_, adapter.da, staging)) return "gradient of lora_A of " + adapter.module;
@@ -75,7 +75,7 @@ std::string Model<Device>::find_nonfinite(const Batch& batch) {
         // The sum may overflow although its parts do not. The next block reads the sum itself.
         const Matrix<T> sum = saved.around_mlp.residual.first_rows(batch_.n_tokens());
         add<T>(device_, sum, workspace_.branch.first_rows(batch_.n_tokens()));
-        if (!is_finite(device_, sum, staging)) return "the " + output_of_block(block);
+        if (!is_finite(device_, sum, staging)) return "the " + output_of_block(config_, block);
         stream = {sum, {}};
     }
     const int64_t n = batch_.n_tokens(), at_once = head_.most_rows();

@@ -61,7 +61,7 @@ void Model<Device>::configure(const ModelFiles& checkpoint, const OutlierChannel
     for (size_t layer = 0; layer < blocks_.size(); layer++) {
         std::vector<LayerOutliers> of_block(kLayersPerBlock);
         for (int k = 0; k < kLayersPerBlock && method.outliers; k++) {
-            const std::string module = block_name(static_cast<int64_t>(layer)) + "." + joints[k].name;
+            const std::string module = block_name(config_, static_cast<int64_t>(layer)) + "." + joints[k].name;
             of_block[k] = outliers_of(outliers, module, joints[k].in_features);
         }
         blocks_[layer].configure(config_, static_cast<int64_t>(layer), method, std::move(of_block), stored);

@@ -31,24 +31,14 @@ inline std::filesystem::path directory(const std::string& name) {
 }
 
 // Every model of dev/reference/tiny_models.py.
-inline const char* const kModels[] = {"llama_gqa",
-                                      "llama_tied_llama3",
-                                      "llama_mqa_linear",
-                                      "llama_head_dim",
-                                      "mistral_window",
-                                      "phi3",
-                                      "phi3_longrope",
-                                      "phi4_mini",
-                                      "qwen2",
-                                      "qwen2_yarn",
-                                      "qwen3",
-                                      "smollm3",
-                                      "granite",
-                                      "olmo2",
-                                      "gemma2",
-                                      "gemma3"};
+inline const char* const kModels[] = {
+    "llama_gqa", "llama_tied_llama3", "llama_mqa_linear", "llama_head_dim", "mistral_window",
+    "phi3",      "phi3_longrope",     "phi4_mini",        "qwen2",          "qwen2_yarn",
+    "qwen3",     "smollm3",           "granite",          "olmo2",          "gemma2",
+    "gemma3"};
 // Those that quaff_reference.py computes the published method for.
-inline const char* const kQuaffModels[] = {"llama_gqa", "llama_tied_llama3", "phi3", "qwen2", "qwen3", "smollm3"};
+inline const char* const kQuaffModels[] = {"llama_gqa", "llama_tied_llama3", "phi3",  "qwen2",  "qwen3",
+                                           "smollm3",   "granite",           "olmo2", "gemma2", "gemma3"};
 
 // Models this small are slower on two threads than on one.
 inline cpu::Device one_thread() {

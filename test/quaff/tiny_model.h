@@ -35,9 +35,9 @@ inline std::vector<float> some_values(int64_t n, int seed) {
 // Name and shape of every tensor that a model with this config has.
 inline std::vector<llmc::TensorSpec> weight_specs(const quaff::ModelConfig& config, const std::string& dtype) {
     std::vector<llmc::TensorSpec> specs = {
-        {"model.embed_tokens.weight", dtype, {config.vocab_size, config.hidden_size}}};
+        {llmc::concat(config.decoder(), ".embed_tokens.weight"), dtype, {config.vocab_size, config.hidden_size}}};
     for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-        const std::string prefix = llmc::concat("model.layers.", layer, ".");
+        const std::string prefix = quaff::block_name(config, layer) + ".";
         for (const quaff::NormVector& norm : quaff::block_norms(config))
             specs.push_back({prefix + norm.name + ".weight", dtype, {norm.size}});
         for (const quaff::JointLinear& joint : quaff::joint_linears(config))
@@ -46,7 +46,7 @@ inline std::vector<llmc::TensorSpec> weight_specs(const quaff::ModelConfig& conf
                 if (joint.bias) specs.push_back({prefix + part.name + ".bias", dtype, {part.out_features}});
             }
     }
-    specs.push_back({"model.norm.weight", dtype, {config.hidden_size}});
+    specs.push_back({llmc::concat(config.decoder(), ".norm.weight"), dtype, {config.hidden_size}});
     specs.push_back({"lm_head.weight", dtype, {config.vocab_size, config.hidden_size}});
     return specs;
 }
@@ -111,7 +111,7 @@ inline void write_tiny_adapter(const std::filesystem::path& model, const std::fi
     std::vector<quaff::LoraAdapter> adapters;
     quaff::for_each_linear(config, [&](const quaff::JointLinear& joint, const quaff::LinearPart& part) {
         if (!part.name.ends_with(".o_proj") && !part.name.ends_with(".down_proj")) return;
-        const int layer = part.name.starts_with(quaff::block_name(0) + ".") ? 0 : 1;
+        const int layer = part.name.starts_with(quaff::block_name(config, 0) + ".") ? 0 : 1;
         quaff::LoraAdapter& adapter = adapters.emplace_back();
         adapter.module = part.name;
         values.push_back(some_values(3 * joint.in_features, 100 + layer));

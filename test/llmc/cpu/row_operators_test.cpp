@@ -7,6 +7,7 @@
 #include "llmc/cpu/rmsnorm.h"
 #include "llmc/cpu/rope.h"
 #include "llmc/cpu/rows.h"
+#include "llmc/cpu/scale.h"
 #include "llmc/cpu/swiglu.h"
 #include "test/catch.h"
 #include "test/llmc/cpu/operator_testing.h"
@@ -68,6 +69,19 @@ TEST_CASE("add accumulates", "[add]") {
     CHECK(out.padding_untouched());
 }
 
+TEST_CASE("scale multiplies, also in place", "[scale]") {
+    const auto x = random_buffer<float>(3, 21, 1);
+    Buffer<float> out(3, 21);
+    auto in_place = x;
+    cpu::scale<float>(kDevice, out.view(), x.view(), 0.3f);
+    cpu::scale<float>(kDevice, in_place.view(), in_place.view(), 0.3f);
+    for (int64_t n = 0; n < 3; n++) {
+        for (int64_t c = 0; c < 21; c++) CHECK(out(n, c) == 0.3f * x(n, c));
+    }
+    CHECK(in_place == out);
+    CHECK(out.padding_untouched());
+}
+
 TEST_CASE("operators of no rows do nothing", "[row_operators]") {
     Matrix<float> none(nullptr, 0, 16), half(nullptr, 0, 8);
     Matrix<int8_t> none_q(nullptr, 0, 16);
@@ -75,6 +89,7 @@ TEST_CASE("operators of no rows do nothing", "[row_operators]") {
     const Buffer<float> tables(1, 4);
     cpu::embedding_forward(kDevice, none, none, {});
     cpu::add(kDevice, none, none);
+    cpu::scale(kDevice, none, none, 2.0f);
     cpu::dropout_forward(kDevice, none, none, 0.1f, {});
     cpu::dropout_backward(kDevice, none, none, 0.1f, {});
     cpu::rmsnorm_forward(kDevice, none, none, nullptr, none, none, ones.data(), 1e-5f);

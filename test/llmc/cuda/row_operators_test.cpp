@@ -5,6 +5,7 @@
 #include "llmc/cuda/embedding.cuh"
 #include "llmc/cuda/gather.cuh"
 #include "llmc/cuda/rows.cuh"
+#include "llmc/cuda/scale.cuh"
 #include "test/llmc/cuda/device_matrix.h"
 
 using namespace cuda_test;
@@ -57,7 +58,7 @@ TEST_CASE("a token may be embedded several times, in any order", "[cuda][embeddi
         for (int64_t c = 0; c < 10; c++) CHECK(gpu(n, c) == table(ids[n], c));
 }
 
-TEMPLATE_TEST_CASE("rows are added, filled, copied and zeroed", "[cuda][rows]", float, bf16, fp16) {
+TEMPLATE_TEST_CASE("rows are added, multiplied, filled, copied and zeroed", "[cuda][rows]", float, bf16, fp16) {
     using T = TestType;
     const cuda::Device<T> device;
     const Shape shape = GENERATE(from_range(std::begin(kShapes), std::end(kShapes)));
@@ -72,6 +73,12 @@ TEMPLATE_TEST_CASE("rows are added, filled, copied and zeroed", "[cuda][rows]", 
             for (int64_t c = 0; c < shape.cols; c++) expected(n, c) += x(n, c);
         cuda::add<T>(device, out.view(), device_x.view());
         CHECK(out.download() == rounded<T>(expected));
+
+        auto multiplied = x;
+        for (int64_t n = 0; n < shape.rows; n++)
+            for (int64_t c = 0; c < shape.cols; c++) multiplied(n, c) *= 0.3f;
+        cuda::scale<T>(device, out.view(), device_x.view(), 0.3f);
+        CHECK(out.download() == rounded<T>(multiplied));
 
         cuda::fill_rows<T>(device, out.view(), DeviceVector<T>(narrow<T>(bias)).data());
         const auto filled = out.download();

@@ -253,7 +253,9 @@ TEST_CASE("a config that cannot be true is refused, naming the field", "[model_c
 TEST_CASE("a model that would be computed differently is refused by name", "[model_config]") {
     const std::string supported =
         "llama (LlamaForCausalLM), mistral (MistralForCausalLM), phi3 (Phi3ForCausalLM), qwen2 (Qwen2ForCausalLM), "
-        "qwen3 (Qwen3ForCausalLM) and smollm3 (SmolLM3ForCausalLM)";
+        "qwen3 (Qwen3ForCausalLM), smollm3 (SmolLM3ForCausalLM), granite (GraniteForCausalLM), olmo2 "
+        "(Olmo2ForCausalLM), gemma2 (Gemma2ForCausalLM), gemma3_text (Gemma3ForCausalLM) and gemma3 "
+        "(Gemma3ForConditionalGeneration)";
     CHECK(config_error(tiny_config("gpt_neox")) ==
           "config.json: the architecture gpt_neox is not supported; supported are " + supported);
     CHECK(config_error(with({{"num_experts", 8}}, "qwen3_moe")) ==
@@ -277,6 +279,9 @@ TEST_CASE("a model that would be computed differently is refused by name", "[mod
           "LlamaForCausalLM is supported");
     CHECK(config_error(with({{"hidden_act", "gelu"}})) ==
           "config.json: field \"hidden_act\" is \"gelu\", which is not supported; supported is silu");
+    CHECK(config_error(with({{"hidden_activation", "gelu"}}, "gemma2")) ==
+          "config.json: field \"hidden_activation\" is \"gelu\", which is not supported; supported is "
+          "gelu_pytorch_tanh");
     CHECK(config_error(with({{"quantization_config", {{"bits", 4}}}})) ==
           "config.json: field \"quantization_config\": a model that is already quantized cannot be read; use the "
           "original "
@@ -291,7 +296,7 @@ TEST_CASE("a model that would be computed differently is refused by name", "[mod
           "yarn) only");
     CHECK(config_error(with({{"rope_parameters", {{"sliding_attention", {{"rope_theta", 1e4}}}}}})) ==
           "config.json: field \"rope_parameters.sliding_attention\": a different RoPE per kind of layer is not "
-          "supported");
+          "supported for llama");
 }
 
 TEST_CASE("RoPE parameters that cannot be true are refused", "[model_config]") {

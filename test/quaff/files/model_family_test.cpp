@@ -72,6 +72,142 @@ TEST_CASE("what Qwen and SmolLM3 configs leave out is what transformers assumes"
     CHECK(smollm3.eos_token_ids == std::vector<int32_t>{128001});
 }
 
+TEST_CASE("Granite's multipliers are 1 where the config is silent, and that of attention replaces its own",
+          "[model_config]") {
+    const ModelConfig plain = read_config(bare("granite"));
+    CHECK(plain.embedding_multiplier == 1);
+    CHECK(plain.attention_multiplier == 1);
+    CHECK(plain.residual_multiplier == 1);
+    CHECK(plain.logits_scaling == 1);
+    json config = bare("granite");
+    config.update({{"embedding_multiplier", 12.0},
+                   {"attention_multiplier", 0.015625},
+                   {"residual_multiplier", 0.22},
+                   {"logits_scaling", 8.0}});
+    const ModelConfig granite = read_config(config);
+    CHECK(granite.embedding_multiplier == 12);
+    CHECK(granite.attention_multiplier == 0.015625);
+    CHECK(granite.residual_multiplier == 0.22);
+    CHECK(granite.logits_scaling == 8);
+    config["logits_scaling"] = 0;
+    CHECK(config_error(config).starts_with("config.json: field \"logits_scaling\" must be a number from"));
+    config["model_type"] = "llama";  // which knows none of them
+    CHECK(read_config(config).embedding_multiplier == 1);
+    CHECK(read_config(config).attention_multiplier == 0);
+}
+
+TEST_CASE("OLMo 2 norms what comes out, and the queries of all heads as one", "[model_config]") {
+    const ModelConfig config = read_config(with({{"head_dim", 6}}, "olmo2"));
+    CHECK(config.rms_norm_eps == 1e-5);
+    const std::vector<NormVector> norms = block_norms(config);
+    REQUIRE(norms.size() == 4);
+    CHECK(norms[0].place == kAfterAttention);
+    CHECK(norms[0].name == "post_attention_layernorm");
+    CHECK(norms[1].place == kAfterMlp);
+    CHECK(norms[1].name == "post_feedforward_layernorm");
+    CHECK(norms[2].size == config.q_size());
+    CHECK(norms[3].size == config.kv_size());
+}
+
+TEST_CASE("Gemma's caps, window and scales are its own where the config is silent", "[model_config]") {
+    const json least = {{"hidden_size", 16}, {"intermediate_size", 12}, {"num_hidden_layers", 7}};
+    const auto of = [&](const char* model_type, json fields = {}) {
+        json config = least;
+        config["model_type"] = model_type;
+        config.update(fields);
+        return read_config(config);
+    };
+    const ModelConfig gemma2 = of("gemma2"), gemma3 = of("gemma3_text");
+    for (const ModelConfig& config : {gemma2, gemma3}) {
+        CHECK(config.num_attention_heads == 8);
+        CHECK(config.num_key_value_heads == 4);
+        CHECK(config.head_dim == 256);
+        CHECK(config.attention_multiplier == 1.0 / 16);
+        CHECK(config.embedding_multiplier == 4);
+        CHECK(config.norms_add_one);
+        CHECK(config.gate == Gate::gelu_tanh);
+        CHECK(config.tie_word_embeddings);
+        CHECK(block_norms(config)[2].name == "pre_feedforward_layernorm");
+    }
+    CHECK(gemma2.vocab_size == 256000);
+    CHECK(gemma2.attn_logit_softcapping == 50);
+    CHECK(gemma2.final_logit_softcapping == 30);
+    CHECK(of("gemma2", {{"attn_logit_softcapping", nullptr}}).attn_logit_softcapping == 0);
+    CHECK(of("gemma2", {{"attn_logit_softcapping", 7}}).attn_logit_softcapping == 7);
+    CHECK(gemma3.vocab_size == 262208);
+    CHECK(gemma3.final_logit_softcapping == 0);
+    CHECK(of("gemma3_text", {{"final_logit_softcapping", 7}}).final_logit_softcapping == 7);
+    CHECK(of("gemma3_text", {{"attn_logit_softcapping", 7}}).attn_logit_softcapping == 0);  // as in transformers
+
+    json config = least;
+    config["model_type"] = "gemma2";
+    CHECK(windows(config) == List{4096, 0, 4096, 0, 4096, 0, 4096});
+    config["sliding_window"] = nullptr;
+    CHECK(
+        config_error(config) ==
+        "config.json: field \"sliding_window\" makes layer 0 a sliding_attention layer, but sliding_window gives it no "
+        "window");
+    config["model_type"] = "gemma3_text";
+    config["sliding_window"] = 9;
+    CHECK(windows(config) == List{9, 9, 9, 9, 9, 0, 9});
+    config["sliding_window_pattern"] = 3;
+    CHECK(windows(config) == List{9, 9, 0, 9, 9, 0, 9});
+    config["layer_types"] = std::vector<std::string>(7, "full_attention");
+    CHECK(windows(config) == List(7, 0));
+}
+
+TEST_CASE("Gemma 3's layers with a window turn by a theta of their own", "[model_config]") {
+    const json least = {
+        {"model_type", "gemma3_text"}, {"hidden_size", 16}, {"intermediate_size", 12}, {"num_hidden_layers", 6}};
+    const auto with_fields = [&](const json& fields) {
+        json config = least;
+        config.update(fields);
+        return config;
+    };
+    const ModelConfig silent = read_config(least);
+    CHECK(silent.rope.theta == 1e6);
+    CHECK(silent.local_rope.theta == 1e4);
+    CHECK(silent.layers[0].local_rope);
+    CHECK_FALSE(silent.layers[5].local_rope);
+
+    const json linear = {{"rope_type", "linear"}, {"factor", 8.0}};
+    const ModelConfig old =
+        read_config(with_fields({{"rope_scaling", linear}, {"rope_theta", 5e5}, {"rope_local_base_freq", 2e4}}));
+    json full = linear;
+    full["rope_theta"] = 5e5;
+    const json sliding = {{"rope_type", "default"}, {"rope_theta", 2e4}};
+    const ModelConfig current =
+        read_config(with_fields({{"rope_parameters", {{"full_attention", full}, {"sliding_attention", sliding}}}}));
+    for (const ModelConfig& config : {old, current}) {
+        CHECK(config.rope.type == RopeConfig::Type::linear);
+        CHECK(config.rope.factor == 8);
+        CHECK(config.rope.theta == 5e5);
+        CHECK(config.local_rope.type == RopeConfig::Type::standard);
+        CHECK(config.local_rope.theta == 2e4);
+    }
+    CHECK(
+        config_error(with_fields({{"rope_parameters", {{"sliding_attention", linear}}}})) ==
+        "config.json: field \"rope_parameters.sliding_attention.rope_type\" must be default: layers with a window are "
+        "not stretched");
+}
+
+TEST_CASE("a Gemma 3 that also sees is its language model", "[model_config]") {
+    json text = {
+        {"hidden_size", 16}, {"intermediate_size", 12}, {"num_hidden_layers", 2}, {"final_logit_softcapping", 7}};
+    const json whole = {{"model_type", "gemma3"},
+                        {"architectures", {"Gemma3ForConditionalGeneration"}},
+                        {"eos_token_id", {1, 106}},
+                        {"vision_config", {{"hidden_size", 8}}},
+                        {"text_config", text}};
+    const ModelConfig config = read_config(whole);
+    CHECK(config.hidden_size == 16);
+    CHECK(config.vocab_size == 262208);
+    CHECK(config.final_logit_softcapping == 0);  // transformers caps in Gemma3ForCausalLM alone
+    CHECK(config.eos_token_ids == std::vector<int32_t>{1, 106});
+    CHECK(all_joint_linears(config)[0].parts[0].name == "model.language_model.layers.0.self_attn.q_proj");
+    CHECK(config_error(without(whole, "text_config")).starts_with("config.json: field \"text_config\""));
+}
+
 TEST_CASE("biases are those that the family reads", "[model_config]") {
     const json biases = {{"attention_bias", true}, {"mlp_bias", true}};
     const auto of = [&](const char* model_type) {
