@@ -111,7 +111,7 @@ TEST_CASE("OLMo 2 norms what comes out, and the queries of all heads as one", "[
 
 TEST_CASE("Gemma's caps, window and scales are its own where the config is silent", "[model_config]") {
     const json least = {{"hidden_size", 16}, {"intermediate_size", 12}, {"num_hidden_layers", 7}};
-    const auto of = [&](const char* model_type, json fields = {}) {
+    const auto of = [&](const char* model_type, json fields = json::object()) {
         json config = least;
         config["model_type"] = model_type;
         config.update(fields);
