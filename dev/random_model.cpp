@@ -3,7 +3,7 @@
 //   build/random_model [--hollow] CONFIG_DIR OUT_DIR [sequences tokens]
 //   ./train_quaff train --model OUT_DIR --data OUT_DIR/data.jsonl --eval-steps 0 --eval-split 0 --max-steps 10
 //
-// dev/configs/ has the configs of some models. Matrices are uniform with a standard deviation of 0.02, norm weights 1,
+// dev/configs/ has the configs of some models. Matrices are uniform with a standard deviation of 0.02, norms multiply by 1,
 // biases 0, all in BF16; data.jsonl has `sequences` lines (64 by default) of `tokens` random ids (512). The same config
 // gives the same bytes. With --hollow all weights are zeros that take no room on the disk: enough for --plan, which
 // reads shapes alone.
@@ -35,9 +35,10 @@ std::vector<TensorSpec> tensors_of(const quaff::ModelConfig& config) {
     const auto add = [&](const std::string& name, std::vector<int64_t> shape) {
         specs.push_back({name, "BF16", std::move(shape)});
     };
-    add("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
+    const std::string decoder = config.decoder();
+    add(decoder + ".embed_tokens.weight", {config.vocab_size, config.hidden_size});
     for (int64_t layer = 0; layer < config.num_hidden_layers; layer++) {
-        const std::string owner = concat("model.layers.", layer, ".");
+        const std::string owner = quaff::block_name(config, layer) + ".";
         for (const quaff::NormVector& norm : quaff::block_norms(config))
             add(owner + norm.name + ".weight", {norm.size});
         for (const quaff::JointLinear& joint : quaff::joint_linears(config)) {
@@ -47,7 +48,7 @@ std::vector<TensorSpec> tensors_of(const quaff::ModelConfig& config) {
             }
         }
     }
-    add("model.norm.weight", {config.hidden_size});
+    add(decoder + ".norm.weight", {config.hidden_size});
     if (!config.tie_word_embeddings) add("lm_head.weight", {config.vocab_size, config.hidden_size});
     return specs;
 }
@@ -72,13 +73,14 @@ void write_weights(const fs::path& path, const quaff::ModelConfig& config, bool 
         writer.leave_zero();
         return writer.finish();
     }
+    const float norm_weight = config.norms_add_one ? 0.0f : 1.0f;
     std::vector<float> values;
     std::vector<std::byte> rounded;
     for (size_t i = 0; i < specs.size(); i++) {
         const std::vector<int64_t>& shape = specs[i].shape;
         const bool matrix = shape.size() == 2;
         const int64_t size = matrix ? shape[0] * shape[1] : shape[0];
-        values.assign(static_cast<size_t>(size), specs[i].name.ends_with(".bias") ? 0.0f : 1.0f);
+        values.assign(static_cast<size_t>(size), specs[i].name.ends_with(".bias") ? 0.0f : norm_weight);
         if (matrix) {
             fill_uniform(values, static_cast<uint32_t>(i));
             const float scale = kDeviation * 1.7320508f;  // the deviation of a uniform number is its bound / sqrt(3)

@@ -4,19 +4,21 @@
 #   fp and quaff, in fp32 and, if the processor has AVX512_BF16, with --dtype bf16 (build/dev/cpu/bench_step)
 #   fp and quaff as on a processor with AVX2 only: built for AVX2, and oneDNN limited to it
 #   transformers + PEFT in fp32 and bf16 (dev/reference/time_peft.py)
-# Writes dev/results/cpu_step_<CPU>.md.
+# Writes dev/results/cpu_step_<CPU>.md, for another shape cpu_step_<CPU>_<SHAPE>.md.
 #
-#   scripts/bench_cpu.sh [--model DIR] [--python PROGRAM] [--rounds N]
+#   scripts/bench_cpu.sh [--shape NAME | --model DIR] [--python PROGRAM] [--rounds N]
 #
-#   --model DIR       a model; default: random weights in TinyLlama's shape (dev/random_model.cpp makes other shapes)
+#   --shape NAME      random weights in the shape of dev/configs/NAME; default: tinyllama
+#   --model DIR       a model that is there, with data.jsonl in its folder
 #   --python PROGRAM  a Python with torch, transformers and peft; without it PyTorch is left out
 #   --rounds N        the number of rounds; 2
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-model="" python="" rounds=2
+shape=tinyllama model="" python="" rounds=2
 while [ $# -gt 0 ]; do
     case $1 in
+        --shape) shape=${2:?"bench_cpu: --shape needs a folder of dev/configs"} ;;
         --model) model=${2:?"bench_cpu: --model needs a folder"} ;;
         --python) python=${2:?"bench_cpu: --python needs a program"} ;;
         --rounds) rounds=${2:?"bench_cpu: --rounds needs a number"} ;;
@@ -30,8 +32,8 @@ build=build/cpu avx2=build/avx2
 make NVCC= BUILD=$build $build/dev/cpu/bench_step $build/random_model >/dev/null
 make NVCC= BUILD=$avx2 ARCH=x86-64-v3 $avx2/dev/cpu/bench_step >/dev/null
 if [ -z "$model" ]; then
-    model=build/tinyllama
-    [ -e "$model/data.jsonl" ] || $build/random_model dev/configs/tinyllama "$model" 16 512
+    model=build/$shape
+    [ -e "$model/data.jsonl" ] || $build/random_model "dev/configs/$shape" "$model" 16 512
 fi
 
 methods=(fp quaff)
@@ -55,7 +57,8 @@ for ((round = 0; round < rounds; round++)); do
 done
 
 cpu=$(sed -nE 's/^model name\s*: //p' /proc/cpuinfo | head -n 1)
-table=dev/results/cpu_step_$(tr -c 'A-Za-z0-9\n' _ <<<"$cpu").md
+suffix=$([ "$(basename "$model")" = tinyllama ] || echo "_$(basename "$model")")
+table=dev/results/cpu_step_$(tr -c 'A-Za-z0-9\n' _ <<<"$cpu")$suffix.md
 mkdir -p dev/results
 {
     echo "# A training step on $cpu"

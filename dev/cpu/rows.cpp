@@ -4,15 +4,17 @@
 //   copy        dst[n,c] = src[n,c]
 //   fill_rows   y[n,c] = bias[c]
 //   set_zero    y[n,c] = 0
+//   scale       out[n,c] = factor x[n,c]
 //
 //   kernel 1   the definition: one thread
-//   kernel 2   llmc/cpu/add.h, rows.h: rows shared out among the threads
+//   kernel 2   llmc/cpu/add.h, rows.h, scale.h: rows shared out among the threads
 //
 //   make -C dev/cpu && build/dev/cpu/rows [version] [--shape ...]
 #include "llmc/cpu/rows.h"
 
 #include "dev/cpu/common.h"
 #include "llmc/cpu/add.h"
+#include "llmc/cpu/scale.h"
 
 namespace {
 
@@ -37,6 +39,9 @@ void fill_rows_kernel1(const Device&, Matrix<float> y, const float* bias) {
 }
 void set_zero_kernel1(const Device&, Matrix<float> y) {
     each_element(y, [&](int64_t n, int64_t c) { y(n, c) = 0; });
+}
+void scale_kernel1(const Device&, Matrix<float> out, Matrix<const float> x, float factor) {
+    each_element(out, [&](int64_t n, int64_t c) { out(n, c) = factor * x(n, c); });
 }
 
 struct Operands {
@@ -98,12 +103,25 @@ struct SetZero : Operands {
     benchmark::Work work() const { return {benchmark::Unit::bytes, to.bytes()}; }
 };
 
+struct Scale : Operands {
+    static constexpr const char* name = "scale";
+    using Kernel = decltype(&cpu::scale<float>);
+    static std::vector<benchmark::Version<Kernel>> versions() {
+        return {{"the definition, one thread", scale_kernel1},
+                {"llmc/cpu/scale.h: vectors, threads", cpu::scale<float>}};
+    }
+
+    using Operands::Operands;
+    void call(Kernel kernel, const Device& device) { kernel(device, to, from, 0.22f); }
+    benchmark::Work work() const { return {benchmark::Unit::bytes, 2 * to.bytes()}; }
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
-    return benchmark::run<Add, Copy, FillRows, SetZero>(argc, argv,
-                                                        {.operators = "add, copy, fill_rows, set_zero",
-                                                         .dimensions = "tokens x channels",
-                                                         .odd = {{1, 1}, {2, 7}, {5, 33}, {17, 576}, {3, 1001}},
-                                                         .timed = {{2048, 3072}}});
+    return benchmark::run<Add, Copy, FillRows, SetZero, Scale>(argc, argv,
+                                                               {.operators = "add, copy, fill_rows, set_zero, scale",
+                                                                .dimensions = "tokens x channels",
+                                                                .odd = {{1, 1}, {2, 7}, {5, 33}, {17, 576}, {3, 1001}},
+                                                                .timed = {{2048, 3072}}});
 }

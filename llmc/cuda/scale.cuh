@@ -6,7 +6,7 @@
 namespace cuda {
 
 template <class T>
-__global__ void scale_kernel(Matrix<T> out, Matrix<const T> x, float factor) {
+__global__ void scaled_copy_kernel(Matrix<T> out, Matrix<const T> x, float factor) {
     const auto [n, c] = eight_position(out.cols);
     if (n >= out.rows) return;
     Eight<T> values = load_eight(x.row(n), c, out.cols);
@@ -17,7 +17,7 @@ __global__ void scale_kernel(Matrix<T> out, Matrix<const T> x, float factor) {
 
 template <class T, class D>
 void scale(const Device<D>& device, Matrix<T> out, ConstMatrix<T> x, float factor) {
-    launch(device, "scale", scale_kernel<T>, eight_blocks(out.rows, out.cols), kEightThreads, 0, out, x, factor);
+    launch(device, "scale", scaled_copy_kernel<T>, eight_blocks(out.rows, out.cols), kEightThreads, 0, out, x, factor);
 }
 
 }  // namespace cuda

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "llmc/cpu/embedding.h"
+#include "llmc/cpu/scale.h"
 #include "llmc/system/memory_limits.h"
 #include "quaff/model/block.h"
 #include "quaff/model/calibrate.h"

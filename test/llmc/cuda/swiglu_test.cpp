@@ -5,6 +5,7 @@
 #include "test/llmc/cuda/device_matrix.h"
 
 using namespace cuda_test;
+using llmc::Gate;
 
 namespace {
 
