@@ -89,9 +89,9 @@ ALL_CXXFLAGS += $(CUDA_FLAGS) $(MPI_FLAGS)
 LIB_OBJECTS  := $(patsubst %.cpp,$(BUILD)/%.o,$(LIB_SOURCES:%.cu=%.cpp))
 
 $(BUILD)/quaff/model/model.o $(BUILD)/quaff/model/calibrate.o $(BUILD)/llmc/cpu/%.o $(BUILD)/dev/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O3)
-$(BUILD)/test/%.o: private OPTIMIZE = $(if $(SANITIZE),-O0,-O1)
+# Tests take longer to compile than to run, but for those of operators, which are templates.
+$(BUILD)/test/%.o: private OPTIMIZE = -O0
 $(BUILD)/test/llmc/cpu/%.o: private OPTIMIZE = -O1
-$(BUILD)/test/main.o: private OPTIMIZE = -O0
 # UndefinedBehaviorSanitizer checks the code under test, not the tests. (private: all objects share the flags stamp.)
 SANITIZERS = $(SANITIZE)
 $(BUILD)/test/%.o: private SANITIZERS = $(subst $(comma)undefined,,$(SANITIZE))

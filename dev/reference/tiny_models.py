@@ -134,7 +134,7 @@ CASES = {
         lora=dict(r=4, alpha=8, modules=LLAMA_LINEARS), lengths=[[12, 9], [6, 15]], amplify=True),
     # Heads of 16 channels where hidden_size / heads is 12; the lower layer slides.
     "gemma2": dict(
-        seed=15, legacy="type", dtype=torch.float32, shards=None,
+        seed=26, legacy="type", dtype=torch.float32, shards=None,
         config=Gemma2Config(**common(
             vocab_size=109, head_dim=16, sliding_window=6, query_pre_attn_scalar=20, attn_logit_softcapping=4.0,
             final_logit_softcapping=6.0, tie_word_embeddings=True, rope_parameters=default_rope())),
