@@ -57,6 +57,8 @@ std::string rope_in_words(const ModelConfig& config) {
             break;
     }
     if (rope.partial_rotary_factor != 1) text += concat(", ", rope.partial_rotary_factor, " of each head");
+    if (std::ranges::any_of(config.layers, [](const LayerConfig& layer) { return layer.local_rope; }))
+        text += concat("; theta ", config.local_rope.theta, " in layers with a window");
     const auto without = std::ranges::count_if(config.layers, [](const LayerConfig& layer) { return !layer.has_rope; });
     if (without > 0) text += concat(", not in ", without, " of the layers");
     return text;

@@ -1,4 +1,4 @@
-// A LLaMA, Mistral or Phi-3 model with a frozen int8 body and LoRA adapters: forward, backward, step.
+// A model of any family of model_family.h with a frozen int8 body and LoRA adapters: forward, backward, step.
 //
 //   micro_batch.h   ids, positions and labels on their way to the device
 //   frozen_matrix.h hidden = embedding(ids)
