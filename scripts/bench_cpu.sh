@@ -15,7 +15,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-shape=tinyllama model="" python="" rounds=2
+shape="" model="" python="" rounds=2
 while [ $# -gt 0 ]; do
     case $1 in
         --shape) shape=${2:?"bench_cpu: --shape needs a folder of dev/configs"} ;;
@@ -26,14 +26,19 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
+if [ -n "$shape" ] && [ -n "$model" ]; then echo "bench_cpu: give --shape or --model, not both" >&2 && exit 2; fi
 if [ -n "$python" ]; then "$python" -c 'import torch, transformers, peft'; fi
 
 build=build/cpu avx2=build/avx2
 make NVCC= BUILD=$build $build/dev/cpu/bench_step $build/random_model >/dev/null
 make NVCC= BUILD=$avx2 ARCH=x86-64-v3 $avx2/dev/cpu/bench_step >/dev/null
 if [ -z "$model" ]; then
-    model=build/$shape
-    [ -e "$model/data.jsonl" ] || $build/random_model "dev/configs/$shape" "$model" 16 512
+    config=dev/configs/${shape:-tinyllama}
+    model=build/${shape:-tinyllama}
+    if ! cmp -s "$config/config.json" "$model/config.json"; then
+        rm -rf "$model"
+        $build/random_model "$config" "$model" 16 512
+    fi
 fi
 
 methods=(fp quaff)
@@ -57,7 +62,7 @@ for ((round = 0; round < rounds; round++)); do
 done
 
 cpu=$(sed -nE 's/^model name\s*: //p' /proc/cpuinfo | head -n 1)
-suffix=$([ "$(basename "$model")" = tinyllama ] || echo "_$(basename "$model")")
+suffix=$([ "$model" = build/tinyllama ] || echo "_$(basename "$model")")
 table=dev/results/cpu_step_$(tr -c 'A-Za-z0-9\n' _ <<<"$cpu")$suffix.md
 mkdir -p dev/results
 {

@@ -17,7 +17,8 @@ __global__ void scaled_copy_kernel(Matrix<T> out, Matrix<const T> x, float facto
 
 template <class T, class D>
 void scale(const Device<D>& device, Matrix<T> out, ConstMatrix<T> x, float factor) {
-    launch(device, "scale", scaled_copy_kernel<T>, eight_blocks(out.rows, out.cols), kEightThreads, 0, out, x, factor);
+    launch(device, "scaled_copy", scaled_copy_kernel<T>, eight_blocks(out.rows, out.cols), kEightThreads, 0, out, x,
+           factor);
 }
 
 }  // namespace cuda

@@ -9,6 +9,7 @@
 
 #include "llmc/core/bytes.h"
 #include "llmc/core/error.h"
+#include "llmc/core/words.h"
 #include "llmc/io/json.h"
 #include "llmc/io/path.h"
 #include "llmc/io/safetensors.h"
@@ -64,6 +65,21 @@ std::string rope_in_words(const ModelConfig& config) {
     return text;
 }
 
+// What the forward pass does beyond LLaMA's, as far as config.json says it by numbers.
+std::string factors_in_words(const ModelConfig& config) {
+    std::vector<std::string> factors;
+    const auto add = [&](const char* what, double value, double usual) {
+        if (value != usual) factors.push_back(concat(what, " ", value));
+    };
+    add("embedding x", config.embedding_multiplier, 1);
+    add("scores x", config.attention_multiplier, 0);
+    add("scores capped at", config.attn_logit_softcapping, 0);
+    add("residual branches x", config.residual_multiplier, 1);
+    add("logits /", config.logits_scaling, 1);
+    add("logits capped at", config.final_logit_softcapping, 0);
+    return join(factors);
+}
+
 ordered_json inspect_model(const fs::path& path) {
     const ModelFiles checkpoint(path);
     const ModelConfig& config = checkpoint.config();
@@ -98,6 +114,7 @@ ordered_json inspect_model(const fs::path& path) {
                          {"tie_word_embeddings", config.tie_word_embeddings},
                          {"rope", rope_in_words(config)},
                          {"eos_token_ids", config.eos_token_ids}};
+    if (const std::string factors = factors_in_words(config); !factors.empty()) info["factors"] = factors;
     if (!config.notes.empty()) info["notes"] = config.notes;
     return info;
 }

@@ -14,9 +14,6 @@ using Window = Family::Window;
 
 namespace {
 
-constexpr const char* kFull = "full_attention";
-constexpr const char* kSliding = "sliding_attention";
-
 // layer_types, or nothing. transformers has them since 4.53.
 std::vector<std::string> read_layer_types(const JsonObject& config, int64_t num_hidden_layers) {
     if (!config.has("layer_types")) return {};
@@ -24,8 +21,9 @@ std::vector<std::string> read_layer_types(const JsonObject& config, int64_t num_
     require(static_cast<int64_t>(types.size()) == num_hidden_layers, config.field("layer_types"), " has ", types.size(),
             " entries for ", num_hidden_layers, " layers");
     for (size_t i = 0; i < types.size(); ++i) {
-        require(types[i] == kFull || types[i] == kSliding, config.field("layer_types"), " makes layer ", i, " a ",
-                types[i], " layer; supported are ", kFull, " and ", kSliding);
+        require(types[i] == kFullAttention || types[i] == kSlidingAttention, config.field("layer_types"),
+                " makes layer ", i, " a ", types[i], " layer; supported are ", kFullAttention, " and ",
+                kSlidingAttention);
     }
     return types;
 }
@@ -48,11 +46,15 @@ void read_layers_with_rope(const JsonObject& config, std::vector<LayerConfig>& l
     }
 }
 
+// Whether the window is switched on by a field of its own.
+bool use_sliding_window(const Family& family) {
+    return family.window == Window::upper_layers || family.window == Window::layers_without_rope;
+}
+
 // The window of the layers that have one; 0: none has.
 int64_t read_window(const JsonObject& config, const Family& family) {
     if (family.window == Window::none) return 0;
-    const bool on_request = family.window == Window::upper_layers || family.window == Window::layers_without_rope;
-    if (on_request && !config.boolean("use_sliding_window", false)) return 0;
+    if (use_sliding_window(family) && !config.boolean("use_sliding_window", false)) return 0;
     return config.integer("sliding_window", 0, kMaxPositions,
                           config.contains("sliding_window") ? 0 : family.sliding_window);
 }
@@ -97,7 +99,7 @@ std::vector<LayerConfig> read_layers(const JsonObject& config, const Family& fam
     const int64_t window = read_window(config, family);
     if (family.window == Window::none || family.window == Window::everywhere) {
         for (LayerConfig& layer : layers) layer.sliding_window = window;
-        const char* computed = window > 0 ? kSliding : kFull;
+        const char* computed = window > 0 ? kSlidingAttention : kFullAttention;
         if (std::ranges::any_of(types, [&](const std::string& type) { return type != computed; }))
             notes.push_back(concat(config.field("layer_types"), " is ignored for ", family.model_type,
                                    ", as in transformers: all layers have ", computed));
@@ -105,13 +107,12 @@ std::vector<LayerConfig> read_layers(const JsonObject& config, const Family& fam
     }
     const std::vector<bool> derived = layers_with_window(config, family, layers);
     for (size_t i = 0; i < layers.size(); ++i) {
-        const bool slides = types.empty() ? derived[i] : types[i] == kSliding;
-        const bool needs_window = !types.empty() || family.window == Window::between_full_layers;
-        require(!slides || window > 0 || !needs_window, config.field(types.empty() ? "sliding_window" : "layer_types"),
-                " makes layer ", i, " a ", kSliding, " layer, but ",
-                family.window == Window::between_full_layers ? "sliding_window gives"
-                                                             : "use_sliding_window and sliding_window give",
-                " it no window");
+        const bool slides = types.empty() ? derived[i] : types[i] == kSlidingAttention;
+        require(!slides || window > 0 || types.empty(), config.field("layer_types"), " makes layer ", i, " a ",
+                kSlidingAttention, " layer, but ", use_sliding_window(family) ? "use_sliding_window and " : "",
+                "sliding_window give", use_sliding_window(family) ? "" : "s", " it no window");
+        require(!slides || window > 0 || family.window != Window::between_full_layers, config.field("sliding_window"),
+                " is 0 or null, but layer ", i, " of a ", family.model_type, " model has a window");
         if (!slides) continue;
         layers[i].sliding_window = window;
         layers[i].local_rope = family.rope_local_base_freq > 0;

@@ -11,10 +11,14 @@ namespace quaff {
 
 using namespace llmc;
 
+// The kinds of layers, in layer_types and in rope_parameters.
+inline constexpr const char* kFullAttention = "full_attention";
+inline constexpr const char* kSlidingAttention = "sliding_attention";
+
 struct LayerConfig {
     int64_t sliding_window = 0;  // 0: none. Token i sees tokens i - sliding_window + 1 .. i
     bool has_rope = true;
-    bool local_rope = false;  // it turns by ModelConfig::local_rope
+    bool local_rope = false;  // RoPE is ModelConfig::local_rope
 };
 
 struct Family;

@@ -78,6 +78,12 @@ bool ModuleNames::match(const std::string& module) const {
     return std::ranges::any_of(list_, [&](const std::string& name) { return name == module || is_end(name, module); });
 }
 
+void leave_out_other_towers(LoraConfig& lora, const ModelConfig& model) {
+    if (!model.multimodal()) return;
+    lora.exclude_modules =
+        ModuleNames(ModulePattern::whole(".*(vision_tower|multi_modal_projector).*", "exclude_modules"));
+}
+
 bool LoraConfig::targets(const std::string& module) const {
     if (exclude_modules.match(module)) return false;
     if (target_modules.empty()) return true;

@@ -67,6 +67,9 @@ struct LoraConfig {
     double scaling(const std::string& module) const;  // alpha / rank, or alpha / sqrt(rank) with use_rslora
 };
 
+// In a multimodal model, PEFT would find names of target_modules outside the language model as well: excludes them.
+void leave_out_other_towers(LoraConfig& lora, const ModelConfig& model);
+
 // The adapter of one linear, under the name PEFT gives it. Its matrices are views: whoever hands it out owns the
 // values.
 struct LoraAdapter {

@@ -74,6 +74,10 @@ bool read_bias(const JsonObject& config, const char* key, Family::Bias bias, con
     return false;
 }
 
+void tell_ignored(ModelConfig& model, const JsonObject& config, const char* key, const Family& family) {
+    model.notes.push_back(concat(config.field(key), " is ignored for ", family.model_type, ", as in transformers"));
+}
+
 // The activation of the MLP's gate. Gemma has a key of its own for it, and ignores the others'.
 void read_gate(ModelConfig& model, const JsonObject& config, const Family& family) {
     const bool gelu = family.gate == Gate::gelu_tanh;
@@ -82,6 +86,7 @@ void read_gate(ModelConfig& model, const JsonObject& config, const Family& famil
     const std::string activation = config.string(key, supported);
     require(activation == supported || (!gelu && activation == "swish"), config.field(key), " is \"", activation,
             "\", which is not supported; supported is ", supported);
+    if (gelu && config.string("hidden_act", supported) != supported) tell_ignored(model, config, "hidden_act", family);
     model.gate = family.gate;
 }
 
@@ -98,12 +103,19 @@ void read_factors(ModelConfig& model, const JsonObject& config, const Family& fa
         model.embedding_multiplier = std::sqrt(static_cast<double>(model.hidden_size));
     if (family.query_pre_attn_scalar > 0)
         model.attention_multiplier = 1 / std::sqrt(positive("query_pre_attn_scalar", family.query_pre_attn_scalar));
+    // The tensor cores' tanh is good to 5e-7 of the cap. Released models have 30 and 50.
     const auto cap = [&](const char* key, double absent) {
-        if (absent < 0) return 0.0;
-        return config.contains(key) && !config.has(key) ? 0.0 : config.number(key, absent > 0 ? 1e-3 : 0, 1e6, absent);
+        if (absent < 0) {
+            if (config.has(key)) tell_ignored(model, config, key, family);
+            return 0.0;
+        }
+        if (config.contains(key) ? !config.has(key) : absent == 0) return 0.0;
+        return config.number(key, 1e-2, 1e3, absent);
     };
-    model.attn_logit_softcapping = cap("attn_logit_softcapping", family.attn_logit_softcapping);
-    model.final_logit_softcapping = cap("final_logit_softcapping", family.final_logit_softcapping);
+    if (family.norms == ModelConfig::Norms::around) {
+        model.attn_logit_softcapping = cap("attn_logit_softcapping", family.attn_logit_softcapping);
+        model.final_logit_softcapping = cap("final_logit_softcapping", family.final_logit_softcapping);
+    }
 }
 
 // What makes the model another one than a causal language model, whatever its family.
@@ -209,6 +221,11 @@ ModelConfig read_model_config(const std::filesystem::path& directory) {
     const Family& family = read_family(whole);
     const JsonObject config = family.wraps_text ? whole.object("text_config") : whole;
     refuse_other_kinds(config);
+    if (family.wraps_text) {
+        const std::string text = config.string("model_type", "gemma3_text");
+        require(text == "gemma3_text", config.field("model_type"), " is ", text, "; of ", family.model_type,
+                " only gemma3_text is supported");
+    }
     ModelConfig model;
     model.architecture = family.architecture;
     model.norms = family.norms;

@@ -60,10 +60,10 @@ struct ModelConfig {
     bool norms_add_one = false;  // the file holds the weights of norms less 1
     Gate gate = Gate::silu;      // of the MLP
     bool tie_word_embeddings = false;
-    double embedding_multiplier = 1;     // of the rows of the embedding that are looked up; a tied head has its own
-    double residual_multiplier = 1;      // of what attention and MLP add to the residual stream
-    double attention_multiplier = 0;     // of the scores; 0: 1 / sqrt(head_dim)
-    double logits_scaling = 1;           // the logits are divided by it
+    double embedding_multiplier = 1;  // of the rows of the embedding that are looked up; a tied head is not multiplied
+    double residual_multiplier = 1;   // of what attention and MLP add to the residual stream
+    double attention_multiplier = 0;  // of the scores; 0: 1 / sqrt(head_dim)
+    double logits_scaling = 1;        // the logits are divided by it
     double attn_logit_softcapping = 0;   // scores become c tanh(score / c); 0: they stay
     double final_logit_softcapping = 0;  // the same of the logits
     // Within the vocabulary. generation_config.json's if it has any, as in transformers, else config.json's.
@@ -82,8 +82,10 @@ struct ModelConfig {
     }
     // Phi-3 stores q, k and v as one tensor, and gate and up as one; the others store each by itself.
     bool fused() const { return architecture == Architecture::phi3; }
+    // Whether the model's files hold more than a language model.
+    bool multimodal() const { return architecture == Architecture::gemma3; }
     // The module that holds the embedding, the blocks and the last norm, as transformers and PEFT name it.
-    const char* decoder() const { return architecture == Architecture::gemma3 ? "model.language_model" : "model"; }
+    const char* decoder() const { return multimodal() ? "model.language_model" : "model"; }
 };
 
 // A frozen linear layer as the checkpoint stores it: W[out_features, in_features].
@@ -104,7 +106,7 @@ struct JointLinear {
 };
 
 // The norms that a block may have.
-enum BlockNorm { kBeforeAttention, kAfterAttention, kBeforeMlp, kAfterMlp, kQueryNorm, kKeyNorm, kNormsPerBlock };
+enum BlockNorm { kBeforeAttention, kAfterAttention, kBeforeMlp, kAfterMlp, kQueryNorm, kKeyNorm };
 // The weight of one: a vector of a block beside its linears and their biases.
 struct NormVector {
     BlockNorm place;
@@ -114,7 +116,7 @@ struct NormVector {
 // Those that the blocks of a model have.
 std::vector<NormVector> block_norms(const ModelConfig& config);
 
-// "model.layers.0"; "model.language_model.layers.0" in a model that also sees.
+// "model.layers.0"; "model.language_model.layers.0" in a multimodal one.
 std::string block_name(const ModelConfig& config, int64_t layer);
 
 // The joint linears of a block, by their names within it, in the order of the forward pass. All blocks have the same.

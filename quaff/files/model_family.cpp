@@ -39,7 +39,7 @@ constexpr Family kGemma3 = {.architecture = Architecture::gemma3_text,
                             .query_pre_attn_scalar = 256,
                             .final_logit_softcapping = 0};
 
-// The language model of a Gemma 3 that also sees.
+// The language model of a multimodal Gemma 3.
 constexpr Family gemma3_wrapper() {
     Family family = kGemma3;
     family.architecture = Architecture::gemma3;

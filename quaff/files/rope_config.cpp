@@ -78,9 +78,6 @@ void read_longrope(RopeConfig& result, const JsonObject& rope, int64_t rotary_di
     result.attention_factor = rope.number("attention_factor", 1e-3, 1e3, derived);
 }
 
-constexpr const char* kFull = "full_attention";
-constexpr const char* kSliding = "sliding_attention";
-
 // transformers 5 writes rope_parameters, 4 wrote rope_scaling (null for none) with rope_theta and
 // partial_rotary_factor beside it. When a file has both, transformers 5 lets rope_scaling win.
 JsonObject parameters_of(const JsonObject& config) {
@@ -88,6 +85,18 @@ JsonObject parameters_of(const JsonObject& config) {
     for (const char* key : {"rope_scaling", "rope_parameters"})
         if (config.has(key) && !config.value(key).empty()) return config.object(key);
     return {nothing, config.file(), "rope_scaling."};
+}
+
+// Of a family whose layers with a window turn by another RoPE, rope_parameters has an object for each kind, and
+// rope_scaling is that of the full layers. transformers merges the two, and passes over what is in neither form.
+void require_one_form(const JsonObject& config) {
+    const char* key = "rope_parameters";
+    if (!config.has(key) || config.value(key).empty()) return;
+    require(!config.has("rope_scaling") || config.value("rope_scaling").empty(), config.field("rope_scaling"),
+            " stands beside ", key, "; leave one of them out");
+    for (const auto& [name, _] : config.value(key).items())
+        require(name == kFullAttention || name == kSlidingAttention, config.object(key).field(name), " is neither ",
+                kFullAttention, " nor ", kSlidingAttention, ", and transformers would not see it");
 }
 
 }  // namespace
@@ -99,11 +108,12 @@ const char* name_of(RopeConfig::Type type) {
 RopeConfig read_rope(const JsonObject& config, const ModelConfig& model) {
     const JsonObject both = parameters_of(config);
     const bool by_layer = family_of(model.architecture).rope_local_base_freq > 0;
-    for (const char* layer_type : {kFull, kSliding}) {
+    for (const char* layer_type : {kFullAttention, kSlidingAttention}) {
         require(!both.contains(layer_type) || by_layer, both.field(layer_type),
                 ": a different RoPE per kind of layer is not supported for ", name_of(model.architecture));
     }
-    const JsonObject rope = both.has(kFull) ? both.object(kFull) : both;
+    if (by_layer) require_one_form(config);
+    const JsonObject rope = both.has(kFullAttention) ? both.object(kFullAttention) : both;
     const auto beside = [&](const char* key) -> const JsonObject& { return rope.has(key) ? rope : config; };
 
     const bool phi3 = model.architecture == ModelConfig::Architecture::phi3;
@@ -148,11 +158,13 @@ RopeConfig read_local_rope(const JsonObject& config, const ModelConfig& model) {
     result = {};
     const JsonObject both = parameters_of(config);
     result.theta = config.number("rope_local_base_freq", 1, 1e12, absent);
-    if (!both.has(kSliding)) return result;
-    const JsonObject rope = both.object(kSliding);
+    if (!both.has(kSlidingAttention)) return result;
+    const JsonObject rope = both.object(kSlidingAttention);
     result.theta = rope.number("rope_theta", 1, 1e12, result.theta);
     require(read_type(rope, false) == RopeConfig::Type::standard, rope.field("rope_type"),
             " must be default: layers with a window are not stretched");
+    require(rope.number("partial_rotary_factor", 1e-3, 1, 1) == 1, rope.field("partial_rotary_factor"),
+            " is supported for phi3 only");
     return result;
 }
 

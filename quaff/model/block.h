@@ -236,9 +236,10 @@ class Block {
                 return mlp.norm_after;
             case kQueryNorm:
                 return norm_q;
-            default:
+            case kKeyNorm:
                 return norm_k;
         }
+        fail("a norm without a place in a block");
     }
 
     void attend(const Device& device, const BlockActivations<Device>& kept, const SequenceInfo<Device>& sequences,
@@ -363,7 +364,7 @@ void Block<Device>::layout_workspace(Arena<Device>& arena, const Device& device,
                                      bool training) const {
     const MemoryKind kind = MemoryKind::workspace;
     const int64_t n_backward = training ? n : 0;
-    arena.place(ws.normed, kind, "normed", n, hidden_size);
+    arena.place(ws.normed, kind, "normed", has(kBeforeAttention) ? n : 0, hidden_size);
     arena.place(ws.branch, kind, "branch", n, hidden_size);
     arena.place(ws.activated, kind, "activated", n, intermediate_size);
     arena.place(ws.dnormed, kind, "dnormed", n_backward, hidden_size);

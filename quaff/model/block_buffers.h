@@ -56,7 +56,7 @@ struct BlockActivations {
 template <class Device>
 struct BlockWorkspace {
     using T = typename Device::compute_t;
-    Matrix<T> normed;            // h1, then h2: input of qkv_proj and gate_up_proj [N,C]
+    Matrix<T> normed;            // h1, then h2: input of qkv_proj and gate_up_proj [N,C], where norms make it
     Matrix<T> branch;            // output of o_proj; then delta' [N,C]
     Matrix<T> activated;         // gate(g) up [N,F]
     Matrix<T> dbranch;           // [N,C], where it is not the stream's gradient

@@ -9,7 +9,7 @@
 //   dlogits = g (softmax(logits) - onehot(label)), times 1 - (logits / c)^2 with c
 //   dh = dlogits W,  d(x + delta) = rmsnorm'(dh)
 //
-// The division is in the weight of the norm.
+// load() divides the weight of the norm by s.
 //
 // Rows go through W in chunks, and a chunk's gradient is taken while its logits are there, so that neither the [L,V]
 // logits nor their gradient ever exist. W and the norm are frozen.
@@ -95,14 +95,14 @@ class Head {
             uint8_t* correct = correct_.data() + begin;
 
             const Matrix<T> logits = uncapped_logits_of(device, chunk, widened);
-            if (grad_scale == 0) {
-                cap(device, logits);
+            if (grad_scale == 0 && soft_cap_ == 0) {
                 cross_entropy_forward<T>(device, losses, correct, logits, labels);
-            } else {
-                const Matrix<T> dlogits = logits, dh = chunk;  // in place: neither is read again
-                cross_entropy_forward_backward<T>(device, losses, correct, dlogits, labels, grad_scale, soft_cap_);
-                weight_.multiply_back(device, dh, dlogits, widened);
+                continue;
             }
+            // With a cap for an evaluation, too: here it is applied in fp32.
+            const Matrix<T> dlogits = logits, dh = chunk;  // in place: neither is read again
+            cross_entropy_forward_backward<T>(device, losses, correct, dlogits, labels, grad_scale, soft_cap_);
+            if (grad_scale != 0) weight_.multiply_back(device, dh, dlogits, widened);
         }
         if (grad_scale == 0) return;
         const Matrix<T> residual = residual_.first_rows(h.rows), dresidual = delta_.first_rows(h.rows);

@@ -66,7 +66,7 @@ struct NormedInput {
     }
 };
 
-// x = stream + delta, in families without a norm there. x may be the stream.
+// x = stream + delta, in families without a norm there. Made once; x may be the stream where nothing is added.
 template <class Device>
 struct SummedInput {
     using T = typename Device::compute_t;
@@ -74,6 +74,7 @@ struct SummedInput {
     Matrix<const T> stream, delta;  // delta may be null
 
     void make(const Device& device) const {
+        require(x.data != stream.data || delta.data == nullptr, "what is added to a stream in place is added twice");
         if (x.data != stream.data) copy<T>(device, x, stream);
         if (delta.data != nullptr) add<T>(device, x, delta);
     }

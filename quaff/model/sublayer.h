@@ -38,7 +38,7 @@ struct Sublayer {
 
     bool changes_output() const { return !norm_after.empty() || multiplier != 1; }
 
-    // h, for the linear that reads it: made in one pass with its int8 rows. `normed` is room for it.
+    // h, for the linear that reads it, which makes it: a norm in one pass with its int8 rows. `normed` is room for it.
     LinearInput<Device> input(Matrix<T> normed, const SublayerActivations<Device>& kept, Matrix<const T> x,
                               Matrix<const T> delta) const {
         if (norm_before.empty()) return SummedInput<Device>{.x = kept.residual, .stream = x, .delta = delta};

@@ -67,6 +67,7 @@ LoraConfig lora_of(const AdapterOptions& options, const ModelConfig& model) {
     lora.lora_alpha = options.alpha.value_or(lora.lora_alpha);
     lora.lora_dropout = options.dropout;
     lora.target_modules = parse_targets(options.target_modules.value_or("all-linear"), model);
+    leave_out_other_towers(lora, model);
     try {
         require_linear_targets(lora, model, kTargetOption);
     } catch (const Error& error) {

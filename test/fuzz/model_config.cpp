@@ -12,9 +12,13 @@
 namespace {
 
 void read_config(const std::filesystem::path& directory) {
-    const quaff::ModelConfig config = quaff::read_model_config(directory);
+    quaff::ModelConfig config = quaff::read_model_config(directory);
     quaff::all_joint_linears(config);
-    quaff::RopeTable(config, std::min<int64_t>(config.max_position_embeddings, 1 << 20));
+    quaff::block_norms(config);
+    const int64_t positions = std::min<int64_t>(config.max_position_embeddings, 1 << 20);
+    quaff::RopeTable(config, positions);
+    config.rope = config.local_rope;
+    quaff::RopeTable(config, positions);
 }
 
 }  // namespace

@@ -65,7 +65,7 @@ bool rows_are_aligned(const Matrix<T>& m) {
 }
 
 // Calls kernels.operator()<kHeadDim, kCapped>() if there are tensor-core kernels for this head_dim; returns whether
-// there are. With a soft cap there are those that Gemma 2 needs: its head_dim is 128, or 256, which generic.cuh has.
+// there are. With a soft cap there is that of Gemma 2 27B, 128; the 256 of its smaller sizes are generic.cuh's.
 template <class T, class Kernels>
 bool on_tensor_cores(const AttentionShape& shape, bool aligned, const Kernels& kernels) {
     if constexpr (!std::is_same_v<T, float>) {

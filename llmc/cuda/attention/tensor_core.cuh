@@ -246,7 +246,7 @@ __global__ void __launch_bounds__(128, 2)
         Accumulator<kKeys / 8> p, ds;  // the scores and dP at first
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
         const int row_of_tile = warp_row;
-#else  // nor is one left for this with a cap
+#else  // with a cap no register is left to keep warp_row either
         const int row_of_tile = kCapped ? row_of_step - first_query : warp_row;
 #endif
         multiply_nt(p, q_tile, row_of_tile, tiles(step, 0));

@@ -137,16 +137,18 @@ TEST_CASE("Gemma's caps, window and scales are its own where the config is silen
     CHECK(gemma3.vocab_size == 262208);
     CHECK(gemma3.final_logit_softcapping == 0);
     CHECK(of("gemma3_text", {{"final_logit_softcapping", 7}}).final_logit_softcapping == 7);
-    CHECK(of("gemma3_text", {{"attn_logit_softcapping", 7}}).attn_logit_softcapping == 0);  // as in transformers
+    const ModelConfig ignored = of("gemma3_text", {{"attn_logit_softcapping", 7}});
+    CHECK(ignored.attn_logit_softcapping == 0);
+    REQUIRE(ignored.notes.size() == 1);
+    CHECK(
+        ignored.notes[0].ends_with("field \"attn_logit_softcapping\" is ignored for gemma3_text, as in transformers"));
 
     json config = least;
     config["model_type"] = "gemma2";
     CHECK(windows(config) == List{4096, 0, 4096, 0, 4096, 0, 4096});
     config["sliding_window"] = nullptr;
-    CHECK(
-        config_error(config) ==
-        "config.json: field \"sliding_window\" makes layer 0 a sliding_attention layer, but sliding_window gives it no "
-        "window");
+    CHECK(config_error(config) ==
+          "config.json: field \"sliding_window\" is 0 or null, but layer 0 of a gemma2 model has a window");
     config["model_type"] = "gemma3_text";
     config["sliding_window"] = 9;
     CHECK(windows(config) == List{9, 9, 9, 9, 9, 0, 9});
@@ -185,13 +187,17 @@ TEST_CASE("Gemma 3's layers with a window turn by a theta of their own", "[model
         CHECK(config.local_rope.type == RopeConfig::Type::standard);
         CHECK(config.local_rope.theta == 2e4);
     }
+    CHECK(config_error(with_fields({{"rope_parameters", {{"full_attention", full}}}, {"rope_scaling", linear}})) ==
+          "config.json: field \"rope_scaling\" stands beside rope_parameters; leave one of them out");
+    CHECK(config_error(with_fields({{"rope_parameters", linear}}))
+              .ends_with("is neither full_attention nor sliding_attention, and transformers would not see it"));
     CHECK(
         config_error(with_fields({{"rope_parameters", {{"sliding_attention", linear}}}})) ==
         "config.json: field \"rope_parameters.sliding_attention.rope_type\" must be default: layers with a window are "
         "not stretched");
 }
 
-TEST_CASE("a Gemma 3 that also sees is its language model", "[model_config]") {
+TEST_CASE("of a multimodal Gemma 3 the language model is read", "[model_config]") {
     json text = {
         {"hidden_size", 16}, {"intermediate_size", 12}, {"num_hidden_layers", 2}, {"final_logit_softcapping", 7}};
     const json whole = {{"model_type", "gemma3"},
@@ -205,6 +211,11 @@ TEST_CASE("a Gemma 3 that also sees is its language model", "[model_config]") {
     CHECK(config.final_logit_softcapping == 0);  // transformers caps in Gemma3ForCausalLM alone
     CHECK(config.eos_token_ids == std::vector<int32_t>{1, 106});
     CHECK(all_joint_linears(config)[0].parts[0].name == "model.language_model.layers.0.self_attn.q_proj");
+    REQUIRE(config.notes.size() == 1);  // about the cap
+    json other = whole;
+    other["text_config"]["model_type"] = "qwen3";
+    CHECK(config_error(other) ==
+          "config.json: field \"text_config.model_type\" is qwen3; of gemma3 only gemma3_text is supported");
     CHECK(config_error(without(whole, "text_config")).starts_with("config.json: field \"text_config\""));
 }
 

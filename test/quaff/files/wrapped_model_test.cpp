@@ -1,4 +1,4 @@
-// A language model inside the files of a model that also sees, under both names that transformers has given its
+// A language model inside the files of a multimodal model, under both names that transformers has given its
 // tensors.
 #include <nlohmann/json.hpp>
 
@@ -49,8 +49,7 @@ std::vector<float> stored(const std::filesystem::path& file, const std::string& 
 
 }  // namespace
 
-TEST_CASE("the language model is read, adapted and merged inside a model that also sees",
-          "[checkpoint_reader][merge]") {
+TEST_CASE("the language model is read, adapted and merged inside a multimodal model", "[checkpoint_reader][merge]") {
     const bool by_4 = GENERATE(true, false);
     CAPTURE(by_4);
     const TempDir model, work;
