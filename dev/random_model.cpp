@@ -3,10 +3,10 @@
 //   build/random_model [--hollow] CONFIG_DIR OUT_DIR [sequences tokens]
 //   ./train_quaff train --model OUT_DIR --data OUT_DIR/data.jsonl --eval-steps 0 --eval-split 0 --max-steps 10
 //
-// dev/configs/ has the configs of some models. Matrices are uniform with a standard deviation of 0.02, norms multiply by 1,
-// biases 0, all in BF16; data.jsonl has `sequences` lines (64 by default) of `tokens` random ids (512). The same config
-// gives the same bytes. With --hollow all weights are zeros that take no room on the disk: enough for --plan, which
-// reads shapes alone.
+// dev/configs/ has the configs of some models. Matrices are uniform with a standard deviation of 0.02, norms multiply
+// by 1, biases are 0, all in BF16; data.jsonl has `sequences` lines (64 by default) of `tokens` random ids (512). The
+// same config gives the same bytes. With --hollow all weights are zeros that take no room on the disk: enough for
+// --plan, which reads shapes alone.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>

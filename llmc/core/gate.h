@@ -39,13 +39,19 @@ LLMC_HOST_DEVICE inline T gate_argument_growth(T g) {
         return g * (static_cast<T>(kGeluSlope) + static_cast<T>(3 * kGeluCubic) * (g * g));
 }
 
-// Calls body.operator()<kGate>() of the gate that is known when the program runs.
+// A gate that is known when the program is compiled.
+template <Gate kGate>
+struct FixedGate {
+    static constexpr Gate value = kGate;
+};
+
+// Calls body(FixedGate) with the gate that is known when the program runs.
 template <class Body>
 void with_gate(Gate gate, const Body& body) {
     if (gate == Gate::silu)
-        body.template operator()<Gate::silu>();
+        body(FixedGate<Gate::silu>{});
     else
-        body.template operator()<Gate::gelu_tanh>();
+        body(FixedGate<Gate::gelu_tanh>{});
 }
 
 }  // namespace llmc

@@ -27,7 +27,8 @@ void swiglu_forward(const Device& device, Matrix<T> out, ConstMatrix<T> gate_up,
         T* out_row = out.row(n);
         const T* g = gate_up.row(n);
         const T* u = g + width;
-        with_gate(gate, [&]<Gate kGate>() {
+        with_gate(gate, [&](auto fixed) {
+            constexpr Gate kGate = decltype(fixed)::value;
 #pragma omp simd
             for (int64_t f = 0; f < width; f++) out_row[f] = g[f] / (1 + simd_exp(-gate_argument<kGate>(g[f]))) * u[f];
         });
@@ -58,7 +59,8 @@ void swiglu_backward(const Device& device, Matrix<T> dgate_up, ConstMatrix<T> do
         const T* dout_row = dout.row(n);
         const T* gate_row = gate_up.row(n);
         const T* up_row = gate_row + width;
-        with_gate(gate, [&]<Gate kGate>() {
+        with_gate(gate, [&](auto fixed) {
+            constexpr Gate kGate = decltype(fixed)::value;
 #pragma omp simd
             for (int64_t f = 0; f < width; f++) {
                 const T g = gate_row[f];

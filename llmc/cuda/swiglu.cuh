@@ -93,7 +93,8 @@ __global__ void swiglu_backward_kernel(Matrix<T> dgate_up, Matrix<const T> dout,
 
 template <class T>
 void swiglu_forward(const Device<T>& device, Matrix<T> out, ConstMatrix<T> gate_up, Gate gate = Gate::silu) {
-    with_gate(gate, [&]<Gate kGate>() {
+    with_gate(gate, [&](auto fixed) {
+        constexpr Gate kGate = decltype(fixed)::value;
         launch(device, "swiglu_forward", swiglu_forward_kernel<T, kGate>, eight_blocks(out.rows, out.cols),
                kEightThreads, 0, out, gate_up);
     });
@@ -104,7 +105,8 @@ template <class T>
 void swiglu_forward_absmax(const Device<T>& device, Matrix<T> out, float* xmax, ConstMatrix<T> gate_up,
                            std::span<const int32_t> channels, Gate gate = Gate::silu) {
     clear_absmax(device, xmax, channels.size());
-    with_gate(gate, [&]<Gate kGate>() {
+    with_gate(gate, [&](auto fixed) {
+        constexpr Gate kGate = decltype(fixed)::value;
         launch(device, "swiglu_forward_absmax", swiglu_forward_absmax_kernel<T, kGate>, row_blocks(out.rows),
                row_threads(out.cols), held_bytes<T>(out.cols), out, xmax, gate_up, channels.data(),
                static_cast<int>(channels.size()));
@@ -116,7 +118,8 @@ template <class T>
 void swiglu_forward_quantize(const Device<T>& device, Matrix<T> out, Matrix<int8_t> q, float* row_scale,
                              Matrix<T> outliers, ConstMatrix<T> gate_up, const RowTransform& transform,
                              Gate gate = Gate::silu) {
-    with_gate(gate, [&]<Gate kGate>() {
+    with_gate(gate, [&](auto fixed) {
+        constexpr Gate kGate = decltype(fixed)::value;
         launch(device, "swiglu_forward_quantize", swiglu_forward_quantize_kernel<T, kGate>, row_blocks(q.rows),
                row_threads(out.cols), held_bytes<T>(out.cols), out, q, row_scale, outliers, gate_up, transform);
     });
@@ -125,7 +128,8 @@ void swiglu_forward_quantize(const Device<T>& device, Matrix<T> out, Matrix<int8
 template <class T>
 void swiglu_backward(const Device<T>& device, Matrix<T> dgate_up, ConstMatrix<T> dout, ConstMatrix<T> gate_up,
                      Gate gate = Gate::silu) {
-    with_gate(gate, [&]<Gate kGate>() {
+    with_gate(gate, [&](auto fixed) {
+        constexpr Gate kGate = decltype(fixed)::value;
         launch(device, "swiglu_backward", swiglu_backward_kernel<T, kGate>, eight_blocks(dout.rows, dout.cols),
                kEightThreads, 0, dgate_up, dout, gate_up);
     });
