@@ -92,9 +92,11 @@ $(BUILD)/quaff/model/model.o $(BUILD)/quaff/model/calibrate.o $(BUILD)/llmc/cpu/
 # Tests take longer to compile than to run, but for those of operators, which are templates.
 $(BUILD)/test/%.o: private OPTIMIZE = -O0
 $(BUILD)/test/llmc/cpu/%.o: private OPTIMIZE = -O1
-# UndefinedBehaviorSanitizer checks the code under test, not the tests. (private: all objects share the flags stamp.)
+# UndefinedBehaviorSanitizer checks the code under test, not the tests, but for those of operators, which compile the
+# templates that they test. (private: all objects share the flags stamp.)
 SANITIZERS = $(SANITIZE)
 $(BUILD)/test/%.o: private SANITIZERS = $(subst $(comma)undefined,,$(SANITIZE))
+$(BUILD)/test/llmc/cpu/%.o: private SANITIZERS = $(SANITIZE)
 
 # The emulator and the kernels that run in it only compute.
 $(BUILD)/quaff/model/cuda/%.o $(BUILD)/llmc/cuda/%.o: private OPTIMIZE = $(if $(SANITIZE),-O1,-O2)

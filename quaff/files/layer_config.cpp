@@ -65,10 +65,10 @@ std::vector<bool> layers_with_window(const JsonObject& config, const Family& fam
     std::vector<bool> limited(layers.size());
     const int64_t first_upper =
         family.window == Window::upper_layers ? config.integer("max_window_layers", 0, kMaxPositions, 28) : 0;
-    // transformers 4 wrote the interval of Gemma 3, that of Gemma 2 is always the same.
-    const int64_t interval = family.rope_local_base_freq > 0 ? config.integer("sliding_window_pattern", 1,
-                                                                              kMaxPositions, family.full_layer_interval)
-                                                             : family.full_layer_interval;
+    // transformers 4 wrote the interval of Gemma 3. That of Gemma 2 is always the same.
+    int64_t interval = family.full_layer_interval;
+    if (family.rope_local_base_freq > 0)
+        interval = config.integer("sliding_window_pattern", 1, kMaxPositions, interval);
     for (size_t i = 0; i < layers.size(); ++i) {
         const auto layer = static_cast<int64_t>(i);
         switch (family.window) {
@@ -108,11 +108,10 @@ std::vector<LayerConfig> read_layers(const JsonObject& config, const Family& fam
     const std::vector<bool> derived = layers_with_window(config, family, layers);
     for (size_t i = 0; i < layers.size(); ++i) {
         const bool slides = types.empty() ? derived[i] : types[i] == kSlidingAttention;
-        require(!slides || window > 0 || types.empty(), config.field("layer_types"), " makes layer ", i, " a ",
-                kSlidingAttention, " layer, but ", use_sliding_window(family) ? "use_sliding_window and " : "",
-                "sliding_window give", use_sliding_window(family) ? "" : "s", " it no window");
-        require(!slides || window > 0 || family.window != Window::between_full_layers, config.field("sliding_window"),
+        require(!slides || window > 0 || use_sliding_window(family), config.field("sliding_window"),
                 " is 0 or null, but layer ", i, " of a ", family.model_type, " model has a window");
+        require(!slides || window > 0 || types.empty(), config.field("layer_types"), " makes layer ", i, " a ",
+                kSlidingAttention, " layer, but use_sliding_window and sliding_window give it no window");
         if (!slides) continue;
         layers[i].sliding_window = window;
         layers[i].local_rope = family.rope_local_base_freq > 0;

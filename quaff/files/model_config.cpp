@@ -93,11 +93,15 @@ void read_gate(ModelConfig& model, const JsonObject& config, const Family& famil
 // What the values of the forward pass are multiplied by and capped at.
 void read_factors(ModelConfig& model, const JsonObject& config, const Family& family) {
     const auto positive = [&](const char* key, double absent) { return config.number(key, 1e-6, 1e6, absent); };
-    if (family.has_multipliers) {
-        model.embedding_multiplier = positive("embedding_multiplier", 1);
-        model.attention_multiplier = positive("attention_multiplier", 1);
-        model.residual_multiplier = positive("residual_multiplier", 1);
-        model.logits_scaling = positive("logits_scaling", 1);
+    const std::pair<const char*, double&> multipliers[] = {{"embedding_multiplier", model.embedding_multiplier},
+                                                           {"attention_multiplier", model.attention_multiplier},
+                                                           {"residual_multiplier", model.residual_multiplier},
+                                                           {"logits_scaling", model.logits_scaling}};
+    for (const auto& [key, multiplier] : multipliers) {
+        if (family.has_multipliers)
+            multiplier = positive(key, 1);
+        else if (config.has(key))
+            tell_ignored(model, config, key, family);
     }
     if (family.scales_embedding_by_width)
         model.embedding_multiplier = std::sqrt(static_cast<double>(model.hidden_size));
@@ -112,10 +116,8 @@ void read_factors(ModelConfig& model, const JsonObject& config, const Family& fa
         if (config.contains(key) ? !config.has(key) : absent == 0) return 0.0;
         return config.number(key, 1e-2, 1e3, absent);
     };
-    if (family.norms == ModelConfig::Norms::around) {
-        model.attn_logit_softcapping = cap("attn_logit_softcapping", family.attn_logit_softcapping);
-        model.final_logit_softcapping = cap("final_logit_softcapping", family.final_logit_softcapping);
-    }
+    model.attn_logit_softcapping = cap("attn_logit_softcapping", family.attn_logit_softcapping);
+    model.final_logit_softcapping = cap("final_logit_softcapping", family.final_logit_softcapping);
 }
 
 // What makes the model another one than a causal language model, whatever its family.

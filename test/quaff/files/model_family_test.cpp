@@ -92,6 +92,8 @@ TEST_CASE("Granite's multipliers are 1 where the config is silent, and that of a
     config["logits_scaling"] = 0;
     CHECK(config_error(config).starts_with("config.json: field \"logits_scaling\" must be a number from"));
     config["model_type"] = "llama";  // which knows none of them
+    REQUIRE(read_config(config).notes.size() == 4);
+    CHECK(read_config(config).notes[0].ends_with("\"embedding_multiplier\" is ignored for llama, as in transformers"));
     CHECK(read_config(config).embedding_multiplier == 1);
     CHECK(read_config(config).attention_multiplier == 0);
 }
