@@ -23,7 +23,7 @@ using benchmark::Device, benchmark::Tensor;
 
 constexpr float kEps = 1e-5f;
 
-void forward_kernel1(const Device&, Matrix<float> x, Matrix<float> kept, Matrix<float> rstd, const float* weight,
+void forward_kernel1(const Device&, Matrix<float> x, Matrix<float> kept, Matrix<float> rstd, NormWeight<float> weight,
                      float eps) {
     const int64_t head_dim = x.cols / rstd.cols;
     for (int64_t n = 0; n < x.rows; n++) {
@@ -41,8 +41,8 @@ void forward_kernel1(const Device&, Matrix<float> x, Matrix<float> kept, Matrix<
     }
 }
 
-void forward_kernel2(const Device& device, Matrix<float> x, Matrix<float> kept, Matrix<float> rstd, const float* weight,
-                     float eps) {
+void forward_kernel2(const Device& device, Matrix<float> x, Matrix<float> kept, Matrix<float> rstd,
+                     NormWeight<float> weight, float eps) {
 #pragma omp parallel for num_threads(device.threads)
     for (int64_t n = 0; n < x.rows; n++)
         forward_kernel1(device, x.rows_at(n, 1), kept.rows_at(n, 1), rstd.rows_at(n, 1), weight, eps);
@@ -69,7 +69,7 @@ struct Forward : Heads {
     }
     explicit Forward(const benchmark::Shape& shape) : Heads(shape[0], shape[1], shape[2]) {}
 
-    void call(Kernel kernel, const Device& device) { kernel(device, x, kept, rstd, weight.data, kEps); }
+    void call(Kernel kernel, const Device& device) { kernel(device, x, kept, rstd, {weight.data}, kEps); }
     // A float sum of up to 256 squares in vector lanes is off by some 1e-6 of itself.
     std::vector<benchmark::Output> outputs() const {
         return {benchmark::output("x", x, 2e-6), benchmark::output("kept", kept, 0),
@@ -79,7 +79,7 @@ struct Forward : Heads {
 };
 
 void backward_kernel1(const Device&, Matrix<float> dx, Matrix<const float> kept, Matrix<const float> rstd,
-                      const float* weight) {
+                      NormWeight<float> weight) {
     const int64_t head_dim = dx.cols / rstd.cols;
     for (int64_t n = 0; n < dx.rows; n++) {
         for (int64_t h = 0; h < rstd.cols; h++) {
@@ -99,7 +99,7 @@ void backward_kernel1(const Device&, Matrix<float> dx, Matrix<const float> kept,
 }
 
 void backward_kernel2(const Device& device, Matrix<float> dx, Matrix<const float> kept, Matrix<const float> rstd,
-                      const float* weight) {
+                      NormWeight<float> weight) {
 #pragma omp parallel for num_threads(device.threads)
     for (int64_t n = 0; n < dx.rows; n++)
         backward_kernel1(device, dx.rows_at(n, 1), kept.rows_at(n, 1), rstd.rows_at(n, 1), weight);
@@ -115,7 +115,7 @@ struct Backward : Heads {
     }
     explicit Backward(const benchmark::Shape& shape) : Heads(shape[0], shape[1], shape[2]) {}
 
-    void call(Kernel kernel, const Device& device) { kernel(device, x, kept, rstd, weight.data); }
+    void call(Kernel kernel, const Device& device) { kernel(device, x, kept, rstd, {weight.data}); }
     std::vector<benchmark::Output> outputs() const { return {benchmark::output("dx", x, 2e-6)}; }
     benchmark::Work work() const { return {benchmark::Unit::bytes, 3 * x.bytes()}; }
 };

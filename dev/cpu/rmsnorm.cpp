@@ -25,7 +25,7 @@ using benchmark::Device, benchmark::Tensor;
 constexpr float kEps = 1e-5f;
 
 void rmsnorm_forward_kernel1(const Device&, Matrix<float> out, Matrix<float> residual, float* rstd,
-                             Matrix<const float> x, Matrix<const float> y, const float* weight, float eps) {
+                             Matrix<const float> x, Matrix<const float> y, NormWeight<float> weight, float eps) {
     for (int64_t n = 0; n < x.rows; n++) {
         double sum = 0;
         for (int64_t c = 0; c < x.cols; c++) {
@@ -39,7 +39,7 @@ void rmsnorm_forward_kernel1(const Device&, Matrix<float> out, Matrix<float> res
 }
 
 void rmsnorm_forward_kernel2(const Device& device, Matrix<float> out, Matrix<float> residual, float* rstd,
-                             Matrix<const float> x, Matrix<const float> y, const float* weight, float eps) {
+                             Matrix<const float> x, Matrix<const float> y, NormWeight<float> weight, float eps) {
 #pragma omp parallel for simd collapse(2) num_threads(device.threads)
     for (int64_t n = 0; n < x.rows; n++)
         for (int64_t c = 0; c < x.cols; c++) residual(n, c) = x(n, c) + y(n, c);
@@ -79,7 +79,7 @@ struct Forward {
           rstd(benchmark::unwritten<float>(1, tokens)) {}
 
     void call(Kernel kernel, const Device& device) {
-        kernel(device, out, residual, rstd.data, x, y, weight.data, kEps);
+        kernel(device, out, residual, rstd.data, x, y, {weight.data}, kEps);
     }
     // A float sum of up to 1,000 squares in vector lanes is off by some 1e-6 of itself.
     std::vector<benchmark::Output> outputs() const {
@@ -90,7 +90,7 @@ struct Forward {
 };
 
 void rmsnorm_backward_kernel1(const Device&, Matrix<float> dresidual, Matrix<const float> dout,
-                              Matrix<const float> residual, const float* rstd, const float* weight) {
+                              Matrix<const float> residual, const float* rstd, NormWeight<float> weight) {
     for (int64_t n = 0; n < dout.rows; n++) {
         const double scale = rstd[n];
         double mean = 0;  // of g h
@@ -104,7 +104,7 @@ void rmsnorm_backward_kernel1(const Device&, Matrix<float> dresidual, Matrix<con
 }
 
 void rmsnorm_backward_kernel2(const Device& device, Matrix<float> dresidual, Matrix<const float> dout,
-                              Matrix<const float> residual, const float* rstd, const float* weight) {
+                              Matrix<const float> residual, const float* rstd, NormWeight<float> weight) {
     std::vector<float> mean(static_cast<size_t>(dout.rows));
 #pragma omp parallel for num_threads(device.threads)
     for (int64_t n = 0; n < dout.rows; n++) {
@@ -141,7 +141,7 @@ struct Backward {
           dresidual(benchmark::random<float>(tokens, channels, 5)) {}
 
     void call(Kernel kernel, const Device& device) {
-        kernel(device, dresidual, dout, residual, rstd.data, weight.data);
+        kernel(device, dresidual, dout, residual, rstd.data, {weight.data});
     }
     std::vector<benchmark::Output> outputs() const { return {benchmark::output("dresidual", dresidual, 2e-6)}; }
     benchmark::Work work() const { return {benchmark::Unit::bytes, 4 * dout.bytes()}; }

@@ -82,7 +82,7 @@ void forward(const Bench<T>& bench, const Shape& shape) {
             [&] {
                 expected = before.template host<double>();
                 cpu::head_norm_forward<double>({}, expected, expected_kept, expected_rstd,
-                                               weight.template host<double>().data(), kEps);
+                                               {weight.template host<double>().data()}, kEps);
             },
         // A float sum of up to 256 squares is off by some 1e-6 of itself.
         .outputs = {updated("x", x, before, expected, rounded_to<T>({4e-6, 0})),
@@ -105,7 +105,7 @@ void forward(const Bench<T>& bench, const Shape& shape) {
                      {3,
                       "llmc: teams of lanes, 16-byte loads",
                       {},
-                      [&](int) { cuda::head_norm_forward<T>(device, x, kept, rstd, weight.data(), kEps); }}},
+                      [&](int) { cuda::head_norm_forward<T>(device, x, kept, rstd, {weight.data()}, kEps); }}},
     });
 }
 
@@ -126,7 +126,7 @@ void backward(const Bench<T>& bench, const Shape& shape) {
             [&] {
                 expected = before.template host<double>();
                 cpu::head_norm_backward<double>({}, expected, kept.template host<double>(),
-                                                rstd.template host<double>(), weight.template host<double>().data());
+                                                rstd.template host<double>(), {weight.template host<double>().data()});
             },
         // Terms of up to 3 cancel to what is left: their fp32 roundings stay.
         .outputs = {updated("dx", dx, before, expected, rounded_to<T>({4e-6, 4e-6}))},
@@ -148,7 +148,7 @@ void backward(const Bench<T>& bench, const Shape& shape) {
                      {3,
                       "llmc: teams of lanes, 16-byte loads",
                       {},
-                      [&](int) { cuda::head_norm_backward<T>(device, dx, kept, rstd, weight.data()); }}},
+                      [&](int) { cuda::head_norm_backward<T>(device, dx, kept, rstd, {weight.data()}); }}},
     });
 }
 

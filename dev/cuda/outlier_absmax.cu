@@ -150,7 +150,7 @@ void behind_rmsnorm(const Bench<T>& bench, const Shape& shape) {
                 for (int64_t i = 0; i < n * cols; i++) sum.data()[i] += addend.data()[i];
                 round_to<T>(sum);
                 cpu::rmsnorm_forward<float>({}, expected, sum, host_rstd.data(), sum, {},
-                                            weight.template host<float>().data(), kEps);
+                                            {weight.template host<float>().data()}, kEps);
                 round_to<T>(expected);
                 cpu::outlier_absmax({}, expected_max.data(), expected, numbers);
             },
@@ -159,15 +159,15 @@ void behind_rmsnorm(const Bench<T>& bench, const Shape& shape) {
                       "rmsnorm_forward, then outlier_absmax",
                       {},
                       [&](int) {
-                          cuda::rmsnorm_forward<T>(device, out, r, rstd.data(), x, y, weight.data(), kEps);
+                          cuda::rmsnorm_forward<T>(device, out, r, rstd.data(), x, y, {weight.data()}, kEps);
                           cuda::outlier_absmax<T>(device, xmax.data(), out, channels.span());
                       }},
                      {2,
                       "llmc: one kernel",
                       {},
                       [&](int) {
-                          cuda::rmsnorm_forward_absmax<T>(device, out, r, rstd.data(), xmax.data(), x, y, weight.data(),
-                                                          kEps, channels.span());
+                          cuda::rmsnorm_forward_absmax<T>(device, out, r, rstd.data(), xmax.data(), x, y,
+                                                          {weight.data()}, kEps, channels.span());
                       }}},
     });
 }

@@ -261,7 +261,7 @@ void behind_rmsnorm(const Bench<T>& bench, const Shape& shape) {
                 for (int64_t i = 0; i < n * channels; i++) sum.data()[i] += addend.data()[i];
                 round_to<T>(sum);
                 cpu::rmsnorm_forward<float>({}, expected, sum, host_rstd.data(), sum, {},
-                                            weight.template host<float>().data(), kEps);
+                                            {weight.template host<float>().data()}, kEps);
                 round_to<T>(expected);
                 to.expect(expected, true);
             },
@@ -270,7 +270,7 @@ void behind_rmsnorm(const Bench<T>& bench, const Shape& shape) {
                       "rmsnorm_forward, then quantize_rows",
                       {},
                       [&](int) {
-                          cuda::rmsnorm_forward<T>(device, out, r, rstd.data(), x, y, weight.data(), kEps);
+                          cuda::rmsnorm_forward<T>(device, out, r, rstd.data(), x, y, {weight.data()}, kEps);
                           cuda::quantize_rows<T>(device, to.q_view(channels), to.row_scale.data(), to.outliers, out,
                                                  {to.channels.span(), to.s.data()});
                       }},
@@ -279,8 +279,8 @@ void behind_rmsnorm(const Bench<T>& bench, const Shape& shape) {
                       {},
                       [&](int) {
                           cuda::rmsnorm_forward_quantize<T>(device, out, r, rstd.data(), to.q_view(channels),
-                                                            to.row_scale.data(), to.outliers, x, y, weight.data(), kEps,
-                                                            {to.channels.span(), to.s.data()});
+                                                            to.row_scale.data(), to.outliers, x, y, {weight.data()},
+                                                            kEps, {to.channels.span(), to.s.data()});
                       }}},
     });
 }

@@ -145,7 +145,7 @@ void forward(const Bench<T>& bench, const Shape& shape) {
                 for (int64_t i = 0; i < n * channels; i++) sum.data()[i] += addend.data()[i];
                 round_to<T>(sum);
                 cpu::rmsnorm_forward<double>({}, expected_out, expected_residual, expected_rstd.data(), sum, {},
-                                             weight.template host<double>().data(), kEps);
+                                             {weight.template host<double>().data()}, kEps);
             },
         .outputs = {written("out", out, expected_out, rounding), written("r", residual, expected_residual, {}),
                     written("rstd", rstd, expected_rstd, {4e-6, 0})},
@@ -175,7 +175,7 @@ void forward(const Bench<T>& bench, const Shape& shape) {
                       "llmc: 16-byte loads, r held",
                       {},
                       [&](int) {
-                          cuda::rmsnorm_forward<T>(device, out, residual, rstd.data(), x, y, weight.data(), kEps);
+                          cuda::rmsnorm_forward<T>(device, out, residual, rstd.data(), x, y, {weight.data()}, kEps);
                       }}},
     });
 }
@@ -197,7 +197,7 @@ void backward(const Bench<T>& bench, const Shape& shape) {
             [&] {
                 cpu::rmsnorm_backward<double>({}, expected, dout.template host<double>(),
                                               residual.template host<double>(), rstd.template host<double>().data(),
-                                              weight.template host<double>().data());
+                                              {weight.template host<double>().data()});
             },
         // Terms of up to 3 cancel to what is left: their fp32 roundings stay.
         .outputs = {updated("dr", dresidual, before, expected, rounded_to<T>({4e-6, 4e-6}))},
@@ -221,7 +221,7 @@ void backward(const Bench<T>& bench, const Shape& shape) {
                       "llmc: 16-byte loads, dout and r held",
                       {},
                       [&](int) {
-                          cuda::rmsnorm_backward<T>(device, dresidual, dout, residual, rstd.data(), weight.data());
+                          cuda::rmsnorm_backward<T>(device, dresidual, dout, residual, rstd.data(), {weight.data()});
                       }}},
     });
 }
@@ -240,7 +240,8 @@ void apply(const Bench<T>& bench, const Shape& shape) {
         .reference =
             [&] {
                 cpu::rmsnorm_apply<double>({}, expected, residual.template host<double>(),
-                                           rstd.template host<double>().data(), weight.template host<double>().data());
+                                           rstd.template host<double>().data(),
+                                           {weight.template host<double>().data()});
             },
         // Two fp32 products.
         .outputs = {written("out", out, expected, rounded_to<T>({2e-7, 0}))},
@@ -255,7 +256,7 @@ void apply(const Bench<T>& bench, const Shape& shape) {
                      {2,
                       "llmc: 16-byte loads",
                       {},
-                      [&](int) { cuda::rmsnorm_apply<T>(device, out, residual, rstd.data(), weight.data()); }}},
+                      [&](int) { cuda::rmsnorm_apply<T>(device, out, residual, rstd.data(), {weight.data()}); }}},
     });
 }
 

@@ -47,6 +47,17 @@ struct RowTransform {
     int64_t rotation = 0;                    // side of H's blocks, hadamard_block() of the row; 0: v = xh
 };
 
+// What RMSNorm multiplies channel c by: w[c] + addend, added in fp32. Some families' files hold w less 1: 16 bits keep
+// that far more exactly than the sum.
+template <class T>
+struct NormWeight {
+    const T* w = nullptr;  // in the device's memory
+    float addend = 0;
+
+    // Where T is float or double.
+    T operator[](int64_t c) const { return w[c] + static_cast<T>(addend); }
+};
+
 // Names one dropout mask. Whether it keeps element (n, c) depends on these and on n and c alone, never on threads,
 // strides or devices, so the backward pass and a recompute draw the mask again instead of storing it.
 struct DropoutStream {

@@ -8,21 +8,23 @@
 //   dx[n,h,d]   = rstd[n,h] (g[n,h,d] - y[n,h,d] mean_d(g y))
 //
 // n: packed tokens; h: heads, the columns of rstd; d: channels of a head. x and kept are [N, heads * channels], usually
-// columns of wider buffers. `kept` and `rstd` are written (=). All heads share the weight, which is frozen and gets no
-// gradient. Zhang and Sennrich 2019, arXiv 1910.07467; Henry et al. 2020, arXiv 2010.04245.
+// columns of wider buffers. `kept` and `rstd` are written (=). All heads share the weight (NormWeight in
+// llmc/core/operator_options.h), which is frozen and gets no gradient. Zhang and Sennrich 2019, arXiv 1910.07467; Henry
+// et al. 2020, arXiv 2010.04245.
 #pragma once
 
 #include <cmath>
 
+#include "llmc/core/operator_options.h"
 #include "llmc/cpu/device.h"
 
 namespace cpu {
 
 template <class T>
 void head_norm_forward(const Device& device, Matrix<T> x, Matrix<T> kept, Matrix<std::type_identity_t<T>> rstd,
-                       const std::type_identity_t<T>* weight, float eps) {
+                       NormWeight<std::type_identity_t<T>> weight, float eps) {
     const int64_t head_dim = x.cols / rstd.cols;
-#pragma omp parallel for num_threads(device.threads) schedule(static)
+#pragma omp parallel for num_threads(device.threads) schedule(static) firstprivate(weight)
     for (int64_t n = 0; n < x.rows; n++) {
         for (int64_t h = 0; h < rstd.cols; h++) {
             T* head = x.row(n) + h * head_dim;
@@ -43,9 +45,9 @@ void head_norm_forward(const Device& device, Matrix<T> x, Matrix<T> kept, Matrix
 
 template <class T>
 void head_norm_backward(const Device& device, Matrix<T> dx, ConstMatrix<T> kept, ConstMatrix<T> rstd,
-                        const std::type_identity_t<T>* weight) {
+                        NormWeight<std::type_identity_t<T>> weight) {
     const int64_t head_dim = dx.cols / rstd.cols;
-#pragma omp parallel for num_threads(device.threads) schedule(static)
+#pragma omp parallel for num_threads(device.threads) schedule(static) firstprivate(weight)
     for (int64_t n = 0; n < dx.rows; n++) {
         for (int64_t h = 0; h < rstd.cols; h++) {
             T* gradient = dx.row(n) + h * head_dim;

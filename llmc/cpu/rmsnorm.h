@@ -8,7 +8,8 @@
 //   dr[n,c] += rstd[n] (g[n,c] - h[n,c] mean_c(g h))
 //
 // n: packed tokens; c: hidden_size. `out`, `r`, `rstd` are written (=), `dr` is accumulated (+=).
-// weight is frozen and gets no gradient. Zhang and Sennrich 2019, arXiv 1910.07467.
+// weight[c] is w[c] + addend (NormWeight in llmc/core/operator_options.h), frozen: it gets no gradient. Zhang and
+// Sennrich 2019, arXiv 1910.07467.
 //
 // With what the int8 linear above does to `out` (quantize.h):
 //
@@ -24,9 +25,9 @@ namespace cpu {
 
 template <class T>
 void rmsnorm_forward(const Device& device, Matrix<T> out, Matrix<T> residual, std::type_identity_t<T>* rstd,
-                     ConstMatrix<T> x, ConstMatrix<T> y, const std::type_identity_t<T>* weight, float eps) {
+                     ConstMatrix<T> x, ConstMatrix<T> y, NormWeight<std::type_identity_t<T>> weight, float eps) {
     const int64_t channels = x.cols;
-#pragma omp parallel for num_threads(device.threads) schedule(static)
+#pragma omp parallel for num_threads(device.threads) schedule(static) firstprivate(weight)
     for (int64_t n = 0; n < x.rows; n++) {
         T* out_row = out.row(n);
         T* r = residual.row(n);
@@ -54,7 +55,7 @@ void rmsnorm_forward(const Device& device, Matrix<T> out, Matrix<T> residual, st
 }
 
 inline void rmsnorm_forward_absmax(const Device& device, Matrix<float> out, Matrix<float> residual, float* rstd,
-                                   float* xmax, Matrix<const float> x, Matrix<const float> y, const float* weight,
+                                   float* xmax, Matrix<const float> x, Matrix<const float> y, NormWeight<float> weight,
                                    float eps, std::span<const int32_t> channels) {
     rmsnorm_forward<float>(device, out, residual, rstd, x, y, weight, eps);
     outlier_absmax(device, xmax, out, channels);
@@ -62,7 +63,7 @@ inline void rmsnorm_forward_absmax(const Device& device, Matrix<float> out, Matr
 
 inline void rmsnorm_forward_quantize(const Device& device, Matrix<float> out, Matrix<float> residual, float* rstd,
                                      Matrix<int8_t> q, float* row_scale, Matrix<float> outliers, Matrix<const float> x,
-                                     Matrix<const float> y, const float* weight, float eps,
+                                     Matrix<const float> y, NormWeight<float> weight, float eps,
                                      const RowTransform& transform) {
     rmsnorm_forward<float>(device, out, residual, rstd, x, y, weight, eps);
     quantize_rows(device, q, row_scale, outliers, out, transform);
@@ -71,8 +72,8 @@ inline void rmsnorm_forward_quantize(const Device& device, Matrix<float> out, Ma
 // `out` again from what the forward kept: the same bits.
 template <class T>
 void rmsnorm_apply(const Device& device, Matrix<T> out, ConstMatrix<T> residual, const std::type_identity_t<T>* rstd,
-                   const std::type_identity_t<T>* weight) {
-#pragma omp parallel for num_threads(device.threads) schedule(static)
+                   NormWeight<std::type_identity_t<T>> weight) {
+#pragma omp parallel for num_threads(device.threads) schedule(static) firstprivate(weight)
     for (int64_t n = 0; n < out.rows; n++) {
         T* out_row = out.row(n);
         const T* r = residual.row(n);
@@ -84,9 +85,9 @@ void rmsnorm_apply(const Device& device, Matrix<T> out, ConstMatrix<T> residual,
 
 template <class T>
 void rmsnorm_backward(const Device& device, Matrix<T> dresidual, ConstMatrix<T> dout, ConstMatrix<T> residual,
-                      const std::type_identity_t<T>* rstd, const std::type_identity_t<T>* weight) {
+                      const std::type_identity_t<T>* rstd, NormWeight<std::type_identity_t<T>> weight) {
     const int64_t channels = dresidual.cols;
-#pragma omp parallel for num_threads(device.threads) schedule(static)
+#pragma omp parallel for num_threads(device.threads) schedule(static) firstprivate(weight)
     for (int64_t n = 0; n < dresidual.rows; n++) {
         T* dr = dresidual.row(n);
         const T* dout_row = dout.row(n);

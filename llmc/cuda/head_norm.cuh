@@ -8,8 +8,9 @@
 //   dx[n,h,d]   = rstd[n,h] (g[n,h,d] - y[n,h,d] mean_d(g y))
 //
 // n: packed tokens; h: heads, the columns of rstd; d: channels of a head. x and kept are [N, heads * channels], usually
-// columns of wider buffers. `kept` and `rstd` are written (=). All heads share the weight, which is frozen and gets no
-// gradient. Zhang and Sennrich 2019, arXiv 1910.07467; Henry et al. 2020, arXiv 2010.04245.
+// columns of wider buffers. `kept` and `rstd` are written (=). All heads share the weight (NormWeight in
+// llmc/core/operator_options.h), which is frozen and gets no gradient. Zhang and Sennrich 2019, arXiv 1910.07467; Henry
+// et al. 2020, arXiv 2010.04245.
 //
 // A head is short: a team of as many lanes as it has Eights, up to a warp, owns it, and a block of 256 threads has
 // several. A lane reads, keeps and writes the same columns, so that nothing but the sum crosses lanes.
@@ -18,7 +19,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "llmc/cuda/kernel/row_block.cuh"
+#include "llmc/cuda/kernel/norm_weight.cuh"
 
 namespace cuda {
 
@@ -49,8 +50,8 @@ __device__ inline float team_sum(float x, int lanes) {
 }
 
 template <class T>
-__global__ void head_norm_forward_kernel(Matrix<T> x, Matrix<T> kept, Matrix<float> rstd, const T* weight, float eps,
-                                         int head_dim, int lanes) {
+__global__ void head_norm_forward_kernel(Matrix<T> x, Matrix<T> kept, Matrix<float> rstd, NormWeight<T> weight,
+                                         float eps, int head_dim, int lanes) {
     const auto [n, h, first, exists] = team_position(x.rows, rstd.cols, lanes);
     T* head = exists ? x.row(n) + h * head_dim : nullptr;
     T* copy = exists ? kept.row(n) + h * head_dim : nullptr;
@@ -66,25 +67,25 @@ __global__ void head_norm_forward_kernel(Matrix<T> x, Matrix<T> kept, Matrix<flo
     if (first == 0) rstd(n, h) = scale;
     for (int d = first; d < head_dim; d += 8 * lanes) {
         Eight<T> values = load_eight(head, d, head_dim);
-        const Eight<T> w = load_eight(weight, d, head_dim);
+        const Eight<float> w = load_eight(weight, d, head_dim);
 #pragma unroll
-        for (int k = 0; k < 8; k++) values[k] = from_float<T>(to_float(values[k]) * scale * to_float(w[k]));
+        for (int k = 0; k < 8; k++) values[k] = from_float<T>(to_float(values[k]) * scale * w[k]);
         store_eight(head, d, head_dim, values);
     }
 }
 
 template <class T>
-__global__ void head_norm_backward_kernel(Matrix<T> dx, Matrix<const T> kept, Matrix<const float> rstd, const T* weight,
-                                          int head_dim, int lanes) {
+__global__ void head_norm_backward_kernel(Matrix<T> dx, Matrix<const T> kept, Matrix<const float> rstd,
+                                          NormWeight<T> weight, int head_dim, int lanes) {
     const auto [n, h, first, exists] = team_position(dx.rows, rstd.cols, lanes);
     T* gradient = exists ? dx.row(n) + h * head_dim : nullptr;
     const T* head = exists ? kept.row(n) + h * head_dim : nullptr;
     float sum = 0;  // of g kept
     for (int d = first; exists && d < head_dim; d += 8 * lanes) {
         const Eight<T> g = load_eight(gradient, d, head_dim), values = load_eight(head, d, head_dim);
-        const Eight<T> w = load_eight(weight, d, head_dim);
+        const Eight<float> w = load_eight(weight, d, head_dim);
 #pragma unroll
-        for (int k = 0; k < 8; k++) sum = fmaf(to_float(g[k]) * to_float(w[k]), to_float(values[k]), sum);
+        for (int k = 0; k < 8; k++) sum = fmaf(to_float(g[k]) * w[k], to_float(values[k]), sum);
     }
     sum = team_sum(sum, lanes);
     if (!exists) return;
@@ -92,10 +93,11 @@ __global__ void head_norm_backward_kernel(Matrix<T> dx, Matrix<const T> kept, Ma
     const float coefficient = sum * scale * scale / static_cast<float>(head_dim);  // y mean(g y) = kept coefficient
     for (int d = first; d < head_dim; d += 8 * lanes) {
         Eight<T> g = load_eight(gradient, d, head_dim);
-        const Eight<T> values = load_eight(head, d, head_dim), w = load_eight(weight, d, head_dim);
+        const Eight<T> values = load_eight(head, d, head_dim);
+        const Eight<float> w = load_eight(weight, d, head_dim);
 #pragma unroll
         for (int k = 0; k < 8; k++)
-            g[k] = from_float<T>(scale * (to_float(g[k]) * to_float(w[k]) - to_float(values[k]) * coefficient));
+            g[k] = from_float<T>(scale * (to_float(g[k]) * w[k] - to_float(values[k]) * coefficient));
         store_eight(gradient, d, head_dim, g);
     }
 }
@@ -110,7 +112,7 @@ inline dim3 team_blocks(int64_t rows, int64_t heads, int lanes) {
 
 template <class T>
 void head_norm_forward(const Device<T>& device, Matrix<T> x, Matrix<T> kept, Matrix<float> rstd,
-                       const std::type_identity_t<T>* weight, float eps) {
+                       NormWeight<std::type_identity_t<T>> weight, float eps) {
     const int64_t head_dim = x.cols / rstd.cols;
     const int lanes = team_lanes(head_dim);
     launch(device, "head_norm_forward", head_norm_forward_kernel<T>, team_blocks(x.rows, rstd.cols, lanes),
@@ -119,7 +121,7 @@ void head_norm_forward(const Device<T>& device, Matrix<T> x, Matrix<T> kept, Mat
 
 template <class T>
 void head_norm_backward(const Device<T>& device, Matrix<T> dx, ConstMatrix<T> kept, Matrix<const float> rstd,
-                        const std::type_identity_t<T>* weight) {
+                        NormWeight<std::type_identity_t<T>> weight) {
     const int64_t head_dim = dx.cols / rstd.cols;
     const int lanes = team_lanes(head_dim);
     launch(device, "head_norm_backward", head_norm_backward_kernel<T>, team_blocks(dx.rows, rstd.cols, lanes),

@@ -8,7 +8,8 @@
 //   dr[n,c] += rstd[n] (g[n,c] - h[n,c] mean_c(g h))
 //
 // n: packed tokens; c: hidden_size. `out`, `r`, `rstd` are written (=), `dr` is accumulated (+=).
-// weight is frozen and gets no gradient. Zhang and Sennrich 2019, arXiv 1910.07467.
+// weight[c] is w[c] + addend (NormWeight in llmc/core/operator_options.h), frozen: it gets no gradient. Zhang and
+// Sennrich 2019, arXiv 1910.07467.
 //
 // With what the int8 linear above does to `out` (quantize.cuh), while the row is still in shared memory:
 //
@@ -24,6 +25,7 @@
 #pragma once
 
 #include "llmc/core/integers.h"
+#include "llmc/cuda/kernel/norm_weight.cuh"
 #include "llmc/cuda/quantize.cuh"
 
 namespace cuda {
@@ -35,7 +37,7 @@ __device__ inline float rms_normalized(float r, float rstd, float weight) {
 
 // One row of the forward pass. `held` ends as the row of `out`, its last Eight filled up with zeros.
 template <class T>
-__device__ void rmsnorm_row(T* held, T* out, T* residual, float* rstd, const T* x, const T* y, const T* weight,
+__device__ void rmsnorm_row(T* held, T* out, T* residual, float* rstd, const T* x, const T* y, NormWeight<T> weight,
                             int channels, float eps) {
     float sum = 0;
     for (int c = first_column(); c < channels; c += column_step()) {
@@ -53,17 +55,17 @@ __device__ void rmsnorm_row(T* held, T* out, T* residual, float* rstd, const T* 
     const float scale = 1.0f / sqrtf(block_sum(sum) / static_cast<float>(channels) + eps);
     if (threadIdx.x == 0) *rstd = scale;
     for (int c = first_column(); c < channels; c += column_step()) {
-        const Eight<T> w = load_eight(weight, c, channels);
+        const Eight<float> w = load_eight(weight, c, channels);
         Eight<T>& row = held_eight(held, c);
 #pragma unroll
-        for (int k = 0; k < 8; k++) row[k] = from_float<T>(rms_normalized(to_float(row[k]), scale, to_float(w[k])));
+        for (int k = 0; k < 8; k++) row[k] = from_float<T>(rms_normalized(to_float(row[k]), scale, w[k]));
         store_eight(out, c, channels, row);
     }
 }
 
 template <class T>
 __global__ void rmsnorm_forward_kernel(Matrix<T> out, Matrix<T> residual, float* rstd, Matrix<const T> x,
-                                       Matrix<const T> y, const T* weight, float eps) {
+                                       Matrix<const T> y, NormWeight<T> weight, float eps) {
     const int64_t n = blockIdx.x;
     rmsnorm_row(shared_memory<T>(), out.row(n), residual.row(n), rstd + n, x.row(n), y.data ? y.row(n) : nullptr,
                 weight, static_cast<int>(x.cols), eps);
@@ -71,7 +73,7 @@ __global__ void rmsnorm_forward_kernel(Matrix<T> out, Matrix<T> residual, float*
 
 template <class T>
 __global__ void rmsnorm_forward_absmax_kernel(Matrix<T> out, Matrix<T> residual, float* rstd, float* xmax,
-                                              Matrix<const T> x, Matrix<const T> y, const T* weight, float eps,
+                                              Matrix<const T> x, Matrix<const T> y, NormWeight<T> weight, float eps,
                                               const int32_t* channels, int count) {
     T* held = shared_memory<T>();
     const int64_t n = blockIdx.x;
@@ -83,7 +85,8 @@ __global__ void rmsnorm_forward_absmax_kernel(Matrix<T> out, Matrix<T> residual,
 template <class T>
 __global__ void rmsnorm_forward_quantize_kernel(Matrix<T> out, Matrix<T> residual, float* rstd, Matrix<int8_t> q,
                                                 float* row_scale, Matrix<T> outliers, Matrix<const T> x,
-                                                Matrix<const T> y, const T* weight, float eps, RowTransform transform) {
+                                                Matrix<const T> y, NormWeight<T> weight, float eps,
+                                                RowTransform transform) {
     T* held = shared_memory<T>();
     const int64_t n = blockIdx.x;
     const int cols = static_cast<int>(x.cols), q_cols = static_cast<int>(q.stride);
@@ -94,20 +97,20 @@ __global__ void rmsnorm_forward_quantize_kernel(Matrix<T> out, Matrix<T> residua
 }
 
 template <class T>
-__global__ void rmsnorm_apply_kernel(Matrix<T> out, Matrix<const T> residual, const float* rstd, const T* weight) {
+__global__ void rmsnorm_apply_kernel(Matrix<T> out, Matrix<const T> residual, const float* rstd, NormWeight<T> weight) {
     const auto [n, c] = eight_position(out.cols);
     if (n >= out.rows) return;
     Eight<T> row = load_eight(residual.row(n), c, out.cols);
-    const Eight<T> w = load_eight(weight, c, out.cols);
+    const Eight<float> w = load_eight(weight, c, out.cols);
     const float scale = rstd[n];
 #pragma unroll
-    for (int k = 0; k < 8; k++) row[k] = from_float<T>(rms_normalized(to_float(row[k]), scale, to_float(w[k])));
+    for (int k = 0; k < 8; k++) row[k] = from_float<T>(rms_normalized(to_float(row[k]), scale, w[k]));
     store_eight(out.row(n), c, out.cols, row);
 }
 
 template <class T>
 __global__ void rmsnorm_backward_kernel(Matrix<T> dresidual, Matrix<const T> dout, Matrix<const T> residual,
-                                        const float* rstd, const T* weight) {
+                                        const float* rstd, NormWeight<T> weight) {
     const int64_t n = blockIdx.x;
     const int channels = static_cast<int>(dresidual.cols);
     T* held_dout = shared_memory<T>();
@@ -115,21 +118,22 @@ __global__ void rmsnorm_backward_kernel(Matrix<T> dresidual, Matrix<const T> dou
     float sum = 0;  // of g r
     for (int c = first_column(); c < channels; c += column_step()) {
         const Eight<T> d = load_eight(dout.row(n), c, channels), r = load_eight(residual.row(n), c, channels);
-        const Eight<T> w = load_eight(weight, c, channels);
+        const Eight<float> w = load_eight(weight, c, channels);
         held_eight(held_dout, c) = d;
         held_eight(held_r, c) = r;
 #pragma unroll
-        for (int k = 0; k < 8; k++) sum = fmaf(to_float(d[k]) * to_float(w[k]), to_float(r[k]), sum);
+        for (int k = 0; k < 8; k++) sum = fmaf(to_float(d[k]) * w[k], to_float(r[k]), sum);
     }
     const float scale = rstd[n];
     const float coefficient =
         block_sum(sum) * scale * scale / static_cast<float>(channels);  // h mean(g h) = r coefficient
     for (int c = first_column(); c < channels; c += column_step()) {
-        const Eight<T> d = held_eight(held_dout, c), r = held_eight(held_r, c), w = load_eight(weight, c, channels);
+        const Eight<T> d = held_eight(held_dout, c), r = held_eight(held_r, c);
+        const Eight<float> w = load_eight(weight, c, channels);
         Eight<T> dr = load_eight(dresidual.row(n), c, channels);
 #pragma unroll
         for (int k = 0; k < 8; k++) {
-            const float change = to_float(d[k]) * to_float(w[k]) - to_float(r[k]) * coefficient;
+            const float change = to_float(d[k]) * w[k] - to_float(r[k]) * coefficient;
             dr[k] = from_float<T>(fmaf(scale, change, to_float(dr[k])));
         }
         store_eight(dresidual.row(n), c, channels, dr);
@@ -138,7 +142,7 @@ __global__ void rmsnorm_backward_kernel(Matrix<T> dresidual, Matrix<const T> dou
 
 template <class T>
 void rmsnorm_forward(const Device<T>& device, Matrix<T> out, Matrix<T> residual, float* rstd, ConstMatrix<T> x,
-                     ConstMatrix<T> y, const std::type_identity_t<T>* weight, float eps) {
+                     ConstMatrix<T> y, NormWeight<std::type_identity_t<T>> weight, float eps) {
     launch(device, "rmsnorm_forward", rmsnorm_forward_kernel<T>, row_blocks(x.rows), row_threads(x.cols),
            held_bytes<T>(x.cols), out, residual, rstd, x, y, weight, eps);
 }
@@ -146,7 +150,7 @@ void rmsnorm_forward(const Device<T>& device, Matrix<T> out, Matrix<T> residual,
 // xmax [n] (=) of `out`.
 template <class T>
 void rmsnorm_forward_absmax(const Device<T>& device, Matrix<T> out, Matrix<T> residual, float* rstd, float* xmax,
-                            ConstMatrix<T> x, ConstMatrix<T> y, const std::type_identity_t<T>* weight, float eps,
+                            ConstMatrix<T> x, ConstMatrix<T> y, NormWeight<std::type_identity_t<T>> weight, float eps,
                             std::span<const int32_t> channels) {
     clear_absmax(device, xmax, channels.size());
     launch(device, "rmsnorm_forward_absmax", rmsnorm_forward_absmax_kernel<T>, row_blocks(x.rows), row_threads(x.cols),
@@ -158,7 +162,7 @@ void rmsnorm_forward_absmax(const Device<T>& device, Matrix<T> out, Matrix<T> re
 template <class T>
 void rmsnorm_forward_quantize(const Device<T>& device, Matrix<T> out, Matrix<T> residual, float* rstd, Matrix<int8_t> q,
                               float* row_scale, Matrix<T> outliers, ConstMatrix<T> x, ConstMatrix<T> y,
-                              const std::type_identity_t<T>* weight, float eps, const RowTransform& transform) {
+                              NormWeight<std::type_identity_t<T>> weight, float eps, const RowTransform& transform) {
     launch(device, "rmsnorm_forward_quantize", rmsnorm_forward_quantize_kernel<T>, row_blocks(q.rows),
            row_threads(x.cols), held_bytes<T>(x.cols), out, residual, rstd, q, row_scale, outliers, x, y, weight, eps,
            transform);
@@ -167,14 +171,14 @@ void rmsnorm_forward_quantize(const Device<T>& device, Matrix<T> out, Matrix<T> 
 // `out` again from what the forward kept: the same bits.
 template <class T>
 void rmsnorm_apply(const Device<T>& device, Matrix<T> out, ConstMatrix<T> residual, const float* rstd,
-                   const std::type_identity_t<T>* weight) {
+                   NormWeight<std::type_identity_t<T>> weight) {
     launch(device, "rmsnorm_apply", rmsnorm_apply_kernel<T>, eight_blocks(out.rows, out.cols), kEightThreads, 0, out,
            residual, rstd, weight);
 }
 
 template <class T>
 void rmsnorm_backward(const Device<T>& device, Matrix<T> dresidual, ConstMatrix<T> dout, ConstMatrix<T> residual,
-                      const float* rstd, const std::type_identity_t<T>* weight) {
+                      const float* rstd, NormWeight<std::type_identity_t<T>> weight) {
     launch(device, "rmsnorm_backward", rmsnorm_backward_kernel<T>, row_blocks(dresidual.rows),
            row_threads(dresidual.cols), 2 * held_bytes<T>(dresidual.cols), dresidual, dout, residual, rstd, weight);
 }

@@ -30,7 +30,6 @@
 #include "quaff/files/model_config.h"
 #include "quaff/files/model_files.h"
 #include "quaff/model/block_buffers.h"
-#include "quaff/model/load_norm.h"
 #include "quaff/model/micro_batch.h"
 #include "quaff/model/quantized_linear.h"
 
@@ -56,7 +55,7 @@ class Block {
     using T = typename Device::compute_t;
 
     int64_t hidden_size = 0, intermediate_size = 0;
-    float eps = 0;
+    float eps = 0, norm_addend = 0;  // of norms, and of their weights
     ModelConfig::QkNorm qk_norm = ModelConfig::QkNorm::none;
     Gate gate = Gate::silu;
     LayerConfig layer;
@@ -197,6 +196,7 @@ class Block {
     }
 
   private:
+    NormWeight<T> norm_weight(std::span<T> weights) const { return {weights.data(), norm_addend}; }
     // Of qkv, or of unnormed_qk. v is neither normed nor rotated.
     Matrix<T> queries(const Matrix<T>& qkv) const { return qkv.columns(0, query_width()); }
     Matrix<T> keys(const Matrix<T>& qkv) const { return qkv.columns(query_width(), key_width()); }
@@ -209,14 +209,15 @@ class Block {
 
     void norm_queries_and_keys(const Device& device, const BlockActivations<Device>& kept) const {
         head_norm_forward<T>(device, queries(kept.qkv), queries(kept.unnormed_qk), of_queries(kept.rstd_qk),
-                             norm_q.data(), eps);
-        head_norm_forward<T>(device, keys(kept.qkv), keys(kept.unnormed_qk), of_keys(kept.rstd_qk), norm_k.data(), eps);
+                             norm_weight(norm_q), eps);
+        head_norm_forward<T>(device, keys(kept.qkv), keys(kept.unnormed_qk), of_keys(kept.rstd_qk), norm_weight(norm_k),
+                             eps);
     }
     void norm_queries_and_keys_backward(const Device& device, Matrix<T> dqkv,
                                         const BlockActivations<Device>& kept) const {
         head_norm_backward<T>(device, queries(dqkv), queries(kept.unnormed_qk), of_queries(kept.rstd_qk),
-                              norm_q.data());
-        head_norm_backward<T>(device, keys(dqkv), keys(kept.unnormed_qk), of_keys(kept.rstd_qk), norm_k.data());
+                              norm_weight(norm_q));
+        head_norm_backward<T>(device, keys(dqkv), keys(kept.unnormed_qk), of_keys(kept.rstd_qk), norm_weight(norm_k));
     }
 
     // Sets what differs between the layers.
@@ -278,7 +279,9 @@ void Block<Device>::configure(const ModelConfig& config, int64_t index, const Li
     gate = config.gate;
     norms = block_norms(config);
     attention.multiplier = mlp.multiplier = static_cast<float>(config.residual_multiplier);
+    norm_addend = config.norms_add_one ? 1.0f : 0.0f;
     attention.eps = mlp.eps = eps;
+    attention.norm_addend = mlp.norm_addend = norm_addend;
     become(config.layers.at(static_cast<size_t>(index)));
 
     const std::vector<JointLinear> joints = joint_linears(config);
@@ -312,8 +315,7 @@ void Block<Device>::load(const Device& device, const ModelFiles& checkpoint, int
         fill_from_host(device, Matrix<T>(vector.data(), 1, static_cast<int64_t>(vector.size())),
                        [&](Matrix<float> host) { checkpoint.read(owner + name, host); });
     };
-    for (const NormVector& norm : norms)
-        load_norm(device, checkpoint, owner + norm.name + ".weight", weight_of(norm.place));
+    for (const NormVector& norm : norms) read(norm.name + ".weight", weight_of(norm.place));
     become(checkpoint.config().layers.at(static_cast<size_t>(index)));
 
     const std::vector<JointLinear> joints = joint_linears(checkpoint.config());

@@ -22,7 +22,6 @@
 
 #include "quaff/model/block.h"
 #include "quaff/model/frozen_matrix.h"
-#include "quaff/model/load_norm.h"
 #include "quaff/model/micro_batch.h"
 
 namespace quaff {
@@ -54,6 +53,7 @@ class Head {
           max_labelled_(max_labelled),
           tied_(checkpoint.config().tie_word_embeddings),
           eps_(static_cast<float>(checkpoint.config().rms_norm_eps)),
+          norm_addend_(checkpoint.config().norms_add_one ? 1 / logits_scaling(checkpoint) : 0),
           soft_cap_(static_cast<float>(checkpoint.config().final_logit_softcapping)),
           stored_(checkpoint.dtype(tied_ ? checkpoint.embedding() : kHead)) {}
 
@@ -80,7 +80,10 @@ class Head {
     }
     void load(const Device& device, const ModelFiles& checkpoint) {
         if (!tied_) weight_.load(device, checkpoint, kHead);
-        load_norm(device, checkpoint, kLastNorm, norm_, checkpoint.config().logits_scaling);
+        fill_from_host(device, Matrix<T>(norm_.data(), 1, hidden_size_), [&](Matrix<float> host) {
+            checkpoint.read(kLastNorm, host);
+            for (int64_t c = 0; c < hidden_size_; c++) host(0, c) /= logits_scaling(checkpoint);
+        });
     }
 
     // The losses of the labelled rows of `stream` [N,C]; with grad_scale != 0 also the gradient of grad_scale * loss at
@@ -107,7 +110,7 @@ class Head {
         if (grad_scale == 0) return;
         const Matrix<T> residual = residual_.first_rows(h.rows), dresidual = delta_.first_rows(h.rows);
         set_zero<T>(device, dresidual);
-        rmsnorm_backward<T>(device, dresidual, h, residual, rstd_.data(), norm_.data());
+        rmsnorm_backward<T>(device, dresidual, h, residual, rstd_.data(), norm_weight());
     }
 
     // dstream [N,C] = the gradient of the last forward() at its labelled rows, zero at the others.
@@ -164,11 +167,15 @@ class Head {
     }
 
   private:
+    static float logits_scaling(const ModelFiles& checkpoint) {
+        return static_cast<float>(checkpoint.config().logits_scaling);
+    }
+    NormWeight<T> norm_weight() const { return {norm_.data(), norm_addend_}; }
     // h = rmsnorm(x + delta) [rows,C]; x + delta and rstd are kept for the backward pass.
     Matrix<T> normed(const Device& device, Stream<Device> stream) {
         const int64_t rows = stream.x.rows;
         const Matrix<T> h = normed_.first_rows(rows), residual = residual_.first_rows(rows);
-        rmsnorm_forward<T>(device, h, residual, rstd_.data(), stream.x, stream.delta, norm_.data(), eps_);
+        rmsnorm_forward<T>(device, h, residual, rstd_.data(), stream.x, stream.delta, norm_weight(), eps_);
         return h;
     }
     // The same of these rows alone.
@@ -201,7 +208,8 @@ class Head {
 
     int64_t vocab_size_, hidden_size_, max_labelled_;  // V, C, L
     bool tied_;
-    float eps_, soft_cap_;            // c; 0: none
+    float eps_, norm_addend_;         // of the norm, and of its weights
+    float soft_cap_;                  // c; 0: none
     DType stored_;                    // W's type in the model's file
     FrozenMatrix<Device> weight_;     // W
     std::span<T> norm_;               // [C]

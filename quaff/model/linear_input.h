@@ -53,7 +53,7 @@ struct NormedInput {
     Matrix<T> x, residual;  // [N,I], made
     float* rstd;            // [N], made
     Matrix<const T> stream, delta;
-    const T* weight;
+    NormWeight<T> weight;
     float eps;
 
     void make(const Device& device) const { rmsnorm_forward<T>(device, x, residual, rstd, stream, delta, weight, eps); }

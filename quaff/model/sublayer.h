@@ -35,7 +35,10 @@ struct Sublayer {
 
     std::span<T> norm_before, norm_after;  // [C], or empty
     float multiplier = 1, eps = 0;         // m
+    float norm_addend = 0;                 // of the weights of both norms
 
+    NormWeight<T> weight_before() const { return {norm_before.data(), norm_addend}; }
+    NormWeight<T> weight_after() const { return {norm_after.data(), norm_addend}; }
     bool changes_output() const { return !norm_after.empty() || multiplier != 1; }
 
     // h, for the linear that reads it, which makes it: a norm in one pass with its int8 rows. `normed` is room for it.
@@ -47,7 +50,7 @@ struct Sublayer {
                                    .rstd = kept.rstd.data(),
                                    .stream = x,
                                    .delta = delta,
-                                   .weight = norm_before.data(),
+                                   .weight = weight_before(),
                                    .eps = eps};
     }
     // Where y goes. `branch` is where finish() puts what becomes of it.
@@ -56,8 +59,8 @@ struct Sublayer {
     }
     void finish(const Device& device, Matrix<T> branch, const SublayerActivations<Device>& kept) const {
         if (!norm_after.empty())
-            rmsnorm_forward<T>(device, branch, kept.unnormed, kept.rstd_after.data(), kept.unnormed, {},
-                               norm_after.data(), eps);
+            rmsnorm_forward<T>(device, branch, kept.unnormed, kept.rstd_after.data(), kept.unnormed, {}, weight_after(),
+                               eps);
         if (multiplier != 1) scale<T>(device, branch, branch, multiplier);
     }
 
@@ -69,7 +72,7 @@ struct Sublayer {
             scale<T>(device, dbranch, dr, multiplier);
         } else {
             set_zero<T>(device, dbranch);
-            rmsnorm_backward<T>(device, dbranch, dr, kept.unnormed, kept.rstd_after.data(), norm_after.data());
+            rmsnorm_backward<T>(device, dbranch, dr, kept.unnormed, kept.rstd_after.data(), weight_after());
             if (multiplier != 1) scale<T>(device, dbranch, dbranch, multiplier);
         }
         return dbranch;
@@ -77,7 +80,7 @@ struct Sublayer {
     // h again, as forward made it.
     Matrix<const T> input_again(const Device& device, Matrix<T> normed, const SublayerActivations<Device>& kept) const {
         if (norm_before.empty()) return kept.residual;
-        rmsnorm_apply<T>(device, normed, kept.residual, kept.rstd.data(), norm_before.data());
+        rmsnorm_apply<T>(device, normed, kept.residual, kept.rstd.data(), weight_before());
         return normed;
     }
     // dr becomes the gradient of r; dh: that of h.
@@ -86,7 +89,7 @@ struct Sublayer {
         if (norm_before.empty())
             add<T>(device, dr, dh);
         else
-            rmsnorm_backward<T>(device, dr, dh, kept.residual, kept.rstd.data(), norm_before.data());
+            rmsnorm_backward<T>(device, dr, dh, kept.residual, kept.rstd.data(), weight_before());
     }
 };
 

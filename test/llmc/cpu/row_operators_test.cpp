@@ -92,9 +92,9 @@ TEST_CASE("operators of no rows do nothing", "[row_operators]") {
     cpu::scale(kDevice, none, none, 2.0f);
     cpu::dropout_forward(kDevice, none, none, 0.1f, {});
     cpu::dropout_backward(kDevice, none, none, 0.1f, {});
-    cpu::rmsnorm_forward(kDevice, none, none, nullptr, none, none, ones.data(), 1e-5f);
-    cpu::rmsnorm_apply(kDevice, none, none, nullptr, ones.data());
-    cpu::rmsnorm_backward(kDevice, none, none, none, nullptr, ones.data());
+    cpu::rmsnorm_forward(kDevice, none, none, nullptr, none, none, {ones.data()}, 1e-5f);
+    cpu::rmsnorm_apply(kDevice, none, none, nullptr, {ones.data()});
+    cpu::rmsnorm_backward(kDevice, none, none, none, nullptr, {ones.data()});
     cpu::rope_forward(kDevice, none, tables.view(), tables.view(), {}, 8);
     cpu::swiglu_forward(kDevice, half, none);
     cpu::swiglu_backward(kDevice, none, half, none);
@@ -117,9 +117,9 @@ TEST_CASE("row by row operators give the same bits for any number of threads", "
         const cpu::Device device{threads};
         const std::vector<int32_t> channels{3, 60};
         Outputs o;
-        cpu::rmsnorm_forward(device, o.norm.view(), o.residual.view(), o.rstd.data(), x.view(), y.view(), weight.data(),
-                             1e-5f);
-        cpu::rmsnorm_backward(device, o.gradient.view(), y.view(), o.residual.view(), o.rstd.data(), weight.data());
+        cpu::rmsnorm_forward(device, o.norm.view(), o.residual.view(), o.rstd.data(), x.view(), y.view(),
+                             {weight.data()}, 1e-5f);
+        cpu::rmsnorm_backward(device, o.gradient.view(), y.view(), o.residual.view(), o.rstd.data(), {weight.data()});
         cpu::swiglu_forward(device, o.gated.view(), x.view());
         cpu::outlier_absmax(device, o.xmax.data(), x.view(), channels);
         cpu::quantize_rows(device, o.q.view(), o.scale.data(), o.outliers.view(), x.view(), {channels, weight.data()});

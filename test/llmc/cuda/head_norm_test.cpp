@@ -23,6 +23,11 @@ double relative_error() {
     return unit_roundoff<T>() + 2e-6;
 }
 
+// Of the weights, w and addend together: those of padded shapes have one.
+float addend_of(const Heads& shape) {
+    return shape.padding > 0 ? 1.0f : 0.0f;
+}
+
 struct Forward {
     Buffer<float> x, kept, rstd;
     bool operator==(const Forward&) const = default;
@@ -42,13 +47,14 @@ TEMPLATE_TEST_CASE("head norm forward on the GPU is the CPU's", "[cuda][head_nor
         const DeviceMatrix<T> in_place(x, shape.padding), kept(shape.rows, width, shape.padding);
         const DeviceMatrix<float> rstd(shape.rows, shape.heads);
         cuda::head_norm_forward<T>(device, in_place.view(), kept.view(), rstd.view(),
-                                   DeviceVector<T>(narrow<T>(weight)).data(), kEps);
+                                   {DeviceVector<T>(narrow<T>(weight)).data(), addend_of(shape)}, kEps);
         return Forward{in_place.download(), kept.download(), rstd.download()};
     });
 
     auto out = in_double(x);
     Buffer<double> kept(shape.rows, width), rstd(shape.rows, shape.heads);
-    cpu::head_norm_forward<double>(kCpu, out.view(), kept.view(), rstd.view(), in_double(weight).data(), kEps);
+    cpu::head_norm_forward<double>(kCpu, out.view(), kept.view(), rstd.view(),
+                                   {in_double(weight).data(), addend_of(shape)}, kEps);
     CHECK(gpu.kept == x);
     CHECK(excess(gpu.x, out, relative_error<T>(), 1e-7) <= 1);
     CHECK(excess(gpu.rstd, rstd, 2e-6, 0) <= 1);
@@ -68,12 +74,12 @@ TEMPLATE_TEST_CASE("head norm backward on the GPU is the CPU's", "[cuda][head_no
         const DeviceMatrix<T> in_place(dout, shape.padding), device_kept(kept, shape.padding);
         const DeviceMatrix<float> device_rstd(rstd);
         cuda::head_norm_backward<T>(device, in_place.view(), device_kept.view(), device_rstd.view(),
-                                    DeviceVector<T>(narrow<T>(weight)).data());
+                                    {DeviceVector<T>(narrow<T>(weight)).data(), addend_of(shape)});
         return in_place.download();
     });
     auto expected = in_double(dout);
     cpu::head_norm_backward<double>(kCpu, expected.view(), in_double(kept).view(), in_double(rstd).view(),
-                                    in_double(weight).data());
+                                    {in_double(weight).data(), addend_of(shape)});
     // Terms of up to 10 cancel to what is left: their fp32 roundings stay.
     CHECK(excess(gpu, expected, relative_error<T>(), 4e-6) <= 1);
 }

@@ -20,6 +20,11 @@ double relative_error() {
     return unit_roundoff<T>() + 2e-6;
 }
 
+// Of the weights, w and addend together: those of padded shapes have one.
+float addend_of(const Shape& shape) {
+    return shape.padding > 0 ? 1.0f : 0.0f;
+}
+
 struct Forward {
     Buffer<float> out, residual;
     std::vector<float> rstd;
@@ -43,7 +48,8 @@ TEMPLATE_TEST_CASE("rmsnorm forward on the GPU is the CPU's", "[cuda][rmsnorm]",
         const DeviceMatrix<T> out(shape.rows, shape.cols, shape.padding), r(shape.rows, shape.cols, shape.padding);
         const DeviceVector<float> rstd(shape.rows);
         cuda::rmsnorm_forward<T>(device, out.view(), r.view(), rstd.data(), device_x.view(),
-                                 adds ? device_y.const_view() : Matrix<const T>{}, device_weight.data(), kEps);
+                                 adds ? device_y.const_view() : Matrix<const T>{},
+                                 {device_weight.data(), addend_of(shape)}, kEps);
         return Forward{out.download(), r.download(), rstd.download()};
     });
 
@@ -54,7 +60,7 @@ TEMPLATE_TEST_CASE("rmsnorm forward on the GPU is the CPU's", "[cuda][rmsnorm]",
     sum = rounded<T>(sum);
     std::vector<double> rstd(shape.rows);
     cpu::rmsnorm_forward<double>(kCpu, out.view(), residual.view(), rstd.data(), in_double(sum).view(), {},
-                                 in_double(weight).data(), kEps);
+                                 {in_double(weight).data(), addend_of(shape)}, kEps);
     CHECK(gpu.residual == sum);
     CHECK(excess(gpu.out, out, relative_error<T>(), 1e-7) <= 1);
     for (int64_t n = 0; n < shape.rows; n++) CHECK(gpu.rstd[n] == Approx(rstd[n]).epsilon(2e-6));
@@ -62,9 +68,10 @@ TEMPLATE_TEST_CASE("rmsnorm forward on the GPU is the CPU's", "[cuda][rmsnorm]",
     // The recompute has the very same bits, and r may be x.
     const DeviceMatrix<T> again(shape.rows, shape.cols), in_place(gpu.residual), out_too(shape.rows, shape.cols);
     const DeviceVector<float> kept(gpu.rstd), rstd_too(shape.rows);
-    cuda::rmsnorm_apply<T>(device, again.view(), in_place.view(), kept.data(), device_weight.data());
+    cuda::rmsnorm_apply<T>(device, again.view(), in_place.view(), kept.data(),
+                           {device_weight.data(), addend_of(shape)});
     cuda::rmsnorm_forward<T>(device, out_too.view(), in_place.view(), rstd_too.data(), in_place.view(), {},
-                             device_weight.data(), kEps);
+                             {device_weight.data(), addend_of(shape)}, kEps);
     CHECK(again.download() == gpu.out);
     CHECK(out_too.download() == gpu.out);
     CHECK(in_place.download() == gpu.residual);
@@ -83,12 +90,13 @@ TEMPLATE_TEST_CASE("rmsnorm backward on the GPU is the CPU's", "[cuda][rmsnorm]"
     const auto gpu = same_in_every_schedule([&] {
         const DeviceMatrix<T> dr(before, shape.padding), device_dout(dout, shape.padding), device_r(r, shape.padding);
         cuda::rmsnorm_backward<T>(device, dr.view(), device_dout.view(), device_r.view(),
-                                  DeviceVector<float>(rstd).data(), DeviceVector<T>(narrow<T>(weight)).data());
+                                  DeviceVector<float>(rstd).data(),
+                                  {DeviceVector<T>(narrow<T>(weight)).data(), addend_of(shape)});
         return dr.download();
     });
     auto expected = in_double(before);
     cpu::rmsnorm_backward<double>(kCpu, expected.view(), in_double(dout).view(), in_double(r).view(),
-                                  in_double(rstd).data(), in_double(weight).data());
+                                  in_double(rstd).data(), {in_double(weight).data(), addend_of(shape)});
     // Terms of up to 10 cancel to what is left: their fp32 roundings stay.
     CHECK(excess(gpu, expected, relative_error<T>(), 4e-6) <= 1);
 }
@@ -134,16 +142,17 @@ TEMPLATE_TEST_CASE("rmsnorm fused with quantisation gives the bits of the two af
         const cuda::RowTransform transform{device_channels.span(), device_s.data(), cuda::hadamard_block(shape.cols)};
         if (fused) {
             cuda::rmsnorm_forward_absmax<T>(device, out_too.view(), r_too.view(), rstd_too.data(), xmax.data(),
-                                            device_x.view(), device_y.view(), w.data(), kEps, device_channels.span());
+                                            device_x.view(), device_y.view(), {w.data(), addend_of(shape)}, kEps,
+                                            device_channels.span());
             cuda::rmsnorm_forward_quantize<T>(device, out.view(), r.view(), rstd.data(), q_view, row_scale.data(),
-                                              outliers.view(), device_x.view(), device_y.view(), w.data(), kEps,
-                                              transform);
+                                              outliers.view(), device_x.view(), device_y.view(),
+                                              {w.data(), addend_of(shape)}, kEps, transform);
             CHECK(out_too.download() == out.download());
             CHECK(r_too.download() == r.download());
             CHECK(rstd_too.download() == rstd.download());
         } else {
             cuda::rmsnorm_forward<T>(device, out.view(), r.view(), rstd.data(), device_x.view(), device_y.view(),
-                                     w.data(), kEps);
+                                     {w.data(), addend_of(shape)}, kEps);
             cuda::outlier_absmax<T>(device, xmax.data(), out.view(), device_channels.span());
             cuda::quantize_rows<T>(device, q_view, row_scale.data(), outliers.view(), out.view(), transform);
         }

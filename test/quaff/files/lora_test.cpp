@@ -136,3 +136,14 @@ TEST_CASE("names that no layer has are told with those that are there", "[lora]"
     CHECK(error_of([&] { require_linear_targets(lora, model, "x"); }) ==
           "x also matches model.norm, which takes no adapter here; name " + names + ", or some of them, alone");
 }
+
+TEST_CASE("norms of queries and keys take no adapter", "[lora]") {
+    const ModelConfig model = read_model_config(kGolden / "qwen3/model");
+    for (const ordered_json& targets : {ordered_json{"q_proj", "q_norm"}, ordered_json(".*self_attn[.]q_.*")}) {
+        const TempDir folder;
+        const LoraConfig lora = read_fields(folder, {{"target_modules", targets}});
+        CHECK(error_of([&] { require_linear_targets(lora, model, "target_modules"); }) ==
+              "target_modules also matches model.layers.0.self_attn.q_norm, which takes no adapter here; name "
+              "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, or some of them, alone");
+    }
+}

@@ -275,6 +275,18 @@ TEST_CASE("tensors that the architecture has no place for are refused, or named"
     CHECK(with("model.rotary_emb.inv_freq", 1) == "");
 }
 
+TEST_CASE("a norm of queries or keys that the files lack is missed by name", "[checkpoint_reader]") {
+    const TempDir directory;
+    directory.write("config.json", tiny_config("qwen3").dump());
+    const std::string norm = "model.layers.1.self_attn.q_norm.weight";
+    std::vector<TensorSpec> specs = test::weight_specs(read_model_config(directory.path()), "F32");
+    REQUIRE(std::erase_if(specs, [&](const TensorSpec& spec) { return spec.name == norm; }) == 1);
+    test::write_tensors(directory / "model.safetensors", specs);
+    const ModelFiles files(directory.path());
+    CHECK(error_of([&] { files.dtype(norm); }) == concat(directory.path().string(), ": the weights have no tensor ",
+                                                         norm, ", which a qwen3 model with this config.json needs"));
+}
+
 TEST_CASE("a model may be links into a cache, as Hugging Face's own folders are", "[checkpoint]") {
     const TempDir model, snapshot;
     test::write_tiny_model(model, test::tiny_config(), "F32", true);
