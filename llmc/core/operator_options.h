@@ -47,8 +47,8 @@ struct RowTransform {
     int64_t rotation = 0;                    // side of H's blocks, hadamard_block() of the row; 0: v = xh
 };
 
-// What RMSNorm multiplies channel c by: w[c] + addend, added in fp32. Some families' files hold w less 1: 16 bits keep
-// that far more exactly than the sum.
+// What RMSNorm multiplies channel c by: w[c] + addend, a sum that is never rounded to 16 bits. Some families' files
+// hold their weights less 1, and the addend is 1.
 template <class T>
 struct NormWeight {
     const T* w = nullptr;  // in the device's memory
