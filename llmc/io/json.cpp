@@ -20,6 +20,8 @@ namespace {
 // keeps the last) and unbounded nesting. The parser itself does not recurse.
 class TreeBuilder : public nlohmann::json_sax<json> {
   public:
+    explicit TreeBuilder(std::span<const LongField> long_fields) : long_fields_(long_fields) {}
+
     json root;
     std::string error;
     size_t error_byte = 0;
@@ -37,9 +39,14 @@ class TreeBuilder : public nlohmann::json_sax<json> {
     bool end_array() override { return close(); }
 
     bool key(string_t& name) override {
-        json& object = *open_.back();
-        const auto [slot, is_new] = object.emplace(name, nullptr);
-        if (!is_new) error = concat("field ", describe(name), " appears twice in the same object");
+        if (open_.size() <= 2) names_[open_.size() - 1] = name;
+        if (in_long_field()) {
+            key_ = std::move(name);
+            slot_ = &entry_;
+            return true;
+        }
+        const auto [slot, is_new] = open_.back()->emplace(std::move(name), nullptr);
+        if (!is_new) error = concat("field ", describe(slot.key()), " appears twice in the same object");
         slot_ = &slot.value();
         return is_new;
     }
@@ -52,7 +59,9 @@ class TreeBuilder : public nlohmann::json_sax<json> {
 
   private:
     bool add(json value) {
-        if (open_.empty()) {
+        if (in_long_field()) {
+            long_field_->take(key_, value);
+        } else if (open_.empty()) {
             root = std::move(value);
         } else if (open_.back()->is_array()) {
             open_.back()->push_back(std::move(value));
@@ -68,23 +77,47 @@ class TreeBuilder : public nlohmann::json_sax<json> {
             return false;
         }
         json* place = open_.empty() ? &root : slot_;
-        if (!open_.empty() && open_.back()->is_array()) {
+        if (in_long_field()) {
+            entry_ = std::move(value);
+            place = &entry_;
+        } else if (!open_.empty() && open_.back()->is_array()) {
             open_.back()->push_back(std::move(value));
             place = &open_.back()->back();
         } else {
             *place = std::move(value);
         }
         open_.push_back(place);
+        if (open_.size() == kLongDepth) long_field_ = find_long_field();
         return true;
     }
 
     bool close() {
+        if (open_.size() == kLongDepth) long_field_ = nullptr;
         open_.pop_back();
+        if (in_long_field()) long_field_->take(key_, entry_);
         return true;
     }
 
-    std::vector<json*> open_;  // unfinished objects and arrays, outermost first
-    json* slot_ = nullptr;     // where the value after a key goes
+    // The root, a field of it, and the long field in that one.
+    static constexpr size_t kLongDepth = 3;
+
+    const LongField* find_long_field() const {
+        if (!root.is_object() || !open_[1]->is_object()) return nullptr;
+        for (const LongField& field : long_fields_) {
+            if (field.outer == names_[0] && field.inner == names_[1] && field.is_object == open_.back()->is_object())
+                return &field;
+        }
+        return nullptr;
+    }
+    bool in_long_field() const { return long_field_ && open_.size() == kLongDepth; }
+
+    std::span<const LongField> long_fields_;
+    std::vector<json*> open_;                // unfinished objects and arrays, outermost first
+    json* slot_ = nullptr;                   // where the value after a key goes
+    std::string names_[2];                   // of the latest field of the root, and of the latest in that one
+    const LongField* long_field_ = nullptr;  // the one that is being read
+    std::string key_;                        // of its entry
+    json entry_;
 };
 
 std::string range_in_words(int64_t min, int64_t max) {
@@ -112,16 +145,16 @@ std::string place_in(std::string_view text, size_t byte) {
     return concat("line ", line, ", column ", column, " (byte ", before.size(), "): ");
 }
 
-json parse_json(std::string_view text, const std::string& name) {
-    TreeBuilder builder;
+json parse_json(std::string_view text, const std::string& name, std::span<const LongField> long_fields) {
+    TreeBuilder builder(long_fields);
     if (json::sax_parse(text.begin(), text.end(), &builder)) return std::move(builder.root);
     fail(name, ": ", place_in(text, builder.error_byte), builder.error);
 }
 
-json read_json(const std::filesystem::path& path) {
+json read_json(const std::filesystem::path& path, std::span<const LongField> long_fields) {
     const std::string text = read_file(path);
     refuse_lfs_pointer(path, text);
-    return parse_json(text, path.string());
+    return parse_json(text, path.string(), long_fields);
 }
 
 namespace {

@@ -9,7 +9,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,9 +20,18 @@ namespace llmc {
 
 constexpr int kMaxJsonDepth = 100;
 
+// A list or an object with more entries than a tree should hold. It is the field `inner` of the root's field `outer`;
+// the tree keeps it without its entries, and `take` gets each as it is read: its key ("" in a list) and its value, both
+// of which it may move from. Keys are not compared. What `take` throws ends the reading.
+struct LongField {
+    std::string outer, inner;
+    bool is_object;  // else a list; a field of the other kind goes into the tree
+    std::function<void(std::string& key, nlohmann::json& value)> take;
+};
+
 // `name` begins every error: the file, or the file and its line.
-nlohmann::json parse_json(std::string_view text, const std::string& name);
-nlohmann::json read_json(const std::filesystem::path& path);
+nlohmann::json parse_json(std::string_view text, const std::string& name, std::span<const LongField> long_fields = {});
+nlohmann::json read_json(const std::filesystem::path& path, std::span<const LongField> long_fields = {});
 
 // Of a message of nlohmann-json, "[json.exception.parse_error.101] parse error at line 1, column 9: syntax error while
 // parsing value - what", what it says is wrong.

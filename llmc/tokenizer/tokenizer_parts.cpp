@@ -112,12 +112,12 @@ void read_post_processor(const JsonObject& processor, Template& tokens) {
     }
 }
 
-std::unique_ptr<TokenModel> read_model(const JsonObject& model) {
+std::unique_ptr<TokenModel> read_model(const JsonObject& model, BpeLists lists) {
     // Files before tokenizers 0.14 may lack the type; only BPE has merges.
     const std::string type = model.string("type", model.has("merges") ? "BPE" : "unknown");
     if (type == "Unigram") return std::make_unique<Unigram>(model);
     if (type != "BPE") model.fail_field("type", "\"BPE\" or \"Unigram\" (other models are not supported)");
-    return std::make_unique<Bpe>(model);
+    return std::make_unique<Bpe>(model, std::move(lists));
 }
 
 json llama2_normalizer() {
@@ -131,13 +131,14 @@ json llama2_normalizer() {
 }  // namespace
 
 TokenizerParts read_tokenizer_json(const std::filesystem::path& path) {
-    const json tree = read_json(path);
+    BpeLists lists;
+    const json tree = read_json(path, lists.fields(path.string()));
     const JsonObject file(tree, path.string());
     if (file.string("version", "1.0") != "1.0") file.fail_field("version", "\"1.0\"");
 
     TokenizerParts parts;
     const JsonObject model = file.object("model");
-    parts.model = read_model(model);
+    parts.model = read_model(model, std::move(lists));
     if (file.has("normalizer")) parts.normalizer = Normalizer(file.object("normalizer"));
     parts.prepends_spaces =
         !file.has("pre_tokenizer") && file.has("normalizer") && file.value("normalizer") == llama2_normalizer();

@@ -3,14 +3,14 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <queue>
+#include <utility>
 
 #include "llmc/core/error.h"
 #include "llmc/core/utf8.h"
-#include "llmc/io/json.h"
 
 namespace llmc {
 
-Bpe::Bpe(const JsonObject& model) {
+Bpe::Bpe(const JsonObject& model, BpeLists lists) {
     for (const char* option : {"continuing_subword_prefix", "end_of_word_suffix"}) {
         if (!model.string(option, "").empty()) model.fail_field(option, "empty (other values are not supported)");
     }
@@ -19,8 +19,8 @@ Bpe::Bpe(const JsonObject& model) {
     byte_fallback_ = model.boolean("byte_fallback", false);
     ignore_merges_ = model.boolean("ignore_merges", false);
 
-    read_vocabulary(model);
-    read_merges(model);
+    read_vocabulary(model, std::move(lists.tokens));
+    read_merges(model, lists.merges);
     for (int byte = 0; byte < 256; ++byte) {
         byte_ids_[byte] = vocabulary_.byte_id(static_cast<char>(byte)).value_or(-1);
     }
@@ -53,22 +53,18 @@ Bpe::Bpe(std::vector<ScoredToken> tokens, const std::vector<int32_t>& byte_ids, 
     }
 }
 
-void Bpe::read_vocabulary(const JsonObject& model) {
-    const JsonObject vocabulary = model.object("vocab");
-    require(!vocabulary.tree().empty(), model.field("vocab"), " is empty.");
-    std::vector<std::pair<int32_t, std::string_view>> tokens;
-    tokens.reserve(vocabulary.tree().size());
-    for (const auto& [token, number] : vocabulary.tree().get_ref<const nlohmann::json::object_t&>()) {
-        tokens.emplace_back(static_cast<int32_t>(vocabulary.integer(token, number, 0, Vocabulary::kMaxId)), token);
-    }
-    std::ranges::sort(tokens, {}, &std::pair<int32_t, std::string_view>::first);
+void Bpe::read_vocabulary(const JsonObject& model, std::vector<BpeLists::Token> tokens) {
+    model.object("vocab");
+    require(!tokens.empty(), model.field("vocab"), " is empty.");
+    std::ranges::stable_sort(tokens, {}, &BpeLists::Token::id);
     vocabulary_.reserve(tokens.size());
-    for (const auto& [id, token] : tokens) {
+    for (const auto& [id, text] : tokens) {
         if (id == vocabulary_.max_id()) {
             fail(model.field("vocab"), " gives the id ", id, " to two tokens, ", describe(*vocabulary_.token(id)),
-                 " and ", describe(std::string(token)), ".");
+                 " and ", describe(text), ".");
         }
-        add_token(token, id);
+        require(!vocabulary_.id(text), model.field("vocab"), " holds the token ", describe(text), " twice.");
+        add_token(text, id);
     }
 }
 
@@ -84,37 +80,17 @@ void Bpe::add_merge(const Side& left, const Side& right, Merge merge) {
                  utf8_code_point(character_at(right.text, 0)));
 }
 
-void Bpe::read_merges(const JsonObject& model) {
-    const nlohmann::json& merges = model.value("merges");
-    if (!merges.is_array()) model.fail_field("merges", "a list");
+void Bpe::read_merges(const JsonObject& model, const std::vector<BpeLists::Merge>& merges) {
+    if (!model.value("merges").is_array()) model.fail_field("merges", "a list");
     merges_.reserve(merges.size());
     int32_t rank = 0;
     std::string merged;
-    for (size_t i = 0; i < merges.size(); ++i) {
-        const nlohmann::json& merge = merges[i];
-        std::string_view left, right;
-        // ["a", "b"] since tokenizers 0.20, "a b" before
-        if (merge.is_string()) {
-            const std::string_view line = merge.get_ref<const std::string&>();
-            if (line.starts_with("#version")) continue;
-            const size_t space = line.find(' ');
-            if (space != line.npos && line.find(' ', space + 1) == line.npos) {
-                left = line.substr(0, space);
-                right = line.substr(space + 1);
-            }
-        } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
-            left = merge[0].get_ref<const std::string&>();
-            right = merge[1].get_ref<const std::string&>();
-        }
-        if (left.empty() || right.empty()) {
-            fail(model.field("merges"), ", entry ", i, ": must be two tokens, \"a b\" or [\"a\", \"b\"], found ",
-                 describe(merge), ".");
-        }
-        const auto id_of = [&](std::string_view token) {
+    for (const auto& [left, right] : merges) {
+        const auto id_of = [&](const std::string& token) {
             const std::optional<int32_t> found = vocabulary_.id(token);
             if (!found) {
-                fail(model.field("merges"), ", entry ", i, ": ", describe(merge), " names ",
-                     describe(std::string(token)), ", which is not in the vocabulary.");
+                fail(model.field("merges"), ": the pair of ", describe(left), " and ", describe(right), " names ",
+                     describe(token), ", which is not in the vocabulary.");
             }
             return *found;
         };

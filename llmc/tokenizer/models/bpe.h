@@ -5,15 +5,12 @@
 // (byte_fallback), the unknown token, or nothing.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
-
+#include "llmc/tokenizer/models/bpe_lists.h"
 #include "llmc/tokenizer/models/pair_table.h"
 #include "llmc/tokenizer/models/vocabulary.h"
 #include "llmc/tokenizer/models/word_model.h"
 
 namespace llmc {
-
-class JsonObject;
 
 class Bpe : public WordModel {
   public:
@@ -24,7 +21,7 @@ class Bpe : public WordModel {
         float score;
     };
 
-    explicit Bpe(const JsonObject& model);  // field "model" of tokenizer.json
+    Bpe(const JsonObject& model, BpeLists lists);  // field "model" of tokenizer.json
 
     // A model of SentencePiece. `byte_ids`: of the 256 bytes, which stand for what no token spells, or nothing: then
     // runs of such characters become the unknown token.
@@ -45,8 +42,8 @@ class Bpe : public WordModel {
         int32_t id = -1;    // of the merged token
     };
 
-    void read_vocabulary(const JsonObject& model);
-    void read_merges(const JsonObject& model);
+    void read_vocabulary(const JsonObject& model, std::vector<BpeLists::Token> tokens);
+    void read_merges(const JsonObject& model, const std::vector<BpeLists::Merge>& merges);
 
     void add_token(std::string_view text, int32_t id);
     struct Side {

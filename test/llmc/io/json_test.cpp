@@ -3,6 +3,9 @@
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "llmc/core/error.h"
 #include "test/catch.h"
@@ -28,6 +31,37 @@ TEST_CASE("parse_json reads what nlohmann::json reads", "[json]") {
     CHECK(parse_json(text, "a.json") == json::parse(text));
     CHECK(parse_json("  3 ", "a.json") == json(3));
     CHECK(parse_json("[]", "a.json") == json::array());
+}
+
+TEST_CASE("the entries of a long field are handed on and leave the tree", "[json]") {
+    using Entries = std::vector<std::pair<std::string, json>>;
+    Entries ids, pairs;
+    const auto into = [](Entries& entries) {
+        return [&entries](std::string& key, json& value) { entries.emplace_back(std::move(key), std::move(value)); };
+    };
+    const std::vector<LongField> fields = {{"model", "vocab", true, into(ids)},
+                                           {"model", "merges", false, into(pairs)}};
+    const std::string text =
+        R"({"vocab": {"x": 1}, "model": {"merges": [["a", "b"], "c d", []], "a": {"vocab": {"y": 2}},
+                                 "vocab": {"b": 1, "a": {"merges": [7]}, "b": 2}, "last": 3}, "merges": [["z"]]})";
+    CHECK(parse_json(text, "a.json", fields) ==
+          json::parse(R"({"vocab": {"x": 1}, "model": {"merges": [], "a": {"vocab": {"y": 2}}, "vocab": {}, "last": 3},
+                          "merges": [["z"]]})"));
+    CHECK(ids == Entries{{"b", 1}, {"a", {{"merges", {7}}}}, {"b", 2}});
+    CHECK(pairs == Entries{{"", {"a", "b"}}, {"", "c d"}, {"", json::array()}});
+
+    // A list where an object is meant, and the other way round, is for the reader of the tree to refuse.
+    ids.clear();
+    pairs.clear();
+    const std::string swapped = R"({"model": {"vocab": [["a", 1]], "merges": {"a": "b"}}})";
+    CHECK(parse_json(swapped, "a.json", fields) == json::parse(swapped));
+    CHECK(parse_json(R"([[[1]], {"vocab": {"a": 1}}])", "a.json", fields)[0][0][0] == 1);
+    CHECK((ids.empty() && pairs.empty()));
+
+    const std::vector<LongField> throwing = {{"model", "vocab", true, [](std::string&, json&) { fail("no such id"); }}};
+    CHECK(error_of([&] { parse_json(text, "a.json", throwing); }) == "no such id");
+    CHECK(error_of([&] { parse_json(R"({"model": {"vocab": {"a": 1})", "a.json", fields); }).find("unexpected end") !=
+          std::string::npos);
 }
 
 TEST_CASE("a syntax error says where it is", "[json]") {

@@ -91,6 +91,8 @@ TEST_CASE("what is not supported in tokenizer.json is refused by name", "[tokeni
         {"/model/vocab/a", R"("x")", "\"x\""},
         {"/model/vocab/a", "1099511627776", "1099511627776"},
         {"/model/vocab/a", "1", "to two tokens"},
+        {"/model/vocab/a", "[1]", "an id from 0 to 16777215, found [1]"},
+        {"/model/merges", R"({"a": "b"})", "a list"},
         {"/model/merges", "null", "merges"},
         {"/model/merges", R"("a b")", "a list"},
         {"/model/merges/0", R"("a")", "two tokens"},
@@ -160,6 +162,15 @@ TEST_CASE("what is not supported in tokenizer.json is refused by name", "[tokeni
         CHECK_THROWS_WITH(Tokenizer::load(model.path()),
                           ContainsSubstring("tokenizer.json") && ContainsSubstring(refused.message));
     }
+}
+
+TEST_CASE("a vocabulary that names a token twice is refused", "[tokenizer]") {
+    std::string text = kSmallTokenizer;
+    const std::string vocab = "\"vocab\": {";
+    text.insert(text.find(vocab) + vocab.size(), "\"ab\": 99, ");
+    ModelDirectory model;
+    model.write_bytes("tokenizer.json", text);
+    CHECK_THROWS_WITH(Tokenizer::load(model.path()), ContainsSubstring("holds the token \"ab\" twice"));
 }
 
 TEST_CASE("a damaged Unigram model is refused by name", "[tokenizer]") {
