@@ -243,24 +243,23 @@ struct Smmla : NeonPanels<8> {
     template <int R>
     static constexpr int kPairs = (R + 1) / 2;
 
-    // The products of 16 terms of R rows and 8 columns. A single row is paired with zeros.
+    // The products of 16 terms of R rows and 8 columns.
     template <int R>
     LLMC_SMMLA static void add(int32x4_t (&pairs)[kPairs<R>][4], const int8_t* a, int64_t stride, const int8_t* b) {
-        int8x16_t first[kPairs<R>], second[kPairs<R>];  // 8 terms of either row
-        LLMC_UNROLL
-        for (int p = 0; p < kPairs<R>; p++) {
-            const int8x16_t even = vld1q_s8(a + 2 * p * stride);
-            const int8x16_t odd = R > 1 ? vld1q_s8(a + (2 * p + 1) * stride) : vdupq_n_s8(0);
-            first[p] = vcombine_s8(vget_low_s8(even), vget_low_s8(odd));
-            second[p] = vcombine_s8(vget_high_s8(even), vget_high_s8(odd));
-        }
-        add_eight<R>(pairs, first, b);
-        add_eight<R>(pairs, second, b + 64);
+        add_eight<R>(pairs, a, stride, b);
+        add_eight<R>(pairs, a + 8, stride, b + 64);
     }
 
+    // A single row is paired with zeros.
     template <int R>
-    LLMC_SMMLA static void add_eight(int32x4_t (&pairs)[kPairs<R>][4], const int8x16_t (&x)[kPairs<R>],
+    LLMC_SMMLA static void add_eight(int32x4_t (&pairs)[kPairs<R>][4], const int8_t* a, int64_t stride,
                                      const int8_t* b) {
+        int8x16_t x[kPairs<R>];
+        LLMC_UNROLL
+        for (int p = 0; p < kPairs<R>; p++) {
+            const int8x8_t odd = R > 1 ? vld1_s8(a + (2 * p + 1) * stride) : vdup_n_s8(0);
+            x[p] = vcombine_s8(vld1_s8(a + 2 * p * stride), odd);
+        }
         LLMC_UNROLL
         for (int j = 0; j < 4; j++) {
             const int8x16_t columns = vld1q_s8(b + 16 * j);
