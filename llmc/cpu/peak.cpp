@@ -72,8 +72,7 @@ Peak measure_peak(const Device& device) {
         thread_local std::vector<int32_t> c(kM * kN);
         int8_product()({c.data(), kM, kN}, {a.data(), kM, kK}, {b.data(), kN, kK}, /*transpose_b=*/true);
     });
-#ifdef __x86_64__
-    const auto try_kernel = [&](auto kernel) {
+    [[maybe_unused]] const auto try_kernel = [&](auto kernel) {
         using Kernel = decltype(kernel);
         if (!Kernel::is_supported()) return;
         const double rate = best_rate(device, 2.0 * kM * panels::kPanel * kK, [] {
@@ -85,8 +84,13 @@ Peak measure_peak(const Device& device) {
         });
         peak.int8_operations = std::max(peak.int8_operations, rate);
     };
+#ifdef __x86_64__
     try_kernel(Vnni{});
     try_kernel(Avx2{});
+#endif
+#ifdef __aarch64__
+    try_kernel(Smmla{});
+    try_kernel(Sdot{});
 #endif
     if (device.products == Products::bf16) {
         peak.float_operations = bf16_rate(device);

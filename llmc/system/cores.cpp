@@ -3,11 +3,14 @@
 #include <omp.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <fstream>
+#include <limits>
 #include <set>
 #include <string>
 
 #include "llmc/core/error.h"
+#include "llmc/system/control_groups.h"
 
 namespace llmc {
 
@@ -44,6 +47,22 @@ std::vector<int> usable_cpus() {
 
 std::vector<int> usable_cores() {
     return cores_of(usable_cpus());
+}
+
+int cpu_quota(const std::string& root) {
+    int64_t cores = std::numeric_limits<int>::max();
+    for (const auto& [folder, v2] : control_groups("cpu", root)) {
+        // Microseconds of computing, all threads together, in each period. Without a limit v2 says "max" and v1 -1.
+        int64_t quota = -1, period = 0;
+        if (v2) {
+            std::ifstream(folder + "/cpu.max") >> quota >> period;
+        } else {
+            quota = read_number(folder + "/cpu.cfs_quota_us").value_or(-1);
+            period = read_number(folder + "/cpu.cfs_period_us").value_or(0);
+        }
+        if (quota > 0 && period > 0) cores = std::min(cores, quota / period);
+    }
+    return static_cast<int>(std::max<int64_t>(1, cores));
 }
 
 }  // namespace llmc

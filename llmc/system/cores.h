@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <vector>
 
 namespace llmc {
@@ -18,5 +19,10 @@ std::vector<int> usable_cpus();
 
 // Their cores. Throws as usable_cpus() does.
 std::vector<int> usable_cores();
+
+// How many cores' worth of time the control groups around us grant, rounded down but at least 1; INT_MAX if they set no
+// quota. Threads beyond it would run the quota out early in each period and then stand still, all of them, until the
+// next. `root` is prepended to /proc and /sys paths, for the tests.
+int cpu_quota(const std::string& root = "");
 
 }  // namespace llmc

@@ -14,19 +14,12 @@
 #include <sstream>
 
 #include "llmc/core/program.h"
+#include "llmc/system/control_groups.h"
 
 namespace llmc {
 namespace {
 
 constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
-
-// The first number of a file such as memory.max; nothing for "max" or a missing file.
-std::optional<int64_t> read_number(const std::string& path) {
-    std::ifstream file(path);
-    int64_t number = 0;
-    if (file >> number) return number;
-    return std::nullopt;
-}
 
 // The number after `key` in files of "key value" lines: /proc/meminfo, /proc/self/status, memory.stat.
 std::optional<int64_t> read_field(const std::string& path, const std::string& key) {
@@ -50,31 +43,12 @@ int64_t control_group_room(const std::string& folder, const char* limit_file, co
     return std::max<int64_t>(0, *limit - std::max<int64_t>(0, *usage - cache));
 }
 
-// The tightest of the groups from ours up to the root. Lines of /proc/self/cgroup: "0::/a/b" (v2), "5:memory:/a/b"
-// (v1).
 int64_t control_groups_room(const std::string& root) {
     int64_t room = kUnlimited;
-    std::ifstream groups(root + "/proc/self/cgroup");
-    for (std::string line; std::getline(groups, line);) {
-        const size_t first = line.find(':');
-        const size_t second = line.find(':', first + 1);
-        if (second == std::string::npos) continue;
-        const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-        const bool v2 = controllers == ",,";
-        if (!v2 && controllers.find(",memory,") == std::string::npos) continue;
-        const std::string mount = root + (v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory");
-        std::string group = line.substr(second + 1);
-        while (!group.empty() && group.back() == '/') group.pop_back();
-        for (;;) {
-            room =
-                std::min(room, v2 ? control_group_room(mount + group, "memory.max", "memory.current", "inactive_file ")
-                                  : control_group_room(mount + group, "memory.limit_in_bytes", "memory.usage_in_bytes",
-                                                       "total_inactive_file "));
-            if (group.empty()) break;
-            const size_t parent = group.rfind('/');
-            group.resize(parent == std::string::npos ? 0 : parent);
-        }
-    }
+    for (const auto& [folder, v2] : control_groups("memory", root))
+        room = std::min(room, v2 ? control_group_room(folder, "memory.max", "memory.current", "inactive_file ")
+                                 : control_group_room(folder, "memory.limit_in_bytes", "memory.usage_in_bytes",
+                                                      "total_inactive_file "));
     return room;
 }
 

@@ -65,7 +65,7 @@ void set_threads(int64_t asked_for, Terminal& terminal, Comm& ranks) {
     } else if (ranks.size() > 1) {
         omp_set_num_threads(fair_threads(ranks));
     } else {
-        omp_set_num_threads(std::min(omp_get_max_threads(), static_cast<int>(usable_cores().size())));
+        omp_set_num_threads(std::min({omp_get_max_threads(), static_cast<int>(usable_cores().size()), cpu_quota()}));
     }
 }
 

@@ -269,7 +269,7 @@ std::vector<Row> option_table(CommandLine& line) {
             {"seed", Whole{&o.compute.seed, at_least(0)}, kRuns, fixed,
              "seed of the adapters' initial values, the examples' order, dropout and sampling"},
             {"threads", Whole{&o.compute.threads, from_to(0, 4096)}, kAll & ~kTokenize, free,
-             "CPU threads; 0: one a core"},
+             "CPU threads; 0: one a core, within a container's CPU quota"},
             {"comm", choice(o.compute.transport, kTransportNames), kRuns, free,
              "how ranks exchange values: NCCL between GPUs, or MPI, which lets ranks share a GPU; auto: NCCL on "
              "GPUs, else MPI"},

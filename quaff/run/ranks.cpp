@@ -47,15 +47,18 @@ int fair_threads(Comm& comm) {
     comm.broadcast(all);
     // A core that k ranks of this host may use counts as a k-th for each of them.
     std::map<size_t, int> users;
+    int here = 0;  // ranks of this host
     for (size_t begin = 0; begin < all.size(); begin = all.find('\n', begin) + 1) {
         const std::string line = all.substr(begin, all.find('\n', begin) - begin);
         if (line.substr(0, line.rfind(' ')) != comm.host()) continue;
+        here++;
         const std::string theirs = line.substr(line.rfind(' ') + 1);
         for (size_t core = 0; core < theirs.size(); ++core) users[core] += theirs[core] == '1';
     }
     double share = 0;
     for (const int core : mine) share += 1.0 / users.at(static_cast<size_t>(core));
-    return std::max(1, static_cast<int>(share + 1e-6));
+    // A quota is taken for the whole container's, which its ranks divide.
+    return std::max(1, std::min(static_cast<int>(share + 1e-6), cpu_quota() / here));
 }
 
 std::vector<std::string> describe_ranks(Comm& comm, const std::string& device) {

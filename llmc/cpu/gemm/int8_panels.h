@@ -1,5 +1,5 @@
 // The int8 GEMMs by panels of b, dequantised in registers (int8_gemm.h says what they compute). A Kernel has the
-// instructions: int8_vnni.h, int8_avx2.h.
+// instructions: int8_vnni.h, int8_avx2.h, int8_neon.h.
 //
 // A thread packs a panel of 64 columns of b in the order that the instructions want and multiplies it by all rows of a,
 // one block of sums at a time, which stays in registers for up to Kernel::kDepth terms. Nothing else is packed, and

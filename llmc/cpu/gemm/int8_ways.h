@@ -14,6 +14,7 @@
 #include "llmc/cpu/device.h"
 #include "llmc/cpu/gemm/bf16_gemm.h"
 #include "llmc/cpu/gemm/int8_avx2.h"
+#include "llmc/cpu/gemm/int8_neon.h"
 #include "llmc/cpu/gemm/int8_product.h"
 #include "llmc/cpu/gemm/int8_vnni.h"
 
@@ -106,6 +107,10 @@ inline std::vector<Int8Gemm> int8_gemms() {
     // If oneDNN's products are exact, it has better instructions than AVX2's.
     if (Avx2::is_supported() && int8_product() == widening_int8_product)
         all.push_back({panels::gemm<Avx2>, panels::kWorkspace<Avx2>});
+#endif
+#ifdef __aarch64__
+    if (Smmla::is_supported()) all.push_back({panels::gemm<Smmla>, panels::kWorkspace<Smmla>});
+    if (Sdot::is_supported()) all.push_back({panels::gemm<Sdot>, panels::kWorkspace<Sdot>});
 #endif
     all.push_back({});
     return all;

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <string>
 
 #include "test/catch.h"
@@ -41,6 +42,44 @@ TEST_CASE("CPUs that the system does not describe are cores of their own", "[cor
 
 TEST_CASE("this process may use a core", "[cores]") {
     CHECK(!usable_cores().empty());
+}
+
+TEST_CASE("a container's quota of CPU time is counted in whole cores", "[cores]") {
+    const test::TempDir root;
+    const auto write = [&](const std::string& path, const std::string& text) {
+        std::filesystem::create_directories((root.path() / path).parent_path());
+        std::ofstream(root.path() / path) << text << "\n";
+    };
+    constexpr int kNone = std::numeric_limits<int>::max();
+    CHECK(cpu_quota(root.path().string()) == kNone);
+    SECTION("version 2: the tightest group around us counts") {
+        write("proc/self/cgroup", "0::/a/b");
+        write("sys/fs/cgroup/a/b/cpu.max", "max 100000");
+        CHECK(cpu_quota(root.path().string()) == kNone);
+        write("sys/fs/cgroup/a/cpu.max", "399999 100000");
+        CHECK(cpu_quota(root.path().string()) == 3);
+        write("sys/fs/cgroup/cpu.max", "100000 50000");
+        CHECK(cpu_quota(root.path().string()) == 2);
+        write("sys/fs/cgroup/a/b/cpu.max", "20000 100000");
+        CHECK(cpu_quota(root.path().string()) == 1);
+    }
+    SECTION("version 1") {
+        write("proc/self/cgroup", "4:cpu,cpuacct:/x/y\n3:cpuset:/z");
+        write("sys/fs/cgroup/cpu/x/y/cpu.cfs_quota_us", "-1");
+        write("sys/fs/cgroup/cpu/x/y/cpu.cfs_period_us", "100000");
+        write("sys/fs/cgroup/cpu/z/cpu.cfs_quota_us", "100000");
+        write("sys/fs/cgroup/cpu/z/cpu.cfs_period_us", "100000");
+        CHECK(cpu_quota(root.path().string()) == kNone);
+        write("sys/fs/cgroup/cpu/x/cpu.cfs_quota_us", "250000");
+        write("sys/fs/cgroup/cpu/x/cpu.cfs_period_us", "100000");
+        CHECK(cpu_quota(root.path().string()) == 2);
+    }
+    SECTION("files that make no sense limit nothing") {
+        write("proc/self/cgroup", "0::/a");
+        write("sys/fs/cgroup/a/cpu.max", GENERATE("", "?", "100000", "100000 0", "0 100000", "-5 100000"));
+        CHECK(cpu_quota(root.path().string()) == kNone);
+    }
+    CHECK(cpu_quota() >= 1);
 }
 
 // Run by the case below as a separate program, whose first thread is bound to one of OpenMP's places.

@@ -2,6 +2,7 @@
 
 #include <tuple>
 
+#include "llmc/core/dtype.h"
 #include "llmc/core/integers.h"
 #include "llmc/cpu/gemm/gemm.h"
 #include "llmc/cpu/gemm/int8_ways.h"
