@@ -48,8 +48,11 @@ Axis across(Extent steps) {
 
 Axis up(Extent values, Unit unit) {
     // Noise of a value that hardly moves is not blown up to the whole height.
-    const double least = std::max(std::abs(values.high) * 1e-3, 1e-12);
-    if (values.high - values.low < least) values.low -= least / 2, values.high += least / 2;
+    if (values.high - values.low < 1e-3 * std::max(std::abs(values.low), std::abs(values.high)) ||
+        values.low == values.high) {
+        values.add(0);
+        if (values.low == values.high) values.high = 1;
+    }
     if (unit != Unit::number || (values.low > 0 && values.low < values.high / 2))
         values.low = std::min(values.low, 0.0);
     if (unit == Unit::bytes) {  // round in GiB, or what is nearest
@@ -113,7 +116,7 @@ std::string axis_text(double value, Unit unit) {
         if (const size_t zeros = text.find(".00 "); zeros != std::string::npos) text.erase(zeros, 3);
         return text;
     }
-    if (value != 0 && std::abs(value) < 1e-3) return format("%.3g", value);
+    if (value != 0 && std::abs(value) < 1e-3) return format("%.4g", value);
     return std::abs(value) >= 1e4 && std::abs(value) < 1e9 ? format_count(std::llround(value)) : format("%.4g", value);
 }
 

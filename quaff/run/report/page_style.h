@@ -16,10 +16,10 @@ main { max-width: 1320px; margin: 0 auto; padding: 20px 16px 48px }
 h1 { font-size: 24px; margin: 0 0 2px; overflow-wrap: anywhere } h2 { font-size: 17px; margin: 32px 0 10px }
 .weak, figcaption small { color: var(--weak); font-weight: 400 }
 .tiles, .charts { display: grid; gap: 12px }
-.tiles { grid-template-columns: repeat(auto-fit, minmax(148px, 1fr)); margin: 18px 0 12px }
+.tiles { grid-template-columns: repeat(auto-fit, minmax(172px, 1fr)); margin: 18px 0 12px }
 .charts { grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr)) }
 .tile, figure, .box { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: 10px 14px }
-.tile b { display: block; font-size: 21px; font-variant-numeric: tabular-nums } .tile span { color: var(--weak) }
+.tile b { display: block; font-size: 20px; font-variant-numeric: tabular-nums } .tile span { color: var(--weak) }
 figure { margin: 0; min-width: 0; max-width: 640px } figcaption { font-weight: 600; margin-bottom: 6px }
 figure.wide { max-width: none } figure svg, figure img { display: block; width: 100%; height: auto }
 svg text { fill: var(--weak); font: 11.5px system-ui, sans-serif } .grid { stroke: var(--rule) }
