@@ -37,7 +37,10 @@ std::string option_entry(const std::string& left, const std::string& description
 std::string help_text(const VerbInfo& verb) {
     const bool is_default = verb.verb == CommandLine().verb, takes_path = verb.verb == Verb::info;
     std::string help = wrap(concat("train_quaff ", is_default ? concat("[", verb.name, "]") : verb.name,
-                                   takes_path ? " [PATH]" : "", " [options]: ", verb.does),
+                                   takes_path                  ? " [PATH]"
+                                   : verb.verb == Verb::report ? " RUN.."
+                                                               : "",
+                                   " [options]: ", verb.does),
                             columns(), 4) +
                        "\n";
     if (is_default) {

@@ -99,10 +99,11 @@ std::vector<Row> option_table(CommandLine& line) {
               {"eval-split", Real{&o.data.eval_split, from_below(0, 1)}, kFits | kEval, fixed,
                to(Verb::eval, "share of --data that training holds out, to evaluate on it alone; 0: all of --data",
                   "share of --data held out when there is no --eval-data")},
-              {"out", Text{&o.out, "DIR"}, kFits | kMerge, free,
-               to(Verb::merge, "the merged model [out/<model>-merged]",
-                  to(Verb::compare, "results, runs and their logs [out/<model>-compare]",
-                     "log, checkpoints and adapter [out/<model>-<method>]"))},
+              {"out", Text{&o.out, line.verb == Verb::report ? "FILE" : "DIR"}, kFits | kMerge | kReport, free,
+               to(Verb::report, "the page [RUN/report.html; of several runs ./report.html]",
+                  to(Verb::merge, "the merged model [out/<model>-merged]",
+                     to(Verb::compare, "results, runs and their logs [out/<model>-compare]",
+                        "log, checkpoints and adapter [out/<model>-<method>]")))},
               {"adapter", Text{&o.model.adapter, "DIR"}, kTrain | kEval | kGenerate | kMerge | kInfo, fixed,
                "PEFT adapter to start from (train) or to use (eval, generate, merge)"},
               {"text", Text{&line.text, "TEXT", /*may_be_empty=*/true}, kTokenize, transient, "text to tokenise"},
@@ -279,11 +280,11 @@ std::vector<Row> option_table(CommandLine& line) {
     group("the program itself",
           {
               {"config", Text{&line.config, "FILE"}, kAll, transient, "read options from a TOML file: name = value"},
-              {"json", Switch{&line.json}, kAll & ~kTokenize, transient,
+              {"json", Switch{&line.json}, (kAll & ~kTokenize) | kReport, transient,
                "print one JSON object on stdout at the end, everything else on stderr"},
               {"plan", Switch{&line.plan}, kTrain | kEval | kInfo, transient,
                "print how much memory the run would take, and stop"},
-              {"quiet", Switch{&line.quiet}, kAll, transient, "print only the result"},
+              {"quiet", Switch{&line.quiet}, kAll | kReport, transient, "print only the result"},
           });
     return table;
 }

@@ -18,7 +18,8 @@ constexpr Verbs only(Verb verb) {
 }
 inline constexpr Verbs kTrain = only(Verb::train), kCalibrate = only(Verb::calibrate), kEval = only(Verb::eval),
                        kCompare = only(Verb::compare), kGenerate = only(Verb::generate), kMerge = only(Verb::merge),
-                       kTokenize = only(Verb::tokenize), kInfo = only(Verb::info), kPlanOnly = kInfo << 1;
+                       kTokenize = only(Verb::tokenize), kReport = only(Verb::report), kInfo = only(Verb::info),
+                       kPlanOnly = kInfo << 1;
 inline constexpr Verbs kRuns = kTrain | kCalibrate | kEval | kCompare | kGenerate | kPlanOnly;
 inline constexpr Verbs kAll = kRuns | kMerge | kTokenize | kInfo;
 

@@ -80,6 +80,7 @@ void parse_command_line(CommandLine& line, const std::vector<Row>& table, const 
     app.add_flag("-h,--help", help);
     app.add_flag("--version", version);
     if (verb.verb == Verb::info) app.add_option("path", line.path);
+    if (verb.verb == Verb::report) app.add_option("runs", line.runs);
     // CLI11 only splits the line. Every value arrives as text and is checked by assign().
     std::vector<std::vector<std::string>> texts(table.size());
     std::vector<std::string> switches(table.size());
@@ -211,7 +212,7 @@ void resolve_out(CommandLine& line) {
     Options& o = line.options;
     const std::string& resume = o.training.resume;
     if (!resume.empty() && resume != kNewestCheckpoint && !line.was_given("out")) o.out = run_folder(resume).string();
-    if (!o.out.empty()) return;
+    if (!o.out.empty() || line.verb == Verb::report) return;
     const char* kind = line.verb == Verb::merge     ? "merged"
                        : line.verb == Verb::compare ? "compare"
                                                     : name_in(kMethodNames, o.compute.method.value_or(Method::quaff));
@@ -283,10 +284,12 @@ CommandLine parse(const std::vector<std::string>& arguments) {
         const bool newest = resume == kNewestCheckpoint;
         const std::string config = (newest ? options.out : run_folder(resume).string()) + "/config.toml";
         if (path_exists(config)) parse_file(line, table, config);
-    } else if (options.model.folder == ModelOptions().folder && !line.was_given("data")) {
+    } else if (line.verb != Verb::report && options.model.folder == ModelOptions().folder && !line.was_given("data")) {
         const std::string demo = "dev/demo/demo.toml";
         if (path_exists(demo)) parse_file(line, table, demo);
     }
+    if (line.verb == Verb::report && line.runs.empty())
+        throw UsageError("report needs the folder of a run, with its log.jsonl: train_quaff report out/NAME");
     check_contradictions(line);
     apply_paper_settings(line);
     resolve_defaults(line);

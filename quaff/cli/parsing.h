@@ -19,12 +19,13 @@ struct CommandLine {
     Verb verb;
     Options options;
 
-    std::string path;             // info PATH
-    std::string text;             // tokenize --text
-    int64_t show_tokens = 0;      // print that many examples token by token, and do nothing else
-    std::string config;           // --config FILE
-    std::string methods = "all";  // compare
-    int64_t seeds = 3;            // compare: trainings of each method
+    std::string path;               // info PATH
+    std::vector<std::string> runs;  // report RUN..
+    std::string text;               // tokenize --text
+    int64_t show_tokens = 0;        // print that many examples token by token, and do nothing else
+    std::string config;             // --config FILE
+    std::string methods = "all";    // compare
+    int64_t seeds = 3;              // compare: trainings of each method
     bool json = false, plan = false, quiet = false;
 
     std::set<std::string> given;      // options set on the command line or in a file, long names without dashes

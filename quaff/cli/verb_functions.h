@@ -27,6 +27,7 @@ int generate(const CommandLine& line, Terminal& terminal, const Device& device);
 int compare(const CommandLine& line, Terminal& terminal, const Comm& ranks);
 int merge(const CommandLine& line, Terminal& terminal);
 int tokenize(const CommandLine& line);
+int report(const CommandLine& line, Terminal& terminal);
 int info(const CommandLine& line, Terminal& terminal);
 // --show-tokens of train, calibrate, eval and info: the examples as the model sees them.
 int show_tokens(const CommandLine& line, Terminal& terminal);

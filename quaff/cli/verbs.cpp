@@ -32,6 +32,8 @@ constexpr Function<Device> function_of(Verb verb) {
             return [](const CommandLine& line, Terminal& terminal, const Device&) { return merge(line, terminal); };
         case Verb::tokenize:
             return [](const CommandLine& line, Terminal&, const Device&) { return tokenize(line); };
+        case Verb::report:
+            return [](const CommandLine& line, Terminal& terminal, const Device&) { return report(line, terminal); };
         case Verb::info:
             return [](const CommandLine& line, Terminal& terminal, const Device&) { return info(line, terminal); };
     }

@@ -12,7 +12,7 @@ namespace quaff::cli {
 
 struct CommandLine;
 
-enum class Verb { train, calibrate, eval, compare, generate, merge, tokenize, info };
+enum class Verb { train, calibrate, eval, compare, generate, merge, tokenize, report, info };
 
 struct Needs {
     bool device = false;     // it computes with a model, or plans to; otherwise no GPU is looked for
@@ -53,6 +53,7 @@ inline constexpr VerbInfo kVerbs[] = {
      /*adapter_decides_method=*/true},
     {Verb::merge, "merge", "fold an adapter into the weights and write a Hugging Face model", {}},
     {Verb::tokenize, "tokenize", "the token ids of a text, or of each line of a file", {}},
+    {Verb::report, "report", "the curves of one run, or of several over each other, as a page: report RUN..", {}},
     {Verb::info, "info", "what a model, adapter, outlier file or checkpoint holds; --plan: the memory of a run", {}},
 };
 

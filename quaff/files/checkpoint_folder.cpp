@@ -168,7 +168,7 @@ fs::path set_earlier_run_aside(const fs::path& out) {
         if (fs::exists(out / name)) found.push_back(out / name);
     if (found.empty()) return {};
     // The user may have put the first two there for the new run. Alone they are no trace of an earlier one.
-    for (const char* name : {"config.toml", "outliers.json", "ossh.jsonl", "ossh.svg"})
+    for (const char* name : {"config.toml", "outliers.json", "ossh.jsonl", "ossh.svg", "report.html"})
         if (fs::exists(out / name)) found.push_back(out / name);
     const fs::path earlier = make_earlier_folder(out);
     for (const fs::path& path : found) move_into(earlier, path);

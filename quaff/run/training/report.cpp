@@ -7,7 +7,9 @@
 
 #include "llmc/core/bytes.h"
 #include "llmc/core/error.h"
+#include "llmc/io/file_io.h"
 #include "llmc/system/memory_limits.h"
+#include "quaff/run/report/page.h"
 
 namespace quaff {
 namespace {
@@ -90,7 +92,8 @@ void RunReport::step(int64_t step, int64_t total_steps, const StepFigures& figur
                          {"step_seconds", figures.seconds},
                          {"tokens_per_second", tokens_per_second},
                          {"sol", figures.speed_of_light},
-                         {"peak_memory_bytes", figures.peak_memory}};
+                         {"peak_memory_bytes", figures.peak_memory},
+                         {"planned_memory_bytes", figures.planned_memory}};
     if (figures.ranks > 1) {
         line["ranks"] = figures.ranks;
         line["communication_seconds"] = figures.communication.seconds;
@@ -145,9 +148,28 @@ void RunReport::evaluation(int64_t step, const std::string& when, const Evaluati
     }
     log(line);
     terminal_.line(concat("evaluation ", when, ": ", in_words(evaluation)));
+    write_page();
+}
+
+// Nor does it fail for its page.
+void RunReport::write_page() {
+    if (!log_) return;
+    try {
+        const std::filesystem::path out = options_.out;
+        if (page_log_)
+            page_log_->read_on();
+        else
+            page_log_.emplace(out);
+        write_file_atomically(out / kPageName, report_page({&*page_log_}));
+        page_failed_ = false;
+    } catch (const std::exception& error) {
+        if (!page_failed_) terminal_.warn(concat(error.what(), "; training continues without a new ", kPageName));
+        page_failed_ = true;
+    }
 }
 
 void RunReport::summary(const ordered_json& result, const std::vector<Answer>& answers) {
+    write_page();
     terminal_.line("");
     for (const Answer& answer : answers) {
         terminal_.result("prompt    \"" + one_line(answer.text.source, 100) + "\"");

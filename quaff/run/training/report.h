@@ -15,6 +15,7 @@
 #include "llmc/training/spike_detector.h"
 #include "quaff/run/evaluation.h"
 #include "quaff/run/options.h"
+#include "quaff/run/report/run_log.h"
 
 namespace quaff {
 
@@ -25,9 +26,10 @@ struct StepFigures {
     double loss = 0, grad_norm = 0, learning_rate = 0;
     int64_t tokens = 0, labelled = 0;
     double seconds = 0;
-    double speed_of_light = 0;  // least possible seconds / seconds
-    int64_t peak_memory = 0;    // bytes, so far
-    double loss_scale = 1;      // of this step
+    double speed_of_light = 0;   // least possible seconds / seconds
+    int64_t peak_memory = 0;     // bytes, so far
+    int64_t planned_memory = 0;  // bytes
+    double loss_scale = 1;       // of this step
     int64_t ranks = 1;
     Traffic communication;  // of rank 0, where there are several
     int64_t skipped = 0;    // steps so far that were skipped because their gradient overflowed fp16
@@ -68,6 +70,8 @@ class RunReport {
     // A `warning` is logged with the evaluation and shown in the summary.
     void evaluation(int64_t step, const std::string& when, const Evaluation& evaluation,
                     const std::string& warning = "");
+    // Writes out/report.html (report/page.h) anew from the log. Evaluations and the summary do so themselves.
+    void write_page();
     // `result` is the JSON object of the run.
     void summary(const nlohmann::ordered_json& result, const std::vector<Answer>& answers);
 
@@ -77,7 +81,9 @@ class RunReport {
     const Options& options_;
     Terminal& terminal_;
     std::optional<JsonLog> log_;
-    bool log_waits_ = false;  // the last line could not be written; the user has been warned
+    std::optional<RunLog> page_log_;  // what the page was last drawn from
+    bool page_failed_ = false;        // it could not be written; the user has been warned
+    bool log_waits_ = false;          // the last line could not be written; the user has been warned
     SpikeDetector loss_spikes_, grad_norm_spikes_;
     int64_t n_spikes_ = 0;               // losses and gradient norms that were flagged
     int64_t n_warned_ = 0;               // steps with a warning; the first one is shown

@@ -211,6 +211,7 @@ void Trainer<Device>::train() {
                                evaluate_now(concat("at step ", step), data_.task.exact_matches_alone()));
         if (training.save_steps > 0 && (last || step % training.save_steps == 0) && !vanished_.is_zero()) {
             checkpoints_->save(state_);
+            report_.write_page();
             expect_steps();
         }
     }
@@ -259,6 +260,7 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
     figures.learning_rate = adamw.learning_rate;
     figures.skipped = state_.loss_scale.skipped;
     figures.peak_memory = device_.peak_memory();
+    figures.planned_memory = model_->plan().total();
     return figures;
 }
 
@@ -337,6 +339,7 @@ ordered_json Trainer<Device>::finish_stopped() {
     }
     ordered_json object = result({});
     checkpoints_->save_last(state_);
+    report_.write_page();
     object["adapter"] = checkpoints_->last();
     object["stopped"] = true;
     if (vanished_.is_suspect()) {

@@ -174,7 +174,7 @@ TEST_CASE("a new run sets what an earlier one left aside and removes nothing", "
     for (const std::string folder : {"earlier", "earlier-2", "earlier-3"}) {
         write_one(out, 5);
         fs::create_directories(out / "adapter");
-        for (const char* name : {"log.jsonl", "outliers.json", "config.toml", "ossh.jsonl", "ossh.svg"})
+        for (const char* name : {"log.jsonl", "outliers.json", "config.toml", "ossh.jsonl", "ossh.svg", "report.html"})
             write_text(out / name, folder);
         CHECK(set_earlier_run_aside(out) == out / folder);
         CHECK(list_checkpoints(out).empty());
@@ -182,7 +182,7 @@ TEST_CASE("a new run sets what an earlier one left aside and removes nothing", "
     for (const std::string folder : {"earlier", "earlier-2", "earlier-3"}) {
         CHECK(find_damage(out / folder / "checkpoint-5").empty());
         CHECK(fs::exists(out / folder / "adapter"));
-        for (const char* name : {"log.jsonl", "outliers.json", "config.toml", "ossh.jsonl", "ossh.svg"})
+        for (const char* name : {"log.jsonl", "outliers.json", "config.toml", "ossh.jsonl", "ossh.svg", "report.html"})
             CHECK(test::read(out / folder / name) == folder);
     }
     CHECK(std::distance(fs::directory_iterator(out), {}) == 3);

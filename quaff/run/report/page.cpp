@@ -1,0 +1,163 @@
+#include "quaff/run/report/page.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "llmc/core/error.h"
+#include "llmc/io/path.h"
+#include "llmc/system/terminal.h"
+#include "quaff/run/report/curve.h"
+#include "quaff/run/report/page_parts.h"
+#include "quaff/run/report/page_style.h"
+
+namespace quaff {
+
+using namespace llmc;
+
+namespace {
+
+constexpr int kNameCharacters = 120;
+
+// The length of the character of UTF-8 at text[i], or 0 if there is none.
+size_t character_at(const std::string& text, size_t i) {
+    const auto byte = [&](size_t j) { return j < text.size() ? static_cast<unsigned char>(text[j]) : 0u; };
+    const unsigned first = byte(i);
+    const size_t length = first < 0x80                    ? 1
+                          : first >= 0xC2 && first < 0xE0 ? 2
+                          : first >= 0xE0 && first < 0xF0 ? 3
+                          : first >= 0xF0 && first < 0xF5 ? 4
+                                                          : 0;
+    for (size_t j = 1; j < length; ++j)
+        if ((byte(i + j) & 0xC0) != 0x80) return 0;
+    return length;
+}
+
+std::string tile(const std::string& value, const std::string& what) {
+    return "<div class=\"tile\"><b>" + escape_html(value) + "</b><span>" + what + "</span></div>\n";
+}
+
+template <class Of>
+double median(const std::vector<LoggedStep>& steps, Of of) {
+    std::vector<double> values;
+    for (const LoggedStep& step : steps)
+        if (std::isfinite(of(step))) values.push_back(of(step));
+    if (values.empty()) return NAN;
+    const auto middle = values.begin() + std::ssize(values) / 2;
+    std::ranges::nth_element(values, middle);
+    return *middle;
+}
+
+std::string change(const RunLog& run, const char* metric, Unit unit) {
+    const auto& all = run.evaluations();
+    if (all.empty() || !all.front().figures.contains(metric) || !all.back().figures.contains(metric)) return "";
+    const std::string before = axis_text(all.front().figures.at(metric), unit),
+                      after = axis_text(all.back().figures.at(metric), unit);
+    return all.size() == 1 ? after : concat(before, " \u2192 ", after);
+}
+
+std::string tiles_of(const RunLog& run) {
+    if (run.steps().empty()) return "<p class=\"weak\">No step has been taken yet.</p>\n";
+    const std::vector<LoggedStep>& steps = run.steps();
+    const LoggedStep& last = steps.back();
+    std::string html = "<div class=\"tiles\">\n" + tile(format_count(last.step), "steps") +
+                       tile(format("%.4g", last.loss), "loss of the last step");
+    if (const std::string loss = change(run, "loss", Unit::number); !loss.empty())
+        html += tile(loss, "evaluation loss");
+    if (const std::string share = change(run, "token_accuracy", Unit::percent); !share.empty())
+        html += tile(share, "token accuracy");
+    const double rate = median(steps, [](const LoggedStep&step) { return step.tokens_per_second; }),
+                 light = median(steps, [](const LoggedStep&step) { return step.speed_of_light; });
+    if (std::isfinite(rate)) html += tile(axis_text(std::round(rate), Unit::number), "tokens/s, median");
+    if (std::isfinite(light)) html += tile(format("%.0f%%", 100 * light), "of the speed of light, median");
+    if (std::isfinite(last.peak_memory))
+        html += tile(axis_text(last.peak_memory, Unit::bytes),
+                     std::isfinite(last.planned_memory)
+                         ? "memory taken, of " + axis_text(last.planned_memory, Unit::bytes) + " planned"
+                         : "memory taken");
+    const auto spikes =
+        std::ranges::count_if(steps, [](const LoggedStep& step) { return step.loss_spikes || step.grad_norm_spikes; });
+    if (spikes > 0) html += tile(format_count(spikes), "steps with a spike");
+    return html + "</div>\n";
+}
+
+std::string note(const std::string& text) {
+    return text.empty() ? "" : "<p class=\"box note\">" + escape_html(text) + "</p>\n";
+}
+
+std::string legend(const std::vector<std::string>& names) {
+    std::string html = "<div class=\"legend\">";
+    for (size_t i = 0; i < names.size(); ++i)
+        html += format("<span><i class=\"k%d\"></i>", static_cast<int>(i % kColours)) + escape_html(names[i]) +
+                (i < kColours ? "" : " <span class=\"weak\">(dashed)</span>") + "</span>\n";
+    return html + "</div>\n";
+}
+
+std::string colours() {
+    std::string css;
+    for (int i = 0; i < kColours; ++i)
+        css +=
+            format(".line.c%d { stroke: var(--c%d) } circle.c%d { fill: var(--c%d) } .k%d { background: var(--c%d) }\n",
+                   i, i, i, i, i, i);
+    return css;
+}
+
+}  // namespace
+
+std::string escape_html(const std::string& text) {
+    std::string out;
+    for (size_t i = 0; i < text.size();) {
+        const size_t length = character_at(text, i);
+        const char c = text[i];
+        if (length == 0 || (length == 1 && static_cast<unsigned char>(c) < 32 && c != '\n' && c != '\t'))
+            out += '?';
+        else if (c == '&')
+            out += "&amp;";
+        else if (c == '<')
+            out += "&lt;";
+        else if (c == '>')
+            out += "&gt;";
+        else if (c == '"')
+            out += "&quot;";
+        else if (c == '\'')
+            out += "&#39;";
+        else
+            out += text.substr(i, length);
+        i += std::max<size_t>(length, 1);
+    }
+    return out;
+}
+
+std::string report_page(const std::vector<const RunLog*>& runs) {
+    std::vector<std::string> names;
+    for (const RunLog* run : runs) {
+        const std::filesystem::path folder = without_slash(run->folder());
+        const bool nameless = folder == "." || folder == "..";
+        names.push_back(
+            cut(runs.size() > 1 || nameless ? folder.string() : folder.filename().string(), kNameCharacters));
+    }
+    const std::string title = runs.size() == 1 ? names.front() : counted(std::ssize(runs), "run");
+    std::string html =
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+        // A page without an icon of its own is asked for one.
+        "<link rel=\"icon\" href=\"data:,\">\n<title>" +
+        escape_html(title) + "</title>\n<style>" + kPageStyle + colours() + "</style></head>\n<body><main>\n<h1>" +
+        escape_html(title) + "</h1>\n";
+    if (runs.size() > 1) {
+        html += legend(names);
+        for (const RunLog* run : runs) html += note(run->skipped());
+        return html + "<div class=\"charts\">\n" + charts_of(runs, names) + "</div>\n</main></body></html>\n";
+    }
+    const RunLog& run = *runs.front();
+    const RunOptions options(run.folder());
+    const std::string model = options.value("model"), method = options.value("method");
+    if (!model.empty())
+        html += "<div class=\"weak\">" + escape_html(cut(concat(model, method.empty() ? "" : ", ", method), 200)) +
+                "</div>\n";
+    html += tiles_of(run) + note(run.skipped()) + note(options.problem);
+    html += "<div class=\"charts\">\n" + charts_of(runs, names) + "</div>\n";
+    html += heat_map_of(run) + evaluations_table(run) + commands_of(run, options) + options_table(options);
+    return html + "</main></body></html>\n";
+}
+
+}  // namespace quaff
