@@ -68,6 +68,25 @@ void check_watch(const Options& o) {
 }
 
 // What a method does not use that has no outlier channels; that does not scale them; that is not quaff; and others.
+// A schedule takes only what it heeds.
+void check_schedule(const TrainingOptions& training) {
+    const Schedule kind = training.lr_scheduler;
+    const char* name = name_in(kScheduleNames, kind);
+    const bool has_least = kind == Schedule::cosine_with_min_lr || kind == Schedule::warmup_stable_decay;
+    if (training.lr_shape.warmup_steps > 0 && training.warmup_ratio != TrainingOptions().warmup_ratio)
+        throw UsageError("--warmup-steps and --warmup-ratio both set the length of the warm-up: give one of them");
+    if (training.lr_shape.min_lr_ratio > 0 && !has_least)
+        throw UsageError(concat("--min-lr-ratio: --lr-scheduler ", name,
+                                " has no least learning rate; choose cosine_with_min_lr or warmup_stable_decay"));
+    if (kind == Schedule::cosine_with_min_lr && training.lr_shape.min_lr_ratio == 0)
+        throw UsageError("--lr-scheduler cosine_with_min_lr needs its --min-lr-ratio, such as 0.1");
+    if (training.lr_shape.decay_steps > 0 && kind != Schedule::warmup_stable_decay)
+        throw UsageError(concat("--num-decay-steps: only --lr-scheduler warmup_stable_decay has them, not ", name));
+    if (kind == Schedule::polynomial && training.learning_rate <= kPolynomialEnd)
+        throw UsageError(concat("--lr-scheduler polynomial ends at a learning rate of ", kPolynomialEnd,
+                                ": --learning-rate must be above it"));
+}
+
 constexpr const char* kOfOutliers[] = {"outliers", "cal-data", "max-cal-samples"};
 constexpr const char* kOfScaling[] = {"scale-momentum", "scale-strength"};
 constexpr const char* kOfQuaff[] = {"outlier-term", "rotation"};
@@ -123,6 +142,7 @@ void check_contradictions(const CommandLine& line) {
     check_columns(line);
     MaxRatio checked(o.outliers.max_ratio);  // throws UsageError
     if (parse_outlier_budget(o.outliers.budget) > 0 && o.outliers.max_ratio != OutlierOptions().max_ratio)
+    if (line.verb == Verb::train || line.verb == Verb::compare) check_schedule(o.training);
         refuse("--outlier-budget takes the place of --outlier-max-ratio; give one of the two");
     check_data(line);
 }

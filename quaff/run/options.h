@@ -112,6 +112,7 @@ struct TrainingOptions {
     int64_t refresh_outliers = 0;  // steps between two searches for other outlier channels; 0: never
     std::string resume;            // a checkpoint, a run's folder, or kNewestCheckpoint; empty: a new run
 };
+    llmc::ScheduleShape lr_shape;  // what only some schedules heed
 
 // Value of `resume` for the newest intact checkpoint of Options::out.
 inline constexpr const char* kNewestCheckpoint = "newest";

@@ -58,7 +58,8 @@ StepPlan plan_steps(const Options& options, const TrainingData& data, const Exam
     allow_for_task(limits, data.task, data.eval, reader, config);
     allow_for_answers(limits, data, reader, config);
     return {.sampler = std::move(sampler),
-            .schedule = {training.lr_scheduler, training.learning_rate, total_steps, training.warmup_ratio},
+            .schedule = {training.lr_scheduler, training.learning_rate, total_steps, training.warmup_ratio,
+                         training.lr_shape},
             .total_steps = total_steps,
             .window = window,
             .eval_batches = std::move(eval_batches),
