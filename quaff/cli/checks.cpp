@@ -14,6 +14,7 @@
 #include "quaff/run/chat.h"
 #include "quaff/run/method_settings.h"
 #include "quaff/run/metrics/metric_list.h"
+#include "quaff/run/training/best_checkpoint.h"
 
 namespace quaff::cli {
 
@@ -67,7 +68,6 @@ void check_watch(const Options& o) {
             "--refresh-outliers: --method quaff-paper chooses its channels once, as published; choose --method quaff");
 }
 
-// What a method does not use that has no outlier channels; that does not scale them; that is not quaff; and others.
 // A schedule takes only what it heeds.
 void check_schedule(const TrainingOptions& training) {
     const Schedule kind = training.lr_scheduler;
@@ -87,6 +87,7 @@ void check_schedule(const TrainingOptions& training) {
                                 ": --learning-rate must be above it"));
 }
 
+// What a method does not use that has no outlier channels; that does not scale them; that is not quaff; and others.
 constexpr const char* kOfOutliers[] = {"outliers", "cal-data", "max-cal-samples"};
 constexpr const char* kOfScaling[] = {"scale-momentum", "scale-strength"};
 constexpr const char* kOfQuaff[] = {"outlier-term", "rotation"};
@@ -138,11 +139,12 @@ void check_contradictions(const CommandLine& line) {
         refuse("--gradient-error compares with the model in full precision: give --reference as well");
     if (line.verb == Verb::train) check_watch(o);
     if (line.verb == Verb::compare) check_comparison(line);
+    if (line.verb == Verb::train || line.verb == Verb::compare) check_best_options(o);
     check_standard_input(line);
     check_columns(line);
+    if (line.verb == Verb::train || line.verb == Verb::compare) check_schedule(o.training);
     MaxRatio checked(o.outliers.max_ratio);  // throws UsageError
     if (parse_outlier_budget(o.outliers.budget) > 0 && o.outliers.max_ratio != OutlierOptions().max_ratio)
-    if (line.verb == Verb::train || line.verb == Verb::compare) check_schedule(o.training);
         refuse("--outlier-budget takes the place of --outlier-max-ratio; give one of the two");
     check_data(line);
 }

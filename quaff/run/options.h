@@ -112,12 +112,16 @@ struct TrainingOptions {
     double warmup_ratio = 0.03, weight_decay = 0, max_grad_norm = 0.3;
     double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_eps = 1e-8;
     llmc::Schedule lr_scheduler = llmc::Schedule::constant;
-    int64_t eval_steps = 100, save_steps = 100, save_total_limit = 2;
-    bool track_outliers = false;   // stability_log.h
-    int64_t refresh_outliers = 0;  // steps between two searches for other outlier channels; 0: never
-    std::string resume;            // a checkpoint, a run's folder, or kNewestCheckpoint; empty: a new run
-};
     llmc::ScheduleShape lr_shape;  // what only some schedules heed
+    int64_t eval_steps = 100, save_steps = 100, save_total_limit = 2;
+    bool load_best_model_at_end = false;         // best_checkpoint.h
+    std::string metric_for_best_model = "loss";  // a figure of an evaluation
+    int64_t early_stopping_patience = 0;         // evaluations without improvement; 0: never stops early
+    double early_stopping_threshold = 0;         // a smaller improvement is none
+    bool track_outliers = false;                 // stability_log.h
+    int64_t refresh_outliers = 0;                // steps between two searches for other outlier channels; 0: never
+    std::string resume;                          // a checkpoint, a run's folder, or kNewestCheckpoint; empty: a new run
+};
 
 // Value of `resume` for the newest intact checkpoint of Options::out.
 inline constexpr const char* kNewestCheckpoint = "newest";

@@ -65,9 +65,10 @@ class RunReport {
     void step(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left);
     // After `step`, that many outlier channels were replaced by others.
     void refreshed(int64_t step, int64_t channels);
-    // A `warning` is logged with the evaluation and shown in the summary.
+    // A `warning` is logged with the evaluation and shown in the summary. `best_step`, if it is not negative, is
+    // logged.
     void evaluation(int64_t step, const std::string& when, const Evaluation& evaluation,
-                    const std::string& warning = "");
+                    const std::string& warning = "", int64_t best_step = -1);
     // `result` is the JSON object of the run.
     void summary(const nlohmann::ordered_json& result, const std::vector<Answer>& answers);
 
