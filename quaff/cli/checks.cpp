@@ -14,6 +14,7 @@
 #include "quaff/run/chat.h"
 #include "quaff/run/method_settings.h"
 #include "quaff/run/metrics/metric_list.h"
+#include "quaff/run/training/best_checkpoint.h"
 
 namespace quaff::cli {
 
@@ -65,6 +66,25 @@ void check_watch(const Options& o) {
     if (method == Method::quaff_paper && training.refresh_outliers > 0)
         throw UsageError(
             "--refresh-outliers: --method quaff-paper chooses its channels once, as published; choose --method quaff");
+}
+
+// A schedule takes only what it heeds.
+void check_schedule(const TrainingOptions& training) {
+    const Schedule kind = training.lr_scheduler;
+    const char* name = name_in(kScheduleNames, kind);
+    const bool has_least = kind == Schedule::cosine_with_min_lr || kind == Schedule::warmup_stable_decay;
+    if (training.lr_shape.warmup_steps > 0 && training.warmup_ratio != TrainingOptions().warmup_ratio)
+        throw UsageError("--warmup-steps and --warmup-ratio both set the length of the warm-up: give one of them");
+    if (training.lr_shape.min_lr_ratio > 0 && !has_least)
+        throw UsageError(concat("--min-lr-ratio: --lr-scheduler ", name,
+                                " has no least learning rate; choose cosine_with_min_lr or warmup_stable_decay"));
+    if (kind == Schedule::cosine_with_min_lr && training.lr_shape.min_lr_ratio == 0)
+        throw UsageError("--lr-scheduler cosine_with_min_lr needs its --min-lr-ratio, such as 0.1");
+    if (training.lr_shape.decay_steps > 0 && kind != Schedule::warmup_stable_decay)
+        throw UsageError(concat("--num-decay-steps: only --lr-scheduler warmup_stable_decay has them, not ", name));
+    if (kind == Schedule::polynomial && training.learning_rate <= kPolynomialEnd)
+        throw UsageError(concat("--lr-scheduler polynomial ends at a learning rate of ", kPolynomialEnd,
+                                ": --learning-rate must be above it"));
 }
 
 // What a method does not use that has no outlier channels; that does not scale them; that is not quaff; and others.
@@ -119,8 +139,10 @@ void check_contradictions(const CommandLine& line) {
         refuse("--gradient-error compares with the model in full precision: give --reference as well");
     if (line.verb == Verb::train) check_watch(o);
     if (line.verb == Verb::compare) check_comparison(line);
+    if (line.verb == Verb::train || line.verb == Verb::compare) check_best_options(o);
     check_standard_input(line);
     check_columns(line);
+    if (line.verb == Verb::train || line.verb == Verb::compare) check_schedule(o.training);
     MaxRatio checked(o.outliers.max_ratio);  // throws UsageError
     if (parse_outlier_budget(o.outliers.budget) > 0 && o.outliers.max_ratio != OutlierOptions().max_ratio)
         refuse("--outlier-budget takes the place of --outlier-max-ratio; give one of the two");

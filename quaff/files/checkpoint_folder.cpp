@@ -57,10 +57,11 @@ void remove_checkpoint(const fs::path& checkpoint) {
 }
 
 // Invariant 9, after the checkpoint of `step` was put in place.
-void remove_old_checkpoints(const fs::path& out, int64_t step, int64_t keep) {
+void remove_old_checkpoints(const fs::path& out, int64_t step, int64_t keep, int64_t spared) {
     int64_t intact = 1;  // the one just written
+    if (spared > 0 && spared < step && keep > 1 && find_damage(out / concat(kPrefix, spared)).empty()) ++intact;
     for (const fs::path& checkpoint : list_checkpoints(out)) {
-        if (step_of(checkpoint) >= step) continue;
+        if (step_of(checkpoint) >= step || step_of(checkpoint) == spared) continue;
         if (intact >= keep)
             remove_checkpoint(checkpoint);
         else if (find_damage(checkpoint).empty())
@@ -90,12 +91,12 @@ void move_into(const fs::path& folder, const fs::path& path) {
 }  // namespace
 
 void write_checkpoint(const fs::path& out, int64_t step, int64_t keep,
-                      const std::function<void(const fs::path&)>& write) {
+                      const std::function<void(const fs::path&)>& write, int64_t spared) {
     write_folder(out / concat(kPrefix, step), [&](const fs::path& folder) {
         write(folder);
         write_manifest(folder);
     });
-    if (keep > 0) remove_old_checkpoints(out, step, keep);
+    if (keep > 0) remove_old_checkpoints(out, step, keep, spared);
 }
 
 std::vector<fs::path> list_checkpoints(const fs::path& out) {

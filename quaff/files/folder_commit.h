@@ -38,7 +38,8 @@
 //      there. The manifest is the last file written and the first one removed, so neither a torn nor a half-removed
 //      checkpoint is intact. [write_checkpoint, remove_checkpoint; find_damage]
 //   9. Old checkpoints go after the new one is in place: those of lower steps that have `keep` intact ones above them,
-//      the new one included. Damaged ones do not count. [remove_old_checkpoints]
+//      the new one included. Damaged ones do not count. A spared one stays, and is one of the `keep` if it is intact
+//      and `keep` is more than 1. [remove_old_checkpoints]
 //  10. A run goes on from the newest intact checkpoint. Damaged ones are reported and stay.
 //      [newest_intact_checkpoint]
 //  11. A run that begins, or goes back to an earlier step, moves what it could mistake for its own into a folder that

@@ -33,6 +33,8 @@ struct BuildOptions : MicroBatchLimits, MethodChoices {
     LoraConfig lora;
     double scale_momentum = 0.1;
     int grad_bits = 8;
+    InitialLora initial_lora = InitialLora::kaiming;
+    double b_learning_rate_ratio = 1;  // LoRA+ (parameters.h)
     uint64_t seed = 0;
     bool training = true;  // false: no gradients, no optimiser, nothing kept for backward
     bool adapters = true;  // false: no LoRA at all, a plain (quantised) model

@@ -36,7 +36,7 @@ Model<Device>::Model(const Device& device, const ModelFiles& checkpoint, const O
     }
     arena_.build(everything);
     load(checkpoint);
-    if (options_.adapters) parameters_.initialise(device_, blocks_, options_.seed);
+    if (options_.adapters) parameters_.initialise(device_, blocks_, options_.initial_lora, options_.seed);
 }
 
 // Those of one layer. Throws Error if they are of another model.
@@ -316,7 +316,7 @@ double Model<Device>::gradient_norm() const {
 
 template <class Device>
 void Model<Device>::step(const AdamWOptions& adamw, int64_t step, float grad_scale) {
-    parameters_.step(device_, adamw, step, grad_scale);
+    parameters_.step(device_, adamw, options_.b_learning_rate_ratio, step, grad_scale);
 }
 
 template <class Device>

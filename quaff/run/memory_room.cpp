@@ -40,6 +40,8 @@ BuildOptions build_options(const Options& options, const StartingPoint& start, c
     build.lora = start.lora;
     build.scale_momentum = start.scale_momentum;
     build.grad_bits = start.grad_bits;
+    build.initial_lora = options.lora.init;
+    build.b_learning_rate_ratio = options.training.loraplus_lr_ratio;
     build.seed = static_cast<uint64_t>(options.compute.seed);
     build.training = training;
     build.adapters = training || start.adapter.has_value();

@@ -35,6 +35,8 @@ inline constexpr llmc::Named<Toggle> kToggleNames[] = {
     {"auto", Toggle::automatic}, {"on", Toggle::on}, {"off", Toggle::off}};
 inline constexpr llmc::Named<Recompute> kRecomputeNames[] = {
     {"auto", Recompute::automatic}, {"none", Recompute::none}, {"block", Recompute::block}};
+inline constexpr llmc::Named<InitialLora> kInitialLoraNames[] = {{"kaiming", InitialLora::kaiming},
+                                                                 {"gaussian", InitialLora::gaussian}};
 inline constexpr llmc::Named<bool> kOnOffNames[] = {{"on", true}, {"off", false}};
 inline constexpr llmc::Named<int> kGradBitsNames[] = {{"8", 8}, {"16", 16}};
 
@@ -81,6 +83,8 @@ struct AdapterOptions {
     std::optional<double> alpha;  // 16
     double dropout = 0.1;
     std::optional<std::string> target_modules;  // "all-linear"
+    std::optional<bool> use_rslora;             // false
+    InitialLora init = InitialLora::kaiming;    // of new adapters
 };
 
 struct ComputeOptions {
@@ -104,13 +108,19 @@ struct ComputeOptions {
 struct TrainingOptions {
     int64_t gradient_accumulation_steps = 1, max_steps = -1;
     double epochs = 1;
-    double learning_rate = 2e-4, warmup_ratio = 0.03, weight_decay = 0, max_grad_norm = 0.3;
+    double learning_rate = 2e-4, loraplus_lr_ratio = 1;  // the latter: B's learning rate / A's
+    double warmup_ratio = 0.03, weight_decay = 0, max_grad_norm = 0.3;
     double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_eps = 1e-8;
     llmc::Schedule lr_scheduler = llmc::Schedule::constant;
+    llmc::ScheduleShape lr_shape;  // what only some schedules heed
     int64_t eval_steps = 100, save_steps = 100, save_total_limit = 2;
-    bool track_outliers = false;   // stability_log.h
-    int64_t refresh_outliers = 0;  // steps between two searches for other outlier channels; 0: never
-    std::string resume;            // a checkpoint, a run's folder, or kNewestCheckpoint; empty: a new run
+    bool load_best_model_at_end = false;         // best_checkpoint.h
+    std::string metric_for_best_model = "loss";  // a figure of an evaluation
+    int64_t early_stopping_patience = 0;         // evaluations without improvement; 0: never stops early
+    double early_stopping_threshold = 0;         // a smaller improvement is none
+    bool track_outliers = false;                 // stability_log.h
+    int64_t refresh_outliers = 0;                // steps between two searches for other outlier channels; 0: never
+    std::string resume;                          // a checkpoint, a run's folder, or kNewestCheckpoint; empty: a new run
 };
 
 // Value of `resume` for the newest intact checkpoint of Options::out.

@@ -66,6 +66,7 @@ LoraConfig lora_of(const AdapterOptions& options, const ModelConfig& model) {
     lora.r = options.r.value_or(lora.r);
     lora.lora_alpha = options.alpha.value_or(lora.lora_alpha);
     lora.lora_dropout = options.dropout;
+    lora.use_rslora = options.use_rslora.value_or(false);
     lora.target_modules = parse_targets(options.target_modules.value_or("all-linear"), model);
     leave_out_other_towers(lora, model);
     try {
@@ -262,12 +263,13 @@ Options with_options_of_adapter(const Options& options, Terminal& terminal) {
     Options with = options;
     const auto take = [&](const char* name, auto& option, const auto& own) {
         if (option && *option != own)
-            throw UsageError(concat("--", name, " ", *option, ": the adapter ", options.model.adapter, " has ", own,
-                                    "; leave --", name, " out, or start without --adapter"));
+            throw UsageError(concat(std::boolalpha, "--", name, " ", *option, ": the adapter ", options.model.adapter,
+                                    " has ", own, "; leave --", name, " out, or start without --adapter"));
         option = own;
     };
     take("lora-r", with.lora.r, adapter.config().r);
     take("lora-alpha", with.lora.alpha, adapter.config().lora_alpha);
+    take("use-rslora", with.lora.use_rslora, adapter.config().use_rslora);
     if (options.lora.target_modules)
         with.lora.target_modules = canonical_targets(parse_targets(*options.lora.target_modules, model), model);
     take("target-modules", with.lora.target_modules, canonical_targets(adapter.config().target_modules, model));

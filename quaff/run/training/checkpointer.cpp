@@ -5,6 +5,7 @@
 
 #include "llmc/core/error.h"
 #include "quaff/files/checkpoint_folder.h"
+#include "quaff/files/quaff_json.h"
 #include "quaff/model/devices.h"
 #include "quaff/model/saved_adapter.h"
 #include "quaff/run/ranks.h"
@@ -49,14 +50,15 @@ Checkpointer<Device>::Checkpointer(const Options& options, Terminal& terminal, M
 // ---- what a run can be continued from ------------------------------------------------------------------------------
 
 template <class Device>
-std::string Checkpointer<Device>::folder_of(const TrainingState& state) const {
-    return (fs::path(options_.out) / ("checkpoint-" + std::to_string(state.step))).string();
+std::string Checkpointer<Device>::folder_of(int64_t step) const {
+    return (fs::path(options_.out) / ("checkpoint-" + std::to_string(step))).string();
 }
 
 template <class Device>
 std::string Checkpointer<Device>::last_before(int64_t step) const {
     const int64_t limit = options_.training.save_total_limit;
-    const size_t kept = limit > 0 ? static_cast<size_t>(limit) : saved_.size();
+    const int64_t newest = spared_ > 0 && limit > 1 ? limit - 1 : limit;  // the best one takes the place of another
+    const size_t kept = limit > 0 ? static_cast<size_t>(newest) : saved_.size();
     for (size_t i = 0; i < std::min(kept, saved_.size()); ++i) {
         const auto& [steps, folder] = saved_[saved_.size() - 1 - i];
         if (steps < step) return folder;
@@ -91,29 +93,44 @@ void Checkpointer<Device>::require_good(const TrainingState& state) {
 
 template <class Device>
 void Checkpointer<Device>::write_into(const fs::path& out, const TrainingState& state) {
-    write_checkpoint(out, state.step, options_.training.save_total_limit, [&](const fs::path& folder) {
+    const auto write = [&](const fs::path& folder) {
         quaff::save_adapter(folder, model_, options_.model.folder, start_.outliers, start_.chat);
         write_moments(folder, model_);
         write_state(folder, state);
-    });
+    };
+    const int64_t spared = options_.training.load_best_model_at_end ? state.best.checkpoint.step : 0;
+    write_checkpoint(out, state.step, options_.training.save_total_limit, write, spared);
 }
 
 template <class Device>
 void Checkpointer<Device>::write(const TrainingState& state) {
     if (comm_.is_first()) write_into(options_.out, state);
-    saved_.emplace_back(state.step, folder_of(state));
+    saved_.emplace_back(state.step, folder_of(state.step));
+    spared_ = options_.training.load_best_model_at_end ? state.best.checkpoint.step : 0;
 }
 
 template <class Device>
-void Checkpointer<Device>::save(const TrainingState& state) {
+bool Checkpointer<Device>::save(const TrainingState& state) {
     require_good(state);
+    bool failed = false;
     try {
         write(state);
     } catch (const std::exception& error) {
+        failed = true;
         terminal_.warn(concat("the checkpoint after step ", state.step, " could not be written: ", reason_of(error),
                               ". Training continues; ", advice()));
     }
-    comm_.barrier();  // whether it was written or not
+    return !comm_.any(failed);  // all ranks wait here, whether it was written or not
+}
+
+template <class Device>
+void Checkpointer<Device>::load(int64_t step) {
+    comm_.set_time_limit(kPatience);
+    const std::string folder = folder_of(step), damage = find_damage(folder);
+    require(damage.empty(), "the best checkpoint cannot be loaded: ", damage, "; ", advice());
+    const ModelConfig& config = model_.config();
+    load_adapter(model_, Adapter(folder, config));
+    if (const std::optional<QuaffState> state = read_quaff_state(folder, config)) load_scales(model_, state->scales);
 }
 
 template <class Device>
@@ -122,7 +139,7 @@ void Checkpointer<Device>::write_or_rescue(const std::string& what, const Traini
     try {
         write();
     } catch (const std::exception& error) {
-        const bool is_in_checkpoint = last() == folder_of(state);
+        const bool is_in_checkpoint = last() == folder_of(state.step);
         fail(what, ": ", reason_of(error), is_in_checkpoint ? "" : save_elsewhere(elsewhere), "; ", advice());
     }
 }

@@ -1,6 +1,7 @@
 // Writes what a run leaves behind, and knows the checkpoints that it can be continued from.
 //
 //   save()           a checkpoint on the way; if it cannot be written, the run continues with a warning
+//   load()           goes back to one of them
 //   save_last()      the checkpoint of a run that was stopped     } if --out cannot take them, they are saved in the
 //   save_adapter()   the adapter of a run that is done            } temporary directory, and the run fails
 //
@@ -31,9 +32,13 @@ class Checkpointer {
     Checkpointer(const Options& options, Terminal& terminal, Model<Device>& model, const StartingPoint& start,
                  const std::string& resumed_from, int64_t step);
 
-    void save(const TrainingState& state);
+    // Whether it could be written.
+    bool save(const TrainingState& state);
     void save_last(const TrainingState& state);
     void save_adapter(const TrainingState& state);  // out/adapter
+
+    // The model = the run's checkpoint after `step`. Throws Error if it is not intact any more.
+    void load(int64_t step);
 
     // The newest checkpoint, or "".
     std::string last() const { return saved_.empty() ? "" : saved_.back().second; }
@@ -46,7 +51,7 @@ class Checkpointer {
   private:
     using Write = std::function<void(const std::filesystem::path& folder)>;
 
-    std::string folder_of(const TrainingState& state) const;
+    std::string folder_of(int64_t step) const;
     std::string advice() const;
     void require_good(const TrainingState& state);
     void write_into(const std::filesystem::path& out, const TrainingState& state);
@@ -61,6 +66,7 @@ class Checkpointer {
     const StartingPoint& start_;
     Comm& comm_;
     std::vector<std::pair<int64_t, std::string>> saved_;  // checkpoints of this run: steps and folder, ascending
+    int64_t spared_ = 0;                                  // the step of the best one, which is not removed; 0: none
 };
 
 }  // namespace quaff

@@ -17,7 +17,7 @@ void OutFolder::claim() {
 }
 
 void OutFolder::begin(const std::string& config, const StartingPoint& start, const std::string& resumed_from,
-                      int64_t step) {
+                      int64_t step, int64_t best) {
     const fs::path out = path_, origin = resumed_from.empty() ? "" : run_folder(resumed_from);
     const bool continues_here = !resumed_from.empty() && fs::equivalent(origin, out);
     const fs::path aside = continues_here ? set_later_steps_aside(out, step) : set_earlier_run_aside(out);
@@ -31,6 +31,9 @@ void OutFolder::begin(const std::string& config, const StartingPoint& start, con
     if (resumed_from.empty()) return;
     for (const char* name : {"log.jsonl", "ossh.jsonl"})
         if (fs::exists(origin / name)) fs::copy_file(origin / name, out / name);
+    const std::string checkpoint = concat("checkpoint-", best);
+    if (best > 0 && fs::exists(origin / checkpoint))
+        write_folder(out / checkpoint, [&](const fs::path& folder) { fs::copy(origin / checkpoint, folder); });
 }
 
 }  // namespace quaff

@@ -22,8 +22,10 @@ class OutFolder {
 
     // Moves aside what an earlier run left, or the steps that a resumed run takes again. Writes config.toml and, for a
     // quantised run that did not begin here, outliers.json. A run that continues in another folder takes its log along.
-    // `resumed_from`: a checkpoint after `step` steps, or "".
-    void begin(const std::string& config, const StartingPoint& start, const std::string& resumed_from, int64_t step);
+    // So does its best checkpoint, that of step `best`; 0: there is none. `resumed_from`: a checkpoint after `step`
+    // steps, or "".
+    void begin(const std::string& config, const StartingPoint& start, const std::string& resumed_from, int64_t step,
+               int64_t best);
 
   private:
     const std::string& path_;

@@ -10,6 +10,7 @@
 #include "llmc/io/file_io.h"
 #include "llmc/system/memory_limits.h"
 #include "quaff/run/report/page.h"
+#include "quaff/run/training/best_checkpoint.h"
 
 namespace quaff {
 namespace {
@@ -134,7 +135,7 @@ void RunReport::refreshed(int64_t step, int64_t channels) {
 }
 
 void RunReport::evaluation(int64_t step, const std::string& when, const Evaluation& evaluation,
-                           const std::string& warning) {
+                           const std::string& warning, int64_t best_step) {
     ordered_json line = {{"step", step},
                          {"eval_loss", evaluation.loss()},
                          {"eval_perplexity", evaluation.perplexity()},
@@ -142,6 +143,7 @@ void RunReport::evaluation(int64_t step, const std::string& when, const Evaluati
                          {"eval_labelled_tokens", evaluation.labelled}};
     if (evaluation.exact) line["eval_exact_match"] = evaluation.exact_match();
     for (const MetricValue& value : evaluation.task) line[concat("eval_", value.name())] = value.value();
+    if (best_step >= 0) line["best_step"] = best_step;
     if (!warning.empty()) {
         line["warning"] = warning;
         warnings_.push_back(warning);
@@ -202,6 +204,7 @@ void RunReport::summary(const ordered_json& result, const std::vector<Answer>& a
                             : steps == 1          ? ", taken before: there was nothing left to do"
                                                   : ", all taken before: there was nothing left to do",
                             ", peak memory ", format_bytes(result["peak_memory_bytes"].get<int64_t>())));
+    if (const std::string best = best_in_words(result); !best.empty()) terminal_.result(best);
     if (n_spikes_ > 0)
         terminal_.line(concat(counted(n_spikes_, "spike"), " of loss or gradient norm, flagged in log.jsonl"));
     for (const std::string& warning : warnings_) terminal_.warn(warning);

@@ -67,9 +67,10 @@ class RunReport {
     void step(int64_t step, int64_t total_steps, const StepFigures& figures, double seconds_left);
     // After `step`, that many outlier channels were replaced by others.
     void refreshed(int64_t step, int64_t channels);
-    // A `warning` is logged with the evaluation and shown in the summary.
+    // A `warning` is logged with the evaluation and shown in the summary. `best_step`, if it is not negative, is
+    // logged.
     void evaluation(int64_t step, const std::string& when, const Evaluation& evaluation,
-                    const std::string& warning = "");
+                    const std::string& warning = "", int64_t best_step = -1);
     // Writes out/report.html (report/page.h) anew from the log. Evaluations and the summary do so themselves.
     void write_page();
     // `result` is the JSON object of the run.

@@ -32,6 +32,7 @@ Trainer<Device>::Trainer(const Options& options, RunRecord record, Terminal& ter
       terminal_(terminal),
       device_(device),
       comm_(*device_.comm),
+      best_(options.training),
       files_(open_model_to_run(options, terminal)),
       reader_(options, files_.config(), terminal),
       report_(options, terminal),
@@ -97,6 +98,7 @@ void Trainer<Device>::prepare_state() {
     const int64_t window =
         state_.window > 0 ? state_.window : options_.training.gradient_accumulation_steps * comm_.size();
     steps_.emplace(plan_steps(options_, data_, reader_, files_.config(), window));
+    if (best_.is_wanted()) best_.require_possible(steps_->total_steps, data_.eval.size(), data_.task);
 
     TrainingState now = state_;
     now.seed = options_.compute.seed;
@@ -150,7 +152,7 @@ template <class Device>
 void Trainer<Device>::prepare_out() {
     comm_.barrier();  // no rank reads --out any more
     if (!comm_.is_first()) return;
-    out_.begin(record_.config, start_, resumed_from_, state_.step);
+    out_.begin(record_.config, start_, resumed_from_, state_.step, state_.best.checkpoint.step);
     if (resumed_from_.empty()) {
         report_.open_log();
         return;
@@ -158,8 +160,8 @@ void Trainer<Device>::prepare_out() {
     const auto is_kept = up_to_step(state_.step);
     report_.open_log([&](const nlohmann::json& line) {
         // If no step is left, the last evaluation is repeated and logged anew.
-        const bool again = state_.step == steps_->total_steps && line.contains("eval_loss") && line.contains("step") &&
-                           line["step"] == state_.step;
+        const bool again = is_over() && line.contains("eval_loss") && line.contains("step") &&
+                           line["step"] == state_.step && (!best_.is_wanted() || line.contains("best_step"));
         return is_kept(line) && !again;
     });
     terminal_.line("resumed from " + resumed_from_);
@@ -174,6 +176,8 @@ ordered_json Trainer<Device>::run(bool& stopped) {
         prepare();
         evaluate_before();
         train();
+        if (options_.training.load_best_model_at_end && state_.best.checkpoint.step > 0)
+            checkpoints_->load(state_.best.checkpoint.step);
         const ordered_json eval_after = evaluate_after();
         checkpoints_->save_adapter(state_);
         return finish(eval_after);
@@ -188,8 +192,9 @@ template <class Device>
 void Trainer<Device>::train() {
     rehearse(*model_, *steps_, data_.train.examples, state_.step, [this] { stop_if_asked(); });
     comm_.barrier();
-    const TrainingOptions& training = options_.training;
-    while (state_.step < steps_->total_steps) {
+    // A signal may have come before the evaluation of the step that was the last one.
+    if (best_.lacks_evaluation(state_.best, state_.step)) evaluate_and_save(state_.step);
+    while (!is_over()) {
         stop_if_asked();
         const int64_t step = state_.step + 1;
         StepFigures figures;
@@ -205,16 +210,34 @@ void Trainer<Device>::train() {
         report_.step(step, steps_->total_steps, figures, meter_->seconds_for(steps_->total_steps - step));
         if (const int64_t changed = outlier_watch_->end_step(step)) report_.refreshed(step, changed);
         if (vanished_.is_proven()) fail(vanished_.verdict(good_checkpoint()));
-        const bool last = step == steps_->total_steps;
-        if (!last && training.eval_steps > 0 && step % training.eval_steps == 0 && data_.eval.size() > 0)
-            report_.evaluation(step, concat("at step ", step),
-                               evaluate_now(concat("at step ", step), data_.task.exact_matches_alone()));
-        if (training.save_steps > 0 && (last || step % training.save_steps == 0) && !vanished_.is_zero()) {
-            checkpoints_->save(state_);
-            report_.write_page();
-            expect_steps();
-        }
+        evaluate_and_save(step);
     }
+}
+
+template <class Device>
+bool Trainer<Device>::is_over() const {
+    return state_.step >= steps_->total_steps || best_.has_stalled(state_.best);
+}
+
+template <class Device>
+void Trainer<Device>::evaluate_and_save(int64_t step) {
+    const TrainingOptions& training = options_.training;
+    const BestSoFar before = state_.best;
+    const bool is_due = training.eval_steps > 0 && step % training.eval_steps == 0 && data_.eval.size() > 0;
+    const bool can_save = training.save_steps > 0 && !vanished_.is_zero();
+    const bool is_last = step == steps_->total_steps,
+               is_saved = can_save && (is_last || step % training.save_steps == 0);
+    // The last step's evaluation comes after training. A run that may be prolonged needs its figure here, too.
+    if (is_due && (!is_last || best_.is_wanted())) {
+        const Evaluation evaluation = evaluate_now(concat("at step ", step), best_.between_steps(data_.task));
+        report_.evaluation(step, concat("at step ", step), evaluation);
+        if (best_.is_wanted()) best_.update(state_.best, step, to_json(evaluation), is_saved);
+    }
+    if (!is_saved && !(can_save && is_over())) return;
+    // A checkpoint that is not there cannot be the best one.
+    if (!checkpoints_->save(state_)) state_.best.checkpoint = before.checkpoint;
+    report_.write_page();
+    expect_steps();
 }
 
 template <class Device>
@@ -226,11 +249,7 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
     const StepShare share =
         share_of(window, sampler, data_.train.examples, static_cast<uint64_t>(state_.micro_batches), comm_);
     const auto count = std::ssize(share.batches);
-    const AdamWOptions adamw{.learning_rate = steps_->schedule.at(step),
-                             .beta1 = training.adam_beta1,
-                             .beta2 = training.adam_beta2,
-                             .eps = training.adam_eps,
-                             .weight_decay = training.weight_decay};
+    const AdamWOptions adamw = adamw_options(training, steps_->schedule.at(step));
 
     Work work = meter_->work_of(share);
     StepCalls calls;
@@ -296,7 +315,8 @@ ordered_json Trainer<Device>::evaluate_after() {
     const double increase = loss_increase(state_.eval_before, evaluation);
     is_better_ = increase < 0;
     report_.evaluation(state_.step, "after training", evaluation,
-                       rise_warning(increase, evaluation, state_.step, state_.epoch));
+                       rise_warning(increase, evaluation, state_.step, state_.epoch),
+                       best_.is_wanted() ? state_.best.evaluation.step : -1);
     return to_json(evaluation);
 }
 
@@ -304,14 +324,16 @@ ordered_json Trainer<Device>::evaluate_after() {
 
 template <class Device>
 ordered_json Trainer<Device>::result(const ordered_json& eval_after) const {
-    return {{"steps", state_.step},
-            {"loss", std::stod(format_loss(state_.loss))},
-            {"eval_before", state_.eval_before},
-            {"eval_after", eval_after},
-            {"tokens_per_second", meter_->tokens_per_second()},
-            {"peak_memory_bytes", device_.peak_memory()},
-            {"planned_memory_bytes", model_->plan().total()},
-            {"adapter", (fs::path(options_.out) / "adapter").string()}};
+    ordered_json object = {{"steps", state_.step},
+                           {"loss", std::stod(format_loss(state_.loss))},
+                           {"eval_before", state_.eval_before},
+                           {"eval_after", eval_after},
+                           {"tokens_per_second", meter_->tokens_per_second()},
+                           {"peak_memory_bytes", device_.peak_memory()},
+                           {"planned_memory_bytes", model_->plan().total()},
+                           {"adapter", (fs::path(options_.out) / "adapter").string()}};
+    if (best_.is_wanted()) object.update(best_.result(state_.best));
+    return object;
 }
 
 template <class Device>
@@ -342,12 +364,7 @@ ordered_json Trainer<Device>::finish_stopped() {
     report_.write_page();
     object["adapter"] = checkpoints_->last();
     object["stopped"] = true;
-    if (vanished_.is_suspect()) {
-        const std::string good = good_checkpoint();
-        terminal_.warn(
-            concat("the gradient was exactly zero when the run stopped; training may have destroyed the ", "adapters. ",
-                   good.empty() ? "There is no checkpoint from before" : "The last checkpoint from before is " + good));
-    }
+    if (vanished_.is_suspect()) terminal_.warn(vanished_.suspicion(good_checkpoint()));
     terminal_.result(concat("stopped after step ", state_.step, " of ", steps_->total_steps,
                             "; continue with: ./train_quaff train --resume --out ", options_.out));
     return object;

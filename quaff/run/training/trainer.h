@@ -20,6 +20,7 @@
 #include "quaff/run/examples.h"
 #include "quaff/run/options.h"
 #include "quaff/run/starting_point.h"
+#include "quaff/run/training/best_checkpoint.h"
 #include "quaff/run/training/checkpointer.h"
 #include "quaff/run/training/out_folder.h"
 #include "quaff/run/training/outlier_watch.h"
@@ -56,6 +57,9 @@ class Trainer {
     StepFigures take_step(int64_t step);
     Evaluation evaluate_now(const std::string& when, const Task& task);
     void evaluate_before();
+    void evaluate_and_save(int64_t step);
+    // After the last step, or where the evaluations have stopped improving.
+    bool is_over() const;
     nlohmann::ordered_json evaluate_after();
     nlohmann::ordered_json finish(const nlohmann::ordered_json& eval_after);
     nlohmann::ordered_json finish_stopped();
@@ -78,6 +82,7 @@ class Trainer {
     StopSignals signals_;
     bool all_stop_ = false;  // a signal has reached a rank, and all ranks know it
 
+    const BestCheckpoint best_;
     const ModelFiles files_;
     ExampleReader reader_;
     RunReport report_;

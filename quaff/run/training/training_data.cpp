@@ -44,6 +44,14 @@ TrainingData read_training_data(const Options& options, const ModelConfig& confi
     return data;
 }
 
+AdamWOptions adamw_options(const TrainingOptions& training, double learning_rate) {
+    return {.learning_rate = learning_rate,
+            .beta1 = training.adam_beta1,
+            .beta2 = training.adam_beta2,
+            .eps = training.adam_eps,
+            .weight_decay = training.weight_decay};
+}
+
 StepPlan plan_steps(const Options& options, const TrainingData& data, const ExampleReader& reader,
                     const ModelConfig& config, int64_t window) {
     const TrainingOptions& training = options.training;
@@ -58,7 +66,8 @@ StepPlan plan_steps(const Options& options, const TrainingData& data, const Exam
     allow_for_task(limits, data.task, data.eval, reader, config);
     allow_for_answers(limits, data, reader, config);
     return {.sampler = std::move(sampler),
-            .schedule = {training.lr_scheduler, training.learning_rate, total_steps, training.warmup_ratio},
+            .schedule = {training.lr_scheduler, training.learning_rate, total_steps, training.warmup_ratio,
+                         training.lr_shape},
             .total_steps = total_steps,
             .window = window,
             .eval_batches = std::move(eval_batches),

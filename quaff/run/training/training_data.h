@@ -38,4 +38,7 @@ struct StepPlan {
 StepPlan plan_steps(const Options& options, const TrainingData& data, const ExampleReader& reader,
                     const ModelConfig& config, int64_t window);
 
+// AdamW of a step with this learning rate.
+AdamWOptions adamw_options(const TrainingOptions& training, double learning_rate);
+
 }  // namespace quaff

@@ -36,6 +36,7 @@ void write_state(const fs::path& folder, const TrainingState& state) {
                                              {"value", state.loss_scale.value},
                                              {"good_steps", state.loss_scale.good_steps},
                                              {"skipped", state.loss_scale.skipped}}},
+                                           {"best", to_json(state.best)},
                                            {"options", options},
                                            {"eval_before", state.eval_before},
                                            {"answers_before", state.answers_before}};
@@ -67,6 +68,7 @@ TrainingState read_state(const fs::path& folder) {
         state.loss_scale.good_steps = loss_scale.integer("good_steps", 0, INT64_MAX);
         state.loss_scale.skipped = loss_scale.integer("skipped", 0, state.step);
     }
+    if (object.has("best")) state.best = read_best(object.object("best"));
     for (const auto& [name, value] : object.value("options").items())
         state.options.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
     if (object.has("eval_before")) state.eval_before = object.value("eval_before");

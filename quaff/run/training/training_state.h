@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "llmc/training/loss_scale.h"
+#include "quaff/run/training/best_checkpoint.h"
 
 namespace quaff {
 
@@ -23,6 +24,7 @@ struct TrainingState {
     int64_t window = 0;  // micro-batches of a step, of all ranks; 0: not known yet
     double loss = 0;     // of the last step
     LossScale loss_scale;
+    BestSoFar best;
     std::string model;      // fingerprint of the model's config and files
     std::string data;       // fingerprint of the training examples
     std::string eval_data;  // of those it is evaluated on; "": not known

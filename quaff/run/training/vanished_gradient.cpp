@@ -36,4 +36,9 @@ std::string VanishedGradient::verdict(const std::string& good) const {
                       : concat("; the last checkpoint from before is ", good, ", start from it with --adapter ", good));
 }
 
+std::string VanishedGradient::suspicion(const std::string& good) {
+    return concat("the gradient was exactly zero when the run stopped; training may have destroyed the adapters. ",
+                  good.empty() ? "There is no checkpoint from before" : "The last checkpoint from before is " + good);
+}
+
 }  // namespace quaff

@@ -34,6 +34,8 @@ class VanishedGradient {
     // The error message of the run. The update before step first() did the damage, so `good` is the newest checkpoint
     // of fewer than first() - 1 steps, or "".
     std::string verdict(const std::string& good) const;
+    // The warning for a run that is stopped while is_suspect(). `good`: as above.
+    static std::string suspicion(const std::string& good);
 
   private:
     int64_t in_a_row_ = 0, first_ = 0, last_ = 0;

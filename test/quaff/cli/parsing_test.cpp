@@ -102,7 +102,7 @@ TEST_CASE("every value is checked against its range", "[options]") {
     CHECK(mentions(complaint({"--device", "tpu"}), "auto, cpu or cuda"));
     CHECK(mentions(complaint({"--grad-bits", "4"}), "8 or 16"));
     CHECK(mentions(complaint({"--outlier-strategy", "kurtosis"}), "token_max, mean_times, static, zscore or top_abs"));
-    CHECK(mentions(complaint({"--lr-scheduler", "polynomial"}), "constant, constant_with_warmup, linear or cosine"));
+    CHECK(mentions(complaint({"--lr-scheduler", "exponential"}), "constant, constant_with_warmup, linear, cosine, "));
     CHECK(mentions(complaint({"--max-steps", "0"}), "--max-steps"));
     CHECK(mentions(complaint({"--out", "--json"}), "--out needs a value"));
     CHECK(complaint({"--seed"}) == "--seed needs a value");

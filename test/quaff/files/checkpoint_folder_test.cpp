@@ -90,6 +90,20 @@ TEST_CASE("every kind of damage is found, and the checkpoint before is used", "[
     CHECK_THROWS_AS(newest_step(out), llmc::Error);
 }
 
+TEST_CASE("the spared checkpoint stays, as one of those that are kept or beside the only one", "[checkpoint]") {
+    const fs::path out = fresh_folder("spared");
+    const int64_t keep = GENERATE(1, 2, 3);
+    CAPTURE(keep);
+    const auto write = [](const fs::path& folder) { write_text(folder / "state.json", "{}"); };
+    for (int64_t step = 1; step <= 6; ++step) write_checkpoint(out, step, keep, write, /*spared=*/step >= 2 ? 2 : 1);
+    std::vector<std::string> names;
+    for (const fs::path& checkpoint : list_checkpoints(out)) names.push_back(checkpoint.filename().string());
+    if (keep == 3)
+        CHECK(names == std::vector<std::string>{"checkpoint-6", "checkpoint-5", "checkpoint-2"});
+    else
+        CHECK(names == std::vector<std::string>{"checkpoint-6", "checkpoint-2"});
+}
+
 TEST_CASE("a failed write leaves the old checkpoint, and only it", "[checkpoint]") {
     const fs::path out = fresh_folder("failed");
     write_one(out, 3);
