@@ -20,8 +20,17 @@
 #include "llmc/cpu/gemm/int8_panels.h"
 #include "llmc/cpu/gemm/unroll.h"
 
+// No attribute where all code may use the instructions: it would keep other functions from being inlined.
+#ifdef __ARM_FEATURE_DOTPROD
+#define LLMC_SDOT
+#else
 #define LLMC_SDOT __attribute__((target("arch=armv8.2-a+dotprod")))
+#endif
+#ifdef __ARM_FEATURE_MATMUL_INT8
+#define LLMC_SMMLA
+#else
 #define LLMC_SMMLA __attribute__((target("arch=armv8.2-a+dotprod+i8mm")))
+#endif
 
 namespace cpu {
 
