@@ -215,11 +215,6 @@ void Trainer<Device>::train() {
 }
 
 template <class Device>
-bool Trainer<Device>::is_over() const {
-    return state_.step >= steps_->total_steps || best_.has_stalled(state_.best);
-}
-
-template <class Device>
 void Trainer<Device>::evaluate_and_save(int64_t step) {
     const TrainingOptions& training = options_.training;
     const BestSoFar before = state_.best;

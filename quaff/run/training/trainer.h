@@ -59,7 +59,7 @@ class Trainer {
     void evaluate_before();
     void evaluate_and_save(int64_t step);
     // After the last step, or where the evaluations have stopped improving.
-    bool is_over() const;
+    bool is_over() const { return state_.step >= steps_->total_steps || best_.has_stalled(state_.best); }
     nlohmann::ordered_json evaluate_after();
     nlohmann::ordered_json finish(const nlohmann::ordered_json& eval_after);
     nlohmann::ordered_json finish_stopped();
