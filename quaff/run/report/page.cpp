@@ -72,7 +72,7 @@ std::string tiles_of(const RunLog& run) {
     if (std::isfinite(last.peak_memory))
         html += tile(axis_text(last.peak_memory, Unit::bytes),
                      std::isfinite(last.planned_memory)
-                         ? "memory taken, of " + axis_text(last.planned_memory, Unit::bytes) + " planned"
+                         ? "memory taken; planned: " + axis_text(last.planned_memory, Unit::bytes)
                          : "memory taken");
     const auto spikes =
         std::ranges::count_if(steps, [](const LoggedStep& step) { return step.loss_spikes || step.grad_norm_spikes; });
