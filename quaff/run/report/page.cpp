@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "llmc/core/error.h"
+#include "llmc/core/median.h"
 #include "llmc/io/path.h"
 #include "llmc/system/terminal.h"
 #include "quaff/run/report/curve.h"
@@ -36,15 +37,12 @@ std::string tile(const std::string& value, const std::string& what) {
     return "<div class=\"tile\"><b>" + escape_html(value) + "</b><span>" + what + "</span></div>\n";
 }
 
-template <class Of>
-double median(const std::vector<LoggedStep>& steps, Of of) {
+// Of the steps that say it; NaN if none does.
+double median_of(const std::vector<LoggedStep>& steps, double LoggedStep::*field) {
     std::vector<double> values;
     for (const LoggedStep& step : steps)
-        if (std::isfinite(of(step))) values.push_back(of(step));
-    if (values.empty()) return NAN;
-    const auto middle = values.begin() + std::ssize(values) / 2;
-    std::ranges::nth_element(values, middle);
-    return *middle;
+        if (std::isfinite(step.*field)) values.push_back(step.*field);
+    return values.empty() ? NAN : median(values);
 }
 
 std::string change(const RunLog& run, const char* metric, Unit unit) {
@@ -65,8 +63,8 @@ std::string tiles_of(const RunLog& run) {
         html += tile(loss, "evaluation loss");
     if (const std::string share = change(run, "token_accuracy", Unit::percent); !share.empty())
         html += tile(share, "token accuracy");
-    const double rate = median(steps, [](const LoggedStep&step) { return step.tokens_per_second; }),
-                 light = median(steps, [](const LoggedStep&step) { return step.speed_of_light; });
+    const double rate = median_of(steps, &LoggedStep::tokens_per_second),
+                 light = median_of(steps, &LoggedStep::speed_of_light);
     if (std::isfinite(rate)) html += tile(axis_text(std::round(rate), Unit::number), "tokens/s, median");
     if (std::isfinite(light)) html += tile(format("%.0f%%", 100 * light), "of the speed of light, median");
     if (std::isfinite(last.peak_memory))
