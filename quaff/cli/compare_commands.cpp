@@ -100,7 +100,7 @@ Words evaluation(const CommandLine& line, const CompareJob& job) {
         append(words, {"--method", job.method});
     else
         append(words, {"--adapter", (std::filesystem::path(job.folder) / "adapter").string()});
-    append(words, {"--model", line.options.model.folder});
+    append(words, {"--model", line.options.model.name()});
     append(words, words_of_files("--data", splits ? data.files : data.eval_files));
     if (splits) append(words, eval_split(line));
     if (before && !splits && calibrates_on_data(line, job.method)) append(words, {"--cal-data", data.files.front()});
@@ -118,7 +118,7 @@ Words evaluation(const CommandLine& line, const CompareJob& job) {
 Words training(const CommandLine& line, const CompareJob& job) {
     if (job.resumes) return {"train", "--json", "--resume", "--out", job.folder};
     const DataOptions& data = line.options.data;
-    Words words = {"train", "--json", "--method", job.method, "--model", line.options.model.folder};
+    Words words = {"train", "--json", "--method", job.method, "--model", line.options.model.name()};
     append(words, words_of_files("--data", data.files));
     if (data.eval_files.empty()) {
         append(words, eval_split(line));
@@ -178,7 +178,7 @@ std::vector<std::string> left_out(const CommandLine& line, const std::string& me
 
 Comparison comparison_of(const CommandLine& line) {
     Comparison comparison;
-    comparison.model = line.options.model.folder;
+    comparison.model = line.options.model.name();
     comparison.steps = steps_of(line);
     comparison.seeds = line.seeds;
     comparison.first_seed = line.options.compute.seed;

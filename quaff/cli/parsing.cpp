@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "llmc/core/error.h"
 #include "llmc/core/nearest_name.h"
@@ -10,9 +11,11 @@
 #include "llmc/io/path.h"
 #include "llmc/io/toml.h"
 #include "quaff/cli/checks.h"
+#include "quaff/cli/foreign_names.h"
 #include "quaff/cli/help.h"
 #include "quaff/cli/option_table.h"
 #include "quaff/files/checkpoint_folder.h"
+#include "quaff/files/hub_cache.h"
 #include "quaff/files/info.h"
 
 namespace quaff::cli {
@@ -26,10 +29,11 @@ std::vector<std::string> option_names(const std::vector<Row>& table) {
     return names;
 }
 
-// The option that was probably meant by an unknown name, or "".
-std::string nearest_option(const std::string& name, const std::vector<Row>& table) {
-    if (name == "lr") return "learning-rate";  // a common name for it; its letters are near none of ours
-    return nearest_name(name, option_names(table));
+// What was probably meant by a name that no option has: "; here it is --epochs", "; did you mean --epochs?" or "".
+// `dashes`: what a guessed name is written with.
+std::string advice_on(const std::string& name, const std::vector<Row>& table, const char* dashes) {
+    const std::string here = option_here(name);
+    return here.empty() ? did_you_mean(nearest_name(name, option_names(table)), dashes) : here;
 }
 
 // The table of a verb. The value of an option that the verb does not use is checked as well, then dropped: it goes to
@@ -119,8 +123,7 @@ void parse_command_line(CommandLine& line, const std::vector<Row>& table, const 
         name = name.substr(0, name.find('='));
         std::replace(name.begin(), name.end(), '_', '-');
         throw UsageError(concat("there is no option ", argument.substr(0, argument.find('=')),
-                                did_you_mean(nearest_option(name, table), "--"), " (train_quaff ", verb.name,
-                                " --help lists all)"));
+                                advice_on(name, table, "--"), " (train_quaff ", verb.name, " --help lists all)"));
     }
     for (size_t i = 0; i < table.size(); ++i) {
         if (parsed[i]->count() == 0) continue;
@@ -157,8 +160,7 @@ void parse_file(CommandLine& line, const std::vector<Row>& table, const std::str
         const std::string where = concat(path, " line ", entry.line);
         const auto row = std::find_if(table.begin(), table.end(), [&](const Row& row) { return row.name == name; });
         if (row == table.end())
-            throw UsageError(
-                concat(where, ": there is no option ", entry.name, did_you_mean(nearest_option(name, table))));
+            throw UsageError(concat(where, ": there is no option ", entry.name, advice_on(name, table, "")));
         if (name == "config" || name == "resume")
             throw UsageError(concat(where, ": ", name, " belongs on the command line"));
         if (given_before.contains(name)) continue;
@@ -235,6 +237,10 @@ void resolve_defaults(CommandLine& line) {
     }
     if (!o.compute.method && !info_of(line.verb).adapter_decides_method) o.compute.method = Method::quaff;
     resolve_out(line);
+    // A folder that is there comes before a model of that name in the cache.
+    if (o.model.is_demo || path_exists(o.model.folder)) return;
+    if (const std::string cached = find_in_hub_cache(hub_cache(), o.model.folder).string(); !cached.empty())
+        o.model.hub_name = std::exchange(o.model.folder, cached);
 }
 
 }  // namespace
@@ -259,8 +265,10 @@ CommandLine parse(const std::vector<std::string>& arguments) {
         if (verb == std::end(kVerbs)) {
             std::vector<std::string> names;
             for (const VerbInfo& known : kVerbs) names.emplace_back(known.name);
-            throw UsageError(concat("there is no verb ", word, did_you_mean(nearest_name(word, names)),
-                                    " (the verbs are ", join(names, ", ", " and "), ")"));
+            const std::string here = verb_here(word);
+            throw UsageError(concat("there is no verb ", word,
+                                    here.empty() ? did_you_mean(nearest_name(word, names)) : here, " (the verbs are ",
+                                    join(names, ", ", " and "), ")"));
         }
         line = CommandLine(verb->verb);
     }
@@ -313,6 +321,7 @@ std::string toml_text(const Row& row) {
 RunRecord record_of(const CommandLine& line, const Options& options) {
     CommandLine copy = line;
     copy.options = options;
+    copy.options.model.folder = options.model.name();
     RunRecord record;
     record.config = concat("# The options of a run: train_quaff ", info_of(line.verb).name, " --config THIS_FILE\n");
     for (const Row& row : option_table(copy)) {

@@ -42,8 +42,11 @@ inline constexpr llmc::Named<int> kGradBitsNames[] = {{"8", 8}, {"16", 16}};
 
 struct ModelOptions {
     std::string folder = "dev/demo/model";  // a Hugging Face model directory
+    std::string hub_name;                   // org/name, if `folder` is that one's in Hugging Face's cache; else empty
     bool is_demo = true;                    // no model was named
     std::string adapter;                    // a PEFT folder to start from or to use; may be empty
+
+    const std::string& name() const { return hub_name.empty() ? folder : hub_name; }  // as it was named
 };
 
 struct DataOptions {

@@ -1,27 +1,11 @@
 #include "quaff/run/svg.h"
 
+#include "llmc/core/markup.h"
 #include "llmc/system/terminal.h"
 
 namespace quaff {
 
 using namespace llmc;
-
-namespace {
-
-std::string escaped(const std::string& text) {
-    std::string out;
-    for (const char c : text) {
-        if (c == '&')
-            out += "&amp;";
-        else if (c == '<')
-            out += "&lt;";
-        else
-            out += c;
-    }
-    return out;
-}
-
-}  // namespace
 
 std::string svg_begin(double width, double height, const std::string& light, const std::string& dark) {
     return format(
@@ -41,7 +25,7 @@ std::string svg_begin(double width, double height, const std::string& light, con
 }
 
 std::string svg_text(double x, double y, const char* attributes, const std::string& text) {
-    return format("  <text x=\"%.1f\" y=\"%.1f\"%s>", x, y, attributes) + escaped(text) + "</text>\n";
+    return format("  <text x=\"%.1f\" y=\"%.1f\"%s>", x, y, attributes) + escape_markup(text) + "</text>\n";
 }
 
 std::string svg_line(double x1, double y1, double x2, double y2) {

@@ -5,8 +5,8 @@
 
 #include "llmc/core/bytes.h"
 #include "llmc/core/error.h"
+#include "llmc/core/markup.h"
 #include "llmc/system/terminal.h"
-#include "quaff/run/report/page.h"
 
 namespace quaff {
 
@@ -86,7 +86,7 @@ std::string line_of(const Curve& curve, const std::vector<Point>& points, const 
     for (const Point& point : points)
         path += format("%c%.1f %.1f", path.empty() ? 'M' : 'L', x.at(point.x), y.at(point.y));
     return format("<path class=\"line c%d ", curve.colour) + curve.style + "\" d=\"" + path + "\"><title>" +
-           escape_html(curve.name) + "</title></path>\n";
+           escape_markup(curve.name) + "</title></path>\n";
 }
 
 std::string dots_of(const Curve& curve, const std::vector<Point>& points, const Axis& x, const Axis& y, Unit unit) {
@@ -95,7 +95,7 @@ std::string dots_of(const Curve& curve, const std::vector<Point>& points, const 
         svg += format("<circle class=\"dot c%d ", curve.colour) + curve.style +
                format("\" cx=\"%.1f\" cy=\"%.1f\" r=\"%s\"><title>", x.at(point.x), y.at(point.y),
                       curve.without_line ? "3.5" : "2.5") +
-               escape_html(curve.name) + format(", step %.0f: ", point.x) + axis_text(point.y, unit) +
+               escape_markup(curve.name) + format(", step %.0f: ", point.x) + axis_text(point.y, unit) +
                "</title></circle>\n";
     return svg;
 }
@@ -178,13 +178,13 @@ std::string chart(const std::string& title, Unit unit, const std::vector<Curve>&
     if (steps.low > steps.high) return "";
     const Axis x = across(steps), y = up(values, unit);
     std::string svg = format("<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"", kWidth, kHeight) +
-                      escape_html(title) + "\">\n" + axes(x, y, unit);
+                      escape_markup(title) + "\">\n" + axes(x, y, unit);
     for (size_t i = 0; i < curves.size(); ++i)
         if (!curves[i].without_line && drawn[i].size() > 1) svg += line_of(curves[i], drawn[i], x, y);
     for (size_t i = 0; i < curves.size(); ++i)
         if (curves[i].without_line || curves[i].with_dots || drawn[i].size() == 1)
             svg += dots_of(curves[i], drawn[i], x, y, unit);
-    return "<figure><figcaption>" + escape_html(title) + "</figcaption>\n" + svg + "</svg></figure>\n";
+    return "<figure><figcaption>" + escape_markup(title) + "</figcaption>\n" + svg + "</svg></figure>\n";
 }
 
 }  // namespace quaff

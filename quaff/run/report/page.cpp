@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "llmc/core/error.h"
+#include "llmc/core/markup.h"
 #include "llmc/core/median.h"
 #include "llmc/io/path.h"
 #include "llmc/system/terminal.h"
@@ -19,22 +20,8 @@ namespace {
 
 constexpr int kNameCharacters = 120;
 
-// The length of the character of UTF-8 at text[i], or 0 if there is none.
-size_t character_at(const std::string& text, size_t i) {
-    const auto byte = [&](size_t j) { return j < text.size() ? static_cast<unsigned char>(text[j]) : 0u; };
-    const unsigned first = byte(i);
-    const size_t length = first < 0x80                    ? 1
-                          : first >= 0xC2 && first < 0xE0 ? 2
-                          : first >= 0xE0 && first < 0xF0 ? 3
-                          : first >= 0xF0 && first < 0xF5 ? 4
-                                                          : 0;
-    for (size_t j = 1; j < length; ++j)
-        if ((byte(i + j) & 0xC0) != 0x80) return 0;
-    return length;
-}
-
 std::string tile(const std::string& value, const std::string& what) {
-    return "<div class=\"tile\"><b>" + escape_html(value) + "</b><span>" + what + "</span></div>\n";
+    return "<div class=\"tile\"><b>" + escape_markup(value) + "</b><span>" + what + "</span></div>\n";
 }
 
 // Of the steps that say it; NaN if none does.
@@ -79,13 +66,13 @@ std::string tiles_of(const RunLog& run) {
 }
 
 std::string note(const std::string& text) {
-    return text.empty() ? "" : "<p class=\"box note\">" + escape_html(text) + "</p>\n";
+    return text.empty() ? "" : "<p class=\"box note\">" + escape_markup(text) + "</p>\n";
 }
 
 std::string legend(const std::vector<std::string>& names) {
     std::string html = "<div class=\"legend\">";
     for (size_t i = 0; i < names.size(); ++i)
-        html += format("<span><i class=\"k%d\"></i>", static_cast<int>(i % kColours)) + escape_html(names[i]) +
+        html += format("<span><i class=\"k%d\"></i>", static_cast<int>(i % kColours)) + escape_markup(names[i]) +
                 (i < kColours ? "" : " <span class=\"weak\">(dashed)</span>") + "</span>\n";
     return html + "</div>\n";
 }
@@ -101,30 +88,6 @@ std::string colours() {
 
 }  // namespace
 
-std::string escape_html(const std::string& text) {
-    std::string out;
-    for (size_t i = 0; i < text.size();) {
-        const size_t length = character_at(text, i);
-        const char c = text[i];
-        if (length == 0 || (length == 1 && static_cast<unsigned char>(c) < 32 && c != '\n' && c != '\t'))
-            out += '?';
-        else if (c == '&')
-            out += "&amp;";
-        else if (c == '<')
-            out += "&lt;";
-        else if (c == '>')
-            out += "&gt;";
-        else if (c == '"')
-            out += "&quot;";
-        else if (c == '\'')
-            out += "&#39;";
-        else
-            out += text.substr(i, length);
-        i += std::max<size_t>(length, 1);
-    }
-    return out;
-}
-
 std::string report_page(const std::vector<const RunLog*>& runs) {
     std::vector<std::string> names;
     for (const RunLog* run : runs) {
@@ -139,8 +102,8 @@ std::string report_page(const std::vector<const RunLog*>& runs) {
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
         // A page without an icon of its own is asked for one.
         "<link rel=\"icon\" href=\"data:,\">\n<title>" +
-        escape_html(title) + "</title>\n<style>" + kPageStyle + colours() + "</style></head>\n<body><main>\n<h1>" +
-        escape_html(title) + "</h1>\n";
+        escape_markup(title) + "</title>\n<style>" + kPageStyle + colours() + "</style></head>\n<body><main>\n<h1>" +
+        escape_markup(title) + "</h1>\n";
     if (runs.size() > 1) {
         html += legend(names);
         for (const RunLog* run : runs) html += note(run->skipped());
@@ -150,7 +113,7 @@ std::string report_page(const std::vector<const RunLog*>& runs) {
     const RunOptions options(run.folder());
     const std::string model = options.value("model"), method = options.value("method");
     if (!model.empty())
-        html += "<div class=\"weak\">" + escape_html(cut(concat(model, method.empty() ? "" : ", ", method), 200)) +
+        html += "<div class=\"weak\">" + escape_markup(cut(concat(model, method.empty() ? "" : ", ", method), 200)) +
                 "</div>\n";
     html += tiles_of(run) + note(run.skipped()) + note(options.problem);
     html += "<div class=\"charts\">\n" + charts_of(runs, names) + "</div>\n";

@@ -18,7 +18,4 @@ inline constexpr size_t kMostRuns = 32;
 // The whole page, well below 1 MB.
 std::string report_page(const std::vector<const RunLog*>& runs);
 
-// The text with &, <, > and both quotes escaped; control characters and broken UTF-8 become question marks.
-std::string escape_html(const std::string& text);
-
 }  // namespace quaff

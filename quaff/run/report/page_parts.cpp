@@ -4,11 +4,11 @@
 #include <set>
 
 #include "llmc/core/error.h"
+#include "llmc/core/markup.h"
 #include "llmc/core/words.h"
 #include "llmc/io/file_io.h"
 #include "llmc/io/path.h"
 #include "llmc/system/terminal.h"
-#include "quaff/run/report/page.h"
 
 namespace quaff {
 
@@ -24,7 +24,7 @@ constexpr int kMostCharacters = 300;          // of an option's value
 constexpr int64_t kLargestPicture = 400'000;  // bytes
 
 std::string short_text(const std::string& text) {
-    return escape_html(cut(text, kMostCharacters));
+    return escape_markup(cut(text, kMostCharacters));
 }
 
 // An img cannot run what a foreign picture might hold.
@@ -129,7 +129,7 @@ std::string commands_of(const RunLog& run, const RunOptions& options) {
         {"Merge into the weights", concat("merge ", with, " --out DIR")}};
     std::string html = "<h2>Next</h2>\n<div class=\"box\">";
     for (const auto& [what, command] : commands)
-        html += concat("<span class=\"weak\">", what, "</span><pre>./train_quaff ", escape_html(command), "</pre>\n");
+        html += concat("<span class=\"weak\">", what, "</span><pre>./train_quaff ", escape_markup(command), "</pre>\n");
     return html + "</div>\n";
 }
 

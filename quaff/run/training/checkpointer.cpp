@@ -94,7 +94,7 @@ void Checkpointer<Device>::require_good(const TrainingState& state) {
 template <class Device>
 void Checkpointer<Device>::write_into(const fs::path& out, const TrainingState& state) {
     const auto write = [&](const fs::path& folder) {
-        quaff::save_adapter(folder, model_, options_.model.folder, start_.outliers, start_.chat);
+        quaff::save_adapter(folder, model_, options_.model.name(), start_.outliers, start_.chat);
         write_moments(folder, model_);
         write_state(folder, state);
     };
@@ -156,7 +156,7 @@ void Checkpointer<Device>::save_adapter(const TrainingState& state) {
     require_good(state);
     if (!comm_.is_first()) return;
     const Write save = [&](const fs::path& folder) {
-        quaff::save_adapter(folder, model_, options_.model.folder, start_.outliers, start_.chat);
+        quaff::save_adapter(folder, model_, options_.model.name(), start_.outliers, start_.chat);
     };
     write_or_rescue(
         "the adapter", state, [&] { write_folder(fs::path(options_.out) / "adapter", save); }, save);

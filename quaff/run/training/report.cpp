@@ -196,7 +196,7 @@ void RunReport::summary(const ordered_json& result, const std::vector<Answer>& a
         row(title_of(metric.value), metric.name, share ? 100 : 1, share ? "%" : "");
     }
     const std::string adapter = result["adapter"],
-                      with = concat("--model ", options_.model.folder, " --adapter ", adapter);
+                      with = concat("--model ", options_.model.name(), " --adapter ", adapter);
     const auto steps = result["steps"].get<int64_t>();
     const auto tokens_per_second = result["tokens_per_second"].get<double>();
     terminal_.result(concat(counted(steps, "step"),

@@ -12,11 +12,13 @@
 #include <filesystem>
 
 #include "test/catch.h"
+#include "test/environment.h"
 #include "test/files.h"
 
 using namespace llmc;
 namespace fs = std::filesystem;
 using test::fresh_folder;
+using test::Variable;
 
 namespace {
 
@@ -65,26 +67,6 @@ class PseudoTerminal {
   private:
     int master_;
     std::FILE* out_ = nullptr;
-};
-
-// $TERM for as long as it lives.
-class Term {
-  public:
-    explicit Term(const char* value) {
-        if (const char* before = std::getenv("TERM")) before_ = before;
-        ::setenv("TERM", value, 1);
-    }
-    ~Term() {
-        if (before_.empty())
-            ::unsetenv("TERM");
-        else
-            ::setenv("TERM", before_.c_str(), 1);
-    }
-    Term(const Term&) = delete;
-    Term& operator=(const Term&) = delete;
-
-  private:
-    std::string before_;
 };
 
 }  // namespace
@@ -152,7 +134,7 @@ TEST_CASE("text breaks between words", "[terminal]") {
 
 TEST_CASE("a terminal's lines break at its width, whatever it is now", "[terminal]") {
     PseudoTerminal screen(20);
-    const Term term("dumb");  // it has no live line, but a width
+    const Variable term("TERM", "dumb");  // it has no live line, but a width
     Terminal terminal(screen.file(), /*quiet=*/false);
     CHECK_FALSE(terminal.live());
     terminal.line("loss, perplexity and accuracy");
@@ -172,7 +154,7 @@ TEST_CASE("a terminal's lines break at its width, whatever it is now", "[termina
 
 TEST_CASE("the live line is cut, drawn over, and gone before the next line", "[terminal]") {
     PseudoTerminal screen(10);
-    const Term term("xterm");
+    const Variable term("TERM", "xterm");
     Terminal terminal(screen.file(), /*quiet=*/false);
     CHECK(terminal.live());
     terminal.status("0123456789");
@@ -201,7 +183,7 @@ TEST_CASE("a warning breaks at the width of stderr's terminal", "[terminal]") {
 
 TEST_CASE("work of known length shows its count and the time that is left", "[terminal]") {
     PseudoTerminal screen(80);
-    const Term term("xterm");
+    const Variable term("TERM", "xterm");
     Terminal terminal(screen.file(), /*quiet=*/false);
     ProgressLine progress(terminal);
     progress.show("evaluating", 10, 40);

@@ -73,7 +73,7 @@ TEST_CASE("an unknown verb or option names the nearest one", "[options]") {
     CHECK(mentions(complaint({"trian"}), "did you mean train?"));
     CHECK(mentions(complaint({"--learning-rat", "1"}), "did you mean --learning-rate?"));
     CHECK(mentions(complaint({"eval", "--bacth-size=1"}), "did you mean --batch-size?"));
-    CHECK(mentions(complaint({"--lr", "1e-4"}), "did you mean --learning-rate?"));
+    CHECK(mentions(complaint({"--lr", "1e-4"}), "here it is --learning-rate"));
     CHECK(mentions(complaint({"--xyzzy"}), "there is no option --xyzzy"));
     CHECK_FALSE(mentions(complaint({"--xyzzy"}), "did you mean"));
     CHECK(mentions(complaint({"--model", "m", "eval"}), "unexpected argument 'eval'"));
