@@ -13,7 +13,7 @@ root=$PWD/$build/root
 
 sudo=()
 [ "$(id -u)" -eq 0 ] || sudo=(sudo)
-if ! command -v aarch64-linux-gnu-g++ qemu-aarch64-static >/dev/null; then
+if ! { command -v aarch64-linux-gnu-g++ && command -v qemu-aarch64-static; } >/dev/null; then
     "${sudo[@]}" apt-get update -qq
     DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends \
         g++-aarch64-linux-gnu qemu-user-static >/dev/null

@@ -9,9 +9,8 @@
 //   cosine_with_min_lr     k / W for k < W, then M + (1 - M) C((k - W) / (T - W))
 //   polynomial             k / W for k < W, then falls on a line to 1e-7 / peak at k = T, where it stays
 //   inverse_sqrt           k / W for k < W, then sqrt(Q / (k - W + Q)), Q = W, or 10000 without a warm-up
-//   warmup_stable_decay    M + (1 - M) k / W for k < W, then 1, then M + (1 - M) C((k - T + D) / D) in the last D
-//   steps,
-//                          and M after them
+//   warmup_stable_decay    M + (1 - M) k / W for k < W, then 1, in the last D steps M + (1 - M) C((k - T + D) / D),
+//                          after them M
 //
 // T: steps of the run; W: steps of the warm-up, given, or ceil(T * warmup_ratio); D: steps of the decay; M: the least
 // learning rate as a share of the peak. Divisions are by at least 1. `constant` has no warm-up, and with a warm-up the

@@ -75,6 +75,9 @@ void check_schedule(const TrainingOptions& training) {
     const bool has_least = kind == Schedule::cosine_with_min_lr || kind == Schedule::warmup_stable_decay;
     if (training.lr_shape.warmup_steps > 0 && training.warmup_ratio != TrainingOptions().warmup_ratio)
         throw UsageError("--warmup-steps and --warmup-ratio both set the length of the warm-up: give one of them");
+    if (training.lr_shape.warmup_steps > 0 && kind == Schedule::constant)
+        throw UsageError(
+            "--warmup-steps: --lr-scheduler constant has no warm-up; choose constant_with_warmup, linear or cosine");
     if (training.lr_shape.min_lr_ratio > 0 && !has_least)
         throw UsageError(concat("--min-lr-ratio: --lr-scheduler ", name,
                                 " has no least learning rate; choose cosine_with_min_lr or warmup_stable_decay"));
@@ -139,7 +142,7 @@ void check_contradictions(const CommandLine& line) {
         refuse("--gradient-error compares with the model in full precision: give --reference as well");
     if (line.verb == Verb::train) check_watch(o);
     if (line.verb == Verb::compare) check_comparison(line);
-    if (line.verb == Verb::train || line.verb == Verb::compare) check_best_options(o);
+    if (line.verb == Verb::train) check_best_options(o);
     check_standard_input(line);
     check_columns(line);
     if (line.verb == Verb::train || line.verb == Verb::compare) check_schedule(o.training);

@@ -17,8 +17,8 @@ namespace quaff {
 
 // Writes out/checkpoint-<step>/ with what `write` puts there and a manifest (invariant 8). Then removes old checkpoints
 // of lower steps so that `keep` intact ones are left (invariant 9; 0: removes none). That of step `spared` stays: it is
-// one of the `keep`, or a second one beside `keep` = 1. Throws what `write` throws, and
-// Error when the checkpoint cannot be put in place; an old one that cannot be removed stays.
+// one of the `keep`, or a second one beside `keep` = 1. Throws what `write` throws, and Error when the checkpoint cannot
+// be put in place; an old one that cannot be removed stays.
 void write_checkpoint(const std::filesystem::path& out, int64_t step, int64_t keep,
                       const std::function<void(const std::filesystem::path& folder)>& write, int64_t spared = 0);
 

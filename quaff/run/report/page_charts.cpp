@@ -3,6 +3,7 @@
 #include <set>
 
 #include "llmc/core/error.h"
+#include "llmc/system/terminal.h"
 #include "quaff/run/report/curve.h"
 #include "quaff/run/report/page_parts.h"
 
@@ -84,14 +85,15 @@ struct Charts {
     }
 
     std::string of_metric(const std::string& metric) const {
+        const std::string shown = cut(metric, 60);
         std::vector<Curve> curves;
         bool is_share = metric.ends_with("accuracy") || metric.ends_with("match");
         for (size_t i = 0; i < runs.size(); ++i) {
-            curves.push_back(curve(i, metric.c_str(), points_of(*runs[i], metric)));
+            curves.push_back(curve(i, shown.c_str(), points_of(*runs[i], metric)));
             curves.back().with_dots = true;
             for (const Point& point : curves.back().points) is_share = is_share && point.y >= 0 && point.y <= 1;
         }
-        std::string title = "Evaluation: " + metric.substr(0, 60);
+        std::string title = "Evaluation: " + shown;
         std::ranges::replace(title, '_', ' ');
         return chart(title, is_share ? Unit::percent : Unit::number, curves, columns);
     }

@@ -68,7 +68,9 @@ std::string RunOptions::value(const std::string& name) const {
 std::string heat_map_of(const RunLog& run) {
     const fs::path picture = run.folder() / "ossh.svg";
     std::error_code none;
-    const auto size = fs::is_regular_file(picture, none) ? static_cast<int64_t>(fs::file_size(picture, none)) : 0;
+    // A link would bring a file from elsewhere into a page that is handed on.
+    const bool is_there = fs::is_regular_file(fs::symlink_status(picture, none));
+    const auto size = is_there ? static_cast<int64_t>(fs::file_size(picture, none)) : 0;
     if (none || size <= 0) return "";
     const std::string begin = "<h2>Outlier channels</h2>\n";
     if (size > kLargestPicture)
@@ -120,7 +122,8 @@ std::string options_table(const RunOptions& options) {
 
 std::string commands_of(const RunLog& run, const RunOptions& options) {
     const std::string model = options.value("model"), folder = without_slash(run.folder()).string();
-    const std::string with = concat(model.empty() ? "--model DIR" : "--model " + shell_word(model), " --adapter ",
+    const bool is_told = !model.empty() && model.size() <= kMostCharacters;
+    const std::string with = concat(is_told ? "--model " + shell_word(model) : "--model DIR", " --adapter ",
                                     shell_word((fs::path(folder) / "adapter").string()));
     const std::pair<const char*, std::string> commands[] = {
         {"Resume from the newest checkpoint", "train --resume --out " + shell_word(folder)},

@@ -98,6 +98,8 @@ void RunLog::take(const std::string& text) {
                           .grad_norm_spikes = line.contains("grad_norm_zscore")});
         return;
     }
+    // The evaluation after training may be that of an earlier step's checkpoint, which has its own line.
+    if (const double best = number(line, "best_step"); std::isfinite(best) && best != static_cast<double>(step)) return;
     LoggedEvaluation evaluation{step, {}};
     for (const auto& [name, value] : line.items())
         if (name.starts_with(kEvaluation) && value.is_number())

@@ -7,6 +7,7 @@
 #include "llmc/core/named.h"
 #include "llmc/metrics/metric.h"
 #include "llmc/system/terminal.h"
+#include "quaff/files/checkpoint_folder.h"
 
 namespace quaff {
 
@@ -55,7 +56,8 @@ void BestCheckpoint::require_possible(int64_t total_steps, int64_t examples, con
     const char* option = options_.load_best_model_at_end ? "--load-best-model-at-end" : "--early-stopping-patience";
     if (examples == 0)
         throw UsageError(concat(option, " needs examples to evaluate on: give --eval-data, or --eval-split above 0"));
-    if (options_.load_best_model_at_end && total_steps < options_.save_steps)
+    // The last step is saved in any case.
+    if (options_.load_best_model_at_end && total_steps < options_.save_steps && total_steps % options_.eval_steps != 0)
         throw UsageError(concat("--load-best-model-at-end: the run has ", counted(total_steps, "step"),
                                 " and --save-steps is ", options_.save_steps,
                                 ", so that no checkpoint is evaluated; lower --save-steps and --eval-steps"));
@@ -73,25 +75,39 @@ Task BestCheckpoint::between_steps(const Task& task) const {
     return is_cheap ? task.exact_matches_alone() : task.without_predictions();
 }
 
-void BestCheckpoint::update(BestSoFar& best, int64_t step, const ordered_json& evaluation, bool is_saved) const {
+double BestCheckpoint::update(BestSoFar& best, int64_t step, const ordered_json& evaluation) const {
     // A perplexity may be infinite. Such a figure improves nothing.
-    const double figure = evaluation[metric_].is_number() ? evaluation[metric_].get<double>() : NAN;
-    const bool is_finite = std::isfinite(figure);
-    const bool beats_all = is_finite && beats(figure, best.evaluation);
+    const double measured = evaluation[metric_].is_number() ? evaluation[metric_].get<double>() : NAN;
+    const double figure = std::isfinite(measured) ? measured : NAN;
+    const bool beats_all = beats(figure, best.evaluation);
     const bool improves = beats_all && (best.evaluation.step == 0 ||
                                         std::abs(figure - best.evaluation.figure) > options_.early_stopping_threshold);
     best.evaluated = step;
     best.without_improvement = improves ? 0 : best.without_improvement + 1;
     if (beats_all) best.evaluation = {step, figure};
-    if (is_saved && is_finite && beats(figure, best.checkpoint)) best.checkpoint = {step, figure};
+    return figure;
+}
+
+void BestCheckpoint::update_checkpoint(BestSoFar& best, int64_t step, double figure) const {
+    if (beats(figure, best.checkpoint)) best.checkpoint = {step, figure};
+}
+
+void BestCheckpoint::forget_if_lost(BestSoFar& best, const std::filesystem::path& folder, Comm& ranks,
+                                    Terminal& terminal) const {
+    if (!options_.load_best_model_at_end || best.checkpoint.step == 0) return;
+    const std::filesystem::path checkpoint = folder / concat("checkpoint-", best.checkpoint.step);
+    const std::string damage = ranks.is_first() ? find_damage(checkpoint) : "";
+    if (!ranks.any(!damage.empty())) return;
+    terminal.warn(
+        concat("the best checkpoint so far is lost (", damage, "); the best of those to come will be loaded"));
+    best.checkpoint = {};
 }
 
 ordered_json BestCheckpoint::result(const BestSoFar& best) const {
     const bool loads = options_.load_best_model_at_end && best.checkpoint.step > 0;
-    const EvaluatedStep& chosen = loads ? best.checkpoint : best.evaluation;
-    ordered_json object = {
-        {"best", {{"metric", metric_}, {"step", chosen.step}, {"value", chosen.figure}, {"loaded", loads}}},
-        {"stopped_early", has_stalled(best)}};
+    const auto& [step, figure] = chosen(best);
+    ordered_json object = {{"best", {{"metric", metric_}, {"step", step}, {"value", figure}, {"loaded", loads}}},
+                           {"stopped_early", has_stalled(best)}};
     if (has_stalled(best)) object["best"]["evaluations_without_improvement"] = best.without_improvement;
     return object;
 }

@@ -63,6 +63,7 @@ std::string Checkpointer<Device>::last_before(int64_t step) const {
         const auto& [steps, folder] = saved_[saved_.size() - 1 - i];
         if (steps < step) return folder;
     }
+    if (spared_ > 0 && spared_ < step) return folder_of(spared_);
     return "";
 }
 
@@ -124,13 +125,21 @@ bool Checkpointer<Device>::save(const TrainingState& state) {
 }
 
 template <class Device>
-void Checkpointer<Device>::load(int64_t step) {
+void Checkpointer<Device>::load_best(BestSoFar& best) {
+    if (!options_.training.load_best_model_at_end || best.checkpoint.step == 0) return;
     comm_.set_time_limit(kPatience);
-    const std::string folder = folder_of(step), damage = find_damage(folder);
-    require(damage.empty(), "the best checkpoint cannot be loaded: ", damage, "; ", advice());
+    const std::string folder = folder_of(best.checkpoint.step), damage = find_damage(folder);
+    if (comm_.any(!damage.empty())) {
+        terminal_.warn(concat("the best checkpoint cannot be loaded: ",
+                              damage.empty() ? concat("not every rank can read ", folder) : damage,
+                              "; the adapter is that of the last step"));
+        best.checkpoint = {};
+        return;
+    }
     const ModelConfig& config = model_.config();
     load_adapter(model_, Adapter(folder, config));
     if (const std::optional<QuaffState> state = read_quaff_state(folder, config)) load_scales(model_, state->scales);
+    best_is_loaded_ = true;
 }
 
 template <class Device>
@@ -146,6 +155,7 @@ void Checkpointer<Device>::write_or_rescue(const std::string& what, const Traini
 
 template <class Device>
 void Checkpointer<Device>::save_last(const TrainingState& state) {
+    if (best_is_loaded_) return;  // the last step's has been saved, and the adapters are another step's now
     require_good(state);
     write_or_rescue(
         "the checkpoint", state, [&] { write(state); }, [&](const fs::path& folder) { write_into(folder, state); });

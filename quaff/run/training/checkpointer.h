@@ -37,8 +37,9 @@ class Checkpointer {
     void save_last(const TrainingState& state);
     void save_adapter(const TrainingState& state);  // out/adapter
 
-    // The model = the run's checkpoint after `step`. Throws Error if it is not intact any more.
-    void load(int64_t step);
+    // With --load-best-model-at-end, the model = the best checkpoint, once the run is over; save_last() saves nothing
+    // after this. If a rank cannot read it: warns, and `best` has none any more.
+    void load_best(BestSoFar& best);
 
     // The newest checkpoint, or "".
     std::string last() const { return saved_.empty() ? "" : saved_.back().second; }
@@ -67,6 +68,7 @@ class Checkpointer {
     Comm& comm_;
     std::vector<std::pair<int64_t, std::string>> saved_;  // checkpoints of this run: steps and folder, ascending
     int64_t spared_ = 0;                                  // the step of the best one, which is not removed; 0: none
+    bool best_is_loaded_ = false;
 };
 
 }  // namespace quaff

@@ -116,6 +116,7 @@ void Trainer<Device>::prepare_state() {
         for (const std::string& sentence : differences(state_, now)) terminal_.warn(sentence);
     }
     state_ = now;
+    if (!resumed_from_.empty()) best_.forget_if_lost(state_.best, run_folder(resumed_from_), comm_, terminal_);
     // A run may continue on another device than it began on.
     if (!Device::scales_loss) state_.loss_scale.stop();
     if (Device::scales_loss && !state_.loss_scale.active) state_.loss_scale.start();
@@ -159,10 +160,10 @@ void Trainer<Device>::prepare_out() {
     }
     const auto is_kept = up_to_step(state_.step);
     report_.open_log([&](const nlohmann::json& line) {
-        // If no step is left, the last evaluation is repeated and logged anew.
-        const bool again = is_over() && line.contains("eval_loss") && line.contains("step") &&
-                           line["step"] == state_.step && (!best_.is_wanted() || line.contains("best_step"));
-        return is_kept(line) && !again;
+        // If no step is left, the last evaluation is repeated and logged anew; that of a best checkpoint always is.
+        const bool again = is_over() && !best_.is_wanted() && line.contains("eval_loss") && line.contains("step") &&
+                           line["step"] == state_.step;
+        return is_kept(line) && !again && !line.contains("best_step");
     });
     terminal_.line("resumed from " + resumed_from_);
 }
@@ -176,8 +177,7 @@ ordered_json Trainer<Device>::run(bool& stopped) {
         prepare();
         evaluate_before();
         train();
-        if (options_.training.load_best_model_at_end && state_.best.checkpoint.step > 0)
-            checkpoints_->load(state_.best.checkpoint.step);
+        checkpoints_->load_best(state_.best);
         const ordered_json eval_after = evaluate_after();
         checkpoints_->save_adapter(state_);
         return finish(eval_after);
@@ -217,20 +217,20 @@ void Trainer<Device>::train() {
 template <class Device>
 void Trainer<Device>::evaluate_and_save(int64_t step) {
     const TrainingOptions& training = options_.training;
-    const BestSoFar before = state_.best;
     const bool is_due = training.eval_steps > 0 && step % training.eval_steps == 0 && data_.eval.size() > 0;
-    const bool can_save = training.save_steps > 0 && !vanished_.is_zero();
-    const bool is_last = step == steps_->total_steps,
-               is_saved = can_save && (is_last || step % training.save_steps == 0);
+    double figure = NAN;
     // The last step's evaluation comes after training. A run that may be prolonged needs its figure here, too.
-    if (is_due && (!is_last || best_.is_wanted())) {
+    if (is_due && (step < steps_->total_steps || best_.is_wanted())) {
         const Evaluation evaluation = evaluate_now(concat("at step ", step), best_.between_steps(data_.task));
         report_.evaluation(step, concat("at step ", step), evaluation);
-        if (best_.is_wanted()) best_.update(state_.best, step, to_json(evaluation), is_saved);
+        if (best_.is_wanted()) figure = best_.update(state_.best, step, to_json(evaluation));
     }
-    if (!is_saved && !(can_save && is_over())) return;
+    if (training.save_steps == 0 || vanished_.is_zero()) return;
+    if (!is_over() && step % training.save_steps != 0) return;
+    const EvaluatedStep before = state_.best.checkpoint;
+    best_.update_checkpoint(state_.best, step, figure);
     // A checkpoint that is not there cannot be the best one.
-    if (!checkpoints_->save(state_)) state_.best.checkpoint = before.checkpoint;
+    if (!checkpoints_->save(state_)) state_.best.checkpoint = before;
     report_.write_page();
     expect_steps();
 }
@@ -311,7 +311,7 @@ ordered_json Trainer<Device>::evaluate_after() {
     is_better_ = increase < 0;
     report_.evaluation(state_.step, "after training", evaluation,
                        rise_warning(increase, evaluation, state_.step, state_.epoch),
-                       best_.is_wanted() ? state_.best.evaluation.step : -1);
+                       best_.is_wanted() ? best_.chosen(state_.best).step : -1);
     return to_json(evaluation);
 }
 

@@ -172,6 +172,19 @@ TEST_CASE("a log is read as far as it can be", "[report]") {
     CHECK(log.steps()[0].loss == 9);
 }
 
+TEST_CASE("the evaluation of a best checkpoint stands at its own step alone", "[report]") {
+    const fs::path folder = make_run("loaded_best", 3);
+    const auto after_training = [&](int64_t best) {
+        return nlohmann::json{{"step", 3}, {"eval_loss", 1.0}, {"best_step", best}}.dump() + "\n";
+    };
+    const std::string log = read(folder / "log.jsonl");
+    write_text(folder / "log.jsonl", log + after_training(2));
+    CHECK(RunLog(folder).evaluations().back().figures.at("loss") == 2);
+    CHECK(RunLog(folder).skipped().empty());
+    write_text(folder / "log.jsonl", log + after_training(3));
+    CHECK(RunLog(folder).evaluations().back().figures.at("loss") == 1);
+}
+
 TEST_CASE("a folder without a log is refused", "[report]") {
     const fs::path folder = fresh_folder("no_log");
     CHECK_THROWS_WITH(RunLog(folder), ContainsSubstring("has no log.jsonl: name the folder of a training run"));

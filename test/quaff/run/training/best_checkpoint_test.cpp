@@ -2,6 +2,8 @@
 // Trainer._determine_best_metric, in that order.
 #include "quaff/run/training/best_checkpoint.h"
 
+#include <algorithm>
+#include <cmath>
 #include <csignal>
 #include <limits>
 
@@ -20,7 +22,10 @@ namespace {
 BestSoFar after(const BestCheckpoint& best, const std::vector<double>& figures) {
     BestSoFar so_far;
     int64_t step = 0;
-    for (const double figure : figures) best.update(so_far, ++step, {{best.metric(), figure}}, /*is_saved=*/true);
+    for (const double figure : figures) {
+        const double counted = best.update(so_far, ++step, {{best.metric(), figure}});
+        best.update_checkpoint(so_far, step, counted);
+    }
     return so_far;
 }
 
@@ -69,8 +74,9 @@ TEST_CASE("an evaluation without a checkpoint, or without a finite figure, is no
     BestSoFar so_far = after(best, {std::numeric_limits<double>::infinity()});
     CHECK(so_far.checkpoint.step == 0);
     CHECK(so_far.without_improvement == 1);
-    best.update(so_far, 2, {{"perplexity", 3.0}}, /*is_saved=*/false);
-    best.update(so_far, 3, {{"perplexity", 4.0}}, /*is_saved=*/true);
+    best.update(so_far, 2, {{"perplexity", 3.0}});
+    best.update_checkpoint(so_far, 3, best.update(so_far, 3, {{"perplexity", 4.0}}));
+    best.update_checkpoint(so_far, 4, NAN);  // saved without an evaluation
     CHECK(so_far.evaluation.step == 2);
     CHECK(so_far.checkpoint.step == 3);
     // What is written is read back.
@@ -152,14 +158,39 @@ TEST_CASE("the adapter is that of the best checkpoint, which is never removed, a
         shop.run("other", {"--resume", (shop.folder / "parts").string(), "--learning-rate", "0.3"});
         CHECK(shop.adapter("other") == shop.adapter("whole"));
     }
-    SECTION("the best checkpoint is lost") {
-        if (read_state(newest_intact_checkpoint(shop.folder / "parts", [](const std::string&) {
-            })).best.checkpoint.step == best) {
-            fs::remove(shop.folder / "parts" / ("checkpoint-" + std::to_string(best)) / "adapter_model.safetensors");
-            CHECK_THROWS_WITH(shop.run("parts", {"--resume", "--learning-rate", "0.3"}),
-                              ContainsSubstring("the best checkpoint cannot be loaded"));
-        }
+    if (stop < 9) return;
+    SECTION("without the best checkpoint, the best of those to come counts") {
+        const fs::path parts = shop.folder / "parts";
+        const fs::path newest = newest_intact_checkpoint(parts, [](const std::string&) {});
+        const int64_t lost = read_state(newest).best.checkpoint.step;
+        REQUIRE(lost > 0);
+        REQUIRE(parts / ("checkpoint-" + std::to_string(lost)) != newest);
+        fs::remove(parts / ("checkpoint-" + std::to_string(lost)) / "adapter_model.safetensors");
+        const auto resumed = shop.run("parts", {"--resume", "--learning-rate", "0.3"});
+        CHECK(small::read_text(shop.folder / "terminal.txt").find("best checkpoint so far is lost") !=
+              std::string::npos);
+        CHECK(resumed["best"]["loaded"] == true);
+        CHECK(resumed["best"]["step"].get<int64_t>() >= 9);
     }
+}
+
+TEST_CASE("the checkpoint that early stopping leaves is a candidate", "[best][trainer]") {
+    const Workshop shop("best_stalled");
+    // The first evaluation alone improves by that much; every fourth step is saved, and the sixth because the run ends.
+    const auto result =
+        shop.run("run", {"--load-best-model-at-end", "--early-stopping-patience", "2", "--early-stopping-threshold",
+                         "1000", "--eval-steps", "2", "--save-steps", "4", "--max-steps", "20"});
+    CHECK(result["steps"] == 6);
+    const BestSoFar best = read_state(shop.folder / "run" / "checkpoint-6").best;
+    double at_four = NAN, at_six = NAN;
+    for (const nlohmann::json& line : shop.log("run")) {
+        if (!line.contains("eval_loss") || line.contains("best_step")) continue;
+        if (line["step"] == 4) at_four = line["eval_loss"];
+        if (line["step"] == 6) at_six = line["eval_loss"];
+    }
+    CHECK(best.checkpoint.step == (at_six < at_four ? 6 : 4));
+    CHECK(best.checkpoint.figure == Approx(std::min(at_four, at_six)).epsilon(1e-8));  // it has nine digits
+    CHECK(shop.log("run").back()["best_step"] == best.checkpoint.step);
 }
 
 TEST_CASE("a run without improvement stops, and so does one that was interrupted", "[best][trainer]") {
