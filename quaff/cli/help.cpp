@@ -18,6 +18,19 @@ int columns() {
     return terminal == 0 ? 100 : std::clamp(terminal, 60, 100);
 }
 
+// A long choice goes on in another line behind one of its bars.
+std::string broken_at_bars(std::string choice) {
+    std::string lines;
+    const auto width = static_cast<size_t>(columns());
+    while (choice.size() > width) {
+        const size_t bar = choice.rfind('|', width - 1);
+        if (bar == choice.npos) break;
+        lines += choice.substr(0, bar + 1) + "\n";
+        choice = "      " + choice.substr(bar + 1);
+    }
+    return lines + choice;
+}
+
 // A name and its description, which stands in a column of its own.
 std::string entry(std::string left, const std::string& description, size_t column) {
     left.insert(0, "  ");
@@ -25,7 +38,7 @@ std::string entry(std::string left, const std::string& description, size_t colum
     if (left.size() < column)
         return wrap(concat(left, margin.substr(left.size()), description), columns(), static_cast<int>(column) - 2) +
                "\n";
-    return concat(left, "\n", wrap(margin + description, columns()), "\n");
+    return concat(broken_at_bars(left), "\n", wrap(margin + description, columns()), "\n");
 }
 
 std::string option_entry(const std::string& left, const std::string& description) {
