@@ -121,7 +121,8 @@ bool Checkpointer<Device>::save(const TrainingState& state) {
         terminal_.warn(concat("the checkpoint after step ", state.step, " could not be written: ", reason_of(error),
                               ". Training continues; ", advice()));
     }
-    return !comm_.any(failed);  // all ranks wait here, whether it was written or not
+    comm_.barrier();  // whether it was written or not
+    return !comm_.any(failed);
 }
 
 template <class Device>
