@@ -85,19 +85,19 @@ void Bpe::read_merges(const JsonObject& model, const std::vector<BpeLists::Merge
     merges_.reserve(merges.size());
     int32_t rank = 0;
     std::string merged;
-    for (const auto& [left, right] : merges) {
+    for (const BpeLists::Merge& merge : merges) {
         const auto id_of = [&](const std::string& token) {
             const std::optional<int32_t> found = vocabulary_.id(token);
             if (!found) {
-                fail(model.field("merges"), ": the pair of ", describe(left), " and ", describe(right), " names ",
-                     describe(token), ", which is not in the vocabulary.");
+                fail(model.field("merges"), ": the pair of ", describe(merge.left), " and ", describe(merge.right),
+                     " names ", describe(token), ", which is not in the vocabulary.");
             }
             return *found;
         };
-        const Side first{left, id_of(left)};
-        const Side second{right, id_of(right)};
-        merged.assign(left).append(right);
-        add_merge(first, second, {rank++, id_of(merged)});
+        const Side left{merge.left, id_of(merge.left)};
+        const Side right{merge.right, id_of(merge.right)};
+        merged.assign(merge.left).append(merge.right);
+        add_merge(left, right, {rank++, id_of(merged)});
     }
 }
 
