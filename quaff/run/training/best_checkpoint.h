@@ -19,6 +19,7 @@
 #include <string>
 
 #include "llmc/comm/comm.h"
+#include "llmc/core/named.h"
 #include "llmc/io/json.h"
 #include "llmc/system/terminal.h"
 #include "quaff/run/metrics/task.h"
@@ -41,6 +42,10 @@ struct BestSoFar {
 nlohmann::ordered_json to_json(const BestSoFar& best);
 // Throws Error for what to_json() does not write.
 BestSoFar read_best(const llmc::JsonObject& object);
+
+// What every evaluation has; true: more is better.
+inline constexpr llmc::Named<bool> kAlwaysMeasured[] = {
+    {"loss", false}, {"perplexity", false}, {"token_accuracy", true}};
 
 class BestCheckpoint {
   public:

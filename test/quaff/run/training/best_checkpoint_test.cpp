@@ -167,8 +167,6 @@ TEST_CASE("the adapter is that of the best checkpoint, which is never removed, a
         REQUIRE(parts / ("checkpoint-" + std::to_string(lost)) != newest);
         fs::remove(parts / ("checkpoint-" + std::to_string(lost)) / "adapter_model.safetensors");
         const auto resumed = shop.run("parts", {"--resume", "--learning-rate", "0.3"});
-        CHECK(small::read_text(shop.folder / "terminal.txt").find("best checkpoint so far is lost") !=
-              std::string::npos);
         CHECK(resumed["best"]["loaded"] == true);
         CHECK(resumed["best"]["step"].get<int64_t>() >= 9);
     }
