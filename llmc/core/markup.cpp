@@ -4,24 +4,32 @@
 
 namespace llmc {
 
+std::string_view markup_escape(char c) {
+    switch (c) {
+        case '&':
+            return "&amp;";
+        case '<':
+            return "&lt;";
+        case '>':
+            return "&gt;";
+        case '\'':
+            return "&#39;";
+        case '"':
+            return "&#34;";
+        default:
+            return {};
+    }
+}
+
 std::string escape_markup(std::string text) {
     std::string valid, escaped;
     move_utf8_lossy(text, valid, /*last=*/true);
     for (const char c : valid) {
-        if (c == '&')
-            escaped += "&amp;";
-        else if (c == '<')
-            escaped += "&lt;";
-        else if (c == '>')
-            escaped += "&gt;";
-        else if (c == '"')
-            escaped += "&quot;";
-        else if (c == '\'')
-            escaped += "&#39;";
-        else if (static_cast<unsigned char>(c) < 32 && c != '\n' && c != '\t')
-            escaped += '?';
+        const bool is_control = static_cast<unsigned char>(c) < 32 && c != '\n' && c != '\t';
+        if (const std::string_view escape = markup_escape(c); !escape.empty())
+            escaped += escape;
         else
-            escaped += c;
+            escaped += is_control ? '?' : c;
     }
     return escaped;
 }

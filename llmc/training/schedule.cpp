@@ -22,6 +22,7 @@ LearningRateSchedule::LearningRateSchedule(Schedule kind, double peak, int64_t t
         return static_cast<int64_t>(std::ceil(static_cast<double>(total_steps) * ratio));
     };
     warmup_steps_ = kind == Schedule::constant ? 0 : shape.warmup_steps > 0 ? shape.warmup_steps : share(warmup_ratio);
+    warmup_is_share_ = kind != Schedule::constant && shape.warmup_steps == 0 && warmup_ratio > 0;
     decay_steps_ = shape.decay_steps > 0 ? shape.decay_steps : share(0.1);
 }
 
@@ -59,6 +60,12 @@ double LearningRateSchedule::at(int64_t step) const {
         }
     }
     return peak_;
+}
+
+bool LearningRateSchedule::depends_on_length() const {
+    const bool has_end =
+        kind_ != Schedule::constant && kind_ != Schedule::constant_with_warmup && kind_ != Schedule::inverse_sqrt;
+    return has_end || warmup_is_share_;
 }
 
 }  // namespace llmc

@@ -61,12 +61,15 @@ class LearningRateSchedule {
     // The learning rate of step `step`, counted from 1.
     double at(int64_t step) const;
     int64_t warmup_steps() const { return warmup_steps_; }
+    // Whether a run of more steps would have had other learning rates in its first ones.
+    bool depends_on_length() const;
 
   private:
     Schedule kind_;
     double peak_;
     int64_t total_steps_;
     int64_t warmup_steps_;
+    bool warmup_is_share_;  // of the run's steps
     int64_t decay_steps_;
     double least_;  // M
 };

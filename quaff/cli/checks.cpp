@@ -140,9 +140,11 @@ void check_contradictions(const CommandLine& line) {
         refuse("--train-on-source gives all text a loss, and --loss-on last one answer; leave one of them out");
     if (line.verb == Verb::eval && o.data.gradient_error && !o.data.reference)
         refuse("--gradient-error compares with the model in full precision: give --reference as well");
-    if (line.verb == Verb::train) check_watch(o);
+    if (line.verb == Verb::train) {
+        check_watch(o);
+        check_best_options(o);
+    }
     if (line.verb == Verb::compare) check_comparison(line);
-    if (line.verb == Verb::train) check_best_options(o);
     check_standard_input(line);
     check_columns(line);
     if (line.verb == Verb::train || line.verb == Verb::compare) check_schedule(o.training);

@@ -221,6 +221,13 @@ void resolve_out(CommandLine& line) {
     o.out = concat("out/", model_name(o.model.folder), "-", kind);
 }
 
+// A folder that is there comes before a model of that name in the cache.
+void resolve_hub_name(ModelOptions& model) {
+    if (path_exists(model.folder)) return;
+    const std::string cached = find_in_hub_cache(hub_cache(), model.folder).string();
+    if (!cached.empty()) model.hub_name = std::exchange(model.folder, cached);
+}
+
 void resolve_defaults(CommandLine& line) {
     const std::string demo = "dev/demo/";
     Options& o = line.options;
@@ -237,10 +244,7 @@ void resolve_defaults(CommandLine& line) {
     }
     if (!o.compute.method && !info_of(line.verb).adapter_decides_method) o.compute.method = Method::quaff;
     resolve_out(line);
-    // A folder that is there comes before a model of that name in the cache.
-    if (o.model.is_demo || path_exists(o.model.folder)) return;
-    if (const std::string cached = find_in_hub_cache(hub_cache(), o.model.folder).string(); !cached.empty())
-        o.model.hub_name = std::exchange(o.model.folder, cached);
+    if (!o.model.is_demo) resolve_hub_name(o.model);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "llmc/core/markup.h"
 #include "llmc/jinja/text/letters.h"
 #include "llmc/jinja/text/text.h"
 #include "llmc/jinja/values/dict.h"
@@ -55,34 +56,16 @@ void append_hexadecimal(std::string& text, char32_t c) {
     for (int i = digits - 1; i >= 0; --i) text += kDigits[c >> (4 * i) & 0xF];
 }
 
-// What stands for a character in HTML; nothing: itself.
-std::string_view html_escape(char c) {
-    switch (c) {
-        case '&':
-            return "&amp;";
-        case '<':
-            return "&lt;";
-        case '>':
-            return "&gt;";
-        case '\'':
-            return "&#39;";
-        case '"':
-            return "&#34;";
-        default:
-            return {};
-    }
-}
-
 }  // namespace
 
 std::string_view escape_html(Runtime& runtime, std::string_view text) {
     runtime.work(text.size());
     size_t size = 0;
-    for (const char c : text) size += std::max<size_t>(html_escape(c).size(), 1);
+    for (const char c : text) size += std::max<size_t>(markup_escape(c).size(), 1);
     char* escaped = runtime.array<char>(size);
     char* end = escaped;
     for (const char& c : text) {
-        const std::string_view escape = html_escape(c);
+        const std::string_view escape = markup_escape(c);
         end = std::ranges::copy(escape.empty() ? std::string_view(&c, 1) : escape, end).out;
     }
     return {escaped, size};

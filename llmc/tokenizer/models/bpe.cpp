@@ -54,7 +54,7 @@ Bpe::Bpe(std::vector<ScoredToken> tokens, const std::vector<int32_t>& byte_ids, 
 }
 
 void Bpe::read_vocabulary(const JsonObject& model, std::vector<BpeLists::Token> tokens) {
-    model.object("vocab");
+    model.object("vocab");  // refuses what is none, which the lists have passed over
     require(!tokens.empty(), model.field("vocab"), " is empty.");
     std::ranges::stable_sort(tokens, {}, &BpeLists::Token::id);
     vocabulary_.reserve(tokens.size());

@@ -108,8 +108,8 @@ void Trainer<Device>::prepare_state() {
     now.data = fingerprint(data_.train.examples);
     now.eval_data = fingerprint(data_.eval.examples);
     now.options = record_.fixed;
-    // Every other schedule depends on the number of steps; with a constant one a run may be prolonged.
-    if (options_.training.lr_scheduler != Schedule::constant)
+    // A run may be prolonged if this changes no step that it has taken.
+    if (steps_->schedule.depends_on_length())
         now.options.emplace_back("max-steps", std::to_string(steps_->total_steps));
     if (!resumed_from_.empty()) {
         check_resumable(state_, now, resumed_from_);
@@ -218,20 +218,23 @@ template <class Device>
 void Trainer<Device>::evaluate_and_save(int64_t step) {
     const TrainingOptions& training = options_.training;
     const bool is_due = training.eval_steps > 0 && step % training.eval_steps == 0 && data_.eval.size() > 0;
-    double figure = NAN;
     // The last step's evaluation comes after training. A run that may be prolonged needs its figure here, too.
-    if (is_due && (step < steps_->total_steps || best_.is_wanted())) {
+    const bool evaluates = is_due && (step < steps_->total_steps || best_.is_wanted());
+    double figure = NAN;
+    if (evaluates) {
         const Evaluation evaluation = evaluate_now(concat("at step ", step), best_.between_steps(data_.task));
         report_.evaluation(step, concat("at step ", step), evaluation);
         if (best_.is_wanted()) figure = best_.update(state_.best, step, to_json(evaluation));
+        comm_.barrier();  // rank 0 writes it down, and draws the page
+        expect_steps();
     }
     if (training.save_steps == 0 || vanished_.is_zero()) return;
     if (!is_over() && step % training.save_steps != 0) return;
     const EvaluatedStep before = state_.best.checkpoint;
     best_.update_checkpoint(state_.best, step, figure);
+    if (!evaluates) report_.write_page();  // while the others wait for the checkpoint
     // A checkpoint that is not there cannot be the best one.
     if (!checkpoints_->save(state_)) state_.best.checkpoint = before;
-    report_.write_page();
     expect_steps();
 }
 
@@ -286,9 +289,7 @@ Evaluation Trainer<Device>::evaluate_now(const std::string& when, const Task& ta
     comm_.set_time_limit(kPatience);
     terminal_.phase("evaluating " + counted(data_.eval.size(), "example"));
     try {
-        Evaluation evaluation = evaluate_task(*model_, data_.eval, steps_->eval_batches, task, reader_, progress());
-        expect_steps();
-        return evaluation;
+        return evaluate_task(*model_, data_.eval, steps_->eval_batches, task, reader_, progress());
     } catch (const std::exception& error) {
         checkpoints_->fail_with_advice("the evaluation " + when, error);
     }
@@ -319,21 +320,20 @@ ordered_json Trainer<Device>::evaluate_after() {
 
 template <class Device>
 ordered_json Trainer<Device>::result(const ordered_json& eval_after) const {
-    ordered_json object = {{"steps", state_.step},
-                           {"loss", std::stod(format_loss(state_.loss))},
-                           {"eval_before", state_.eval_before},
-                           {"eval_after", eval_after},
-                           {"tokens_per_second", meter_->tokens_per_second()},
-                           {"peak_memory_bytes", device_.peak_memory()},
-                           {"planned_memory_bytes", model_->plan().total()},
-                           {"adapter", (fs::path(options_.out) / "adapter").string()}};
-    if (best_.is_wanted()) object.update(best_.result(state_.best));
-    return object;
+    return {{"steps", state_.step},
+            {"loss", std::stod(format_loss(state_.loss))},
+            {"eval_before", state_.eval_before},
+            {"eval_after", eval_after},
+            {"tokens_per_second", meter_->tokens_per_second()},
+            {"peak_memory_bytes", device_.peak_memory()},
+            {"planned_memory_bytes", model_->plan().total()},
+            {"adapter", (fs::path(options_.out) / "adapter").string()}};
 }
 
 template <class Device>
 ordered_json Trainer<Device>::finish(const ordered_json& eval_after) {
-    const ordered_json object = result(eval_after);
+    ordered_json object = result(eval_after);
+    if (best_.is_wanted()) object.update(best_.result(state_.best));
     if (vanished_.is_suspect() && !is_better_) {
         comm_.barrier();  // rank 0 may still be writing the adapter, and a failing rank ends it
         fail(vanished_.verdict(good_checkpoint()), "; the adapter as it is now is in ",

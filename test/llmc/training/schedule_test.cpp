@@ -85,6 +85,18 @@ TEST_CASE("warmup_stable_decay holds the peak until its decay", "[schedule]") {
     CHECK(tenth.at(20) == Approx(0.5));
 }
 
+TEST_CASE("a schedule says whether a run may be prolonged", "[schedule]") {
+    for (const auto& [name, kind] : kScheduleNames) {
+        for (const ScheduleShape& shape : {ScheduleShape{}, ScheduleShape{.warmup_steps = 3}}) {
+            CAPTURE(name, shape.warmup_steps);
+            const LearningRateSchedule schedule(kind, 1.0, 20, 0.3, shape), longer(kind, 1.0, 60, 0.3, shape);
+            bool differs = false;
+            for (int64_t step = 1; step <= 20; ++step) differs = differs || schedule.at(step) != longer.at(step);
+            CHECK(schedule.depends_on_length() == differs);
+        }
+    }
+}
+
 TEST_CASE("a run that is all warm-up divides by nothing", "[schedule]") {
     for (const auto& [name, kind] : kScheduleNames) {
         CAPTURE(name);
