@@ -40,6 +40,12 @@ struct Device {
         one.threads = 1;
         return one;
     }
+    // The same device without rounded products.
+    Device full_precision() const {
+        Device full = *this;
+        full.products = Products::fp32;
+        return full;
+    }
     // Zeroed, aligned pages, resident only once they are touched. Null if there is no memory.
     void* allocate(int64_t bytes) const {
         void* block =

@@ -55,6 +55,8 @@ struct Device {
     static constexpr const char* compute_name() {
         return std::is_same_v<T, bf16> ? "bf16" : std::is_same_v<T, fp16> ? "fp16" : "fp32";
     }
+    // The same device: its type is part of the program's types, and full precision is the most exact of that type.
+    const Device& full_precision() const { return *this; }
 
     int index = 0;
     cudaStream_t stream = nullptr;       // the work of all operators, in order

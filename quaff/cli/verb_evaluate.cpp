@@ -1,6 +1,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "llmc/core/error.h"
@@ -15,8 +16,11 @@ namespace quaff::cli {
 namespace {
 
 // The options of the full-precision model that --reference compares with; none where nothing is to be compared.
-std::optional<BuildOptions> options_of_reference(const Options& options, const BuildOptions& build) {
-    if (!options.data.reference || build.method == Method::fp) return {};
+template <class Device>
+std::optional<BuildOptions> options_of_reference(const Options& options, const BuildOptions& build,
+                                                 const Device& device) {
+    const bool rounds_products = std::string_view(device.compute_name()) != device.full_precision().compute_name();
+    if (!options.data.reference || (build.method == Method::fp && !rounds_products)) return {};
     BuildOptions reference = build;
     reference.method = Method::fp;
     return reference;
@@ -57,10 +61,10 @@ int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) 
     allow_for_task(limits, task, data, reader, files.config());
     const BuildOptions build =
         build_options(options, start, limits, options.data.gradient_error, device.available_memory());
-    const std::optional<BuildOptions> of_reference = options_of_reference(options, build);
+    const std::optional<BuildOptions> of_reference = options_of_reference(options, build, device);
     if (line.plan || of_reference) {  // build_model() looks after the memory of one model
         MemoryPlan plan = plan_model(files, device, start, build);
-        if (of_reference) plan.add(plan_model(files, device, start, *of_reference), "reference");
+        if (of_reference) plan.add(plan_model(files, device.full_precision(), start, *of_reference), "reference");
         if (!line.plan) {
             require_memory(device, plan);
         } else {
@@ -70,8 +74,8 @@ int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) 
         }
     }
     const auto model = build_model(files, device, start, build);
-    const auto reference =
-        of_reference ? build_model(files, device, start, *of_reference) : std::unique_ptr<Model<Device>>();
+    const auto reference = of_reference ? build_model(files, device.full_precision(), start, *of_reference)
+                                        : std::unique_ptr<Model<Device>>();
     terminal.phase("evaluating " + counted(data.size(), "example"));
     Evaluation evaluation = evaluate_task(*model, data, batches, task, reader, progress, reference.get());
     if (options.data.reference && !reference) evaluation.divergence_sum = 0;  // it is full precision itself
