@@ -79,6 +79,7 @@ class Bench {
         device_.profile = &profile_;
         device_.vocab_size = checkpoint_.config().vocab_size;
         std::string base = method;
+        if (take_ending(base, "-mixed")) device_.bf16_gradients = true;
         if (take_ending(base, "-bf16")) device_.products = cpu::Products::bf16;
         if (take_ending(base, "-split")) build_.outlier_term = quaff::OutlierTerm::split;
         const auto known = quaff::parse_method(base);
@@ -126,8 +127,6 @@ class Bench {
         const Peak peak = cpu::measure_peak(device_);
         const quaff::WorkModel work_model(checkpoint_.config(), build_, channels_, model_->n_recomputed());
         const quaff::Work work = work_model.of(batch_);
-        const double floor =
-            work.int8_operations / peak.int8_operations + work.float_operations / peak.float_operations;
         json parts = json::object();
         for (const auto& [heading, seconds] : cpu_) parts[heading] = median(seconds);
         return {{"method", name_},
@@ -140,7 +139,7 @@ class Bench {
                 {"fastest_step_seconds", *std::ranges::min_element(step_)},
                 {"tokens_per_second", static_cast<double>(batch_.n_tokens()) / median(step_)},
                 {"floor_seconds", floor},
-                {"sol", floor / median(step_)},
+                {"sol", work.seconds_at(peak) / median(step_)},
                 {"int8_peak", peak.int8_operations},
                 {"float_peak", peak.float_operations},
                 {"planned_bytes", model_->plan().total()},

@@ -7,7 +7,8 @@ namespace llmc {
 // measure_peak().
 struct Peak {
     double int8_operations = 0;
-    double float_operations = 0;  // in the compute type
+    double float_operations = 0;     // in the compute type
+    double gradient_operations = 0;  // floats in the backward pass
 };
 
 }  // namespace llmc

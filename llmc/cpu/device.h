@@ -32,6 +32,7 @@ struct Device {
     int threads = omp_get_max_threads();
     Comm* comm = &single_process();  // the ranks that train together
     Products products = Products::fp32;
+    bool bf16_gradients = false;  // the products of the backward pass are bf16 whatever the others are
 
     const char* compute_name() const { return products == Products::bf16 ? "bf16" : "fp32"; }
     // The same device with one thread, for code that every thread of a parallel region calls.
@@ -39,12 +40,6 @@ struct Device {
         Device one = *this;
         one.threads = 1;
         return one;
-    }
-    // The same device without rounded products.
-    Device full_precision() const {
-        Device full = *this;
-        full.products = Products::fp32;
-        return full;
     }
     // Zeroed, aligned pages, resident only once they are touched. Null if there is no memory.
     void* allocate(int64_t bytes) const {
@@ -65,5 +60,18 @@ struct Device {
     // The most bytes that this process has held.
     int64_t peak_memory() const { return peak_resident_memory(); }
 };
+
+// The device as the backward pass multiplies, and without rounded products. D: a Device, or what is made of one.
+template <class D>
+D for_gradients(D device) {
+    if (device.bf16_gradients) device.products = Products::bf16;
+    return device;
+}
+template <class D>
+D full_precision(D device) {
+    device.products = Products::fp32;
+    device.bf16_gradients = false;
+    return device;
+}
 
 }  // namespace cpu

@@ -17,6 +17,8 @@ namespace cpu {
 
 namespace {
 
+constexpr int64_t kM = 192, kN = 192, kK = 768;
+
 // Operations per second of `product`, which every thread calls on its own and which takes `operations`.
 template <class Product>
 double best_rate(const Device& device, double operations, const Product& product) {
@@ -61,10 +63,19 @@ double bf16_rate(const Device& device) {
     });
 }
 
+// Of floats, multiplied as the device does.
+double float_rate(const Device& device) {
+    if (device.products == Products::bf16) return bf16_rate(device);
+    return best_rate(device, 2.0 * kM * kN * kK, [] {
+        thread_local std::vector<float> a(kM * kK, 0.5f), b(kN * kK, 0.25f), c(kM * kN);
+        check_onednn(dnnl_sgemm('N', 'T', kM, kN, kK, 1.0f, a.data(), kK, b.data(), kK, 0.0f, c.data(), kN),
+                     "dnnl_sgemm", kM, kN, kK);
+    });
+}
+
 }  // namespace
 
 Peak measure_peak(const Device& device) {
-    static constexpr int64_t kM = 192, kN = 192, kK = 768;
     const OneDnnThreads one(1);
     Peak peak;
     peak.int8_operations = best_rate(device, 2.0 * kM * kN * kK, [] {
@@ -92,15 +103,9 @@ Peak measure_peak(const Device& device) {
     try_kernel(Smmla{});
     try_kernel(Sdot{});
 #endif
-    if (device.products == Products::bf16) {
-        peak.float_operations = bf16_rate(device);
-        return peak;
-    }
-    peak.float_operations = best_rate(device, 2.0 * kM * kN * kK, [] {
-        thread_local std::vector<float> a(kM * kK, 0.5f), b(kN * kK, 0.25f), c(kM * kN);
-        check_onednn(dnnl_sgemm('N', 'T', kM, kN, kK, 1.0f, a.data(), kK, b.data(), kK, 0.0f, c.data(), kN),
-                     "dnnl_sgemm", kM, kN, kK);
-    });
+    peak.float_operations = float_rate(device);
+    const Device backward = for_gradients(device);
+    peak.gradient_operations = backward.products == device.products ? peak.float_operations : float_rate(backward);
     return peak;
 }
 

@@ -55,8 +55,6 @@ struct Device {
     static constexpr const char* compute_name() {
         return std::is_same_v<T, bf16> ? "bf16" : std::is_same_v<T, fp16> ? "fp16" : "fp32";
     }
-    // The same device: its type is part of the program's types, and full precision is the most exact of that type.
-    const Device& full_precision() const { return *this; }
 
     int index = 0;
     cudaStream_t stream = nullptr;       // the work of all operators, in order
@@ -120,5 +118,15 @@ struct Device {
     // Waits until all work so far is done.
     void synchronize() const { CUDA_CHECK(cudaStreamSynchronize(stream)); }
 };
+
+// The same device in the backward pass and in full precision: its compute type is the program's choice of a Device.
+template <class T>
+const Device<T>& for_gradients(const Device<T>& device) {
+    return device;
+}
+template <class T>
+const Device<T>& full_precision(const Device<T>& device) {
+    return device;
+}
 
 }  // namespace cuda

@@ -43,7 +43,8 @@ Peak measure_peak(const Device<T>& device) {
 #else
     constexpr int64_t kSize = 8192;
 #endif
-    return {product_rate<T, int8_t, int32_t>(device, kSize), product_rate<T, T, T>(device, kSize)};
+    const double floats = product_rate<T, T, T>(device, kSize);
+    return {product_rate<T, int8_t, int32_t>(device, kSize), floats, floats};
 }
 
 }  // namespace cuda

@@ -19,7 +19,7 @@ namespace {
 template <class Device>
 std::optional<BuildOptions> options_of_reference(const Options& options, const BuildOptions& build,
                                                  const Device& device) {
-    const bool rounds_products = std::string_view(device.compute_name()) != device.full_precision().compute_name();
+    const bool rounds_products = std::string_view(device.compute_name()) != full_precision(device).compute_name();
     if (!options.data.reference || (build.method == Method::fp && !rounds_products)) return {};
     BuildOptions reference = build;
     reference.method = Method::fp;
@@ -64,7 +64,7 @@ int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) 
     const std::optional<BuildOptions> of_reference = options_of_reference(options, build, device);
     if (line.plan || of_reference) {  // build_model() looks after the memory of one model
         MemoryPlan plan = plan_model(files, device, start, build);
-        if (of_reference) plan.add(plan_model(files, device.full_precision(), start, *of_reference), "reference");
+        if (of_reference) plan.add(plan_model(files, full_precision(device), start, *of_reference), "reference");
         if (!line.plan) {
             require_memory(device, plan);
         } else {
@@ -74,7 +74,7 @@ int evaluate(const CommandLine& line, Terminal& terminal, const Device& device) 
         }
     }
     const auto model = build_model(files, device, start, build);
-    const auto reference = of_reference ? build_model(files, device.full_precision(), start, *of_reference)
+    const auto reference = of_reference ? build_model(files, full_precision(device), start, *of_reference)
                                         : std::unique_ptr<Model<Device>>();
     terminal.phase("evaluating " + counted(data.size(), "example"));
     Evaluation evaluation = evaluate_task(*model, data, batches, task, reader, progress, reference.get());

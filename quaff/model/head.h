@@ -105,7 +105,7 @@ class Head {
             // With a cap for an evaluation, too: here it is applied in fp32.
             const Matrix<T> dlogits = logits, dh = chunk;  // in place: neither is read again
             cross_entropy_forward_backward<T>(device, losses, correct, dlogits, labels, grad_scale, soft_cap_);
-            if (grad_scale != 0) weight_.multiply_back(device, dh, dlogits, widened);
+            if (grad_scale != 0) weight_.multiply_back(for_gradients(device), dh, dlogits, widened);
         }
         if (grad_scale == 0) return;
         const Matrix<T> residual = residual_.first_rows(h.rows), dresidual = delta_.first_rows(h.rows);

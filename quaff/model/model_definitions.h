@@ -225,7 +225,8 @@ void Model<Device>::backward(const Batch& batch, bool last) {
             const Matrix<T> r1 = saved.around_attention.residual.first_rows(n);
             blocks_[block].forward(device_, {r1, {}}, batch_.sequences(), saved, again, workspace_);
         }
-        blocks_[block].backward(device_, dresidual, batch_.sequences(), saved, pass_, workspace_, block > lowest);
+        blocks_[block].backward(for_gradients(device_), dresidual, batch_.sequences(), saved, pass_, workspace_,
+                                block > lowest);
         if (last) parameters_.start_sums(comm(), block);
     }
 }

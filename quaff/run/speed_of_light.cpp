@@ -4,6 +4,12 @@
 
 namespace quaff {
 
+double Work::seconds_at(const Peak& peak) const {
+    if (peak.int8_operations <= 0 || peak.float_operations <= 0 || peak.gradient_operations <= 0) return 0;
+    return int8_operations / peak.int8_operations + float_operations / peak.float_operations +
+           gradient_operations / peak.gradient_operations;
+}
+
 WorkModel::WorkModel(const ModelConfig& config, const BuildOptions& options, const OutlierChannels& outliers,
                      int64_t n_recomputed) {
     const LinearMethod method = options.linear();
@@ -18,23 +24,26 @@ WorkModel::WorkModel(const ModelConfig& config, const BuildOptions& options, con
         const double product = 2.0 * in * out;
         const auto layer = static_cast<int64_t>(i) / (std::ssize(linears) / config.num_hidden_layers);
         if (joint.name.ends_with(".self_attn.o_proj")) {
-            const double passes = 1 + (layer < n_recomputed ? 1 : 0) + (trained ? 2.5 : 0);
-            per_pair_[config.layers.at(static_cast<size_t>(layer)).sliding_window] += passes * forward_pair;
+            PerPair& attention = per_pair_[config.layers.at(static_cast<size_t>(layer)).sliding_window];
+            attention.forward += forward_pair * (layer < n_recomputed ? 2 : 1);
+            if (trained) attention.backward += forward_pair * 2.5;
         }
         linear_forward_ += product;
         if (trained) linear_backward_ += product;
         if (layer < n_recomputed) linear_recomputed_ += product;
         for (const LinearPart& part : joint.parts) {
             if (!options.adapters || !options.lora.targets(part.name)) continue;
-            skinny_ +=
-                6.0 * static_cast<double>(options.lora.rank(part.name)) * (in + static_cast<double>(part.out_features));
+            const double forward =
+                2.0 * static_cast<double>(options.lora.rank(part.name)) * (in + static_cast<double>(part.out_features));
+            skinny_forward_ += forward;
+            skinny_backward_ += 2 * forward;
             trained = true;
         }
         const auto channels = outliers.channels.find(joint.name);
         if (method.weight == WeightKind::outlier_channels && channels != outliers.channels.end())
-            skinny_ += 2.0 * static_cast<double>(channels->second.size()) * out;
+            skinny_forward_ += 2.0 * static_cast<double>(channels->second.size()) * out;
     }
-    per_label_ = 4.0 * static_cast<double>(config.vocab_size) * static_cast<double>(config.hidden_size);
+    per_label_ = 2.0 * static_cast<double>(config.vocab_size) * static_cast<double>(config.hidden_size);
 }
 
 // Token i of a sequence sees min(i, window) tokens: a triangle, then a band.
@@ -51,14 +60,19 @@ static double pairs_in(const Batch& batch, int64_t window) {
 
 Work WorkModel::of(const Batch& batch) const {
     const auto tokens = static_cast<double>(batch.n_tokens());
-    double attention = 0;
-    for (const auto& [window, per_pair] : per_pair_) attention += per_pair * pairs_in(batch, window);
+    const double head = static_cast<double>(batch.n_labelled()) * per_label_;
+    Work work;
+    work.float_operations = tokens * skinny_forward_ + head;
+    work.gradient_operations = tokens * skinny_backward_ + head;
+    for (const auto& [window, per_pair] : per_pair_) {
+        const double pairs = pairs_in(batch, window);
+        work.float_operations += per_pair.forward * pairs;
+        work.gradient_operations += per_pair.backward * pairs;
+    }
     const double forward = tokens * (linear_forward_ + linear_recomputed_);
     const double backward = tokens * linear_backward_;
-    Work work;
-    work.int8_operations = (int8_ ? forward : 0) + (int8_backward_ ? backward : 0);
-    work.float_operations = (int8_ ? 0 : forward) + (int8_backward_ ? 0 : backward) + tokens * skinny_ + attention +
-                            static_cast<double>(batch.n_labelled()) * per_label_;
+    (int8_ ? work.int8_operations : work.float_operations) += forward;
+    (int8_backward_ ? work.int8_operations : work.gradient_operations) += backward;
     return work;
 }
 

@@ -7,13 +7,14 @@
 //   outlier columns, c of a layer           2 c O n forward
 //
 // The frozen linears run at the int8 peak (with --grad-bits 16 their backward at the compute type's), all else at the
-// compute type's. No gradient is computed below the lowest adapter: with all linears adapted, the lowest block's
-// qkv_proj has no dX.
+// compute type's, in the backward pass at that of for_gradients(). No gradient is computed below the lowest adapter:
+// with all linears adapted, the lowest block's qkv_proj has no dX.
 #pragma once
 
 #include <cstdint>
 #include <map>
 
+#include "llmc/core/peak.h"
 #include "llmc/data/batch.h"
 #include "quaff/model/model.h"
 
@@ -21,12 +22,16 @@ namespace quaff {
 
 struct Work {
     double int8_operations = 0;
-    double float_operations = 0;
+    double float_operations = 0;     // of the forward pass
+    double gradient_operations = 0;  // floats of the backward pass
 
     void operator+=(const Work& other) {
         int8_operations += other.int8_operations;
         float_operations += other.float_operations;
+        gradient_operations += other.gradient_operations;
     }
+    // The least time it takes; 0 where no peak is known.
+    double seconds_at(const Peak& peak) const;
 };
 
 // The work of a micro-batch, for a model of this shape. All but the batch is fixed when a run starts.
@@ -40,10 +45,13 @@ class WorkModel {
   private:
     // Operations per token of the frozen linears, forward and backward.
     double linear_forward_ = 0, linear_backward_ = 0, linear_recomputed_ = 0;
-    double skinny_ = 0;     // adapters and outlier columns, per token
-    double per_label_ = 0;  // head
+    double skinny_forward_ = 0, skinny_backward_ = 0;  // adapters and outlier columns, per token
+    double per_label_ = 0;                             // head, each pass
     // Attention, per pair of tokens that see each other: of the layers with each window (0: none).
-    std::map<int64_t, double> per_pair_;
+    struct PerPair {
+        double forward = 0, backward = 0;
+    };
+    std::map<int64_t, PerPair> per_pair_;
     bool int8_ = true, int8_backward_ = true;
 };
 

@@ -16,9 +16,6 @@ Work StepMeter::work_of(const StepShare& share) const {
 }
 
 StepFigures StepMeter::end(const StepShare& share, const Work& work, const StepResult& result) {
-    const bool has_peak = peak_.int8_operations > 0 && peak_.float_operations > 0;
-    const double floor =
-        has_peak ? work.int8_operations / peak_.int8_operations + work.float_operations / peak_.float_operations : 0;
     const Traffic traffic = comm_.traffic();
 
     StepFigures figures;
@@ -30,7 +27,7 @@ StepFigures StepMeter::end(const StepShare& share, const Work& work, const StepR
     figures.ranks = comm_.size();
     figures.communication = {traffic.bytes - traffic_.bytes, traffic.seconds - traffic_.seconds};
     figures.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
-    figures.speed_of_light = floor / figures.seconds;
+    figures.speed_of_light = work.seconds_at(peak_) / figures.seconds;
 
     steps_++;
     tokens_ += share.tokens;

@@ -56,12 +56,12 @@ void Trainer<Device>::prepare() {
     // The first computation: threads and libraries take their memory before the model's is planned.
     require_room_to_begin(device_);
     const Peak own = measure_peak(device_);
-    double peaks[] = {own.int8_operations, own.float_operations};
+    double peaks[] = {own.int8_operations, own.float_operations, own.gradient_operations};
     comm_.sum(peaks);
     prepare_model();
 
     const WorkModel work(files_.config(), model_->options(), start_.outliers, model_->n_recomputed());
-    meter_.emplace(work, Peak{peaks[0], peaks[1]}, comm_);
+    meter_.emplace(work, Peak{peaks[0], peaks[1], peaks[2]}, comm_);
     const std::string computes = comm_.size() > 1 ? counted(comm_.size(), "rank") + " together" : device_.describe();
     terminal_.line(format("peak of %s, measured: %.0f int8 and %.0f %s GFLOP/s", computes.c_str(), peaks[0] * 1e-9,
                           peaks[1] * 1e-9, device_.compute_name()));
@@ -258,10 +258,11 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
     };
     // One message carries all that ranks add up on the host.
     calls.sum_over_ranks = [&](double loss) {
-        double sums[] = {loss, work.int8_operations, work.float_operations, signals_.requested() ? 1.0 : 0.0};
+        double sums[] = {loss, signals_.requested() ? 1.0 : 0.0, work.int8_operations, work.float_operations,
+                         work.gradient_operations};
         comm_.sum(sums);
-        work = {sums[1], sums[2]};
-        all_stop_ = sums[3] > 0;
+        all_stop_ = sums[1] > 0;
+        work = {sums[2], sums[3], sums[4]};
         return sums[0];
     };
     const StepResult result =

@@ -41,28 +41,34 @@ TEST_CASE("the work of a step is counted as its equations say", "[sol]") {
     constexpr double kQkv = 16 * 8, kO = 8 * 8, kGateUp = 24 * 8, kDown = 8 * 12;
     constexpr double kWeights = kQkv + kO + kGateUp + kDown;
     constexpr double kTokens = 5, kPairs = 6 + 3, kLabels = 2;
-    constexpr double kSkinny = 6 * 2 * (8 + 8) + 2 * 3 * 8;
+    constexpr double kAdapter = 2 * 2 * (8 + 8), kOutliers = 2 * 3 * 8;
     // Below o_proj, the only layer that is trained, nothing asks for a gradient: not qkv_proj, not attention.
-    constexpr double kOther = kTokens * kSkinny + kPairs * 4 * 8 + kLabels * 4 * 10 * 8;
+    constexpr double kHead = kLabels * 2 * 10 * 8;
+    constexpr double kForward = kTokens * (kAdapter + kOutliers) + kPairs * 4 * 8 + kHead;
+    constexpr double kGradients = kTokens * 2 * kAdapter + kHead;
     constexpr double kBackward = kGateUp + kDown;
 
     const Work quaff = WorkModel(one_layer(), options, outliers, 0).of(three_and_two());
     CHECK(quaff.int8_operations == kTokens * 2 * (kWeights + kBackward));
-    CHECK(quaff.float_operations == kOther);
+    CHECK(quaff.float_operations == kForward);
+    CHECK(quaff.gradient_operations == kGradients);
 
     const Work recomputed = WorkModel(one_layer(), options, outliers, 1).of(three_and_two());
     CHECK(recomputed.int8_operations - quaff.int8_operations == kTokens * 2 * kWeights);
     CHECK(recomputed.float_operations - quaff.float_operations == kPairs * 4 * 8);
+    CHECK(recomputed.gradient_operations == kGradients);
 
     options.grad_bits = 16;
     const Work grad16 = WorkModel(one_layer(), options, outliers, 0).of(three_and_two());
     CHECK(grad16.int8_operations == kTokens * 2 * kWeights);
-    CHECK(grad16.float_operations == kOther + kTokens * 2 * kBackward);
+    CHECK(grad16.float_operations == kForward);
+    CHECK(grad16.gradient_operations == kGradients + kTokens * 2 * kBackward);
 
     options.method = Method::fp;
     const Work full = WorkModel(one_layer(), options, outliers, 0).of(three_and_two());
     CHECK(full.int8_operations == 0);
-    CHECK(full.float_operations == kOther - kTokens * 2 * 3 * 8 + kTokens * 2 * (kWeights + kBackward));
+    CHECK(full.float_operations == kForward - kTokens * kOutliers + kTokens * 2 * kWeights);
+    CHECK(full.gradient_operations == kGradients + kTokens * 2 * kBackward);
 }
 
 TEST_CASE("a sliding window bounds the pairs of tokens", "[sol]") {
@@ -74,7 +80,9 @@ TEST_CASE("a sliding window bounds the pairs of tokens", "[sol]") {
         batch.cu_seqlens = {0, 5};
         BuildOptions options;
         options.lora.r = 0;  // all layers are trained, by adapters that cost nothing
-        return WorkModel(config, options, {}, 0).of(batch).float_operations / (14 * 8);
+        const Work work = WorkModel(config, options, {}, 0).of(batch);
+        CHECK(work.gradient_operations == 2.5 * work.float_operations);
+        return work.float_operations / (4 * 8);
     };
     CHECK(pairs(0) == 15);
     CHECK(pairs(2) == 1 + 2 + 2 + 2 + 2);
@@ -88,6 +96,13 @@ TEST_CASE("the measured peaks are those of a processor", "[sol]") {
     // From a slow core without vector units to more than any core has.
     CHECK(peak.float_operations > 1e8);
     CHECK(peak.float_operations < 1e13);
+    CHECK(peak.gradient_operations == peak.float_operations);
     CHECK(peak.int8_operations > 1e8);
     CHECK(peak.int8_operations < 1e14);
+}
+
+TEST_CASE("every kind of work takes its time at its own peak", "[sol]") {
+    const Work work = {8, 6, 3};
+    CHECK(work.seconds_at({4, 2, 1}) == 2 + 3 + 3);
+    CHECK(work.seconds_at({4, 2, 0}) == 0);
 }
