@@ -110,7 +110,7 @@ $(BUILD)/quaff/model/cuda/%.o $(BUILD)/llmc/cuda/%.o $(BUILD)/test/llmc/cuda/%.o
 $(BUILD)/test/emu/%.o $(BUILD)/test/faults/%.o $(BUILD)/dev/%.o: private PRAGMAS = $(if $(EMULATE),-Wno-unknown-pragmas)
 
 .PHONY: force all deps test test-mpi emu test-gpu resources benchmarks benchmark-kernels cpu-benchmarks help clean smollm2 quick_start random_model \
-        all_reduce bench_step format crash-test soak memory-test fuzz fuzz-replay lint check-layout
+        all_reduce bench_step format crash-test soak memory-test fuzz fuzz-replay lint check-layout install uninstall
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -119,6 +119,7 @@ all: train_quaff
 help:
 	@echo 'make deps         install the packages that the build needs (apt; with sudo when not root)'
 	@echo 'make              build ./train_quaff; ./train_quaff without options runs the demo'
+	@echo 'make install      install program, manual page, completions and the demo (PREFIX=/usr/local DESTDIR=); uninstall removes them'
 	@echo 'make test         build and run the tests; TEST_ARGS="[rope]" picks some'
 	@echo 'make test-mpi     run the tests of several ranks with 2 and 4 ranks under mpirun, and kill, stop and mislead ranks'
 	@echo 'make crash-test   kill a run at 200 instants; fail each of its file operations (KILLS=25 STRIDE=7: fewer)'
@@ -194,6 +195,23 @@ train_quaff: $(BUILD)/train_quaff
 
 $(BUILD)/train_quaff: $(BUILD)/train_quaff.o $(LIB)
 	$(LINK) $(CUDA_LIBS) -o $@
+
+# The program writes its manual page and its completions itself. It finds the demo in ../share of its own folder.
+PREFIX    ?= /usr/local
+INSTALLED := bin/train_quaff share/man/man1/train_quaff.1 share/bash-completion/completions/train_quaff \
+             share/zsh/site-functions/_train_quaff share/train_quaff
+TO         = $(DESTDIR)$(PREFIX)
+install: $(BUILD)/train_quaff
+	install -d $(addprefix '$(TO)'/,$(sort $(dir $(INSTALLED))) share/train_quaff/demo/model)
+	install -m 755 $< '$(TO)/bin/train_quaff'
+	$< man >'$(TO)/share/man/man1/train_quaff.1'
+	$< completion bash >'$(TO)/share/bash-completion/completions/train_quaff'
+	$< completion zsh >'$(TO)/share/zsh/site-functions/_train_quaff'
+	install -m 644 $(wildcard dev/demo/demo.toml dev/demo/*.jsonl) '$(TO)/share/train_quaff/demo'
+	install -m 644 $(wildcard dev/demo/model/*) '$(TO)/share/train_quaff/demo/model'
+	install -m 755 scripts/fetch_model.sh '$(TO)/share/train_quaff'
+uninstall:
+	rm -rf $(addprefix '$(TO)'/,$(INSTALLED))
 
 # Catch2 3 has a library; Catch2 2 is a header only.
 CATCH2_LIB = $(shell $(CXX) -E -include catch2/catch_version_macros.hpp -x c++ /dev/null >/dev/null 2>&1 && echo -lCatch2)

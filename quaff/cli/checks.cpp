@@ -27,7 +27,7 @@ void check_data(const CommandLine& line) {
     const Options& o = line.options;
     const bool has_data = !o.data.files.empty() || (line.verb == Verb::eval && !o.data.eval_files.empty()) ||
                           (line.verb == Verb::calibrate && !o.outliers.data.empty());
-    if (needs_of(line).examples && !has_data && o.model.folder != ModelOptions().folder)
+    if (needs_of(line).examples && !has_data && o.model.folder != CommandLine().options.model.folder)
         throw UsageError("--model needs --data FILE as well: the demo's examples are for the demo's model");
 }
 

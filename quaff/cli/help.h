@@ -1,4 +1,4 @@
-// --help of a verb, from the option table.
+// --help and --help-all of a verb, from the option table.
 #pragma once
 
 #include <string>
@@ -7,7 +7,10 @@
 
 namespace quaff::cli {
 
-// No line has more than 100 columns.
+// The common options, in 24 lines of 80 columns.
 std::string help_text(const VerbInfo& verb);
+
+// All options. No line has more than 100 columns.
+std::string whole_help_text(const VerbInfo& verb);
 
 }  // namespace quaff::cli

@@ -1,4 +1,5 @@
-// The table of all options. Parsing, --help, the list on the terminal and out/config.toml all come from it.
+// The table of all options. Parsing, --help, the manual, completion, the list on the terminal and out/config.toml all
+// come from it.
 #pragma once
 
 #include <functional>
@@ -100,7 +101,8 @@ struct Row {
     Verbs used_by;
     Kept kept;
     std::string help;
-    const char* group = "";  // the heading it stands under in --help
+    Verbs common_to = 0;     // the verbs whose --help lists it; --help-all lists all that use it
+    const char* group = "";  // the heading it stands under in --help-all
 };
 
 // The options that say how calibration chooses outlier channels.
@@ -119,7 +121,10 @@ std::vector<Row> option_table(CommandLine& line);
 // file and line that it stands in, empty on the command line. Throws UsageError when the option cannot have this value.
 void assign(const Row& row, const std::vector<std::string>& values, const std::string& where);
 std::string value_text(const Row& row);
-// How the value is written in --help: "N", "DIR", "8|16"; empty for a switch.
+// How the value is written in --help-all: "N", "DIR", "8|16"; empty for a switch.
 std::string type_text(const Row& row);
+// Whether the value may be the path of a file or of a folder.
+bool names_file(const Row& row);
+bool names_folder(const Row& row);
 
 }  // namespace quaff::cli

@@ -134,4 +134,12 @@ std::string type_text(const Row& row) {
     return std::visit(as_text, row.value);
 }
 
+bool names_file(const Row& row) {
+    return type_text(row).find("FILE") != std::string::npos;
+}
+
+bool names_folder(const Row& row) {
+    return type_text(row).find("DIR") != std::string::npos;
+}
+
 }  // namespace quaff::cli

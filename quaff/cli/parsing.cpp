@@ -11,9 +11,13 @@
 #include "llmc/io/path.h"
 #include "llmc/io/toml.h"
 #include "quaff/cli/checks.h"
+#include "quaff/cli/completion.h"
+#include "quaff/cli/demo.h"
 #include "quaff/cli/foreign_names.h"
 #include "quaff/cli/help.h"
+#include "quaff/cli/man_page.h"
 #include "quaff/cli/option_table.h"
+#include "quaff/cli/program.h"
 #include "quaff/files/checkpoint_folder.h"
 #include "quaff/files/hub_cache.h"
 #include "quaff/files/info.h"
@@ -80,8 +84,9 @@ void parse_command_line(CommandLine& line, const std::vector<Row>& table, const 
     CLI::App app;
     app.set_help_flag();
     app.allow_extras();
-    bool help = false, version = false;
+    bool help = false, help_all = false, version = false;
     app.add_flag("-h,--help", help);
+    app.add_flag("--help-all", help_all);
     app.add_flag("--version", version);
     if (verb.verb == Verb::info) app.add_option("path", line.path);
     if (verb.verb == Verb::report) app.add_option("runs", line.runs);
@@ -112,7 +117,8 @@ void parse_command_line(CommandLine& line, const std::vector<Row>& table, const 
         throw UsageError(concat("wrong usage: ", error.what()));
     }
     if (help) line.help = help_text(verb);
-    if (version) line.help = "train_quaff 0.1.0\n";
+    if (help_all) line.help = whole_help_text(verb);
+    if (version) line.help = concat(kProgram.name, " ", kVersion, "\n");
     if (!line.help.empty()) return;
     for (const std::string& argument : app.remaining()) {
         if (!argument.starts_with('-'))
@@ -123,7 +129,7 @@ void parse_command_line(CommandLine& line, const std::vector<Row>& table, const 
         name = name.substr(0, name.find('='));
         std::replace(name.begin(), name.end(), '_', '-');
         throw UsageError(concat("there is no option ", argument.substr(0, argument.find('=')),
-                                advice_on(name, table, "--"), " (train_quaff ", verb.name, " --help lists all)"));
+                                advice_on(name, table, "--"), " (train_quaff ", verb.name, " --help-all lists all)"));
     }
     for (size_t i = 0; i < table.size(); ++i) {
         if (parsed[i]->count() == 0) continue;
@@ -229,7 +235,7 @@ void resolve_hub_name(ModelOptions& model) {
 }
 
 void resolve_defaults(CommandLine& line) {
-    const std::string demo = "dev/demo/";
+    const std::string demo = demo_folder() + "/";
     Options& o = line.options;
     o.model.is_demo = !line.was_given("model");
     if (line.verb == Verb::eval) {
@@ -247,9 +253,27 @@ void resolve_defaults(CommandLine& line) {
     if (!o.model.is_demo) resolve_hub_name(o.model);
 }
 
+// Words that are no verbs: the program tells of itself. "" for any other word.
+std::string answer_to(const std::string& word, const std::vector<std::string>& rest) {
+    const auto take = [&](size_t count, const char* usage) {
+        if (rest.size() != count) throw UsageError(concat("wrong usage: it is train_quaff ", usage));
+    };
+    if (word == "help") return help_text(info_of(Verb::train));
+    if (word == "man") {
+        take(0, "man");
+        return man_page();
+    }
+    if (word != "completion") return "";
+    take(1, "completion bash, or zsh");
+    if (rest[0] == "bash") return bash_completion();
+    if (rest[0] == "zsh") return zsh_completion();
+    throw UsageError(concat("there is completion for bash and zsh, not for ", rest[0]));
+}
+
 }  // namespace
 
 CommandLine::CommandLine(Verb verb) : verb(verb) {
+    options.model.folder = demo_folder() + "/model";
     // eval evaluates on all it is given, unless asked for what a training run held out.
     if (verb == Verb::eval) options.data.eval_split = 0;
 }
@@ -261,10 +285,8 @@ CommandLine parse(const std::vector<std::string>& arguments) {
     if (!rest.empty() && !rest.front().starts_with('-')) {
         const std::string word = rest.front();
         rest.erase(rest.begin());
-        if (word == "help") {
-            line.help = help_text(info_of(Verb::train));
-            return line;
-        }
+        line.help = answer_to(word, rest);
+        if (!line.help.empty()) return line;
         const auto* verb = std::ranges::find_if(kVerbs, [&](const VerbInfo& verb) { return verb.name == word; });
         if (verb == std::end(kVerbs)) {
             std::vector<std::string> names;
@@ -296,8 +318,9 @@ CommandLine parse(const std::vector<std::string>& arguments) {
         const bool newest = resume == kNewestCheckpoint;
         const std::string config = (newest ? options.out : run_folder(resume).string()) + "/config.toml";
         if (path_exists(config)) parse_file(line, table, config);
-    } else if (line.verb != Verb::report && options.model.folder == ModelOptions().folder && !line.was_given("data")) {
-        const std::string demo = "dev/demo/demo.toml";
+    } else if (line.verb != Verb::report && options.model.folder == CommandLine().options.model.folder &&
+               !line.was_given("data")) {
+        const std::string demo = demo_folder() + "/demo.toml";
         if (path_exists(demo)) parse_file(line, table, demo);
     }
     if (line.verb == Verb::report && line.runs.empty())
@@ -328,13 +351,22 @@ RunRecord record_of(const CommandLine& line, const Options& options) {
     copy.options.model.folder = options.model.name();
     RunRecord record;
     record.config = concat("# The options of a run: train_quaff ", info_of(line.verb).name, " --config THIS_FILE\n");
-    for (const Row& row : option_table(copy)) {
+    CommandLine defaults(line.verb);
+    const std::vector<Row> table = option_table(copy), default_table = option_table(defaults);
+    for (size_t i = 0; i < table.size(); ++i) {
+        const Row& row = table[i];
         const std::string value = value_text(row);
         const bool trains = row.used_by & kTrain;
         if (row.kept == Kept::fixed && trains) record.fixed.emplace_back(row.name, value);
         if (row.kept == Kept::transient || value.empty()) continue;
         if (row.used_by & takes(line.verb)) record.shown.emplace_back(row.name, value);
         if (trains) record.config += concat(row.name, " = ", toml_text(row), "\n");
+        // Where files lie is nobody else's business, and those that may change on resume decide nothing.
+        if (!line.was_given(row.name) || value == value_text(default_table[i])) continue;
+        if (!names_file(row) && !names_folder(row))
+            record.changed.emplace_back(row.name, value);
+        else if (row.kept == Kept::fixed)
+            record.changed.emplace_back(row.name, without_slash(value).filename().string());
     }
     return record;
 }

@@ -1,7 +1,7 @@
 // The command line of train_quaff, parsed. option_table.h lists the options.
 //
 //   precedence: command line, then --config FILE, then (train --resume) the run's own config.toml or (the demo's model)
-//   dev/demo/demo.toml, then the default
+//   demo.toml beside it, then the default
 #pragma once
 
 #include <set>
@@ -30,7 +30,7 @@ struct CommandLine {
 
     std::set<std::string> given;      // options set on the command line or in a file, long names without dashes
     std::vector<std::string> unused;  // options on the command line that have no effect, to warn of
-    std::string help;                 // the answer to --help or --version; else empty
+    std::string help;                 // what --help, --version, completion or man answer; else empty
 
     bool was_given(const std::string& name) const { return given.contains(name); }
 };

@@ -5,6 +5,8 @@
 
 namespace quaff {
 
+inline constexpr const char* kVersion = "0.1.0";
+
 inline constexpr llmc::ProgramWords kProgram = {
     .name = "train_quaff",
     .batch_size = "--batch-size",

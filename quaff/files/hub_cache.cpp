@@ -50,7 +50,7 @@ fs::path find_in_hub_cache(const fs::path& cache, const std::string& name) {
 
     constexpr int64_t kLongestCommit = 200;  // bytes; a hash and a line break
     const fs::path branch = folder / "refs" / "main";
-    const std::string advice = concat("; fetch it anew: hf download ", name);
+    const std::string advice = concat("; fetch it anew: hf download ", name, ", or scripts/fetch_model.sh ", name);
     require(path_exists(branch), folder.string(), ": the cache of Hugging Face lacks the branch main of ", name,
             advice);
     std::string commit = read_file(branch, kLongestCommit);

@@ -16,6 +16,7 @@
 #include "llmc/io/path.h"
 #include "llmc/io/safetensors.h"
 #include "quaff/files/adapter.h"
+#include "quaff/files/companions.h"
 #include "quaff/files/folder_commit.h"
 #include "quaff/files/model_files.h"
 #include "quaff/files/quaff_json.h"
@@ -26,23 +27,6 @@ namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
 namespace {
-
-// What belongs to a model besides its weights: configuration, tokenizer, chat template, license. The index goes with
-// the shards. The files of an adapter in the model's folder stay behind: transformers would look for its weights.
-bool is_companion(const fs::path& file) {
-    const std::string name = file.filename().string();
-    for (const char* other : {kIndex, kAdapterConfig, kQuaffJson}) {
-        if (name == other) return false;
-    }
-    for (const char* extension : {".json", ".txt", ".model", ".jinja", ".py"}) {
-        if (file.extension() == extension) return true;
-    }
-    return name == "LICENSE" || name == "NOTICE";
-}
-
-void copy_into(const fs::path& file, const fs::path& directory) {
-    write_file_atomically(directory / file.filename(), read_file(file));
-}
 
 // The index of the files as they are. What else the original one says is kept.
 void write_index(const ModelFiles& model, const fs::path& directory) {
@@ -164,9 +148,7 @@ MergeReport merge_adapter(const fs::path& model, const fs::path& adapter_directo
             ++report.files;
         }
         if (!fs::exists(model / "model.safetensors")) write_index(checkpoint, folder);
-        for (const fs::directory_entry& entry : fs::directory_iterator(model)) {
-            if (entry.is_regular_file() && is_companion(entry.path())) copy_into(entry.path(), folder);
-        }
+        copy_companions(model, folder, is_companion);
     });
     if (squares.change > 0) report.rounding = std::sqrt(squares.rounding / squares.change);
     return report;

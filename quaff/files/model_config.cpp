@@ -210,9 +210,10 @@ void refuse_gguf(const std::filesystem::path& file) {
 
 ModelConfig read_model_config(const std::filesystem::path& directory) {
     refuse_gguf(directory);
-    require(path_is_directory(directory), directory.string(),
-            ": is not a directory; give a Hugging Face model directory with config.json (to download one: hf download "
-            "NAME --local-dir DIR)");
+    require(
+        path_is_directory(directory), directory.string(),
+        ": is not a directory; give a Hugging Face model directory with config.json (to fetch org/name into "
+        "Hugging Face's cache: scripts/fetch_model.sh org/name; into a folder: hf download org/name --local-dir DIR)");
     const std::filesystem::path path = directory / "config.json";
     require(path_exists(path), path.string(), ": is missing, so ", directory.string(),
             " is not a Hugging Face model directory");

@@ -152,9 +152,10 @@ using OptionTexts = std::vector<std::pair<std::string, std::string>>;
 
 // How a run's options are written down. The command line makes it, so that run/ knows no option's spelling.
 struct RunRecord {
-    OptionTexts shown;   // for the table on the terminal
-    OptionTexts fixed;   // what a resumed run must share with the one it continues
-    std::string config;  // out/config.toml
+    OptionTexts shown;    // for the table on the terminal
+    OptionTexts fixed;    // what a resumed run must share with the one it continues
+    OptionTexts changed;  // what was given and is not the default, for the adapter's card: of files the names alone
+    std::string config;   // out/config.toml
 };
 
 }  // namespace quaff

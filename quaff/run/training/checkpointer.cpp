@@ -4,12 +4,15 @@
 #include <new>
 
 #include "llmc/core/error.h"
+#include "llmc/io/file_io.h"
 #include "quaff/files/checkpoint_folder.h"
+#include "quaff/files/companions.h"
 #include "quaff/files/quaff_json.h"
 #include "quaff/model/devices.h"
 #include "quaff/model/saved_adapter.h"
 #include "quaff/run/ranks.h"
 #include "quaff/run/training/fingerprints.h"
+#include "quaff/run/training/model_card.h"
 #include "quaff/run/training/step.h"
 #include "quaff/run/training/training_moments.h"
 
@@ -163,14 +166,25 @@ void Checkpointer<Device>::save_last(const TrainingState& state) {
 }
 
 template <class Device>
-void Checkpointer<Device>::save_adapter(const TrainingState& state) {
+void Checkpointer<Device>::save_adapter(const TrainingState& state, const OptionTexts& changed,
+                                        const nlohmann::ordered_json& eval_after) {
     require_good(state);
     if (!comm_.is_first()) return;
-    const Write save = [&](const fs::path& folder) {
+    const std::string card = model_card(options_, changed, start_.lora, state, eval_after);
+    const fs::path target = fs::path(options_.out) / "adapter";
+    const auto save = [&](const fs::path& folder, const std::string& readme) {
         quaff::save_adapter(folder, model_, options_.model.name(), start_.outliers, start_.chat);
+        write_file_atomically(folder / kModelCard, readme);
+        try {
+            copy_companions(options_.model.folder, folder, is_tokenizer_file);
+        } catch (const std::exception& error) {  // it is with the model, too
+            terminal_.warn(concat("the adapter is saved without the tokenizer: ", reason_of(error)));
+        }
     };
     write_or_rescue(
-        "the adapter", state, [&] { write_folder(fs::path(options_.out) / "adapter", save); }, save);
+        "the adapter", state,
+        [&] { write_folder(target, [&](const fs::path& folder) { save(folder, card_to_keep(target, card)); }); },
+        [&](const fs::path& folder) { save(folder, card); });
 }
 
 #define INSTANTIATE(Device) template class Checkpointer<Device>;

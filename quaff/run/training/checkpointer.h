@@ -35,7 +35,9 @@ class Checkpointer {
     // Whether it could be written.
     bool save(const TrainingState& state);
     void save_last(const TrainingState& state);
-    void save_adapter(const TrainingState& state);  // out/adapter
+    // out/adapter, with the model's tokenizer and a model card (model_card.h). A checkpoint has neither: it is there to
+    // be resumed, and a tokenizer of ten megabytes would be written and hashed again with each of them.
+    void save_adapter(const TrainingState& state, const OptionTexts& changed, const nlohmann::ordered_json& eval_after);
 
     // With --load-best-model-at-end, the model = the best checkpoint, once the run is over; save_last() saves nothing
     // after this. If a rank cannot read it: warns, and `best` has none any more.

@@ -179,7 +179,7 @@ ordered_json Trainer<Device>::run(bool& stopped) {
         train();
         checkpoints_->load_best(state_.best);
         const ordered_json eval_after = evaluate_after();
-        checkpoints_->save_adapter(state_);
+        checkpoints_->save_adapter(state_, record_.changed, eval_after);
         return finish(eval_after);
     } catch (const StoppedBySignal&) {
         stopped = true;

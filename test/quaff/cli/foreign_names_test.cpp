@@ -13,8 +13,9 @@ using namespace quaff::cli;
 using namespace command_line;
 
 TEST_CASE("names of other trainers are answered with the name here", "[options]") {
-    CHECK(mentions(complaint({"--num_train_epochs", "3"}),
-                   "there is no option --num_train_epochs; here it is --epochs (train_quaff train --help lists all)"));
+    CHECK(mentions(
+        complaint({"--num_train_epochs", "3"}),
+        "there is no option --num_train_epochs; here it is --epochs (train_quaff train --help-all lists all)"));
     CHECK(mentions(complaint({"--per_device_train_batch_size=4"}), "; here it is --batch-size"));
     CHECK(mentions(complaint({"--load-in-4bit"}), "; here it is --method qlora"));
     CHECK(mentions(complaint({"--optim", "adamw_torch"}), "there is no option --optim: the optimiser is AdamW"));

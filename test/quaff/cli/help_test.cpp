@@ -21,8 +21,8 @@ std::string unbroken(const std::string& text) {
 
 }  // namespace
 
-TEST_CASE("--help lists what the verb uses and nothing else", "[options]") {
-    const auto help = [](const std::string& verb) { return parse({verb, "--help"}).help; };
+TEST_CASE("--help-all lists what the verb uses and nothing else", "[options]") {
+    const auto help = [](const std::string& verb) { return parse({verb, "--help-all"}).help; };
     for (const VerbInfo& verb : kVerbs) {
         std::istringstream lines(help(verb.name));
         for (std::string line; std::getline(lines, line);) {
@@ -65,17 +65,17 @@ TEST_CASE("--help lists what the verb uses and nothing else", "[options]") {
     CHECK(mentions(help("info"), "\n  PATH "));
     CHECK(help("eval").starts_with("train_quaff eval [options]: "));
     CHECK_FALSE(mentions(help("eval"), "PATH"));
-    CHECK(parse({"--help"}).help == help("train"));
+    CHECK(parse({"--help-all"}).help == help("train"));
     CHECK(mentions(help("train"), "\nadapters:\n  --lora-r N"));
     CHECK_FALSE(mentions(help("merge"), "adapters:"));  // no heading without an option
     CHECK(mentions(unbroken(help("tokenize")), "text, of which each line is tokenised; -: standard input"));
     CHECK_FALSE(mentions(help("tokenize"), ".jsonl"));
-    CHECK(mentions(unbroken(help("calibrate")), "examples: .jsonl, .json, .csv or .tsv, also as .gz; "));
+    CHECK(mentions(unbroken(help("calibrate")), "examples in .jsonl, .json, .csv or .tsv, also .gz; "));
 }
 
-TEST_CASE("--help shows what an option is when it is not given", "[options]") {
+TEST_CASE("--help-all shows what an option is when it is not given", "[options]") {
     const auto line = [](const std::string& verb, const std::string& option) {
-        const std::string help = parse({verb, "--help"}).help;
+        const std::string help = parse({verb, "--help-all"}).help;
         const size_t at = help.find("\n  --" + option + " ");
         REQUIRE(at != help.npos);
         const size_t end = std::min(help.find("\n  -", at + 1), help.find("\n\n", at + 1));
@@ -92,4 +92,30 @@ TEST_CASE("--help shows what an option is when it is not given", "[options]") {
     CHECK(line("train", "cal-data").ends_with("; else the training data"));
     for (const char* verb : {"calibrate", "eval"}) CHECK(line(verb, "cal-data").ends_with("; else --data"));
     CHECK_FALSE(mentions(line("generate", "cal-data"), "else"));
+}
+
+TEST_CASE("--help fits a screen, has the common options, and names --help-all", "[options]") {
+    for (const VerbInfo& verb : kVerbs) {
+        CAPTURE(verb.name);
+        const std::string help = parse({verb.name, "--help"}).help, all = parse({verb.name, "--help-all"}).help;
+        CHECK(std::ranges::count(help, '\n') <= 24);
+        CHECK(mentions(help, concat("train_quaff ", verb.name, " --help-all: all options")));
+        std::istringstream lines(help);
+        int options = 0;
+        for (std::string line; std::getline(lines, line);) {
+            CAPTURE(line);
+            CHECK(line.size() <= 80);
+            if (!line.starts_with("  --")) continue;
+            ++options;
+            CHECK(mentions(all, "\n" + line.substr(0, line.find(' ', 4))));
+        }
+        CHECK(options >= 3);
+    }
+    const std::string train = parse({"--help"}).help;
+    CHECK(train == parse({"help"}).help);
+    CHECK(train == parse({"train", "--help"}).help);
+    CHECK(mentions(train, "\n  --learning-rate X "));
+    CHECK_FALSE(mentions(train, "--adam-beta1"));
+    // A description ends before what would be cut off.
+    CHECK(mentions(unbroken(parse({"eval", "--help"}).help), "of each example as a JSON line\n"));
 }

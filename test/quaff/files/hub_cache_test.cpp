@@ -16,7 +16,8 @@ TEST_CASE("a model is found in the cache by its name on the hub", "[hub]") {
     CHECK(find_in_hub_cache(cache.path(), "org/a-model.2").empty());
     std::filesystem::create_directories(folder / "refs");
     CHECK_THAT(error_of([&] { find_in_hub_cache(cache.path(), "org/a-model.2"); }),
-               ContainsSubstring("lacks the branch main of org/a-model.2; fetch it anew: hf download org/a-model.2"));
+               ContainsSubstring("lacks the branch main of org/a-model.2; fetch it anew: hf download org/a-model.2, or "
+                                 "scripts/fetch_model.sh org/a-model.2"));
     test::write_text(folder / "refs" / "main", "0123abc\n");
     CHECK_THAT(error_of([&] { find_in_hub_cache(cache.path(), "org/a-model.2"); }),
                ContainsSubstring("0123abc") && ContainsSubstring("is not there"));

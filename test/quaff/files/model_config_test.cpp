@@ -339,9 +339,10 @@ TEST_CASE("RoPE parameters that cannot be true are refused", "[model_config]") {
 
 TEST_CASE("a directory that is no model says so", "[model_config]") {
     const TempDir directory;
-    CHECK(error_of(directory, [&] { read_model_config(directory / "no"); }) ==
-          "no: is not a directory; give a Hugging Face model directory with config.json (to download one: hf download "
-          "NAME --local-dir DIR)");
+    CHECK(
+        error_of(directory, [&] { read_model_config(directory / "no"); }) ==
+        "no: is not a directory; give a Hugging Face model directory with config.json (to fetch org/name into "
+        "Hugging Face's cache: scripts/fetch_model.sh org/name; into a folder: hf download org/name --local-dir DIR)");
     CHECK(error_of([] { read_model_config("models/m.gguf"); }) ==
           "models/m.gguf: GGUF is not read; convert it with: python3 -c \"import transformers as t; "
           "[c.from_pretrained('models', gguf_file='m.gguf').save_pretrained('m') for c in (t.AutoTokenizer, "
