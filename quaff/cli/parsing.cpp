@@ -281,7 +281,8 @@ CommandLine parse(const std::vector<std::string>& arguments) {
     const std::vector<Row> table = table_of(verb, line, unheeded);
     parse_command_line(line, table, verb, rest);
     if (!line.help.empty()) return line;
-    const std::set<std::string> on_command_line = line.given;
+    line.on_command_line = line.given;
+    const std::set<std::string>& on_command_line = line.on_command_line;
     if (!line.config.empty()) parse_file(line, table, line.config);
     take_path(line, on_command_line);
 
@@ -327,13 +328,27 @@ RunRecord record_of(const CommandLine& line, const Options& options) {
     copy.options = options;
     copy.options.model.folder = options.model.name();
     RunRecord record;
+    const bool resumes = !options.training.resume.empty();
+    record.heading = concat("train_quaff ", info_of(line.verb).name,
+                            line.verbose ? ""
+                            : resumes    ? concat(" --resume; all options: ", options.out, "/config.toml")
+                                         : "; other options have their defaults (--verbose shows all)");
+    // What was chosen is read where it is not among forty defaults; a resumed run's stands in its config.toml.
+    CommandLine defaults(line.verb);
+    const std::vector<Row> default_rows = option_table(defaults);
+    const auto is_shown = [&](const Row& row, const std::string& value) {
+        if (line.verbose) return true;
+        if (resumes) return line.on_command_line.contains(row.name);
+        const auto usual = std::ranges::find(default_rows, std::string_view(row.name), &Row::name);
+        return row.name == std::string_view("model") || value != value_text(*usual);
+    };
     record.config = concat("# The options of a run: train_quaff ", info_of(line.verb).name, " --config THIS_FILE\n");
     for (const Row& row : option_table(copy)) {
         const std::string value = value_text(row);
         const bool trains = row.used_by & kTrain;
         if (row.kept == Kept::fixed && trains) record.fixed.emplace_back(row.name, value);
         if (row.kept == Kept::transient || value.empty()) continue;
-        if (row.used_by & takes(line.verb)) record.shown.emplace_back(row.name, value);
+        if ((row.used_by & takes(line.verb)) && is_shown(row, value)) record.shown.emplace_back(row.name, value);
         if (trains) record.config += concat(row.name, " = ", toml_text(row), "\n");
     }
     return record;
