@@ -6,12 +6,12 @@
 //                                           [--lora-r 16] [--outlier-max-ratio 0.02] [--methods quaff quaff-bf16]
 //
 // A micro-batch of `sequences` of `tokens` random ids, all labelled; adapters on every linear, dropout 0.1, as many
-// outlier channels as the ratio allows. A method's name may end in -split (--outlier-term split) and in -bf16 (--dtype
-// bf16); quaff-paper is quaff without the rotation. Each method runs in its own process, so that its peak
-// memory is its own; the methods take their steps in turn, so that other load on the machine affects all alike. Figures
-// are medians over the rounds after a warm-up. The parts' seconds are CPU time of all threads, which other programs do
-// not lengthen. % SOL is the time that the step's operations take at the measured peaks over the time it took
-// (quaff/run/speed_of_light.h).
+// outlier channels as the ratio allows. A method's name may end in -split (--outlier-term split), and in -bf16 (--dtype
+// bf16) or -mixed (bf16 in the backward pass alone, as --dtype auto has it where it can); quaff-paper is quaff without
+// the rotation. Each method runs in its own process, so that its peak memory is its own; the methods take their steps
+// in turn, so that other load on the machine affects all alike. Figures are medians over the rounds after a warm-up.
+// The parts' seconds are CPU time of all threads, which other programs do not lengthen. % SOL is the time that the
+// step's operations take at the measured peaks over the time it took (quaff/run/speed_of_light.h).
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -138,7 +138,7 @@ class Bench {
                 {"step_seconds", median(step_)},
                 {"fastest_step_seconds", *std::ranges::min_element(step_)},
                 {"tokens_per_second", static_cast<double>(batch_.n_tokens()) / median(step_)},
-                {"floor_seconds", floor},
+                {"floor_seconds", work.seconds_at(peak)},
                 {"sol", work.seconds_at(peak) / median(step_)},
                 {"int8_peak", peak.int8_operations},
                 {"float_peak", peak.float_operations},

@@ -16,6 +16,9 @@ namespace llmc {
 
 namespace {
 
+constexpr int kBarCells = 30, kFewestCells = 3;
+constexpr auto kPlainPause = std::chrono::seconds(10);  // between two lines of progress in a file
+
 // UTF-8 characters, each taken for one column.
 int width_of(std::string_view text) {
     return static_cast<int>(
@@ -158,20 +161,32 @@ std::string progress_bar(int64_t done, int64_t total, int width) {
            "]";
 }
 
+std::string progress_text(const std::string& what, int64_t done, int64_t total, double seconds_left, int columns) {
+    const std::string eta = seconds_left >= 0 ? "  ETA " + format_duration(seconds_left) : "";
+    const std::string count = concat(done, "/", total, eta);
+    const int left = columns - 1 - width_of(what) - width_of(count) - 6;  // two gaps and the bar's brackets
+    const int cells = columns == 0 ? kBarCells : std::min(left, kBarCells);
+    if (cells < kFewestCells) return concat(what, "  ", count);
+    return concat(what, "  ", progress_bar(done, total, cells), "  ", count);
+}
+
 void ProgressLine::show(const std::string& what, int64_t done, int64_t total) {
     const auto now = std::chrono::steady_clock::now();
     if (what != what_ || done < last_) {
         what_ = what;
-        begin_ = now;
+        begin_ = told_ = now;
         first_ = done;
     }
     last_ = done;
-    std::string text = concat(what, "  ", progress_bar(done, total, 30), "  ", done, "/", total);
     const double seconds = std::chrono::duration<double>(now - begin_).count();
-    if (done > first_)
-        text += "  ETA " +
-                format_duration(seconds * static_cast<double>(total - done) / static_cast<double>(done - first_));
-    terminal_->status(text);
+    const double left =
+        done > first_ ? seconds * static_cast<double>(total - done) / static_cast<double>(done - first_) : -1;
+    if (terminal_->live()) {
+        terminal_->status(progress_text(what, done, total, left, terminal_->columns()));
+    } else if (left >= 0 && now - told_ >= kPlainPause) {
+        told_ = now;
+        terminal_->line(concat(what, " ", done, "/", total, ", ETA ", format_duration(left)));
+    }
 }
 
 std::string format_duration(double seconds) {

@@ -72,9 +72,13 @@ std::string cut(const std::string& text, int columns);
 // "[#######.....]" with `width` cells.
 std::string progress_bar(int64_t done, int64_t total, int width);
 
-// The live line of work whose length is known, with an estimate of the time left:
+// One line of fewer than `columns` columns (0: no limit) for work whose length is known; the bar takes what is left.
+// `seconds_left`: an estimate, negative if there is none yet.
 //
 //   evaluating  [#######.....]  12/40  ETA 1m05s
+std::string progress_text(const std::string& what, int64_t done, int64_t total, double seconds_left, int columns);
+
+// The live line of such work. Where there is none, a line every ten seconds: "evaluating 12/40, ETA 1m05s".
 class ProgressLine {
   public:
     explicit ProgressLine(Terminal& terminal) : terminal_(&terminal) {}
@@ -85,7 +89,7 @@ class ProgressLine {
   private:
     Terminal* terminal_;
     std::string what_;
-    std::chrono::steady_clock::time_point begin_;
+    std::chrono::steady_clock::time_point begin_, told_;
     int64_t first_ = 0, last_ = 0;
 };
 

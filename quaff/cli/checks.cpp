@@ -141,6 +141,7 @@ void check_contradictions(const CommandLine& line) {
     if (line.verb == Verb::eval && o.data.gradient_error && !o.data.reference)
         refuse("--gradient-error compares with the model in full precision: give --reference as well");
     if (line.verb == Verb::train) {
+        if (line.quiet && line.verbose) refuse("--quiet and --verbose contradict each other: give one of them");
         check_watch(o);
         check_best_options(o);
     }
@@ -191,6 +192,9 @@ void note_unused(CommandLine& line, const std::set<std::string>& on_command_line
         line.unused.push_back("eval-split with --eval-data");
     if (line.verb == Verb::eval && on_command_line.contains("grad-bits") && !line.options.data.gradient_error)
         line.unused.push_back("grad-bits without --gradient-error");
+    if (line.verb == Verb::generate && line.options.generation.temperature == 0)
+        for (const char* name : {"top-k", "top-p"})
+            if (on_command_line.contains(name)) line.unused.push_back(concat(name, " without --temperature (greedy)"));
     if (!line.options.compute.method || (line.verb == Verb::info && !line.plan)) return;
     const Method method = *line.options.compute.method;
     const auto note = [&](std::span<const char* const> names) {

@@ -107,7 +107,6 @@ constexpr ForeignName kForeignOptions[] = {
     {"resume-from-checkpoint", "--resume"},
     {"checkpoint-in", "--resume"},
     {"overwrite-output-dir", "a new run moves an earlier one in its --out to earlier/"},
-    {"logging-steps", "log.jsonl has a line for every step"},
     {"logging-dir", "--out, where log.jsonl and report.html are"},
     {"report-to", "the run writes log.jsonl and report.html"},
     // generation

@@ -244,6 +244,12 @@ std::vector<Row> option_table(CommandLine& line) {
              "tokens that each window is further on than the one before; 0: the window's length"},
             {"eval-steps", Whole{&o.training.eval_steps, count_from(0)}, kFits, free,
              "evaluate every N steps; 0: only before and after training"},
+            {"eval-on-start", choice(o.training.eval_on_start, kOnOffNames), kTrain, fixed,
+             "evaluate before training, too"},
+            {"max-eval-samples", Whole{&o.data.max_eval_samples, count_from(0)}, kFits | kEval, free,
+             "largest number of examples to evaluate on, chosen by --seed; 0: all"},
+            {"logging-steps", Whole{&o.training.logging_steps, count_from(0)}, kTrain, free,
+             "print a line every N steps; 0: the live line of a terminal, elsewhere at most a line a second"},
             {"save-steps", Whole{&o.training.save_steps, count_from(0)}, kFits, free,
              "write a checkpoint every N steps; 0: only when stopped"},
             {"save-total-limit", Whole{&o.training.save_total_limit, count_from(0)}, kFits, free,
@@ -297,7 +303,8 @@ std::vector<Row> option_table(CommandLine& line) {
             {"device", choice(o.compute.device, kDeviceNames), kRuns, free,
              "device to compute on; auto: a GPU where there is one", kRuns},
             {"dtype", choice(o.compute.dtype, kComputeTypeNames), kRuns, fixed,
-             "compute type; auto: fp32 on the CPU, with bf16 products in the backward pass where the processor has them, "
+             "compute type; auto: fp32 on the CPU, with bf16 products in the backward pass where the processor has "
+             "them, "
              "bf16 or (sm_75) fp16 on CUDA; bf16 on the CPU: products only"},
             {"recompute", choice(o.compute.recompute, kRecomputeNames), kFits, free,
              "recompute blocks in the backward pass; auto: as many as the memory asks for"},
@@ -321,6 +328,8 @@ std::vector<Row> option_table(CommandLine& line) {
                "print how much memory the run would take, and stop", kTrain | kInfo},
               {"quiet", Switch{&line.quiet}, kAll | kReport, transient, "print only the result",
                kReport | kTokenize | kMerge},
+              {"verbose", Switch{&line.verbose}, kTrain, transient,
+               "show all options, not only those that differ from the defaults"},
           });
     return table;
 }

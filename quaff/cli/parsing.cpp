@@ -303,7 +303,8 @@ CommandLine parse(const std::vector<std::string>& arguments) {
     const std::vector<Row> table = table_of(verb, line, unheeded);
     parse_command_line(line, table, verb, rest);
     if (!line.help.empty()) return line;
-    const std::set<std::string> on_command_line = line.given;
+    line.on_command_line = line.given;
+    const std::set<std::string>& on_command_line = line.on_command_line;
     if (!line.config.empty()) parse_file(line, table, line.config);
     take_path(line, on_command_line);
 
@@ -350,19 +351,30 @@ RunRecord record_of(const CommandLine& line, const Options& options) {
     copy.options = options;
     copy.options.model.folder = options.model.name();
     RunRecord record;
+    const bool resumes = !options.training.resume.empty();
+    record.heading = concat("train_quaff ", info_of(line.verb).name,
+                            line.verbose ? ""
+                            : resumes    ? concat(" --resume; all options: ", options.out, "/config.toml")
+                                         : "; other options have their defaults (--verbose shows all)");
+    // What was chosen is read where it is not among forty defaults; a resumed run's stands in its config.toml.
+    const auto is_shown = [&](const Row& row, bool is_default) {
+        if (line.verbose) return true;
+        if (resumes) return line.on_command_line.contains(row.name);
+        return !is_default || row.name == std::string_view("model");
+    };
     record.config = concat("# The options of a run: train_quaff ", info_of(line.verb).name, " --config THIS_FILE\n");
     CommandLine defaults(line.verb);
     const std::vector<Row> table = option_table(copy), default_table = option_table(defaults);
     for (size_t i = 0; i < table.size(); ++i) {
         const Row& row = table[i];
         const std::string value = value_text(row);
-        const bool trains = row.used_by & kTrain;
+        const bool trains = row.used_by & kTrain, is_default = value == value_text(default_table[i]);
         if (row.kept == Kept::fixed && trains) record.fixed.emplace_back(row.name, value);
         if (row.kept == Kept::transient || value.empty()) continue;
-        if (row.used_by & takes(line.verb)) record.shown.emplace_back(row.name, value);
+        if ((row.used_by & takes(line.verb)) && is_shown(row, is_default)) record.shown.emplace_back(row.name, value);
         if (trains) record.config += concat(row.name, " = ", toml_text(row), "\n");
         // Where files lie is nobody else's business, and those that may change on resume decide nothing.
-        if (!line.was_given(row.name) || value == value_text(default_table[i])) continue;
+        if (!line.was_given(row.name) || is_default) continue;
         if (!names_file(row) && !names_folder(row))
             record.changed.emplace_back(row.name, value);
         else if (row.kept == Kept::fixed)

@@ -26,11 +26,12 @@ struct CommandLine {
     std::string config;             // --config FILE
     std::string methods = "all";    // compare
     int64_t seeds = 3;              // compare: trainings of each method
-    bool json = false, plan = false, quiet = false;
+    bool json = false, plan = false, quiet = false, verbose = false;
 
-    std::set<std::string> given;      // options set on the command line or in a file, long names without dashes
-    std::vector<std::string> unused;  // options on the command line that have no effect, to warn of
-    std::string help;                 // what --help, --version, completion or man answer; else empty
+    std::set<std::string> on_command_line;  // options set there, long names without dashes
+    std::set<std::string> given;            // options set on the command line or in a file, long names without dashes
+    std::vector<std::string> unused;        // options on the command line that have no effect, to warn of
+    std::string help;                       // what --help, --version, completion or man answer; else empty
 
     bool was_given(const std::string& name) const { return given.contains(name); }
 };

@@ -30,9 +30,13 @@ std::optional<BuildOptions> options_of_reference(const Options& options, const B
 // train on; else all and none.
 std::pair<Dataset, Dataset> read_examples(const Options& options, const ExampleReader& reader, Terminal& terminal) {
     Dataset all = reader.read(options.data.files);
-    if (options.data.eval_split == 0) return {std::move(all), Dataset()};
+    if (options.data.eval_split == 0) {
+        take_eval_samples(all, options, terminal);
+        return {std::move(all), Dataset()};
+    }
     auto [rest, held_out] = split(std::move(all), options.data.eval_split, static_cast<uint64_t>(options.compute.seed));
     terminal.line(concat("evaluated on what training would hold out: ", counted(held_out.size(), "example")));
+    take_eval_samples(held_out, options, terminal);
     return {std::move(held_out), std::move(rest)};
 }
 

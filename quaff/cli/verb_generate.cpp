@@ -37,7 +37,8 @@ int generate(const CommandLine& line, Terminal& terminal, const Device& device) 
                            {"text", answers[i].text},
                            {"prompt_tokens", prompts[i].ids.size()},
                            {"new_tokens", answers[i].ids.size()},
-                           {"ids", answers[i].ids}});
+                           {"ids", answers[i].ids},
+                           {"finish_reason", name_in(kFinishReasonNames, answers[i].finish_reason)}});
     const bool from_file = !options.generation.prompt_file.empty();
     print_json(from_file ? ordered_json{{"results", results}} : results[0]);
     return kDone;

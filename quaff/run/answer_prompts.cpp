@@ -41,6 +41,19 @@ BatchLimits limits_of(const Options& options, const ModelConfig& config, const s
     return limits;
 }
 
+FinishReason finish_reason_of(int64_t prompt, int64_t made, int64_t max_new_tokens, int64_t positions) {
+    if (made >= max_new_tokens) return FinishReason::length;
+    return positions > 0 && prompt + made >= positions ? FinishReason::positions : FinishReason::stop;
+}
+
+void tell_cut(const std::vector<Continuation>& answers, int64_t positions, Terminal& terminal) {
+    const int64_t cut = std::ranges::count(answers, FinishReason::positions, &Continuation::finish_reason);
+    if (cut > 0)
+        terminal.warn(concat(counted(cut, "answer"), cut == 1 ? " ends" : " end",
+                             " before --max-new-tokens: with the prompt, all ", positions,
+                             " positions of the model are taken"));
+}
+
 }  // namespace
 
 std::vector<Prompt> read_prompts(const Options& options, const ModelConfig& config, const ExampleReader& reader) {
@@ -73,6 +86,7 @@ std::vector<Continuation> answer_prompts(const Options& options, const ModelFile
     const SamplingOptions sampling{options.generation.temperature, options.generation.top_k, options.generation.top_p,
                                    static_cast<uint64_t>(options.compute.seed)};
     const std::vector<int32_t>& end = reader.end_tokens();
+    const int64_t positions = files.config().max_position_embeddings;
     std::vector<Continuation> answers;
     for (size_t i = 0; i < prompts.size(); ++i) {
         TextStream stream(*reader.tokenizer(), /*skip_special=*/true);
@@ -88,8 +102,11 @@ std::vector<Continuation> answer_prompts(const Options& options, const ModelFile
         if (!wanted) break;
         add(stream.finish());
         show("\n");
+        answer.finish_reason = finish_reason_of(std::ssize(prompts[i].ids), std::ssize(answer.ids),
+                                                options.generation.max_new_tokens, positions);
         answers.push_back(std::move(answer));
     }
+    tell_cut(answers, positions, terminal);
     return answers;
 }
 

@@ -15,9 +15,16 @@ struct Prompt {
     std::vector<int32_t> ids;  // of the text as the chat template lays it out
 };
 
+// Why a text ended: the model ended it, --max-new-tokens was reached, or the model has no further positions.
+enum class FinishReason { stop, length, positions };
+
+inline constexpr llmc::Named<FinishReason> kFinishReasonNames[] = {
+    {"stop", FinishReason::stop}, {"length", FinishReason::length}, {"positions", FinishReason::positions}};
+
 struct Continuation {
     std::string text;
     std::vector<int32_t> ids;  // without the end token
+    FinishReason finish_reason = FinishReason::stop;
 };
 
 // The prompts of the options; blank lines of a file are skipped. Throws Error when a prompt has no tokens or leaves no

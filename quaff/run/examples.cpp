@@ -42,6 +42,7 @@ ExampleReader::ExampleReader(const Options& options, const ModelConfig& config, 
     const fs::path folder = options.model.folder;
     if (fs::exists(folder / "tokenizer.json") || fs::exists(folder / "tokenizer.model"))
         tokenizer_ = Tokenizer::load(folder);
+    tell_limits();
     // A resumed run follows its checkpoint, once that is found.
     if (options.training.resume.empty()) follow(options.model.adapter);
 }
@@ -69,6 +70,17 @@ TextEncoding ExampleReader::encoding() const {
 std::vector<int32_t> ExampleReader::encode_prompt(const std::string& text) const {
     const ChatEncoder* chat = chat_->encoder();
     return chat ? chat->encode_prompt(asking(text)) : llmc::encode_prompt(encoding(), text);
+}
+
+void ExampleReader::tell_limits() const {
+    const int64_t positions = config_.max_position_embeddings;
+    const auto tell = [&](const char* name, int64_t asked, int64_t usual) {
+        if (positions > 0 && asked > positions && asked != usual)
+            terminal_.warn(concat("--", name, " ", asked, ": the model has only ", positions,
+                                  " positions, and a longer example is refused"));
+    };
+    tell("source-max-len", options_.data.source_max_len, DataOptions().source_max_len);
+    tell("target-max-len", options_.data.target_max_len, DataOptions().target_max_len);
 }
 
 Dataset ExampleReader::read(const std::vector<std::string>& paths, bool keep_texts) const {
@@ -155,6 +167,16 @@ int64_t ExampleReader::show(const Dataset& data, int64_t count) const {
     }
     terminal_.result(show_tokens(data.examples, count, texts, terminal_.takes_colour()));
     return std::min(count, data.size());
+}
+
+void take_eval_samples(Dataset& data, const Options& options, Terminal& terminal) {
+    const int64_t continued = std::ranges::count(data.texts, true, &SourceTarget::continues);
+    const int64_t most = options.data.max_eval_samples, all = data.size() - continued;
+    if (most == 0 || all <= most) return;
+    const double share = static_cast<double>(most) / static_cast<double>(all);
+    data = split(std::move(data), share, static_cast<uint64_t>(options.compute.seed)).second;
+    terminal.line(
+        concat("evaluated on ", format_count(most), " of ", counted(all, "example"), " (--max-eval-samples)"));
 }
 
 }  // namespace quaff

@@ -38,6 +38,8 @@ class ExampleReader {
     int64_t show(const Dataset& data, int64_t count) const;
 
   private:
+    // Says which limits the model's positions do not allow.
+    void tell_limits() const;
     Dataset read_file(const std::string& path, bool keep_texts) const;
     void report(const std::string& path, const Dataset& data) const;
     void report_layout(const std::string& path, const Dataset& data) const;
@@ -49,5 +51,8 @@ class ExampleReader {
     std::unique_ptr<Chat> chat_;
     std::vector<int32_t> end_tokens_;
 };
+
+// Keeps what --max-eval-samples asks for of the examples to evaluate on, and says so. Pieces of one text stay together.
+void take_eval_samples(Dataset& data, const Options& options, Terminal& terminal);
 
 }  // namespace quaff

@@ -67,6 +67,7 @@ struct DataOptions {
     bool gradient_error = false;             // eval, compare: and the adapters' gradients beside its own
     std::string predictions;                 // file for the answers to the evaluation examples; may be empty
     int64_t max_answer_tokens = 0;           // 0: somewhat more than the longest true answer
+    int64_t max_eval_samples = 0;            // at most so many examples are evaluated on; 0: all
     int64_t window = 0, stride = 0;          // tokens, of word_perplexity; 0: metrics/task.h decides
     int64_t batch_size = 16;                 // sequences of a micro-batch
 };
@@ -117,6 +118,8 @@ struct TrainingOptions {
     llmc::Schedule lr_scheduler = llmc::Schedule::constant;
     llmc::ScheduleShape lr_shape;  // what only some schedules heed
     int64_t eval_steps = 100, save_steps = 100, save_total_limit = 2;
+    bool eval_on_start = true;                   // evaluate before training
+    int64_t logging_steps = 0;                   // steps between two lines of one; 0: see LinePace
     bool load_best_model_at_end = false;         // best_checkpoint.h
     std::string metric_for_best_model = "loss";  // a figure of an evaluation
     int64_t early_stopping_patience = 0;         // evaluations without improvement; 0: never stops early
@@ -152,7 +155,8 @@ using OptionTexts = std::vector<std::pair<std::string, std::string>>;
 
 // How a run's options are written down. The command line makes it, so that run/ knows no option's spelling.
 struct RunRecord {
-    OptionTexts shown;    // for the table on the terminal
+    std::string heading;  // of the table on the terminal
+    OptionTexts shown;    // its rows
     OptionTexts fixed;    // what a resumed run must share with the one it continues
     OptionTexts changed;  // what was given and is not the default, for the adapter's card: of files the names alone
     std::string config;   // out/config.toml

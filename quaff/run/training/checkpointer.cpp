@@ -116,16 +116,15 @@ void Checkpointer<Device>::write(const TrainingState& state) {
 template <class Device>
 bool Checkpointer<Device>::save(const TrainingState& state) {
     require_good(state);
-    bool failed = false;
+    problem_.clear();
     try {
         write(state);
     } catch (const std::exception& error) {
-        failed = true;
-        terminal_.warn(concat("the checkpoint after step ", state.step, " could not be written: ", reason_of(error),
-                              ". Training continues; ", advice()));
+        problem_ = concat("the checkpoint after step ", state.step, " could not be written: ", reason_of(error));
+        terminal_.warn(concat(problem_, ". Training continues; ", advice()));
     }
     comm_.barrier();  // whether it was written or not
-    return !comm_.any(failed);
+    return !comm_.any(!problem_.empty());
 }
 
 template <class Device>

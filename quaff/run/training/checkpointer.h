@@ -32,7 +32,7 @@ class Checkpointer {
     Checkpointer(const Options& options, Terminal& terminal, Model<Device>& model, const StartingPoint& start,
                  const std::string& resumed_from, int64_t step);
 
-    // Whether it could be written.
+    // Whether it could be written; problem() says why not.
     bool save(const TrainingState& state);
     void save_last(const TrainingState& state);
     // out/adapter, with the model's tokenizer and a model card (model_card.h). A checkpoint has neither: it is there to
@@ -43,6 +43,8 @@ class Checkpointer {
     // after this. If a rank cannot read it: warns, and `best` has none any more.
     void load_best(BestSoFar& best);
 
+    // Why the last save() failed: a sentence, already told. "": it did not.
+    const std::string& problem() const { return problem_; }
     // The newest checkpoint, or "".
     std::string last() const { return saved_.empty() ? "" : saved_.back().second; }
     // The newest one of fewer than `step` steps that is still there, or "".
@@ -71,6 +73,7 @@ class Checkpointer {
     std::vector<std::pair<int64_t, std::string>> saved_;  // checkpoints of this run: steps and folder, ascending
     int64_t spared_ = 0;                                  // the step of the best one, which is not removed; 0: none
     bool best_is_loaded_ = false;
+    std::string problem_;
 };
 
 }  // namespace quaff

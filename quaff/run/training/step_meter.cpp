@@ -4,6 +4,12 @@
 
 namespace quaff {
 
+Peak sum_over_ranks(const Peak& own, Comm& comm) {
+    double peaks[] = {own.int8_operations, own.float_operations, own.gradient_operations};
+    comm.sum(peaks);
+    return {peaks[0], peaks[1], peaks[2]};
+}
+
 void StepMeter::begin() {
     begin_ = std::chrono::steady_clock::now();
     traffic_ = comm_.traffic();

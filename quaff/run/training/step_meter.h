@@ -12,6 +12,9 @@
 
 namespace quaff {
 
+// Of all ranks together. A collective call.
+Peak sum_over_ranks(const Peak& own, Comm& comm);
+
 class StepMeter {
   public:
     // `peak`: of all ranks together.

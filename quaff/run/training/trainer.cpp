@@ -18,12 +18,9 @@
 #include "quaff/run/training/training_moments.h"
 
 namespace quaff {
-namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
-
-}  // namespace
 
 template <class Device>
 Trainer<Device>::Trainer(const Options& options, RunRecord record, Terminal& terminal, const Device& device)
@@ -55,16 +52,14 @@ void Trainer<Device>::prepare() {
     prepare_state();
     // The first computation: threads and libraries take their memory before the model's is planned.
     require_room_to_begin(device_);
-    const Peak own = measure_peak(device_);
-    double peaks[] = {own.int8_operations, own.float_operations, own.gradient_operations};
-    comm_.sum(peaks);
+    const Peak peak = sum_over_ranks(measure_peak(device_), comm_);
     prepare_model();
 
     const WorkModel work(files_.config(), model_->options(), start_.outliers, model_->n_recomputed());
-    meter_.emplace(work, Peak{peaks[0], peaks[1], peaks[2]}, comm_);
+    meter_.emplace(work, peak, comm_);
     const std::string computes = comm_.size() > 1 ? counted(comm_.size(), "rank") + " together" : device_.describe();
-    terminal_.line(format("peak of %s, measured: %.0f int8 and %.0f %s GFLOP/s", computes.c_str(), peaks[0] * 1e-9,
-                          peaks[1] * 1e-9, device_.compute_name()));
+    terminal_.line(format("peak of %s, measured: %.0f int8 and %.0f %s GFLOP/s", computes.c_str(),
+                          peak.int8_operations * 1e-9, peak.float_operations * 1e-9, device_.compute_name()));
     prepare_out();
     outlier_watch_.emplace(options_, start_, files_, *model_, terminal_, state_.step);
     checkpoints_.emplace(options_, terminal_, *model_, start_, resumed_from_, state_.step);
@@ -117,6 +112,7 @@ void Trainer<Device>::prepare_state() {
     }
     state_ = now;
     if (!resumed_from_.empty()) best_.forget_if_lost(state_.best, run_folder(resumed_from_), comm_, terminal_);
+    tell_idle_schedule(*steps_, options_.training.lr_scheduler, terminal_);
     // A run may continue on another device than it began on.
     if (!Device::scales_loss) state_.loss_scale.stop();
     if (Device::scales_loss && !state_.loss_scale.active) state_.loss_scale.start();
@@ -135,9 +131,9 @@ void Trainer<Device>::prepare_model() {
     start_ =
         starting_point(options_, files_, resumed_from_.empty() ? options_.model.adapter : resumed_from_, terminal_);
     start_.chat = reader_.chat().settings();
+    // After the files are read: the message about a bad one would be lost below the options.
+    terminal_.table(record_.heading, record_.shown);
     find_outlier_channels(start_, options_, files_, device_, reader_, data_.train.examples, terminal_, progress());
-    // After all files are read: the message about a bad one would be lost below forty options.
-    terminal_.table("train_quaff train", record_.shown);
     model_ =
         build_model(files_, device_, start_,
                     build_options(options_, start_, steps_->limits, /*training=*/true, device_.available_memory()));
@@ -223,7 +219,8 @@ void Trainer<Device>::evaluate_and_save(int64_t step) {
     double figure = NAN;
     if (evaluates) {
         const Evaluation evaluation = evaluate_now(concat("at step ", step), best_.between_steps(data_.task));
-        report_.evaluation(step, concat("at step ", step), evaluation);
+        report_.evaluation(step, concat("at step ", step), evaluation,
+                           rise_warning(state_.eval_before, evaluation, step, state_.epoch));
         if (best_.is_wanted()) figure = best_.update(state_.best, step, to_json(evaluation));
         comm_.barrier();  // rank 0 writes it down, and draws the page
         expect_steps();
@@ -234,7 +231,10 @@ void Trainer<Device>::evaluate_and_save(int64_t step) {
     best_.update_checkpoint(state_.best, step, figure);
     if (!evaluates) report_.write_page();  // while the others wait for the checkpoint
     // A checkpoint that is not there cannot be the best one.
-    if (!checkpoints_->save(state_)) state_.best.checkpoint = before;
+    if (!checkpoints_->save(state_)) {
+        state_.best.checkpoint = before;
+        report_.trouble(step, "checkpoint", checkpoints_->problem());
+    }
     expect_steps();
 }
 
@@ -254,7 +254,7 @@ StepFigures Trainer<Device>::take_step(int64_t step) {
     calls.after_micro_batch = [&](int64_t done) {
         if (after_micro_batch) after_micro_batch(step, done, count);
         if (share.may_stop && done < count && signals_.requested()) throw StoppedBySignal{};
-        terminal_.status(concat("step ", step, "/", steps_->total_steps, "  micro-batch ", done, "/", count));
+        report_.micro_batch(step, steps_->total_steps, done, count);
     };
     // One message carries all that ranks add up on the host.
     calls.sum_over_ranks = [&](double loss) {
@@ -298,7 +298,7 @@ Evaluation Trainer<Device>::evaluate_now(const std::string& when, const Task& ta
 
 template <class Device>
 void Trainer<Device>::evaluate_before() {
-    if (data_.eval.size() == 0 || !state_.eval_before.is_null()) return;
+    if (!options_.training.eval_on_start || data_.eval.size() == 0 || !state_.eval_before.is_null()) return;
     const Evaluation evaluation = evaluate_now("before training", data_.task.without_predictions());
     report_.evaluation(state_.step, "before training", evaluation);
     state_.eval_before = to_json(evaluation);
@@ -309,10 +309,9 @@ template <class Device>
 ordered_json Trainer<Device>::evaluate_after() {
     if (data_.eval.size() == 0) return {};
     const Evaluation evaluation = evaluate_now("after training", data_.task);
-    const double increase = loss_increase(state_.eval_before, evaluation);
-    is_better_ = increase < 0;
+    is_better_ = loss_increase(state_.eval_before, evaluation) < 0;
     report_.evaluation(state_.step, "after training", evaluation,
-                       rise_warning(increase, evaluation, state_.step, state_.epoch),
+                       rise_warning(state_.eval_before, evaluation, state_.step, state_.epoch),
                        best_.is_wanted() ? best_.chosen(state_.best).step : -1);
     return to_json(evaluation);
 }
@@ -340,12 +339,14 @@ ordered_json Trainer<Device>::finish(const ordered_json& eval_after) {
         fail(vanished_.verdict(good_checkpoint()), "; the adapter as it is now is in ",
              object["adapter"].get<std::string>());
     }
-    std::vector<Answer> compared;
     const ordered_json after = comm_.is_first() ? answers(*model_, data_, reader_) : ordered_json::array();
-    for (size_t i = 0; i < after.size() && i < state_.answers_before.size(); ++i)
-        compared.push_back({data_.eval.texts[i], state_.answers_before[i], after[i]});
     outlier_watch_->finish();
-    report_.summary(object, compared);
+    report_.summary(object, first_answer(data_.eval, state_.answers_before, after), start_.method);
+    const std::string why = why_unusable(state_.eval_before, eval_after, state_.loss, files_.config().vocab_size);
+    if (!why.empty()) {
+        comm_.barrier();  // as above
+        fail(why, "; the adapter as it is now is in ", object["adapter"].get<std::string>());
+    }
     return object;
 }
 

@@ -39,9 +39,18 @@ TrainingData read_training_data(const Options& options, const ModelConfig& confi
         terminal.line(concat(format_count(data.eval.size()), " of the examples ", data.eval.size() == 1 ? "is" : "are",
                              " held out for evaluation"));
     }
+    take_eval_samples(data.eval, options, terminal);
     data.train.texts = {};
     data.task = plan_task(options, data.eval, reader, config, terminal);
     return data;
+}
+
+void tell_idle_schedule(const StepPlan& steps, Schedule schedule, Terminal& terminal) {
+    for (int64_t step = 1; step <= steps.total_steps; ++step)
+        if (steps.schedule.at(step) > 0) return;
+    terminal.warn(concat("--lr-scheduler ", name_in(kScheduleNames, schedule), ": the learning rate of ",
+                         steps.total_steps == 1 ? "the only step" : "every step",
+                         " is 0, so that training changes nothing; take more steps, or --lr-scheduler constant"));
 }
 
 AdamWOptions adamw_options(const TrainingOptions& training, double learning_rate) {

@@ -41,4 +41,7 @@ StepPlan plan_steps(const Options& options, const TrainingData& data, const Exam
 // AdamW of a step with this learning rate.
 AdamWOptions adamw_options(const TrainingOptions& training, double learning_rate);
 
+// Tells of a schedule whose learning rate is 0 in every step.
+void tell_idle_schedule(const StepPlan& steps, Schedule schedule, Terminal& terminal);
+
 }  // namespace quaff

@@ -195,6 +195,13 @@ TEST_CASE("work of known length shows its count and the time that is left", "[te
     CHECK(screen.read().ends_with("5/40"));
 }
 
+TEST_CASE("a line of progress fits the width", "[terminal]") {
+    CHECK(progress_text("evaluating", 20, 40, 65, 40) == "evaluating  [###....]  20/40  ETA 1m05s");
+    CHECK(progress_text("evaluating", 20, 40, 65, 30) == "evaluating  20/40  ETA 1m05s");
+    CHECK(progress_text("evaluating", 0, 40, -1, 80) == "evaluating  [..............................]  0/40");
+    CHECK(progress_text("evaluating", 0, 40, -1, 0) == progress_text("evaluating", 0, 40, -1, 200));
+}
+
 TEST_CASE("standard files that were closed are open, on /dev/null", "[terminal]") {
     const pid_t child = ::fork();
     if (child == 0) {

@@ -95,6 +95,13 @@ TEST_CASE("gradients are compared with those of a reference", "[options]") {
     CHECK(parse({"compare", "--gradient-error"}).options.data.gradient_error);
 }
 
+TEST_CASE("greedy decoding reports that it draws from nothing", "[options]") {
+    CHECK(parse({"generate", "--prompt", "p", "--top-p", "0.9", "--top-k", "5"}).unused ==
+          std::vector<std::string>{"top-k without --temperature (greedy)", "top-p without --temperature (greedy)"});
+    CHECK(parse({"generate", "--prompt", "p", "--top-p", "0.9", "--temperature", "1"}).unused.empty());
+    CHECK(mentions(complaint({"--quiet", "--verbose"}), "contradict"));
+}
+
 TEST_CASE("full precision reports that it does not use outlier channels", "[options]") {
     CHECK(parse({"train", "--method", "fp", "--outliers", "o.json", "--lora-r", "4"}).unused ==
           std::vector<std::string>{"outliers with --method fp"});

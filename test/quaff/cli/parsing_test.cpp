@@ -299,3 +299,19 @@ TEST_CASE("eval evaluates one file and warns of another", "[options]") {
     CHECK(quietly({"eval", "--config", run, "--eval-data", "b"}) == Files{"b"});
     CHECK(quietly({"eval", "--config", split, "--eval-data", "b"}) == Files{"b"});
 }
+
+TEST_CASE("options that differ from the defaults are shown, or all", "[options]") {
+    const auto shown = [](const std::vector<std::string>& arguments) {
+        const CommandLine line = parse(arguments);
+        std::string names;
+        for (const auto& [name, value] : record_of(line, line.options).shown) names += name + " ";
+        return names;
+    };
+    const std::vector<std::string> run = {"--model", "m", "--data", "d", "--lora-r", "4", "--seed", "0"};
+    CHECK(shown(run) == "model data out lora-r method ");
+    std::vector<std::string> all = run;
+    all.emplace_back("--verbose");
+    CHECK(shown(all).find(" weight-decay ") != std::string::npos);
+    // A resumed run's are in its config.toml.
+    CHECK(shown({"--resume", "--out", "o", "--max-steps", "9"}) == "out max-steps ");
+}
