@@ -61,17 +61,22 @@ struct Device {
     int64_t peak_memory() const { return peak_resident_memory(); }
 };
 
-// The device as the backward pass multiplies, and without rounded products. D: a Device, or what is made of one.
+// The device as the backward pass multiplies, as one that multiplies alike in both passes, and without rounded
+// products. D: a Device, or what is made of one.
 template <class D>
 D for_gradients(D device) {
     if (device.bf16_gradients) device.products = Products::bf16;
     return device;
 }
 template <class D>
-D full_precision(D device) {
-    device.products = Products::fp32;
+D with_one_type(D device) {
     device.bf16_gradients = false;
     return device;
+}
+template <class D>
+D full_precision(D device) {
+    device.products = Products::fp32;
+    return with_one_type(device);
 }
 
 }  // namespace cpu

@@ -119,9 +119,13 @@ struct Device {
     void synchronize() const { CUDA_CHECK(cudaStreamSynchronize(stream)); }
 };
 
-// The same device in the backward pass and in full precision: its compute type is the program's choice of a Device.
+// The same device in each case, for its compute type is the program's choice of a Device.
 template <class T>
 const Device<T>& for_gradients(const Device<T>& device) {
+    return device;
+}
+template <class T>
+const Device<T>& with_one_type(const Device<T>& device) {
     return device;
 }
 template <class T>

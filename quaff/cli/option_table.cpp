@@ -303,9 +303,8 @@ std::vector<Row> option_table(CommandLine& line) {
             {"device", choice(o.compute.device, kDeviceNames), kRuns, free,
              "device to compute on; auto: a GPU where there is one", kRuns},
             {"dtype", choice(o.compute.dtype, kComputeTypeNames), kRuns, fixed,
-             "compute type; auto: fp32 on the CPU, with bf16 products in the backward pass where the processor has "
-             "them, "
-             "bf16 or (sm_75) fp16 on CUDA; bf16 on the CPU: products only"},
+             "compute type; auto: fp32 on the CPU, for int8 methods with bf16 products in the backward pass where "
+             "the processor has them, bf16 or (sm_75) fp16 on CUDA; bf16 on the CPU: products only"},
             {"recompute", choice(o.compute.recompute, kRecomputeNames), kFits, free,
              "recompute blocks in the backward pass; auto: as many as the memory asks for"},
             {"seed", Whole{&o.compute.seed, at_least(0)}, kRuns, fixed,

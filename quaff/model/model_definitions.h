@@ -18,7 +18,8 @@ namespace quaff {
 template <class Device>
 Model<Device>::Model(const Device& device, const ModelFiles& checkpoint, const OutlierChannels& outliers,
                      const BuildOptions& options, bool plan_only)
-    : device_(device),
+    // Only gradients that int8 rounds may be rounded more than the forward pass.
+    : device_(options.linear().int8 ? device : with_one_type(device)),
       config_(checkpoint.config()),
       options_(options),
       arena_(device, kMemoryKinds),

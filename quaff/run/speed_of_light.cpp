@@ -62,17 +62,18 @@ Work WorkModel::of(const Batch& batch) const {
     const auto tokens = static_cast<double>(batch.n_tokens());
     const double head = static_cast<double>(batch.n_labelled()) * per_label_;
     Work work;
+    double& gradients = int8_ ? work.gradient_operations : work.float_operations;
     work.float_operations = tokens * skinny_forward_ + head;
-    work.gradient_operations = tokens * skinny_backward_ + head;
+    gradients += tokens * skinny_backward_ + head;
     for (const auto& [window, per_pair] : per_pair_) {
         const double pairs = pairs_in(batch, window);
         work.float_operations += per_pair.forward * pairs;
-        work.gradient_operations += per_pair.backward * pairs;
+        gradients += per_pair.backward * pairs;
     }
     const double forward = tokens * (linear_forward_ + linear_recomputed_);
     const double backward = tokens * linear_backward_;
     (int8_ ? work.int8_operations : work.float_operations) += forward;
-    (int8_backward_ ? work.int8_operations : work.gradient_operations) += backward;
+    (int8_backward_ ? work.int8_operations : gradients) += backward;
     return work;
 }
 

@@ -7,8 +7,8 @@
 //   outlier columns, c of a layer           2 c O n forward
 //
 // The frozen linears run at the int8 peak (with --grad-bits 16 their backward at the compute type's), all else at the
-// compute type's, in the backward pass at that of for_gradients(). No gradient is computed below the lowest adapter:
-// with all linears adapted, the lowest block's qkv_proj has no dX.
+// compute type's, in the backward pass of an int8 method at that of for_gradients(). No gradient is computed below the
+// lowest adapter: with all linears adapted, the lowest block's qkv_proj has no dX.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ namespace quaff {
 struct Work {
     double int8_operations = 0;
     double float_operations = 0;     // of the forward pass
-    double gradient_operations = 0;  // floats of the backward pass
+    double gradient_operations = 0;  // floats of an int8 method's backward pass; others count as the forward's
 
     void operator+=(const Work& other) {
         int8_operations += other.int8_operations;

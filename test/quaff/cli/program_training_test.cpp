@@ -196,10 +196,15 @@ TEST_CASE("a run whose files cannot be read reports that and nothing else", "[pr
     refused({"--adapter", missing});
     refused({"--outliers", missing});
     refused({"--cal-data", missing});
-    CHECK(mentions(desk.run({"train", "--model", desk.model, "--data", desk.data, "--out", desk.out, "--method", "fp",
-                             "--max-steps", "1"})
-                       .out,
-                   "learning-rate"));
+    const auto shown = [&](const std::vector<std::string>& more) {
+        std::vector<std::string> words = {"train",  "--model",  desk.model, "--data",      desk.data, "--out",
+                                          desk.out, "--method", "fp",       "--max-steps", "1"};
+        words.insert(words.end(), more.begin(), more.end());
+        return desk.run(words).out;
+    };
+    CHECK_FALSE(mentions(shown({}), "learning-rate"));  // its default
+    CHECK(mentions(shown({"--learning-rate", "0.001"}), "learning-rate"));
+    CHECK(mentions(shown({"--verbose"}), "learning-rate"));
 }
 
 TEST_CASE("long phases begin with a line of their own if there is no live line", "[program]") {
