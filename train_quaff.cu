@@ -40,7 +40,7 @@ int run(const std::vector<std::string>& arguments, llmc::Comm& ranks) {
     if (ranks.size() > 1) {
         quaff::cli::check_for_ranks(line);
         quaff::require_same_start(ranks, quaff::cli::info_of(line.verb).name,
-                                  quaff::cli::record_of(line, line.options).shown);
+                                  quaff::cli::record_of(line, line.options).all);
     }
     ranks.start_heartbeat(static_cast<double>(line.options.compute.comm_timeout));
     llmc::Terminal terminal(!ranks.is_first() ? nullptr : line.json ? stderr : stdout, line.quiet);

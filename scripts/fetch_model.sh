@@ -36,15 +36,6 @@ put_in_place() {
     echo "$folder/snapshots/$1"
 }
 
-if command -v hf >/dev/null; then
-    snapshot=$(HF_HUB_CACHE=$cache hf download "$name" --revision "$revision" --quiet --include '*.json' 'model*.safetensors' \
-        '*.model' '*.jinja' merges.txt) || fail "hf download failed; its reason stands above"
-    commit=$(basename "$(tail -n 1 <<<"$snapshot")")
-    [ -d "$folder/snapshots/$commit" ] || fail "hf download put the model elsewhere: $snapshot"
-    put_in_place "$commit"
-    exit
-fi
-
 endpoint=${HF_ENDPOINT:-https://huggingface.co} work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -69,7 +60,18 @@ commit=$(grep -oE '"sha" *: *"[0-9a-f]{40}"' "$work/model.json" | head -n 1 | gr
     fail "$endpoint names no commit of $name"
 mapfile -t files < <(grep -oE '"rfilename" *: *"[A-Za-z0-9_.-]+"' "$work/model.json" | sed -E 's/.*"([^"]+)"$/\1/' |
     grep -E '^([^.].*\.(json|model|jinja)|merges\.txt|model.*\.safetensors)$')
-printf '%s\n' "${files[@]}" | grep -q 'safetensors$' || fail "$name has no model.safetensors; only safetensors are read"
+printf '%s\n' "${files[@]}" | grep 'safetensors$' >/dev/null || fail "$name has no model.safetensors; only safetensors are read"
+
+# Names of files mean the same to every version of hf; its patterns do not.
+if command -v hf >/dev/null; then
+    HF_HUB_CACHE=$cache HF_ENDPOINT=$endpoint hf download "$name" "${files[@]}" --revision "$commit" >&2 ||
+        fail "hf download failed; its reason stands above"
+    for file in "${files[@]}"; do
+        [ -e "$folder/snapshots/$commit/$file" ] || fail "hf download did not put $file into $folder/snapshots/$commit"
+    done
+    put_in_place "$commit"
+    exit
+fi
 
 # The checksum of a file on the hub: the SHA-256 of a large one (LFS), else git's SHA-1 of a blob.
 checksum_of() { # file
@@ -100,17 +102,21 @@ is_whole() { # path checksum
 
 # As long as each try brings something, the next one goes on behind it.
 fetch() { # file checksum
-    local part=$folder/blobs/$2.incomplete size before code
+    local part=$folder/blobs/$2.incomplete size before code status
     while true; do
         before=$(stat -c %s "$part" 2>/dev/null || echo 0)
         code=0
-        ask -fL -C - -o "$part" "$endpoint/$name/resolve/$commit/$1" || code=$?
+        status=$(ask -fL -C - --speed-limit 1 --speed-time 60 -o "$part" -w '%{http_code}' \
+            "$endpoint/$name/resolve/$commit/$1") || code=$?
         size=$(stat -c %s "$part" 2>/dev/null || echo 0)
         case $code in
             0) return ;;
             18 | 28 | 56 | 92) [ "$size" -gt "$before" ] || fail "$1 was interrupted at $size bytes; run this again to go on" ;;
-            22 | 33 | 36) # what is there cannot be continued
-                [ "$before" -gt 0 ] || fail "$1 cannot be fetched; run this again"
+            22 | 33 | 36)
+                # 416 and curl's own refusals: what is there cannot be continued.
+                if [[ $before -eq 0 || ($code -eq 22 && $status != 416) ]]; then
+                    fail "$1 cannot be fetched ($endpoint answered $status); run this again to go on"
+                fi
                 rm -f "$part" ;;
             *) fail "$1 cannot be fetched (curl's status $code, its reason stands above); run this again to go on" ;;
         esac

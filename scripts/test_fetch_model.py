@@ -39,6 +39,7 @@ class Hub(http.server.ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.cuts = []  # bytes after which each answer of a large file is cut off
         self.corrupt = False
+        self.is_busy = False
         self.ranges = True
         self.asked = []  # (method, path, Range)
         self.token = None
@@ -87,6 +88,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
     def large(self):
         hub, body, status, headers = self.server, WEIGHTS, 200, []
+        if hub.is_busy and self.command == "GET":
+            return self.answer(503)
         if hub.corrupt:
             body = b"?" + body[1:]
         if self.headers.get("Range") and hub.ranges:
@@ -201,14 +204,40 @@ class FetchModel(unittest.TestCase):
 
     def test_hf_is_used_where_it_is_installed(self):
         hf = self.bin / "hf"
-        hf.write_text(f'#!/bin/bash\necho "$@" >"{self.bin}/told"\nmkdir -p "$HF_HUB_CACHE/models--org--open/snapshots/abc"\n'
-                      'echo "$HF_HUB_CACHE/models--org--open/snapshots/abc"\n')
+        snapshot = f"$HF_HUB_CACHE/models--org--open/snapshots/{COMMIT}"
+        hf.write_text(f'#!/bin/bash\necho "$@" >"{self.bin}/told"\nmkdir -p "{snapshot}"\n'
+                      f'while [[ $3 != --* ]]; do : >"{snapshot}/$3"; shift; done\necho words of its own\n')
         hf.chmod(0o755)
         ending = self.run_script("org/open", "v1")
         self.assertEqual(ending.returncode, 0, ending.stderr)
-        self.assertTrue((self.bin / "told").read_text().startswith("download org/open --revision v1 --quiet --include *.json"))
-        self.assertEqual((self.folder() / "refs/main").read_text(), "abc")
-        self.assertEqual(self.hub.asked, [])
+        names = [name for name in FILES if name not in ("pytorch_model.bin", ".gitattributes", "README.md")]
+        self.assertEqual((self.bin / "told").read_text(), f"download org/open {' '.join(names)} --revision {COMMIT}\n")
+        self.assertEqual((self.folder() / "refs/main").read_text(), COMMIT)
+        self.assertEqual(ending.stdout, f"{self.folder()}/snapshots/{COMMIT}\n")
+        self.assertEqual(len(self.hub.asked), 1)  # for the list
+
+    def test_hf_that_leaves_a_file_out_is_an_error(self):
+        hf = self.bin / "hf"
+        hf.write_text("#!/bin/bash\n")
+        hf.chmod(0o755)
+        ending = self.run_script("org/open")
+        self.assertEqual(ending.returncode, 1)
+        self.assertIn("did not put", ending.stderr)
+        self.assertFalse((self.folder() / "refs/main").exists())
+
+    def test_a_busy_hub_costs_nothing_of_what_is_there(self):
+        self.hub.cuts = [1000, 0]
+        self.assertEqual(self.run_script("org/open").returncode, 1)
+        part = self.folder() / "blobs" / (checksum(WEIGHTS, True) + ".incomplete")
+        self.assertEqual(part.stat().st_size, 1000)
+        self.hub.is_busy = True
+        ending = self.run_script("org/open")
+        self.assertEqual(ending.returncode, 1)
+        self.assertIn("answered 503", ending.stderr)
+        self.assertEqual(part.stat().st_size, 1000)
+        self.hub.is_busy = False
+        self.assertEqual(self.run_script("org/open").returncode, 0)
+        self.check_whole("open")
 
 
 if __name__ == "__main__":

@@ -188,19 +188,17 @@ ChildEnd run_child(const std::vector<std::string>& command, const ChildFiles& fi
     }
 }
 
-std::string shell_line(const std::vector<std::string>& words) {
+std::string shell_word(const std::string& word) {
     constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:,+@%";
+    if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+    std::string quoted = "'";
+    for (const char c : word) quoted += c == '\'' ? "'\\''" : std::string(1, c);
+    return quoted + "'";
+}
+
+std::string shell_line(const std::vector<std::string>& words) {
     std::string line;
-    for (const std::string& word : words) {
-        if (!line.empty()) line += ' ';
-        if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) {
-            line += word;
-            continue;
-        }
-        line += '\'';
-        for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
-        line += '\'';
-    }
+    for (const std::string& word : words) line += (line.empty() ? "" : " ") + shell_word(word);
     return line;
 }
 

@@ -29,7 +29,8 @@ struct ChildEnd {
 ChildEnd run_child(const std::vector<std::string>& command, const ChildFiles& files,
                    const std::function<bool()>& wants_stop);
 
-// The words as a line that a POSIX shell takes apart into the same words.
+// A word, and words as a line, quoted so that a POSIX shell takes them as they are.
+std::string shell_word(const std::string& word);
 std::string shell_line(const std::vector<std::string>& words);
 
 }  // namespace llmc

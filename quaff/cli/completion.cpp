@@ -6,6 +6,7 @@
 
 #include "llmc/core/error.h"
 #include "llmc/core/words.h"
+#include "llmc/system/child_process.h"
 #include "quaff/cli/option_table.h"
 
 namespace quaff::cli {
@@ -44,13 +45,6 @@ std::string values_in_bash(const Row& row) {
     const std::vector<std::string> words = words_of(row);
     if (!words.empty()) return concat("words='", join(words, " ", " "), "'");
     return names_file(row) ? "kind=-f" : names_folder(row) ? "kind=-d" : "return";
-}
-
-// 'text' for a shell.
-std::string in_quotes(std::string_view text) {
-    std::string quoted = "'";
-    for (const char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
-    return quoted + "'";
 }
 
 // ---- zsh -----------------------------------------------------------------------------------------------------------
@@ -118,7 +112,7 @@ _train_quaff() {
     case $previous in
 )",
                   options, R"(    esac
-    if [[ -z $words$kind ]]; then
+    if [[ -z $words$kind || $current == -* ]]; then
         case $verb in
 )",
                   verbs, R"(        esac
@@ -137,11 +131,11 @@ complete -F _train_quaff train_quaff
 std::string zsh_completion() {
     std::string names, verbs;
     for (const VerbInfo& verb : kVerbs) {
-        names += concat("        ", in_quotes(concat(verb.name, ":", escaped(verb.does))), "\n");
+        names += concat("        ", shell_word(concat(verb.name, ":", escaped(verb.does))), "\n");
         verbs += concat("        (", verb.name, ") options=(\n");
         for (const char* option : kOfAllVerbs) verbs += concat("            ", option, "\n");
         for_each_option(verb,
-                        [&](const Row& row) { verbs += concat("            ", in_quotes(spec_in_zsh(row)), "\n"); });
+                        [&](const Row& row) { verbs += concat("            ", shell_word(spec_in_zsh(row)), "\n"); });
         if (verb.verb == Verb::info) verbs += "            '*:path:_files'\n";
         if (verb.verb == Verb::report) verbs += "            '*:run:_directories'\n";
         verbs += "        ) ;;\n";

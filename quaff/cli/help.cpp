@@ -86,8 +86,10 @@ std::string help_text(const VerbInfo& verb) {
     CommandLine defaults(verb.verb);
     for (const Row& row : option_table(defaults)) {
         if (!(row.common_to & row.used_by & only(verb.verb))) continue;
-        std::string left = concat("--", row.name, type_text(row));
-        if (left.size() + 2 >= kColumn) left = concat("--", row.name, " NAME");
+        const std::string type = type_text(row);
+        std::string left = concat("--", row.name, type);
+        const bool is_choice = type.find('|') != type.npos;
+        if (left.size() + 2 >= kColumn && is_choice) left = concat("--", row.name, " NAME");
         help += entry(left, described(row, in_short(row.help)), kColumn, width);
     }
     const char* others = is_default(verb) ? "; train_quaff VERB --help: another verb" : "";

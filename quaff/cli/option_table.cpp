@@ -246,7 +246,7 @@ std::vector<Row> option_table(CommandLine& line) {
              "evaluate every N steps; 0: only before and after training"},
             {"eval-on-start", choice(o.training.eval_on_start, kOnOffNames), kTrain, fixed,
              "evaluate before training, too"},
-            {"max-eval-samples", Whole{&o.data.max_eval_samples, count_from(0)}, kFits | kEval, free,
+            {"max-eval-samples", Whole{&o.data.max_eval_samples, count_from(0)}, kFits | kEval, fixed,
              "largest number of examples to evaluate on, chosen by --seed; 0: all"},
             {"logging-steps", Whole{&o.training.logging_steps, count_from(0)}, kTrain, free,
              "print a line every N steps; 0: the live line of a terminal, elsewhere at most a line a second"},

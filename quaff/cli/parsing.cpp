@@ -371,7 +371,10 @@ RunRecord record_of(const CommandLine& line, const Options& options) {
         const bool trains = row.used_by & kTrain, is_default = value == value_text(default_table[i]);
         if (row.kept == Kept::fixed && trains) record.fixed.emplace_back(row.name, value);
         if (row.kept == Kept::transient || value.empty()) continue;
-        if ((row.used_by & takes(line.verb)) && is_shown(row, is_default)) record.shown.emplace_back(row.name, value);
+        if (row.used_by & takes(line.verb)) {
+            record.all.emplace_back(row.name, value);
+            if (is_shown(row, is_default)) record.shown.emplace_back(row.name, value);
+        }
         if (trains) record.config += concat(row.name, " = ", toml_text(row), "\n");
         // Where files lie is nobody else's business, and those that may change on resume decide nothing.
         if (!line.was_given(row.name) || is_default) continue;

@@ -19,7 +19,7 @@ template <class Device>
 Model<Device>::Model(const Device& device, const ModelFiles& checkpoint, const OutlierChannels& outliers,
                      const BuildOptions& options, bool plan_only)
     // Only gradients that int8 rounds may be rounded more than the forward pass.
-    : device_(options.linear().int8 ? device : with_one_type(device)),
+    : device_(options.linear().int8 && options.grad_bits == 8 ? device : with_one_type(device)),
       config_(checkpoint.config()),
       options_(options),
       arena_(device, kMemoryKinds),

@@ -157,6 +157,7 @@ using OptionTexts = std::vector<std::pair<std::string, std::string>>;
 struct RunRecord {
     std::string heading;  // of the table on the terminal
     OptionTexts shown;    // its rows
+    OptionTexts all;      // of the verb: what ranks must have been given alike
     OptionTexts fixed;    // what a resumed run must share with the one it continues
     OptionTexts changed;  // what was given and is not the default, for the adapter's card: of files the names alone
     std::string config;   // out/config.toml

@@ -25,13 +25,13 @@ void require_same(Comm& comm, const Facts& facts) {
     }
 }
 
-void require_same_start(Comm& comm, const std::string& verb, const OptionTexts& shown) {
+void require_same_start(Comm& comm, const std::string& verb, const OptionTexts& options) {
     static const std::set<std::string> kOwn = {"model",    "data",     "eval-data", "out",    "adapter",
                                                "outliers", "cal-data", "resume",    "config", "threads"};
     Sha256 program;  // differs between builds
     program.update(read_file("/proc/self/exe"));
     Facts facts = {{"build of this program", program.finish()}, {"verb", verb}};
-    for (const auto& [name, value] : shown)
+    for (const auto& [name, value] : options)
         if (!kOwn.contains(name)) facts.emplace_back("--" + name, value);
     require_same(comm, facts);
 }

@@ -22,8 +22,8 @@ using Facts = std::vector<std::pair<std::string, std::string>>;
 void require_same(Comm& comm, const Facts& facts);
 
 // The same for the program, its verb and its options. It leaves out threads, and also files and folders, whose names
-// may differ between hosts: their contents are compared once they are read. `shown`: the options as text.
-void require_same_start(Comm& comm, const std::string& verb, const OptionTexts& shown);
+// may differ between hosts: their contents are compared once they are read. `options`: RunRecord::all.
+void require_same_start(Comm& comm, const std::string& verb, const OptionTexts& options);
 
 // Threads for this rank: the cores it may run on, divided among the ranks of this host that may run on them, too.
 int fair_threads(Comm& comm);

@@ -62,7 +62,7 @@ Work WorkModel::of(const Batch& batch) const {
     const auto tokens = static_cast<double>(batch.n_tokens());
     const double head = static_cast<double>(batch.n_labelled()) * per_label_;
     Work work;
-    double& gradients = int8_ ? work.gradient_operations : work.float_operations;
+    double& gradients = int8_backward_ ? work.gradient_operations : work.float_operations;
     work.float_operations = tokens * skinny_forward_ + head;
     gradients += tokens * skinny_backward_ + head;
     for (const auto& [window, per_pair] : per_pair_) {

@@ -8,6 +8,7 @@
 #include "llmc/core/words.h"
 #include "llmc/io/file_io.h"
 #include "llmc/io/path.h"
+#include "llmc/system/child_process.h"
 #include "llmc/system/terminal.h"
 
 namespace quaff {
@@ -37,15 +38,6 @@ std::string base64(const std::string& bytes) {
         for (size_t j = 0; j < 4; ++j) text += i + j > bytes.size() ? '=' : kDigits[group >> (18 - 6 * j) & 63];
     }
     return text;
-}
-
-// A word of a command line, quoted where a shell would break or change it.
-std::string shell_word(const std::string& word) {
-    constexpr const char* kPlain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./-=:,+@%";
-    if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
-    std::string quoted = "'";
-    for (const char c : word) quoted += c == '\'' ? "'\\''" : std::string(1, c);
-    return quoted + "'";
 }
 
 }  // namespace

@@ -104,7 +104,10 @@ void RunLog::take(const std::string& text) {
     for (const auto& [name, value] : line.items())
         if (name.starts_with(kEvaluation) && value.is_number())
             evaluation.figures[name.substr(std::string(kEvaluation).size())] = value.get<double>();
-    if (evaluation.figures.empty()) return foreign();
+    if (evaluation.figures.empty()) {
+        if (!line.contains("warning")) foreign();  // a trouble's line has nothing to draw
+        return;
+    }
     while (!evaluations_.empty() && evaluations_.back().step >= step) evaluations_.pop_back();
     evaluations_.push_back(std::move(evaluation));
 }

@@ -169,21 +169,20 @@ void Checkpointer<Device>::save_adapter(const TrainingState& state, const Option
                                         const nlohmann::ordered_json& eval_after) {
     require_good(state);
     if (!comm_.is_first()) return;
-    const std::string card = model_card(options_, changed, start_.lora, state, eval_after);
+    const std::string card = model_card(options_, changed, start_.lora, state, eval_after,
+                                        best_is_loaded_ ? state.best.checkpoint.step : -1);
     const fs::path target = fs::path(options_.out) / "adapter";
-    const auto save = [&](const fs::path& folder, const std::string& readme) {
+    const auto save = [&](const fs::path& folder) {
         quaff::save_adapter(folder, model_, options_.model.name(), start_.outliers, start_.chat);
-        write_file_atomically(folder / kModelCard, readme);
         try {
+            write_file_atomically(folder / kModelCard, card_to_keep(target, card));
             copy_companions(options_.model.folder, folder, is_tokenizer_file);
-        } catch (const std::exception& error) {  // it is with the model, too
-            terminal_.warn(concat("the adapter is saved without the tokenizer: ", reason_of(error)));
+        } catch (const std::exception& error) {  // the weights matter more; the tokenizer is with the model, too
+            terminal_.warn(concat("the adapter is saved without its card or its tokenizer: ", reason_of(error)));
         }
     };
     write_or_rescue(
-        "the adapter", state,
-        [&] { write_folder(target, [&](const fs::path& folder) { save(folder, card_to_keep(target, card)); }); },
-        [&](const fs::path& folder) { save(folder, card); });
+        "the adapter", state, [&] { write_folder(target, save); }, save);
 }
 
 #define INSTANTIATE(Device) template class Checkpointer<Device>;

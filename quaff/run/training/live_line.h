@@ -16,8 +16,8 @@ struct LiveFigures {
     double seconds_left = 0;       // an estimate
 };
 
-// One line of fewer than `columns` columns (0: no limit). What does not fit is left out, the least important first; the
-// bar takes what is left:
+// One line of fewer than `columns` columns (0: no limit). A part that does not fit beside the more important ones is
+// left out; the bar takes what is left:
 //
 //   [#####...............]  12/1050  epoch 0.01  loss 0.1234  12,345 tokens/s  peak 2.18 GiB  ETA 3m05s
 //   [#....]  12/1050  loss 0.1234  ETA 3m05s

@@ -9,6 +9,7 @@
 #include "llmc/core/words.h"
 #include "llmc/io/file_io.h"
 #include "llmc/io/path.h"
+#include "llmc/system/child_process.h"
 #include "llmc/system/terminal.h"
 
 namespace quaff {
@@ -74,7 +75,7 @@ std::string rank_of_vllm(const LoraConfig& lora) {
 }
 
 std::string use(const std::string& model, const LoraConfig& lora) {
-    const std::string python = quoted(model), shell = plain(model);
+    const std::string python = quoted(model), shell = plain(shell_word(model));
     return concat(
         "\n## Use\n\n`ADAPTER` is the folder of this file. PEFT:\n",
         code_block("python", concat("from peft import PeftModel\n"
@@ -99,17 +100,20 @@ std::string use(const std::string& model, const LoraConfig& lora) {
 }  // namespace
 
 std::string model_card(const Options& options, const OptionTexts& changed, const LoraConfig& lora,
-                       const TrainingState& state, const ordered_json& eval_after) {
-    const std::string& model = options.model.name();
+                       const TrainingState& state, const ordered_json& eval_after, int64_t best_step) {
+    const bool is_public = !options.model.hub_name.empty();
+    const std::string model =
+        is_public ? options.model.name() : without_slash(options.model.name()).filename().string();
     const char* method = name_of(options.compute.method.value_or(Method::quaff));
     const bool evaluates = eval_after.is_object();
-    std::string card = concat("---\nbase_model: ", quoted(model),
-                              "\nlibrary_name: peft\npipeline_tag: text-generation\ntags:\n- lora\n- quaff\n---\n",
-                              kOurs, "\n\n# LoRA adapter of ", code(model), "\n\n| | |\n| --- | --- |\n");
+    std::string card = concat("---\n", is_public ? concat("base_model: ", quoted(model), "\n") : "",
+                              "library_name: peft\npipeline_tag: text-generation\ntags:\n- lora\n- quaff\n---\n", kOurs,
+                              "\n\n# LoRA adapter of ", code(model), "\n\n| | |\n| --- | --- |\n");
     card += row("base model", code(model)) + row("training data", names_of(options.data.files));
     if (evaluates) card += row("evaluation data", evaluation_data(options.data));
     card += row("frozen layers", concat("method ", code(method))) +
-            row("length", concat(counted(state.step, "step"), format(", %.4g epochs", state.epoch)));
+            row("length", concat(counted(state.step, "step"), format(", %.4g epochs", state.epoch),
+                                 best_step < 0 ? "" : concat("; these are the weights of step ", best_step)));
     card += evaluation(state.eval_before, eval_after);
     if (!changed.empty()) {
         card += "\nOptions other than the defaults:\n\n| option | value |\n| --- | --- |\n";

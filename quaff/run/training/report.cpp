@@ -93,7 +93,7 @@ std::string why_unusable(const ordered_json& before, const ordered_json& after, 
     };
     const double guessing = std::log(static_cast<double>(vocab_size)), bound = guessing + kClearly;
     const bool is_unusable =
-        loss_of(after) > bound && last_training_loss > bound && loss_of(after) > loss_of(before) + kClearly;
+        loss_of(after) > bound && last_training_loss > bound && !(loss_of(after) <= loss_of(before) + kClearly);
     if (!is_unusable) return "";
     return concat(format("the run has no usable result: the loss is %.4f after training and was %.4f in its last step, "
                          "and a model that guesses has %.4f. ",

@@ -76,6 +76,7 @@ TEST_CASE("bash accepts the completion, which offers verbs, options, words and f
     CHECK(offered("train_quaff --device = cu") == "cuda ");
     CHECK(offered("train_quaff --epochs 1") == " ");
     CHECK(offered("train_quaff --epochs 1 --learning") == "--learning-rate ");
+    CHECK(offered("train_quaff --resume --learning") == "--learning-rate ");  // a value may lack
     CHECK(offered("train_quaff completion z") == "zsh ");
     CHECK(offered("train_quaff --data dev/demo/tr") == "dev/demo/train.jsonl ");
     CHECK(offered("train_quaff --model dev/demo/") == "dev/demo/model ");

@@ -147,7 +147,9 @@ TEST_CASE("a log is read as far as it can be", "[report]") {
     const fs::path folder = fresh_folder("torn");
     const std::string torn = step_line(3, 1);
     write_text(folder / "log.jsonl", step_line(1, 3) + "not JSON\n{\"step\": \"x\"}\n[1]\n" + step_line(2, 2) +
-                                         "{\"step\": 2, \"replaced_outlier_channels\": 4}\n" + torn.substr(0, 20));
+                                         "{\"step\": 2, \"replaced_outlier_channels\": 4}\n"
+                                         "{\"step\": 2, \"warning\": \"no checkpoint\"}\n" +
+                                         torn.substr(0, 20));
     RunLog log(folder);
     CHECK(log.steps().size() == 2);
     CHECK_THAT(log.skipped(), ContainsSubstring("3 lines of ") &&

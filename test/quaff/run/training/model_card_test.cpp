@@ -53,6 +53,17 @@ TEST_CASE("a card tells model, data, options, figures and use, and of files the 
     CHECK_FALSE(mentions(without, "evaluation data"));
     CHECK_FALSE(mentions(without, "defaults"));
     CHECK(mentions(without, " --max-lora-rank 64 "));
+    CHECK(mentions(without, "train_quaff merge --model 'org/a \"model\"' --adapter"));
+
+    // A folder of one's own is no model that others could fetch.
+    options.model.hub_name.clear();
+    options.model.folder = "/home/me/my $model/";
+    const std::string local = model_card(options, {}, lora, state, nullptr, 30);
+    CHECK(local.starts_with("---\nlibrary_name: peft\n"));
+    CHECK(mentions(local, "# LoRA adapter of `my $model`\n"));
+    CHECK(mentions(local, "train_quaff merge --model 'my $model' --adapter"));
+    CHECK(mentions(local, "| length | 40 steps, 1.5 epochs; these are the weights of step 30 |"));
+    CHECK_FALSE(mentions(local, "/home/me"));
 }
 
 TEST_CASE("the adapter of a run has tokenizer and card, its checkpoints have neither, and a card of one's own stays",
