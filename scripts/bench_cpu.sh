@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compares a training step on this processor with PyTorch's. One sequence of 512 tokens, all labelled, r = 16 on every
 # linear. In turn:
-#   fp and quaff, in fp32 and, if the processor has AVX512_BF16, with --dtype bf16 (build/dev/cpu/bench_step)
+#   fp and quaff, in fp32 and, if the processor has AVX512_BF16, with --dtype bf16 and auto (build/dev/cpu/bench_step)
 #   fp and quaff as on a processor with AVX2 only: built for AVX2, and oneDNN limited to it
 #   transformers + PEFT in fp32 and bf16 (dev/reference/time_peft.py)
 # Writes dev/results/cpu_step_<CPU>.md, for another shape cpu_step_<CPU>_<SHAPE>.md.
@@ -42,7 +42,7 @@ if [ -z "$model" ]; then
 fi
 
 methods=(fp quaff)
-if grep -qw avx512_bf16 /proc/cpuinfo; then methods+=(fp-bf16 quaff-bf16); fi
+if grep -qw avx512_bf16 /proc/cpuinfo; then methods+=(quaff-mixed fp-bf16 quaff-bf16); fi
 
 lines=$(mktemp)
 trap 'rm -f "$lines"' EXIT
@@ -50,7 +50,7 @@ field() { sed -nE "s/.*\"$1\": ?\"?([A-Za-z0-9.+-]+).*/\1/p" <<<"$2"; }
 # told NAME LINE: appends one method's line of JSON to the table's data.
 told() { echo "$1;$(field step_seconds "$2");$(field tokens_per_second "$2");$(field "$3" "$2");$(field sol "$2")" | tee -a "$lines"; }
 for ((round = 0; round < rounds; round++)); do
-    while read -r line; do told "$(field method "$line" | sed "s/-bf16/, bf16/")" "$line" peak_bytes; done \
+    while read -r line; do told "$(field method "$line" | sed "s/-bf16/, bf16/; s/-mixed/, auto/")" "$line" peak_bytes; done \
         < <($build/dev/cpu/bench_step "$model" --rounds 3 --methods "${methods[@]}" --json)
     while read -r line; do told "$(field method "$line"), AVX2" "$line" peak_bytes; done \
         < <(ONEDNN_MAX_CPU_ISA=AVX2 $avx2/dev/cpu/bench_step "$model" --rounds 3 --json)
@@ -76,7 +76,7 @@ mkdir -p dev/results
         "Medians of three steps; each round's figure, in the order they were taken." \
         "$([ -z "$python" ] || "$python" -c 'import torch, transformers as t, peft
 print(f"transformers {t.__version__}, PEFT {peft.__version__}, torch {torch.__version__}.")')"
-    echo "\"bf16\": --dtype bf16. \"AVX2\": as on a processor with AVX2 only, built with ARCH=x86-64-v3, oneDNN and our kernels limited to it."
+    echo "No type: --dtype fp32. \"AVX2\": as on a processor with AVX2 only, built with ARCH=x86-64-v3, oneDNN and our kernels limited to it."
     echo
     echo "| | seconds a step | tokens/s | memory at most | of its speed of light |"
     echo "| --- | --- | --- | --- | --- |"
@@ -92,8 +92,8 @@ print(f"transformers {t.__version__}, PEFT {peft.__version__}, torch {torch.__ve
     echo
     awk -F ';' '
         { sum[$1] += $3; n[$1]++ }
-        END { split("quaff;quaff, bf16", ours, ";"); split("fp;fp, bf16;PEFT float32;PEFT bfloat16", others, ";")
-              for (i = 1; i <= 2; i++) for (k = 1; k <= 4; k++) if (n[ours[i]] && n[others[k]])
+        END { split("quaff;quaff, auto;quaff, bf16", ours, ";"); split("fp;fp, bf16;PEFT float32;PEFT bfloat16", others, ";")
+              for (i = 1; i <= 3; i++) for (k = 1; k <= 4; k++) if (n[ours[i]] && n[others[k]])
                   printf "- %s: %.2f times %s\n", ours[i], sum[ours[i]] / n[ours[i]] / (sum[others[k]] / n[others[k]]), others[k] }' "$lines"
     echo
     echo "## Part by part"

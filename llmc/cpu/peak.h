@@ -6,7 +6,7 @@
 
 namespace cpu {
 
-// Takes about 0.4 s, 0.5 s where the backward pass multiplies in another type.
+// Takes about 0.4 s, more where the backward pass multiplies in another type.
 Peak measure_peak(const Device& device);
 
 }  // namespace cpu

@@ -30,7 +30,7 @@ int run_on_cpu(const CommandLine& line, Terminal& terminal, Comm& ranks) {
             terminal.warn("--dtype bf16: this processor has no instructions for it (AVX512_BF16); fp32 is faster");
     }
     // In the forward pass bf16 would add to the distance from full precision; int8's gradients are less exact than bf16
-    // anyway (dev/results/cpu_dtype.md). A model without int8 ignores it.
+    // anyway (dev/results/cpu_dtype.md). Others ignore it (Model).
     if (compute.dtype == ComputeType::automatic) device.bf16_gradients = !ranks.any(!cpu::has_bf16_instructions());
     return run_verb(line, terminal, device);
 }

@@ -7,8 +7,8 @@
 //   outlier columns, c of a layer           2 c O n forward
 //
 // The frozen linears run at the int8 peak (with --grad-bits 16 their backward at the compute type's), all else at the
-// compute type's, in a backward pass in int8 at that of for_gradients(). No gradient is computed below the
-// lowest adapter: with all linears adapted, the lowest block's qkv_proj has no dX.
+// compute type's, beside a backward pass in int8 at that of for_gradients(). No gradient is computed below the lowest
+// adapter: with all linears adapted, the lowest block's qkv_proj has no dX.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ namespace quaff {
 
 struct Work {
     double int8_operations = 0;
-    double float_operations = 0;     // of the forward pass
-    double gradient_operations = 0;  // floats of a backward pass in int8; those of others are in float_operations
+    double float_operations = 0;
+    double gradient_operations = 0;  // floats beside a backward pass in int8, which may be of another type
 
     void operator+=(const Work& other) {
         int8_operations += other.int8_operations;
